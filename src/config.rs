@@ -1,0 +1,222 @@
+//! What the user asked for, checked once: after this module nobody checks a value of the configuration again.
+//!
+//! [`parse`] turns the text of a configuration file into a [`Config`] or into *every* [`Problem`] it has, each with its place.
+//!
+//! *Invariant:* pure. The text, the file's name and the environment are arguments; no file is opened here.
+
+mod file;
+mod problem;
+mod reader;
+mod value;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::names::{SecretName, SourceName};
+
+pub use file::parse;
+pub use problem::{Place, Problem};
+pub use value::{Account, Mode};
+
+/// How the environment is asked: the name of a variable → its value, if it is set.
+pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// A whole configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `[source.NAME]`
+    pub sources: BTreeMap<SourceName, SourceConfig>,
+    /// `[secret.NAME]`
+    pub secrets: BTreeMap<SecretName, SecretConfig>,
+    /// `[output]`
+    pub output: OutputConfig,
+    /// `[[file]]`, in the order written
+    pub files: Vec<FileConfig>,
+    /// `[process]`
+    pub process: ProcessConfig,
+    /// `[rollout]`
+    pub rollout: RolloutConfig,
+    /// `startup_timeout`: how long to wait for the first release; `None` where it was not said.
+    pub startup_timeout: Option<Duration>,
+}
+
+/// `[source.NAME]`: where secrets come from.
+#[derive(Clone, Debug)]
+pub enum SourceConfig {
+    /// `type = "vault"`: HashiCorp Vault or OpenBao.
+    Vault(VaultConfig),
+}
+
+/// A HashiCorp Vault or OpenBao server, and how to log in to it.
+#[derive(Clone, Debug)]
+pub struct VaultConfig {
+    /// `address` or `addresses`: tried in this order. At least one; `http` or `https`, without a path.
+    pub addresses: Vec<String>,
+    /// `namespace`, without slashes at its ends.
+    pub namespace: Option<String>,
+    /// `ca_file`: PEM; instead of the system's authorities.
+    pub ca_file: Option<PathBuf>,
+    /// `client_cert_file` and `client_key_file`: PEM, both or neither.
+    pub client_identity: Option<ClientIdentity>,
+    /// `tls_server_name`: the name that the server's certificate has to bear, where it is not the address's.
+    pub tls_server_name: Option<String>,
+    /// `insecure_tls`: do not verify the server's certificate.
+    pub insecure_tls: bool,
+    /// `refresh`: how often static secrets are re-read. Default 5 minutes.
+    pub refresh: Duration,
+    /// `[source.NAME.auth.…]`
+    pub auth: AuthConfig,
+}
+
+/// A client certificate with its key.
+#[derive(Clone, Debug)]
+pub struct ClientIdentity {
+    /// PEM, the client's own certificate first.
+    pub cert_file: PathBuf,
+    /// PEM.
+    pub key_file: PathBuf,
+}
+
+/// How to log in.
+#[derive(Clone, Debug)]
+pub enum AuthConfig {
+    /// `[source.NAME.auth.approle]`
+    AppRole(AppRoleConfig),
+    /// `[source.NAME.auth.token]`: a file that holds a token.
+    Token {
+        /// `file`
+        file: PathBuf,
+    },
+}
+
+/// An AppRole login.
+#[derive(Clone, Debug)]
+pub struct AppRoleConfig {
+    /// `mount`: where the method is mounted below `auth/`. Default `approle`.
+    pub mount: String,
+    /// `role_id` or `role_id_file`.
+    pub role_id: RoleId,
+    /// `secret_id_file`; roles with `bind_secret_id = false` have none.
+    pub secret_id_file: Option<PathBuf>,
+}
+
+/// The role id is a name, not a credential, so it may stand in the configuration.
+#[derive(Clone, Debug)]
+pub enum RoleId {
+    /// `role_id`
+    Inline(String),
+    /// `role_id_file`
+    File(PathBuf),
+}
+
+/// `[secret.NAME]`: a named want.
+#[derive(Clone, Debug)]
+pub struct SecretConfig {
+    /// `source`; may be left out where there is only one.
+    pub source: SourceName,
+    /// `path`, without slashes at its ends: `secret/redis/main`, `database/creds/app`.
+    pub path: String,
+    /// `params`: makes it a write.
+    pub params: Option<serde_json::Map<String, serde_json::Value>>,
+    /// `version`: pins a version of a KV v2 secret.
+    pub version: Option<u64>,
+    /// `refresh`, else the source's.
+    pub refresh: Duration,
+}
+
+/// `[output]`: where and how files are published.
+#[derive(Clone, Debug)]
+pub struct OutputConfig {
+    /// `dir`: absolute; relative files live here. `None` where there is no relative file.
+    pub dir: Option<PathBuf>,
+    /// `dir_mode`: of the directories that Squire makes. Default 0755.
+    pub dir_mode: Mode,
+    /// `allow_disk`: publish although it is not on tmpfs or ramfs.
+    pub allow_disk: bool,
+}
+
+/// `[[file]]`: one rendered file. Mode, owner and group fall back to those of `[output]`.
+#[derive(Clone, Debug)]
+pub struct FileConfig {
+    /// `path`: relative (normalized, no `..`): part of the generation; absolute: replaced by one rename.
+    pub path: PathBuf,
+    /// `template` or `inline`.
+    pub template: TemplateSource,
+    /// `mode`. Default 0400.
+    pub mode: Mode,
+    /// `owner`: a name or a number; `None` is Squire's own.
+    pub owner: Option<Account>,
+    /// `group`: a name or a number; `None` is Squire's own.
+    pub group: Option<Account>,
+    /// `on_change`; `None` is the process's.
+    pub on_change: Option<Reaction>,
+    /// Where it stands in the configuration, for problems that only a later stage can find.
+    pub place: Place,
+}
+
+/// Where the text of a template is.
+#[derive(Clone, Debug)]
+pub enum TemplateSource {
+    /// `template`: a file; a relative one is beside the configuration.
+    File(PathBuf),
+    /// `inline`
+    Inline(String),
+}
+
+/// What a change asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reaction {
+    /// `"restart"`
+    Restart,
+    /// A signal's name.
+    Signal(Signal),
+    /// `{ run = ["…"], timeout = "30s" }`
+    Run(RunCommand),
+    /// `"none"`
+    Nothing,
+}
+
+/// A command that a reaction runs.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RunCommand {
+    /// Program and arguments; at least the program. No shell.
+    pub command: Vec<String>,
+    /// Killed after this long. Default 30 seconds.
+    pub timeout: Duration,
+}
+
+/// `[process]`: the child.
+#[derive(Clone, Debug)]
+pub struct ProcessConfig {
+    /// `command`; what stands after `--` on the command line wins over it.
+    pub command: Option<Vec<String>>,
+    /// `env`: variable → template, with its place for later problems.
+    pub env: BTreeMap<String, EnvConfig>,
+    /// `on_change`: for the environment, and for every file that does not say. Default restart.
+    pub on_change: Reaction,
+    /// `stop_signal`. Default SIGTERM.
+    pub stop_signal: Signal,
+    /// `stop_timeout`: from the stop signal to SIGKILL. Default 30 seconds.
+    pub stop_timeout: Duration,
+}
+
+/// One variable of `process.env`.
+#[derive(Clone, Debug)]
+pub struct EnvConfig {
+    /// A Handlebars template, always inline.
+    pub template: String,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// `[rollout]`
+#[derive(Clone, Debug)]
+pub struct RolloutConfig {
+    /// `settle`: changes that come within this long of the first one make one rollout. Default 100 ms.
+    pub settle: Duration,
+    /// `grace`: old leases live this long after the commit. Default 30 seconds.
+    pub grace: Duration,
+}

@@ -1,0 +1,1 @@
+//! Reads tables, remembers what was asked for, gathers problems.

@@ -1,0 +1,102 @@
+//! Newtypes for everything that has a name or a number, so that two of them cannot be mixed up.
+//!
+//! *Invariant:* nothing here is secret; every type may be logged.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::num::NonZeroU64;
+
+macro_rules! name {
+    ($(#[$doc:meta])* $type:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $type(String);
+
+        impl $type {
+            /// Takes the text as it is; whoever reads it from outside has checked it.
+            pub fn new(text: impl Into<String>) -> Self {
+                Self(text.into())
+            }
+
+            /// The text itself.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl Borrow<str> for $type {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+name! {
+    /// The name of a `[source.NAME]` table.
+    SourceName
+}
+name! {
+    /// The name of a `[secret.NAME]` table: a variable in templates.
+    SecretName
+}
+name! {
+    /// A lease as the server knows it, for example `database/creds/app/Jx2…`. An identifier, not a credential.
+    LeaseId
+}
+
+/// The number of one complete, consistent set of secret values. Generations only grow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Generation(NonZeroU64);
+
+impl Generation {
+    /// The first one.
+    pub const FIRST: Self = Self(NonZeroU64::MIN);
+
+    /// The generation with this number; `None` for 0, which no generation has.
+    pub fn from_number(number: u64) -> Option<Self> {
+        NonZeroU64::new(number).map(Self)
+    }
+
+    /// Its number.
+    pub fn number(self) -> u64 {
+        self.0.get()
+    }
+
+    /// The one after it.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+impl fmt::Display for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Which value of one secret: counted from 1 by the session that fetched it, so that two values of a secret can be told
+/// apart, and ordered, without looking at them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Revision(u64);
+
+impl Revision {
+    /// The one after it.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}

@@ -1,0 +1,1 @@
+//! What to want, what to render, who reacts.

@@ -1,0 +1,103 @@
+//! The only type that holds plaintext.
+//!
+//! A [`Secret`] cannot be printed, compared or serialized; [`Secret::expose`] is the one door to what is inside, so that a
+//! search for that word finds every place where plaintext is touched. Change is told by keyed [`Digest`]s.
+//!
+//! *Invariant:* no `Display`, no `PartialEq`, no `Serialize`, and a `Debug` that shows nothing. The memory is wiped when it is
+//! freed, by the allocator that `main.rs` installs, since no type can reach the copies that TLS, HTTP and JSON make.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+/// The fields of one secret as its source gave them: text, numbers, booleans, lists and further fields, by name in order.
+pub type Fields = Map<String, Value>;
+
+/// Plaintext, shared and never copied.
+pub struct Secret<T: ?Sized>(Arc<T>);
+
+impl<T: ?Sized> Secret<T> {
+    /// Puts plaintext behind the door.
+    pub fn new(plaintext: impl Into<Arc<T>>) -> Self {
+        Self(plaintext.into())
+    }
+
+    /// The one door. Borrow as late and as briefly as possible.
+    pub fn expose(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T: ?Sized> Clone for Secret<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T: ?Sized> fmt::Debug for Secret<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// The key of this run's digests: random, so that a digest says nothing to anyone else.
+#[derive(Clone)]
+pub struct DigestKey([u8; 32]);
+
+impl DigestKey {
+    /// A key from 32 random bytes.
+    pub fn new(random: [u8; 32]) -> Self {
+        Self(random)
+    }
+
+    /// The digest of these bytes under this key.
+    pub fn digest(&self, plaintext: &[u8]) -> Digest {
+        Digest(*blake3::keyed_hash(&self.0, plaintext).as_bytes())
+    }
+
+    /// The digest of these fields. Equal fields have equal digests whatever order the source sent them in.
+    pub fn digest_fields(&self, fields: &Fields) -> Digest {
+        // A map of JSON values has only string keys and finite numbers, so it can always be written.
+        let canonical = serde_json::to_vec(fields).unwrap_or_default();
+        self.digest(&canonical)
+    }
+}
+
+impl fmt::Debug for DigestKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DigestKey(…)")
+    }
+}
+
+/// Tells whether two plaintexts differ, and nothing else about them.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Digest([u8; 32]);
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Digest({:02x}{:02x}…)", self.0[0], self.0[1])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_prints_nothing_of_itself() {
+        let secret: Secret<str> = Secret::new("hunter2");
+        assert_eq!(format!("{secret:?} {:?}", Some(&secret)), "Secret(…) Some(Secret(…))");
+        assert_eq!(secret.expose(), "hunter2");
+    }
+
+    #[test]
+    fn digests_tell_change_and_ignore_the_order_of_fields() {
+        let key = DigestKey::new([7; 32]);
+        let fields = |text: &str| serde_json::from_str::<Fields>(text).unwrap();
+        let one = key.digest_fields(&fields(r#"{"a":1,"b":"x"}"#));
+        assert_eq!(one, key.digest_fields(&fields(r#"{"b":"x","a":1}"#)));
+        assert_ne!(one, key.digest_fields(&fields(r#"{"b":"x","a":2}"#)));
+        assert_ne!(one, DigestKey::new([8; 32]).digest_fields(&fields(r#"{"a":1,"b":"x"}"#)));
+    }
+}
