@@ -4,10 +4,21 @@
 //!
 //! *Invariant:* pure. The text, the file's name and the environment are arguments; no file is opened here.
 
+mod auth;
 mod file;
+mod output;
+mod params;
 mod problem;
+mod process;
 mod reader;
+mod secret;
+mod source;
+mod syntax;
+mod text;
 mod value;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -1,5 +1,59 @@
 //! Squire: a secrets sidecar.
-pub mod config;
+//!
+//! It logs in to a secret source, keeps every secret it was asked for alive, renders them through Handlebars templates into
+//! files and environment variables, and moves the process that uses them from one consistent set of secrets to the next.
+//!
+//! # The flow: data goes one way
+//!
+//! ```text
+//! text ─parse─▶ Config ─compile─▶ Plan ─want─▶ Source ─keep─▶ Update ─settle─▶ Snapshot ─render─▶ Release
+//!                                                                                                    │
+//! process ◀──────────────── react ◀──────────────── Manifest ◀──────────────── publish ◀─────────────┘
+//!    └─ done: commit, then revoke what the generation before alone held
+//! ```
+//!
+//! # The order of the modules
+//!
+//! A module uses only those above it in this list; `agent` uses all of them, `cli` stands on top. In each, `x.rs` decides and
+//! `x/` acts: the root files are pure, without clock, randomness, files or sockets.
+//!
+//! Every machine ([`session`], [`snapshot`], [`rollout`], [`supervise`], [`agent`]) has one shape: `step(event, now) -> effects` and
+//! `deadline()`, events in the past tense, effects imperative.
+//!
+//! # What always holds
+//!
+//! - A release is whole: every file and every variable rendered, or nothing is published.
+//! - Generations only grow; a reader of `..data` sees one of them, whole.
+//! - No process is started before the first release is published; there is at most one.
+//! - An outage of a source changes nothing that is published, and ends no process.
+//! - Plaintext is in [`secret::Secret`], which cannot be printed.
+
 pub mod names;
-pub mod render;
 pub mod secret;
+
+pub mod fact;
+
+pub mod config;
+pub mod template;
+
+pub mod plan;
+
+pub mod source;
+
+pub mod lease;
+
+pub mod session;
+
+pub mod snapshot;
+
+pub mod render;
+
+pub mod publish;
+
+pub mod rollout;
+
+pub mod supervise;
+
+pub mod agent;
+
+pub mod cli;

@@ -5,9 +5,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::config::Mode;
 use crate::names::{Generation, Revision, SecretName};
-use crate::secret::{Digest, Secret};
+use crate::plan::{Attributes, Plan, PlannedFile};
+use crate::secret::{Digest, DigestKey, Secret};
+use crate::snapshot::Snapshot;
+use crate::template::{Data, Engine, TemplateError};
 
 /// A generation rendered: every file and every environment value.
 #[derive(Clone, Debug)]
@@ -37,13 +39,50 @@ pub struct RenderedFile {
     pub attributes: Attributes,
 }
 
-/// Mode and owners of a file, resolved to numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Attributes {
-    /// Permission bits.
-    pub mode: Mode,
-    /// User id.
-    pub owner: u32,
-    /// Group id.
-    pub group: u32,
+/// Renders everything, or says everything that cannot be rendered.
+pub fn render(
+    plan: &Plan,
+    snapshot: &Snapshot,
+    engine: &Engine,
+    key: &DigestKey,
+) -> Result<Release, Vec<TemplateError>> {
+    let data = Data::new(snapshot.values.iter().map(|(name, value)| (name, &value.fields)));
+    let mut errors = Vec::new();
+    let files = plan.files.iter().filter_map(|file| match engine.render(&file.template, &data) {
+        Ok(text) => Some(rendered_file(file, &text, key)),
+        Err(error) => {
+            errors.push(error);
+            None
+        }
+    });
+    let files = files.collect();
+    let env = plan.env.iter().filter_map(|(name, template)| match engine.render(template, &data) {
+        Ok(text) => Some((name.clone(), text)),
+        Err(error) => {
+            errors.push(error);
+            None
+        }
+    });
+    let env: BTreeMap<_, _> = env.collect();
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    let revisions = snapshot.values.iter().map(|(name, value)| (name.clone(), value.revision)).collect();
+    Ok(Release { generation: snapshot.generation, files, env_digest: digest_env(&env, key), env, revisions })
+}
+
+fn rendered_file(file: &PlannedFile, text: &Secret<str>, key: &DigestKey) -> RenderedFile {
+    let contents: Secret<[u8]> = Secret::new(text.expose().as_bytes());
+    let digest = key.digest(contents.expose());
+    RenderedFile { path: file.path.clone(), contents, digest, attributes: file.attributes }
+}
+
+/// Names and values with their lengths, so that no two environments can look alike.
+fn digest_env(env: &BTreeMap<String, Secret<str>>, key: &DigestKey) -> Digest {
+    let mut bytes = Vec::new();
+    for text in env.iter().flat_map(|(name, value)| [name.as_str(), value.expose()]) {
+        bytes.extend_from_slice(&text.len().to_le_bytes());
+        bytes.extend_from_slice(text.as_bytes());
+    }
+    key.digest(&bytes)
 }

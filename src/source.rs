@@ -11,7 +11,8 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::names::{LeaseId, SecretName, SourceName};
+use crate::names::LeaseId;
+use crate::plan::Want;
 use crate::secret::{Fields, Secret};
 
 /// One backend, logged in or not. Every method is one conversation with the server and leaves retrying to the session.
@@ -40,30 +41,14 @@ pub trait Source: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Renewal, Fault>> + Send;
 
     /// Asks how long a lease still lives; [`Fault::Gone`] if it does not.
-    fn look_up(&self, grant: &Grant, lease: &LeaseId) -> impl Future<Output = Result<Duration, Fault>> + Send;
+    fn look_up(&self, grant: &Grant, lease: &LeaseId)
+    -> impl Future<Output = Result<Duration, Fault>> + Send;
 
     /// Ends a lease. One that is gone already counts as ended.
     fn revoke(&self, grant: &Grant, lease: &LeaseId) -> impl Future<Output = Result<(), Fault>> + Send;
 
     /// The files whose appearance or change makes a new login worth trying.
     fn credential_files(&self) -> Vec<PathBuf>;
-}
-
-/// What to ask a source for.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Want {
-    /// Its name in templates.
-    pub name: SecretName,
-    /// Who has it.
-    pub source: SourceName,
-    /// Where it is there.
-    pub path: String,
-    /// Makes it a write.
-    pub params: Option<Fields>,
-    /// Pins a version of a versioned secret.
-    pub version: Option<u64>,
-    /// How often it is re-read if it has no lease.
-    pub refresh: Duration,
 }
 
 /// What a login gave: the right to ask.
@@ -73,6 +58,8 @@ pub struct Grant {
     pub token: Secret<str>,
     /// How long it lives.
     pub life: GrantLife,
+    /// Whether it is ours to end when we stop: we made it by a login, and the server can end it (a batch token it cannot).
+    pub revocable: bool,
 }
 
 /// How long a grant lives, counted from the moment the request for it was sent.

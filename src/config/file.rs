@@ -1,11 +1,62 @@
 //! The document as written → [`Config`].
+//!
+//! *Invariant:* either a whole configuration or at least one problem.
 
 use std::path::Path;
 
+use toml::de::DeTable;
+
+use super::output::{self, Output};
+use super::process;
+use super::reader::{Reader, Table};
+use super::secret;
+use super::source;
+use super::syntax::Damage;
+use super::value::POSITIVE_DURATION;
 use super::{Config, Environment, Problem};
 
-/// Reads the text of a configuration file. `file` is its name as the user gave it: it stands in every problem, and relative
-/// paths of templates are beside it.
-pub fn parse(_file: &Path, _text: &str, _environment: Environment<'_>) -> Result<Config, Vec<Problem>> {
-    Err(Vec::new())
+/// Reads the text of a configuration file. `file` is its name as the user gave it: it stands in every problem, and files that
+/// the configuration names with a relative path (templates, credentials, certificates) are beside it.
+///
+/// # Errors
+///
+/// Every problem there is, sorted by line. Where the text is not even TOML, and so badly that the rest of it cannot be trusted,
+/// only that is reported.
+pub fn parse(file: &Path, text: &str, environment: Environment<'_>) -> Result<Config, Vec<Problem>> {
+    let (tree, errors) = DeTable::parse_recoverable(text);
+    let reader = Reader::new(file, text, environment);
+    let damage = Damage::assess(text, tree.get_ref(), errors, &reader);
+    let config = if damage.is_contained { document(reader.root(tree.get_ref())) } else { None };
+
+    let mut problems = reader.into_problems();
+    problems.retain(|problem| !damage.lines.contains(&problem.place.line));
+    problems.extend(damage.problems);
+    problems.sort_by_key(|problem| problem.place.line);
+    match config {
+        Some(config) if problems.is_empty() => Ok(config),
+        Some(_) | None => Err(problems),
+    }
+}
+
+/// Reads everything before it gives up on anything.
+fn document(mut root: Table<'_>) -> Option<Config> {
+    let startup_timeout = root.read("startup_timeout", &POSITIVE_DURATION);
+    let sources =
+        source::sources(root.table("source", "a table for each source, such as [source.vault]").as_ref());
+    let secrets =
+        secret::secrets(root.table("secret", "a table for each secret, such as [secret.db]"), &sources);
+    let output = Output::read(root.table("output", "a table: [output]"));
+    let files = output::files(root.take("file"), &output);
+    let process = process::process(root.table("process", "a table: [process]"));
+    let rollout = process::rollout(root.table("rollout", "a table: [rollout]"));
+    root.finish();
+    Some(Config {
+        sources: sources.configs,
+        secrets: secrets?,
+        output: output.config,
+        files: files?,
+        process,
+        rollout,
+        startup_timeout,
+    })
 }

@@ -1,4 +1,6 @@
 //! What is wrong with a configuration, and where.
+//!
+//! *Invariant:* carries no value of a secret, so every problem may be printed and logged.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,7 +12,7 @@ pub struct Place {
     pub file: PathBuf,
     /// Counted from 1.
     pub line: usize,
-    /// The dotted key: `secret.db.path`, `file[1].mode`; empty for the document itself.
+    /// The dotted key: `secret.db.path`, `file[1].mode` (lists count from 0); empty for the document itself.
     pub key: String,
 }
 

@@ -1,0 +1,393 @@
+//! The one owner of the state: what sessions, disk and process report goes through the stages, and comes out as what to do.
+//!
+//! ```text
+//! Update ─ gatherer ─▶ Snapshot ─ render ─▶ Release ─ rollout ─▶ publish, start, restart, signal, run, free
+//! ```
+//!
+//! [`Agent::step`] is the whole program but for its hands, which are in `agent/`: `lifecycle` performs the effects and keeps
+//! the time, `inbox` watches credential files, `publisher` writes.
+//!
+//! *Invariants:* pure. No process is started before the first release is published whole. After [`Effect::Close`] nothing more
+//! is asked.
+
+mod commands;
+pub mod inbox;
+pub mod keepers;
+pub mod lifecycle;
+pub mod publisher;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::fact::{Fact, ProcessFact, RolloutFact};
+use crate::names::{Generation, Revision, SecretName};
+use crate::plan::Plan;
+use crate::render::{self, Release};
+use crate::rollout::{self, Rollout};
+use crate::secret::DigestKey;
+use crate::session::Update;
+use crate::snapshot::{self, Gatherer, Snapshot};
+use crate::supervise::host::{Order, Report, Streams, Ticket};
+use crate::supervise::{self, Ending, FAILED, Launch, Supervisor};
+use crate::template::Engine;
+
+use commands::Commands;
+
+/// What one agent is to do.
+pub struct Task {
+    /// What to want, to render, and who reacts.
+    pub plan: Plan,
+    /// What renders.
+    pub engine: Engine,
+    /// Digests tell change.
+    pub key: DigestKey,
+    /// Keep going, or stop after the first release.
+    pub mode: Mode,
+    /// How long changes gather.
+    pub settle: Duration,
+    /// How long old leases live after a commit.
+    pub grace: Duration,
+    /// How long the first release may take.
+    pub startup_timeout: Option<Duration>,
+    /// The number of the first generation.
+    pub first: Generation,
+    /// Generations that an earlier run left for its slow readers.
+    pub superseded: BTreeSet<Generation>,
+}
+
+/// How long an agent goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Until it is stopped, or its process ends.
+    Run,
+    /// Until the first release is published. Nothing reacts, and what was published and leased stays.
+    Once,
+}
+
+/// The agent.
+pub struct Agent {
+    plan: Plan,
+    engine: Engine,
+    key: DigestKey,
+    mode: Mode,
+    gatherer: Gatherer,
+    rollout: Rollout,
+    supervisor: Option<Supervisor>,
+    child: Option<Ticket>,
+    commands: Commands,
+    tickets: u64,
+    started: Instant,
+    startup_by: Option<Instant>,
+    render_errors: Vec<String>,
+    closed: bool,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A session has a new value.
+    Updated(Update),
+    /// A release is on disk: these files differ from before, and this generation is superseded for good.
+    #[expect(missing_docs, reason = "said above")]
+    Published { changed: BTreeSet<PathBuf>, superseded: Option<Generation> },
+    /// A release could not be published; what was live is live still.
+    NotPublished(String),
+    /// The main thread reports.
+    Reported(Report),
+    /// A part of Squire failed for good.
+    Failed,
+    /// The deadline came.
+    Due,
+}
+
+/// What to do.
+#[derive(Debug)]
+#[must_use = "an effect that is dropped leaves the agent waiting"]
+pub enum Effect {
+    /// Put this release where its readers find it.
+    Publish(Arc<Release>),
+    /// Remove this generation's files.
+    Retire(Generation),
+    /// An order for the main thread.
+    Order(Order),
+    /// Nothing uses the revisions of this secret below this one any more.
+    Free(SecretName, Revision),
+    /// Fetch every secret now.
+    Refresh,
+    /// Say what happened.
+    Report(Fact),
+    /// End Squire with this exit code; `clean` if leases are to be given back and files removed first.
+    #[expect(missing_docs, reason = "said above")]
+    Close { code: u8, clean: bool },
+}
+
+impl Agent {
+    /// An agent that has nothing yet.
+    pub fn new(task: Task, now: Instant) -> Self {
+        let Task { plan, engine, key, mode, settle, grace, startup_timeout, first, superseded } = task;
+        let wanted = plan.wants.values().flatten().map(|want| want.name.clone()).collect();
+        let process = plan.process.as_ref().filter(|_| mode == Mode::Run);
+        let settings = process.map(|process| supervise::Settings {
+            stop_signal: process.stop_signal,
+            stop_timeout: process.stop_timeout,
+        });
+        Self {
+            gatherer: Gatherer::new(wanted, settle, first, now),
+            rollout: Rollout::new(rules(&plan, mode, grace), &superseded, now),
+            supervisor: settings.map(Supervisor::new),
+            child: None,
+            commands: Commands::default(),
+            tickets: 0,
+            started: now,
+            startup_by: startup_timeout.map(|timeout| now + timeout),
+            render_errors: Vec::new(),
+            closed: false,
+            plan,
+            engine,
+            key,
+            mode,
+        }
+    }
+
+    /// Takes what happened at `now`, answers with what to do.
+    pub fn step(&mut self, event: Event, now: Instant) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        if self.closed {
+            return effects;
+        }
+        match event {
+            Event::Updated(update) => self.gather(snapshot::Event::Updated(update), now, &mut effects),
+            Event::Published { changed, superseded } => {
+                self.roll(rollout::Event::Published { changed, superseded }, now, &mut effects);
+            }
+            Event::NotPublished(error) => self.roll(rollout::Event::NotPublished(error), now, &mut effects),
+            Event::Reported(report) => self.reported(report, now, &mut effects),
+            Event::Failed => self.fail(now, &mut effects),
+            Event::Due => self.due(now, &mut effects),
+        }
+        effects
+    }
+
+    /// When to be called again.
+    pub fn deadline(&self) -> Option<Instant> {
+        if self.closed {
+            return None;
+        }
+        let supervisor = self.supervisor.as_ref().and_then(Supervisor::deadline);
+        let machines =
+            [self.gatherer.deadline(), self.rollout.deadline(), supervisor, self.commands.deadline()];
+        machines.into_iter().chain([self.startup_by]).flatten().min()
+    }
+
+    fn due(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        self.gather(snapshot::Event::Due, now, effects);
+        self.roll(rollout::Event::Due, now, effects);
+        self.supervise(supervise::Event::Due, now, effects);
+        effects.extend(self.commands.overdue(now));
+        if self.startup_by.is_some_and(|by| by <= now) {
+            self.startup_by = None;
+            let missing = self.gatherer.missing().iter().cloned().collect();
+            let waited = now.saturating_duration_since(self.started);
+            effects.push(Effect::Report(RolloutFact::TimedOut { waited, missing }.into()));
+            self.fail(now, effects);
+        }
+    }
+
+    fn gather(&mut self, event: snapshot::Event, now: Instant, effects: &mut Vec<Effect>) {
+        for snapshot::Effect::Render(snapshot) in self.gatherer.step(event, now) {
+            self.render(&snapshot, now, effects);
+        }
+    }
+
+    /// A release that does not render changes nothing: the live one stays, and the same errors are said once.
+    fn render(&mut self, snapshot: &Snapshot, now: Instant, effects: &mut Vec<Effect>) {
+        match render::render(&self.plan, snapshot, &self.engine, &self.key) {
+            Ok(release) => {
+                self.render_errors.clear();
+                self.roll(rollout::Event::Rendered(release), now, effects);
+            }
+            Err(errors) => {
+                let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
+                if self.render_errors != errors {
+                    self.render_errors.clone_from(&errors);
+                    let fact = RolloutFact::NotRendered { generation: snapshot.generation, errors };
+                    effects.push(Effect::Report(fact.into()));
+                }
+            }
+        }
+    }
+
+    fn roll(&mut self, event: rollout::Event, now: Instant, effects: &mut Vec<Effect>) {
+        for effect in self.rollout.step(event, now) {
+            match effect {
+                rollout::Effect::Publish(release) => effects.push(Effect::Publish(release)),
+                rollout::Effect::Retire(generation) => effects.push(Effect::Retire(generation)),
+                rollout::Effect::Free(secret, below) => effects.push(Effect::Free(secret, below)),
+                rollout::Effect::Report(fact) => effects.push(Effect::Report(fact)),
+                rollout::Effect::Start(release) => self.launch(&release, now, effects),
+                rollout::Effect::Restart(release) => {
+                    effects.push(Effect::Report(ProcessFact::Restarting.into()));
+                    self.launch(&release, now, effects);
+                }
+                rollout::Effect::Signal(signals) => self.signal(&signals, now, effects),
+                rollout::Effect::Run(command) => {
+                    let ticket = self.ticket();
+                    effects.extend(self.commands.start(ticket, command, now));
+                }
+                rollout::Effect::Committed(_) => self.committed(effects),
+            }
+        }
+    }
+
+    fn committed(&mut self, effects: &mut Vec<Effect>) {
+        self.startup_by = None;
+        if self.mode == Mode::Once {
+            self.close(0, effects);
+        }
+    }
+
+    fn launch(&mut self, release: &Release, now: Instant, effects: &mut Vec<Effect>) {
+        let Some(process) = &self.plan.process else { return };
+        let launch = Launch { command: process.command.clone(), env: release.env.clone() };
+        self.supervise(supervise::Event::LaunchAsked(launch), now, effects);
+    }
+
+    fn signal(&mut self, signals: &BTreeSet<Signal>, now: Instant, effects: &mut Vec<Effect>) {
+        for signal in signals {
+            effects.push(Effect::Report(ProcessFact::Signalled { signal: *signal }.into()));
+            self.supervise(supervise::Event::SignalAsked(*signal), now, effects);
+        }
+    }
+
+    fn supervise(&mut self, event: supervise::Event, now: Instant, effects: &mut Vec<Effect>) {
+        let Some(supervisor) = &mut self.supervisor else { return };
+        for effect in supervisor.step(event, now) {
+            match (effect, self.child) {
+                (supervise::Effect::Spawn(launch), _) => {
+                    let ticket = self.ticket();
+                    self.child = Some(ticket);
+                    effects.push(Effect::Order(Order::Spawn { ticket, launch, streams: Streams::Inherited }));
+                }
+                (supervise::Effect::Signal(signal), Some(ticket)) => {
+                    effects.push(Effect::Order(Order::Signal { ticket, signal }));
+                }
+                (supervise::Effect::Kill, Some(ticket)) => {
+                    effects.push(Effect::Report(ProcessFact::Killed.into()));
+                    effects.push(Effect::Order(Order::Kill { ticket }));
+                }
+                (supervise::Effect::Signal(_) | supervise::Effect::Kill, None) => {}
+                (supervise::Effect::Settled, _) => self.roll(rollout::Event::ProcessSettled, now, effects),
+                (supervise::Effect::Finish(code), _) => return self.close(code, effects),
+            }
+        }
+    }
+
+    fn reported(&mut self, report: Report, now: Instant, effects: &mut Vec<Effect>) {
+        match report {
+            Report::Signalled(signal) => self.signalled(signal, now, effects),
+            Report::Started { ticket, pid } if self.child == Some(ticket) => {
+                effects.push(Effect::Report(ProcessFact::Started { pid: pid.as_raw() }.into()));
+                self.supervise(supervise::Event::Started, now, effects);
+            }
+            Report::Refused { ticket, refusal } if self.child == Some(ticket) => {
+                effects.push(Effect::Report(ProcessFact::NotStarted { error: chain(&refusal) }.into()));
+                self.supervise(supervise::Event::Refused(refusal), now, effects);
+            }
+            Report::Exited { ticket, ending } if self.child == Some(ticket) => {
+                self.child = None;
+                effects.push(Effect::Report(ProcessFact::Exited { ending: ending_in_words(ending) }.into()));
+                self.supervise(supervise::Event::Exited(ending), now, effects);
+            }
+            Report::Started { .. } => {}
+            Report::Refused { ticket, refusal } => {
+                self.command_ended(ticket, Err(chain(&refusal)), now, effects);
+            }
+            Report::Exited { ticket, ending: Ending::Code(0) } => {
+                self.command_ended(ticket, Ok(()), now, effects);
+            }
+            Report::Exited { ticket, ending } => {
+                self.command_ended(ticket, Err(ending_in_words(ending)), now, effects);
+            }
+        }
+    }
+
+    fn command_ended(
+        &mut self,
+        ticket: Ticket,
+        result: Result<(), String>,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+    ) {
+        if let Some(fact) = self.commands.ended(ticket, result) {
+            effects.push(Effect::Report(fact.into()));
+            self.roll(rollout::Event::CommandEnded, now, effects);
+        }
+    }
+
+    /// With a process, its supervisor decides. Without, TERM, INT and QUIT end Squire, and USR1 fetches everything anew.
+    fn signalled(&mut self, signal: Signal, now: Instant, effects: &mut Vec<Effect>) {
+        let ends = matches!(signal, Signal::SIGTERM | Signal::SIGINT | Signal::SIGQUIT);
+        if ends {
+            effects.push(Effect::Report(ProcessFact::Stopping { cause: signal.as_str().to_owned() }.into()));
+        }
+        if self.supervisor.is_some() {
+            self.supervise(supervise::Event::Signalled(signal), now, effects);
+        } else if ends {
+            let served = self.mode == Mode::Run && self.rollout.live().is_some();
+            self.close(if served { 0 } else { Ending::Signal(signal as i32).code() }, effects);
+        } else if signal == Signal::SIGUSR1 {
+            effects.push(Effect::Refresh);
+        }
+    }
+
+    fn fail(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        if self.supervisor.is_some() {
+            self.supervise(supervise::Event::Failed, now, effects);
+        } else {
+            self.close(if self.mode == Mode::Once { 1 } else { FAILED }, effects);
+        }
+    }
+
+    /// What Squire leased and published is for its own process; where there is none, others may still use it.
+    fn close(&mut self, code: u8, effects: &mut Vec<Effect>) {
+        self.closed = true;
+        effects.extend(self.commands.kill());
+        effects.push(Effect::Close { code, clean: self.supervisor.is_some() });
+    }
+
+    fn ticket(&mut self) -> Ticket {
+        self.tickets += 1;
+        Ticket(self.tickets)
+    }
+}
+
+fn rules(plan: &Plan, mode: Mode, grace: Duration) -> rollout::Rules {
+    let process = plan.process.as_ref().filter(|_| mode == Mode::Run);
+    let files = plan.files.iter().filter(|_| mode == Mode::Run);
+    rollout::Rules {
+        files: files.map(|file| (file.path.clone(), file.on_change.clone())).collect(),
+        env: process.map_or(crate::config::Reaction::Nothing, |process| process.on_change.clone()),
+        has_process: process.is_some(),
+        grace,
+    }
+}
+
+fn ending_in_words(ending: Ending) -> String {
+    match ending {
+        Ending::Code(code) => format!("exit code {code}"),
+        Ending::Signal(number) => match Signal::try_from(number) {
+            Ok(signal) => format!("killed by {signal}"),
+            Err(_) => format!("killed by signal {number}"),
+        },
+    }
+}
+
+/// An error with its causes: `a: b: c`.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

@@ -1,0 +1,99 @@
+//! The tasks that keep the sessions of all sources, and how to reach them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::Event;
+use super::inbox::Credentials;
+use crate::names::{SecretName, SourceName};
+use crate::plan::Want;
+use crate::secret::DigestKey;
+use crate::session::keeper::{Keeper, Notice};
+use crate::session::{Session, Update};
+use crate::source::Source;
+
+/// So many updates may wait for the agent before keepers wait for it.
+const UPDATES: usize = 64;
+
+/// One task a source.
+pub struct Keepers {
+    tasks: JoinSet<()>,
+    notices: BTreeMap<SourceName, mpsc::UnboundedSender<Notice>>,
+    owners: BTreeMap<SecretName, SourceName>,
+    credentials: Vec<Credentials>,
+    updates: mpsc::Sender<Update>,
+    incoming: mpsc::Receiver<Update>,
+}
+
+impl Default for Keepers {
+    fn default() -> Self {
+        let (updates, incoming) = mpsc::channel(UPDATES);
+        Self {
+            tasks: JoinSet::new(),
+            notices: BTreeMap::new(),
+            owners: BTreeMap::new(),
+            credentials: Vec::new(),
+            updates,
+            incoming,
+        }
+    }
+}
+
+impl Keepers {
+    /// Starts to keep the session of one source. To be called within the runtime. `seed` is where the session's chance comes
+    /// from.
+    pub fn keep<S: Source>(
+        &mut self,
+        name: &SourceName,
+        source: S,
+        wants: Vec<Want>,
+        seed: u64,
+        key: &DigestKey,
+    ) {
+        let (keeper, notices) = mpsc::unbounded_channel();
+        self.credentials.push(Credentials { files: source.credential_files(), keeper: keeper.clone() });
+        self.owners.extend(wants.iter().map(|want| (want.name.clone(), name.clone())));
+        let session = Session::new(name.clone(), wants, seed, Instant::now());
+        let task = Keeper::new(Arc::new(source), session, key.clone(), self.updates.clone());
+        self.tasks.spawn(task.run(notices));
+        self.notices.insert(name.clone(), keeper);
+    }
+
+    /// The credential files to watch; once.
+    pub(super) fn credentials(&mut self) -> Vec<Credentials> {
+        std::mem::take(&mut self.credentials)
+    }
+
+    /// The next new value, or [`Event::Failed`] where a keeper ended: it does that only when it is told to, so whatever else
+    /// this is, it is a bug. Losing either arm is safe: an update stays in its channel, a task in its set.
+    pub(super) async fn next_event(&mut self) -> Event {
+        tokio::select! {
+            Some(update) = self.incoming.recv() => Event::Updated(update),
+            Some(_) = self.tasks.join_next() => Event::Failed,
+            else => std::future::pending().await,
+        }
+    }
+
+    pub(super) fn tell_all(&self, notice: &Notice) {
+        // A keeper that is gone has nothing left to do.
+        self.notices.values().for_each(|keeper| drop(keeper.send(notice.clone())));
+    }
+
+    pub(super) fn tell_owner(&self, secret: &SecretName, notice: Notice) {
+        if let Some(keeper) = self.owners.get(secret).and_then(|source| self.notices.get(source)) {
+            drop(keeper.send(notice));
+        }
+    }
+
+    /// Lets every keeper give back what it holds, and waits for that. Each bounds its own time.
+    pub(super) async fn stop(mut self) {
+        self.tell_all(&Notice::Stop);
+        // Nobody takes updates any more: a keeper must not wait for that.
+        drop(self.incoming);
+        while self.tasks.join_next().await.is_some() {}
+    }
+}

@@ -1,0 +1,106 @@
+//! Performs what the agent decides: tasks, time, start and end.
+//!
+//! One task owns the agent; one a source keeps its session; one watches credential files. All run on the agent's thread, and the
+//! publisher has one of its own.
+
+use std::io;
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+
+use super::keepers::Keepers;
+use super::publisher::{Desk, Job, Publisher};
+use super::{Agent, Effect, Event, Task, inbox};
+use crate::session::keeper::Notice;
+use crate::supervise::host::Orders;
+
+/// Runs an agent until its end; answers with the exit code of Squire. `events` is where the main thread reports.
+///
+/// # Errors
+/// When the publisher's thread cannot be started.
+pub async fn run(
+    task: Task,
+    mut keepers: Keepers,
+    publisher: Publisher,
+    orders: Orders,
+    (sender, events): (mpsc::UnboundedSender<Event>, mpsc::UnboundedReceiver<Event>),
+) -> io::Result<u8> {
+    let watching = tokio::spawn(inbox::watch(keepers.credentials(), task.key.clone()));
+    let desk = publisher.start(sender)?;
+    let agent = Agent::new(task, Instant::now());
+    let code = Lifecycle { agent, keepers, desk, orders, events }.run().await;
+    watching.abort();
+    Ok(code)
+}
+
+struct Lifecycle {
+    agent: Agent,
+    keepers: Keepers,
+    desk: Desk,
+    orders: Orders,
+    events: mpsc::UnboundedReceiver<Event>,
+}
+
+/// How it ends.
+struct End {
+    code: u8,
+    clean: bool,
+}
+
+impl Lifecycle {
+    async fn run(mut self) -> u8 {
+        let mut event = Event::Due;
+        let end = loop {
+            let effects = self.agent.step(event, Instant::now());
+            if let Some(end) = effects.into_iter().filter_map(|effect| self.perform(effect)).last() {
+                break end;
+            }
+            event = self.next_event().await;
+        };
+        self.close(&end).await;
+        end.code
+    }
+
+    /// Losing any arm is safe: what was not received stays in its channel, and the deadline is computed anew.
+    async fn next_event(&mut self) -> Event {
+        let deadline = self.agent.deadline();
+        tokio::select! {
+            event = self.keepers.next_event() => event,
+            Some(event) = self.events.recv() => event,
+            () = sleep_until(deadline) => Event::Due,
+        }
+    }
+
+    fn perform(&mut self, effect: Effect) -> Option<End> {
+        match effect {
+            Effect::Publish(release) => self.desk.hand(Job::Publish(release)),
+            Effect::Retire(generation) => self.desk.hand(Job::Retire(generation)),
+            Effect::Order(order) => self.orders.send(order),
+            Effect::Free(secret, below) => {
+                let notice = Notice::Released(secret.clone(), below);
+                self.keepers.tell_owner(&secret, notice);
+            }
+            Effect::Refresh => self.keepers.tell_all(&Notice::Refresh(Vec::new())),
+            Effect::Report(fact) => fact.log(),
+            Effect::Close { code, clean } => return Some(End { code, clean }),
+        }
+        None
+    }
+
+    /// Files first, since that is quick: whoever meets them missing knows that the process is gone.
+    async fn close(self, end: &End) {
+        if end.clean {
+            self.desk.hand(Job::Sweep);
+            self.keepers.stop().await;
+        }
+        self.desk.close();
+    }
+}
+
+/// Sleeps until the deadline; for ever without one.
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}

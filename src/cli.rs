@@ -1,0 +1,125 @@
+//! What was asked on the command line.
+//!
+//! *Invariant:* pure; [`crate::cli::perform`] acts.
+
+mod check;
+mod load;
+mod log;
+mod run;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+/// The exit code for usage and configuration problems.
+const USAGE: u8 = 2;
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(name = "squire", version, about, max_term_width = 100, after_help = EXAMPLES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Keep secrets right for as long as a process needs them
+    #[command(after_help = RUN_EXAMPLES)]
+    Run {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// The process to wrap, instead of the configuration's `process.command`
+        #[arg(last = true, value_name = "COMMAND")]
+        process: Vec<String>,
+    },
+    /// Publish one release, then exit: for init containers and CI
+    #[command(after_help = RENDER_EXAMPLES)]
+    Render {
+        #[command(flatten)]
+        file: ConfigFile,
+    },
+    /// Find every problem of a configuration and its templates without asking any server
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// The process that `run` would wrap
+        #[arg(last = true, value_name = "COMMAND")]
+        process: Vec<String>,
+    },
+}
+
+#[derive(Args, Debug)]
+struct ConfigFile {
+    /// The configuration
+    #[arg(short, long, value_name = "FILE", default_value = "squire.toml", env = "SQUIRE_CONFIG")]
+    config: PathBuf,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  squire check -c squire.toml               find every problem before anything starts
+  squire run -c squire.toml -- ./app        wrap a process and rotate its secrets
+  squire render -c squire.toml              write the files once and exit
+
+Environment:
+  SQUIRE_CONFIG       the configuration, where -c is not given
+  SQUIRE_LOG          what is logged: error, warn, info (default), debug, trace, or per module
+  SQUIRE_LOG_FORMAT   text or json; text on a terminal, else json
+
+Exit status: that of the process; 128+n if signal n ended it; 127 if it cannot be found, 126 if it
+cannot be executed, 125 if Squire itself failed; 2 for usage and configuration problems; 1 if
+`render` failed.";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  squire run -- /usr/local/bin/app --port 8080
+  squire run -c /etc/squire/squire.toml
+  SQUIRE_LOG=debug squire run -c squire.toml -- env";
+
+const RENDER_EXAMPLES: &str = "\
+Examples:
+  squire render -c /etc/squire/squire.toml
+
+What was leased stays leased: it ends with its lease or its token. Without `startup_timeout` in the
+configuration, it gives up after 60 seconds.";
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  squire check -c squire.toml
+  squire check -c squire.toml -- /usr/local/bin/app";
+
+/// Does what the command line asks for; answers with the exit code of the program.
+pub fn perform(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Where its text cannot be written, there is nobody to read it.
+            drop(error.print());
+            return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
+        }
+    };
+    log::start();
+    ExitCode::from(match cli.command {
+        Command::Run { file, process } => run::run(&file.config, given(process)),
+        Command::Render { file } => run::render(&file.config),
+        Command::Check { file, process } => check::check(&file.config, given(process)),
+    })
+}
+
+fn given(process: Vec<String>) -> Option<Vec<String>> {
+    (!process.is_empty()).then_some(process)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

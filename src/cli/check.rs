@@ -1,0 +1,44 @@
+//! `squire check`: every problem, without asking any server.
+
+use std::io::Write;
+use std::path::Path;
+
+use super::USAGE;
+use super::load::{Loaded, complain, load};
+use crate::agent::chain;
+use crate::publish::tmpfs;
+
+/// Checks a configuration; answers with the exit code.
+pub(super) fn check(file: &Path, command: Option<Vec<String>>) -> u8 {
+    let loaded = match load(file, command) {
+        Ok(loaded) => loaded,
+        Err(problems) => {
+            complain(&problems);
+            return USAGE;
+        }
+    };
+    let problems = places(&loaded);
+    if !problems.is_empty() {
+        complain(&problems);
+        return USAGE;
+    }
+    let Loaded { plan, .. } = &loaded;
+    for secret in &plan.unused {
+        complain(&[format!("warning: nothing refers to the secret `{secret}`, so it will not be fetched")]);
+    }
+    let secrets: usize = plan.wants.values().map(Vec::len).sum();
+    let (files, variables) = (plan.files.len(), plan.env.len());
+    let summary =
+        format!("{}: no problems: {secrets} secrets, {files} files, {variables} variables\n", file.display());
+    drop(std::io::stdout().write_all(summary.as_bytes()));
+    0
+}
+
+/// Whether files may be published where the configuration wants them.
+fn places(loaded: &Loaded) -> Vec<String> {
+    let output = &loaded.config.output;
+    let absolute = loaded.plan.files.iter().filter(|file| file.path.is_absolute());
+    let places = output.dir.as_deref().into_iter().chain(absolute.filter_map(|file| file.path.parent()));
+    let refusals = places.filter_map(|place| tmpfs::require_memory(place, output.allow_disk).err());
+    refusals.map(|error| chain(&error)).collect()
+}

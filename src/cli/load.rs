@@ -1,0 +1,69 @@
+//! From the name of a configuration file to a plan, with everything on this machine that a plan refers to.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use nix::unistd::{Group, User, getegid, geteuid};
+
+use crate::config::{self, Config};
+use crate::plan::{self, Plan, Surroundings};
+use crate::template::{self, Engine};
+
+/// A file that a template is, or includes, may have this many bytes.
+const LARGEST_FILE: u64 = 1024 * 1024;
+
+/// A configuration with its plan, and what renders it.
+pub(super) struct Loaded {
+    pub(super) config: Config,
+    pub(super) plan: Plan,
+    pub(super) engine: Engine,
+}
+
+/// Reads and compiles everything; or every problem there is, a line each.
+pub(super) fn load(file: &Path, command: Option<Vec<String>>) -> Result<Loaded, Vec<String>> {
+    let text = read(file)
+        .map_err(|error| vec![format!("{}: cannot read the configuration: {error}", file.display())])?;
+    let variable = |name: &str| std::env::var(name).ok();
+    let config = config::parse(file, &text, &variable).map_err(|problems| lines(&problems))?;
+    let engine = Engine::new(template::Surroundings {
+        env: Box::new(|name| std::env::var(name).ok()),
+        file: Box::new(read),
+    });
+    let surroundings = Surroundings {
+        read: &read,
+        user: &user,
+        group: &group,
+        own: (geteuid().as_raw(), getegid().as_raw()),
+    };
+    let plan = plan::compile(&config, command, &surroundings).map_err(|problems| lines(&problems))?;
+    Ok(Loaded { config, plan, engine })
+}
+
+fn lines<T: ToString>(problems: &[T]) -> Vec<String> {
+    problems.iter().map(ToString::to_string).collect()
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(LARGEST_FILE + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > LARGEST_FILE {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 1 MiB"));
+    }
+    Ok(text)
+}
+
+fn user(name: &str) -> Option<u32> {
+    User::from_name(name).ok().flatten().map(|user| user.uid.as_raw())
+}
+
+fn group(name: &str) -> Option<u32> {
+    Group::from_name(name).ok().flatten().map(|group| group.gid.as_raw())
+}
+
+/// Writes problems to stderr.
+pub(super) fn complain(problems: &[String]) {
+    let lines = problems.join("\n");
+    // Where stderr is closed, the exit code has to say it alone.
+    drop(io::Write::write_all(&mut io::stderr(), format!("{lines}\n").as_bytes()));
+}

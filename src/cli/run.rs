@@ -1,0 +1,147 @@
+//! `squire run` and `squire render`: the main thread hosts processes, a second one is the agent.
+
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::USAGE;
+use super::load::{Loaded, complain, load};
+use crate::agent::keepers::Keepers;
+use crate::agent::publisher::Publisher;
+use crate::agent::{Event, Mode, Task, chain, lifecycle};
+use crate::config::SourceConfig;
+use crate::names::SourceName;
+use crate::secret::DigestKey;
+use crate::source::vault::Vault;
+use crate::supervise::FAILED;
+use crate::supervise::host::{Host, Order, Orders};
+
+/// How long `render` waits for a whole release where the configuration does not say.
+const RENDER_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// Runs until the process ends, or a signal ends Squire; answers with the exit code.
+pub(super) fn run(file: &Path, command: Option<Vec<String>>) -> u8 {
+    start(file, command, Mode::Run)
+}
+
+/// Publishes one release; answers with the exit code.
+pub(super) fn render(file: &Path) -> u8 {
+    start(file, None, Mode::Once)
+}
+
+fn start(file: &Path, command: Option<Vec<String>>, mode: Mode) -> u8 {
+    let failed = if mode == Mode::Once { 1 } else { FAILED };
+    let loaded = match load(file, command) {
+        Ok(loaded) => loaded,
+        Err(problems) => {
+            complain(&problems);
+            return USAGE;
+        }
+    };
+    host(loaded, mode).unwrap_or_else(|error| {
+        tracing::error!(error, "squire cannot go on");
+        failed
+    })
+}
+
+/// Hosts processes on this thread while the agent runs on another.
+fn host(loaded: Loaded, mode: Mode) -> Result<u8, String> {
+    let (sender, events) = mpsc::unbounded_channel();
+    let reports = sender.clone();
+    let report = Box::new(move |report| drop(reports.send(Event::Reported(report))));
+    let (host, orders) = Host::new(std::env::vars_os(), report).map_err(|error| chain(&error))?;
+    let agent = thread::Builder::new().name("agent".to_owned());
+    let agent = agent
+        .spawn(move || {
+            let _end = EndOfAgent(orders.clone());
+            agent_thread(loaded, mode, orders, (sender, events))
+        })
+        .map_err(|error| format!("cannot start the agent's thread: {error}"))?;
+    let hosted = host.run();
+    let code = agent.join().map_err(|_| "the agent panicked".to_owned())?;
+    hosted.map_err(|error| chain(&error))?;
+    code
+}
+
+/// However the agent ends, the main thread hears of it.
+struct EndOfAgent(Orders);
+
+impl Drop for EndOfAgent {
+    fn drop(&mut self) {
+        self.0.send(Order::End);
+    }
+}
+
+fn agent_thread(
+    loaded: Loaded,
+    mode: Mode,
+    orders: Orders,
+    events: (mpsc::UnboundedSender<Event>, mpsc::UnboundedReceiver<Event>),
+) -> Result<u8, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("cannot start the runtime: {error}"))?;
+    let code = runtime.block_on(agent(loaded, mode, orders, events));
+    // A name that is still being looked up must not hold back the end.
+    runtime.shutdown_background();
+    code
+}
+
+async fn agent(
+    loaded: Loaded,
+    mode: Mode,
+    orders: Orders,
+    events: (mpsc::UnboundedSender<Event>, mpsc::UnboundedReceiver<Event>),
+) -> Result<u8, String> {
+    let Loaded { config, plan, engine } = loaded;
+    for secret in &plan.unused {
+        tracing::warn!(%secret, "nothing refers to this secret, so it is not fetched");
+    }
+    let key = DigestKey::new(random()?);
+    let absolute: Vec<PathBuf> =
+        plan.files.iter().map(|file| file.path.clone()).filter(|path| path.is_absolute()).collect();
+    let publisher = Publisher::new(config.output, absolute, key.clone()).map_err(|error| chain(&error))?;
+    let mut keepers = Keepers::default();
+    for (name, wants) in &plan.wants {
+        let Some(source) = config.sources.get(name) else { continue };
+        keep(&mut keepers, name, source, wants.clone(), &key)?;
+    }
+    let default_timeout = (mode == Mode::Once).then_some(RENDER_TIMEOUT);
+    let task = Task {
+        plan,
+        engine,
+        key,
+        mode,
+        settle: config.rollout.settle,
+        grace: config.rollout.grace,
+        startup_timeout: config.startup_timeout.or(default_timeout),
+        first: publisher.next_generation(),
+        superseded: publisher.superseded().clone(),
+    };
+    lifecycle::run(task, keepers, publisher, orders, events).await.map_err(|error| error.to_string())
+}
+
+/// The one place that turns a source's configuration into its backend.
+fn keep(
+    keepers: &mut Keepers,
+    name: &SourceName,
+    source: &SourceConfig,
+    wants: Vec<crate::plan::Want>,
+    key: &DigestKey,
+) -> Result<(), String> {
+    let seed = u64::from_le_bytes(random()?);
+    match source {
+        SourceConfig::Vault(config) => {
+            let vault = Vault::new(config).map_err(|error| format!("source {name}: {}", chain(&error)))?;
+            keepers.keep(name, vault, wants, seed, key);
+        }
+    }
+    Ok(())
+}
+
+fn random<const N: usize>() -> Result<[u8; N], String> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| format!("no random bytes: {error}"))?;
+    Ok(bytes)
+}

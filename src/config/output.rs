@@ -1,0 +1,150 @@
+//! `[output]` and `[[file]]`: which files are published, where and how.
+//!
+//! *Invariant:* no two files have one path, and none is where another needs a directory.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::process;
+use super::reader::{Table, Value, every};
+use super::value::{self, ACCOUNT, DIRECTORY_MODE, FILE_MODE, PATH};
+use super::{Account, FileConfig, Mode, OutputConfig, Place, TemplateSource};
+
+/// Only who reads the file: nobody changes it.
+const FILE_MODE_DEFAULT: Mode = Mode::new(0o400);
+/// The files' own modes protect them.
+const DIRECTORY_MODE_DEFAULT: Mode = Mode::new(0o755);
+
+/// `[output]`, with what it says for files that do not.
+pub(super) struct Output {
+    pub(super) config: OutputConfig,
+    /// Whether `dir` is written, even if it is wrong.
+    has_dir: bool,
+    mode: Mode,
+    owner: Option<Account>,
+    group: Option<Account>,
+}
+
+impl Output {
+    /// Reads `[output]`.
+    pub(super) fn read(table: Option<Table<'_>>) -> Self {
+        let config = OutputConfig { dir: None, dir_mode: DIRECTORY_MODE_DEFAULT, allow_disk: false };
+        let mut output = Self { config, has_dir: false, mode: FILE_MODE_DEFAULT, owner: None, group: None };
+        let Some(mut table) = table else { return output };
+        if let Some(dir) = table.take("dir") {
+            output.has_dir = true;
+            output.config.dir = directory(&dir);
+        }
+        output.mode = table.read("mode", &FILE_MODE).unwrap_or(output.mode);
+        output.config.dir_mode = table.read("dir_mode", &DIRECTORY_MODE).unwrap_or(output.config.dir_mode);
+        output.owner = table.take("owner").and_then(|owner| account(&owner));
+        output.group = table.take("group").and_then(|group| account(&group));
+        output.config.allow_disk = table.boolean("allow_disk").unwrap_or(output.config.allow_disk);
+        table.finish();
+        output
+    }
+}
+
+fn directory(value: &Value<'_>) -> Option<PathBuf> {
+    let path = value.read(&PATH)?;
+    value::absolute_path(&path).map_err(|why| value.report(why)).ok()
+}
+
+/// A name or a number.
+fn account(value: &Value<'_>) -> Option<Account> {
+    match value.integer() {
+        Some(number) => value::account_number(number).map_err(|why| value.report(why)).ok(),
+        None => value.read(&ACCOUNT),
+    }
+}
+
+/// Reads every `[[file]]`.
+pub(super) fn files(value: Option<Value<'_>>, output: &Output) -> Option<Vec<FileConfig>> {
+    const EXPECTED: &str = "[[file]] for each file, with two brackets on each side";
+    let Some(value) = value else { return Some(Vec::new()) };
+    let items = value.list(EXPECTED)?;
+    let mut claims = Vec::new();
+    let files = every(items.iter().map(|item| file(item.table(EXPECTED)?, output, &mut claims)));
+    report_collisions(&claims, output.config.dir.as_deref());
+    files
+}
+
+/// A path that a file wants, with the value to blame.
+type Claim<'a> = (Value<'a>, PathBuf);
+
+fn file<'a>(mut table: Table<'a>, output: &Output, claims: &mut Vec<Claim<'a>>) -> Option<FileConfig> {
+    let place = table.place().clone();
+    let path = table.require("path", "path = \"tls.pem\"").and_then(|value| {
+        let path = destination(&value, output)?;
+        claims.push((value, path.clone()));
+        Some(path)
+    });
+    let template = template(&mut table);
+    let mode = table.read("mode", &FILE_MODE).unwrap_or(output.mode);
+    let owner = table.take("owner").and_then(|owner| account(&owner)).or_else(|| output.owner.clone());
+    let group = table.take("group").and_then(|group| account(&group)).or_else(|| output.group.clone());
+    let on_change = table.take("on_change").and_then(|on_change| process::reaction(&on_change));
+    table.finish();
+    Some(FileConfig { path: path?, template: template?, mode, owner, group, on_change, place })
+}
+
+fn destination(value: &Value<'_>, output: &Output) -> Option<PathBuf> {
+    let written = value.read(&PATH)?;
+    let path =
+        if written.is_absolute() { value::absolute_path(&written) } else { value::relative_path(&written) };
+    let path = path.map_err(|why| value.report(why)).ok()?;
+    if path.is_relative() && !output.has_dir {
+        value.report(
+            "is relative, and there is no directory to hold it; \
+             write [output] with dir = \"/run/secrets/app\", or an absolute path",
+        );
+    }
+    if let Some(inside) = output.config.dir.as_ref().and_then(|dir| path.strip_prefix(dir).ok()) {
+        value.report(match inside.to_str() {
+            Some("") | None => "is `output.dir` itself; name a file in it".to_owned(),
+            Some(inside) => format!("is inside `output.dir`; write it relative: path = {inside:?}"),
+        });
+        return None;
+    }
+    Some(path)
+}
+
+fn template(table: &mut Table<'_>) -> Option<TemplateSource> {
+    match (table.take("template"), table.take("inline")) {
+        (Some(file), None) => file.path().map(TemplateSource::File),
+        (None, Some(inline)) => inline.verbatim("a template in quotes").map(TemplateSource::Inline),
+        (Some(_), Some(inline)) => {
+            inline.report("`template` is there too; keep one of the two");
+            None
+        }
+        (None, None) => {
+            table.report("nothing to render; write template = \"FILE\" or inline = \"{{secret.field}}\"");
+            None
+        }
+    }
+}
+
+/// Files of one path, and files where another file, or the output directory, needs a directory.
+fn report_collisions(claims: &[Claim<'_>], dir: Option<&Path>) {
+    let mut first: BTreeMap<&Path, &Place> = BTreeMap::new();
+    for (value, path) in claims {
+        match first.get(path.as_path()) {
+            Some(earlier) => value.report(format!("another file has this path; see line {}", earlier.line)),
+            None => drop(first.insert(path, value.place())),
+        }
+    }
+    for (value, path) in claims {
+        for above in path.ancestors().skip(1) {
+            if let Some(place) = first.get(above) {
+                value.report(format!(
+                    "needs `{}` to be a directory, but line {} makes it a file",
+                    above.display(),
+                    place.line
+                ));
+            }
+        }
+        if path.is_absolute() && dir.is_some_and(|dir| dir.starts_with(path)) {
+            value.report("has to be a directory, because `output.dir` is below it");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! `[process]` and `[rollout]`: the child, and how it is taken to new secrets.
+//!
+//! *Invariant:* a value in the environment is never given to a process that keeps running.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use super::reader::{Table, Value, every};
+use super::value::{self, DURATION, Form, POSITIVE_DURATION, STOP_SIGNAL};
+use super::{EnvConfig, ProcessConfig, Reaction, RolloutConfig, RunCommand};
+
+/// From the stop signal to SIGKILL, as other supervisors and Kubernetes do.
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+const RUN_TIMEOUT: Duration = Duration::from_secs(30);
+const SETTLE: Duration = Duration::from_millis(100);
+const GRACE: Duration = Duration::from_secs(30);
+
+/// Reads `[process]`.
+pub(super) fn process(table: Option<Table<'_>>) -> ProcessConfig {
+    let mut process = ProcessConfig {
+        command: None,
+        env: BTreeMap::new(),
+        on_change: Reaction::Restart,
+        stop_signal: Signal::SIGTERM,
+        stop_timeout: STOP_TIMEOUT,
+    };
+    let Some(mut table) = table else { return process };
+    process.command = table.take("command").and_then(|command| self::command(&command));
+    let env = table.table("env", "a table such as { DATABASE_URL = \"{{db.url}}\" }");
+    let has_env = env.as_ref().is_some_and(|env| !env.is_empty());
+    process.env = env.map(|env| variables(&env)).unwrap_or_default();
+    if let Some(value) = table.take("on_change") {
+        process.on_change = reaction(&value).unwrap_or(process.on_change);
+        if has_env && matches!(process.on_change, Reaction::Signal(_) | Reaction::Run(_)) {
+            value.report(
+                "`process.env` is set, and a running process cannot be given a new environment; \
+                 write \"restart\", or \"none\" to let changes wait for the next start",
+            );
+        }
+    }
+    process.stop_signal = table.read("stop_signal", &STOP_SIGNAL).unwrap_or(process.stop_signal);
+    process.stop_timeout = table.read("stop_timeout", &POSITIVE_DURATION).unwrap_or(process.stop_timeout);
+    table.finish();
+    process
+}
+
+/// Reads `[rollout]`.
+pub(super) fn rollout(table: Option<Table<'_>>) -> RolloutConfig {
+    let Some(mut table) = table else { return RolloutConfig { settle: SETTLE, grace: GRACE } };
+    let settle = table.read("settle", &DURATION).unwrap_or(SETTLE);
+    let grace = table.read("grace", &DURATION).unwrap_or(GRACE);
+    table.finish();
+    RolloutConfig { settle, grace }
+}
+
+/// Reads an `on_change`.
+pub(super) fn reaction(value: &Value<'_>) -> Option<Reaction> {
+    if value.is_text() {
+        return value.read(&REACTION);
+    }
+    let mut table = value.table(REACTION.expected)?;
+    let command = table.require("run", "run = [\"/path/to/command\"]").and_then(|run| self::command(&run));
+    let timeout = table.read("timeout", &POSITIVE_DURATION).unwrap_or(RUN_TIMEOUT);
+    table.finish();
+    Some(Reaction::Run(RunCommand { command: command?, timeout }))
+}
+
+const REACTION: Form<Reaction> = Form {
+    expected: "\"restart\", \"none\", a signal such as \"SIGHUP\", or { run = [\"/path/to/command\"] }",
+    shown: true,
+    read: |text| match text {
+        "restart" => Ok(Reaction::Restart),
+        "none" => Ok(Reaction::Nothing),
+        signal => value::signal(signal).map(Reaction::Signal),
+    },
+};
+
+/// A program and its arguments. Arguments may be empty, the program may not.
+fn command(value: &Value<'_>) -> Option<Vec<String>> {
+    let items = value.list(
+        "a list of the program and each argument, such as [\"/usr/local/bin/app\", \"--port\", \"8080\"]",
+    )?;
+    let command: Option<Vec<String>> = every(items.iter().map(Value::text));
+    let command = command?;
+    if command.first().is_none_or(String::is_empty) {
+        value.report("names no program; write it first, such as [\"/usr/local/bin/app\"]");
+        return None;
+    }
+    Some(command)
+}
+
+fn variables(table: &Table<'_>) -> BTreeMap<String, EnvConfig> {
+    let variable = |(name, value): (&str, Value<'_>)| {
+        if name.is_empty() || name.contains(['=', '\0']) {
+            value.report(
+                "is not a name for an environment variable; it may not be empty nor contain `=` or NUL",
+            );
+        }
+        let template = value.verbatim("a template in quotes")?;
+        Some((name.to_owned(), EnvConfig { template, place: value.place().clone() }))
+    };
+    table.named().into_iter().filter_map(variable).collect()
+}

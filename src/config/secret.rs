@@ -1,0 +1,142 @@
+//! `[secret.NAME]`: the named wants.
+//!
+//! *Invariant:* every name can be used as a variable in a template.
+
+use std::collections::BTreeMap;
+
+use super::reader::{Table, Value, every};
+use super::source::Sources;
+use super::value::{POSITIVE_DURATION, SERVER_PATH, WORD};
+use super::{SecretConfig, params, text};
+use crate::names::{SecretName, SourceName};
+
+/// Words that mean something else in a template: Handlebars' own, and Squire's helpers.
+const TEMPLATE_WORDS: &[&str] = &[
+    "this",
+    "root",
+    "true",
+    "false",
+    "null",
+    "else",
+    "if",
+    "unless",
+    "each",
+    "with",
+    "lookup",
+    "log",
+    "raw",
+    "json",
+    "json_pretty",
+    "yaml",
+    "toml",
+    "shell",
+    "url",
+    "base64",
+    "base64_decode",
+    "indent",
+    "trim",
+    "upper",
+    "lower",
+    "replace",
+    "split",
+    "join",
+    "default",
+    "sha256",
+    "env",
+    "file",
+    "eq",
+    "ne",
+    "gt",
+    "gte",
+    "lt",
+    "lte",
+    "and",
+    "or",
+    "not",
+    "len",
+];
+
+/// Reads `[secret]`.
+pub(super) fn secrets(
+    table: Option<Table<'_>>,
+    sources: &Sources,
+) -> Option<BTreeMap<SecretName, SecretConfig>> {
+    let Some(table) = table else { return Some(BTreeMap::new()) };
+    if sources.names.is_empty() && !table.is_empty() {
+        table.report("secrets need a source to come from; add [source.vault]");
+    }
+    every(table.named().into_iter().map(|(name, value)| {
+        check_name(name, &value);
+        let config = value.table("a table: [secret.NAME]").and_then(|table| secret(table, sources));
+        Some((SecretName::new(name), config?))
+    }))
+}
+
+fn check_name(name: &str, value: &Value<'_>) {
+    if TEMPLATE_WORDS.contains(&name) {
+        value.report(format!(
+            "`{name}` is a word of the template language; choose another name, such as `{name}_secret`"
+        ));
+    } else if !text::is_identifier(name) {
+        value.report(
+            "the name cannot be a variable in templates; \
+             use letters, digits and `_`, not beginning with a digit, such as [secret.app_db]",
+        );
+    }
+}
+
+fn secret(mut table: Table<'_>, sources: &Sources) -> Option<SecretConfig> {
+    let source = source(&mut table, sources);
+    let path = table.require("path", "path = \"secret/app/db\"").and_then(|path| path.read(&SERVER_PATH));
+    let params = table.take("params");
+    let version = table.take("version");
+    if let (Some(_), Some(version)) = (&params, &version) {
+        version.report(
+            "`params` is there too, which makes it a write; \
+             a version is only for reading, so keep one of the two",
+        );
+    }
+    let params = params.map_or(Some(None), |params| params::params(&params).map(Some));
+    let version = version.map_or(Some(None), |version| self::version(&version).map(Some));
+    let refresh = table.read("refresh", &POSITIVE_DURATION);
+    table.finish();
+    let source = source?;
+    let refresh = refresh.unwrap_or_else(|| sources.refresh(source.as_str()));
+    Some(SecretConfig { source, path: path?, params: params?, version: version?, refresh })
+}
+
+fn source(table: &mut Table<'_>, sources: &Sources) -> Option<SourceName> {
+    let names = || sources.names.iter().map(String::as_str);
+    let Some(value) = table.take("source") else {
+        if let [only] = sources.names.as_slice() {
+            return Some(SourceName::new(only));
+        }
+        if !sources.names.is_empty() {
+            table.report(format!(
+                "`source` is missing, and there are several to choose from: {}",
+                text::listed(names())
+            ));
+        }
+        return None;
+    };
+    let name = value.read(&WORD)?;
+    if names().any(|known| known == name) {
+        return Some(SourceName::new(name));
+    }
+    if let Some(near) = text::nearest(&name, names()) {
+        value.report(format!("there is no such source; did you mean \"{near}\"?"));
+    } else if sources.names.is_empty() {
+        value.report("there is no such source; add its [source.…] table");
+    } else {
+        value.report(format!("there is no such source; the sources are: {}", text::listed(names())));
+    }
+    None
+}
+
+fn version(value: &Value<'_>) -> Option<u64> {
+    let version = value.integer().and_then(|number| u64::try_from(number).ok()).filter(|number| *number >= 1);
+    if version.is_none() {
+        value.expected("a version number from 1 on, such as version = 3");
+    }
+    version
+}

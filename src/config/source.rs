@@ -1,0 +1,275 @@
+//! `[source.NAME]`: where secrets come from, and how to reach it.
+//!
+//! *Invariant:* no secret value is accepted, only the names of files that hold one.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hyper::Uri;
+use rustls::pki_types::ServerName;
+
+use super::reader::{Table, every};
+use super::value::{self, Form, POSITIVE_DURATION};
+use super::{ClientIdentity, SourceConfig, VaultConfig, auth, text};
+use crate::names::SourceName;
+
+/// How often static secrets are re-read where nothing is said.
+const REFRESH: Duration = Duration::from_mins(5);
+
+/// What the configuration says of sources.
+pub(super) struct Sources {
+    /// Those without a problem.
+    pub(super) configs: BTreeMap<SourceName, SourceConfig>,
+    /// All of them, so that a problem in one does not become one of every secret.
+    pub(super) names: Vec<String>,
+}
+
+impl Sources {
+    /// How often a source's static secrets are re-read.
+    pub(super) fn refresh(&self, name: &str) -> Duration {
+        self.configs.get(name).map_or(REFRESH, |SourceConfig::Vault(vault)| vault.refresh)
+    }
+}
+
+/// Reads `[source]`.
+pub(super) fn sources(table: Option<&Table<'_>>) -> Sources {
+    let mut sources = Sources { configs: BTreeMap::new(), names: Vec::new() };
+    for (name, value) in table.into_iter().flat_map(Table::named) {
+        sources.names.push(name.to_owned());
+        if !is_source_name(name) {
+            value.report("is not a name for a source; use letters, digits, `_` and `-`");
+        }
+        let config = value.table("a table: [source.NAME]").and_then(|table| source(name, table));
+        sources.configs.extend(config.map(|config| (SourceName::new(name), config)));
+    }
+    sources
+}
+
+fn is_source_name(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
+}
+
+fn source(name: &str, mut table: Table<'_>) -> Option<SourceConfig> {
+    if let Some(kind) = table.take("type") {
+        kind.read(&TYPE)?;
+    } else if let Err(why) = source_type(name) {
+        table.report(format!("`type` is missing, and the table's name, {name:?}, {why}"));
+        return None;
+    }
+    vault(table).map(SourceConfig::Vault)
+}
+
+const TYPE: Form<()> = Form { expected: "a type in quotes: \"vault\"", shown: true, read: source_type };
+
+fn source_type(written: &str) -> Result<(), String> {
+    match written {
+        "vault" => Ok(()),
+        "aws" | "store" => Err("is not in this version; it has only type = \"vault\"".to_owned()),
+        "bao" | "openbao" => Err("is not a type; write type = \"vault\", which is OpenBao's too".to_owned()),
+        unknown => Err(match text::nearest(unknown, ["vault"]) {
+            Some(near) => format!("is not a type; did you mean \"{near}\"?"),
+            None => "is not a type; write type = \"vault\"".to_owned(),
+        }),
+    }
+}
+
+fn vault(mut table: Table<'_>) -> Option<VaultConfig> {
+    let addresses = addresses(&mut table);
+    let namespace = setting(&mut table, "namespace", ["VAULT_NAMESPACE", "BAO_NAMESPACE"], &NAMESPACE);
+    let ca_file = path_setting(&mut table, "ca_file", ["VAULT_CACERT", "BAO_CACERT"]);
+    let client_identity = client_identity(&mut table);
+    let tls_server_name = setting(
+        &mut table,
+        "tls_server_name",
+        ["VAULT_TLS_SERVER_NAME", "BAO_TLS_SERVER_NAME"],
+        &SERVER_NAME,
+    );
+    let insecure_tls = insecure_tls(&mut table);
+    let refresh = table.read("refresh", &POSITIVE_DURATION).unwrap_or(REFRESH);
+    let auth = auth::auth(&mut table);
+    table.finish();
+    Some(VaultConfig {
+        addresses: addresses?,
+        namespace: namespace.filter(|namespace| !namespace.is_empty()),
+        ca_file,
+        client_identity,
+        tls_server_name,
+        insecure_tls,
+        refresh,
+        auth: auth?,
+    })
+}
+
+/// What the table says, else the first of these variables that is set. A problem with a variable is one of the table.
+fn setting<T>(
+    table: &mut Table<'_>,
+    key: &'static str,
+    variables: [&'static str; 2],
+    form: &Form<T>,
+) -> Option<T> {
+    match table.take(key) {
+        Some(value) => value.read(form),
+        None => from_variable(table, variables, form),
+    }
+}
+
+/// [`setting`] for files. A relative path in a variable means what it means to the server's own tools: it is not beside the
+/// configuration.
+fn path_setting(table: &mut Table<'_>, key: &'static str, variables: [&'static str; 2]) -> Option<PathBuf> {
+    match table.take(key) {
+        Some(value) => value.path(),
+        None => from_variable(table, variables, &value::PATH),
+    }
+}
+
+fn from_variable<T>(table: &Table<'_>, variables: [&'static str; 2], form: &Form<T>) -> Option<T> {
+    let (name, text) = table.variable(variables)?;
+    (form.read)(&text).map_err(|why| table.report(format!("the environment variable {name} {why}"))).ok()
+}
+
+fn addresses(table: &mut Table<'_>) -> Option<Vec<String>> {
+    const VARIABLES: [&str; 2] = ["VAULT_ADDR", "BAO_ADDR"];
+    match (table.take("address"), table.take("addresses")) {
+        (Some(_), Some(several)) => {
+            several.report("`address` is there too; keep one of the two");
+            None
+        }
+        (Some(one), None) => one.read(&ADDRESS).map(|address| vec![address]),
+        (None, Some(several)) => {
+            let items =
+                several.list("a list such as [\"https://a.internal:8200\", \"https://b.internal:8200\"]")?;
+            if items.is_empty() {
+                several.report("is empty; name at least one server");
+                return None;
+            }
+            every(items.iter().map(|item| item.read(&ADDRESS)))
+        }
+        (None, None) if table.variable(VARIABLES).is_none() => {
+            table.report(
+                "no address; write address = \"https://vault.internal:8200\" or addresses = [\"…\", \"…\"], \
+                 or set the environment variable VAULT_ADDR or BAO_ADDR",
+            );
+            None
+        }
+        (None, None) => from_variable(table, VARIABLES, &ADDRESS).map(|address| vec![address]),
+    }
+}
+
+/// Never quoted in a problem: people write passwords into addresses.
+const ADDRESS: Form<String> =
+    Form::unshown("an address in quotes, such as \"https://vault.internal:8200\"", address);
+
+fn address(text: &str) -> Result<String, String> {
+    const EXAMPLE: &str = "write for example \"https://vault.internal:8200\"";
+    let uri: Uri = text.parse().map_err(|_| format!("is not an address; {EXAMPLE}"))?;
+    let scheme = uri.scheme_str().filter(|scheme| matches!(*scheme, "http" | "https"));
+    let scheme = scheme.ok_or_else(|| format!("has to begin with https:// or http://; {EXAMPLE}"))?;
+    let authority = uri.authority().ok_or_else(|| format!("names no host; {EXAMPLE}"))?;
+    if authority.as_str().contains('@') {
+        return Err("contains a user name or password; the login goes into [source.NAME.auth.…]".to_owned());
+    }
+    // The parser drops a fragment without a word.
+    if uri.query().is_some() || text.contains('#') {
+        return Err(format!("ends in `?…` or `#…`; {EXAMPLE}"));
+    }
+    if !matches!(uri.path(), "" | "/") {
+        return Err("contains a path; leave out everything behind the host and port".to_owned());
+    }
+    if authority.host().is_empty() {
+        return Err(format!("names no host; {EXAMPLE}"));
+    }
+    // The parser takes any port; only those that a number fits are ones.
+    let port = authority.as_str().strip_prefix(authority.host()).unwrap_or_default();
+    if !port.is_empty() && authority.port_u16().is_none_or(|port| port == 0) {
+        return Err("has a port that is not a number from 1 to 65535".to_owned());
+    }
+    Ok(format!("{scheme}://{authority}"))
+}
+
+/// Sent in a header with every request. An empty one in the configuration overrules the variables.
+const NAMESPACE: Form<String> = Form { expected: "a namespace in quotes", shown: true, read: namespace };
+
+fn namespace(text: &str) -> Result<String, String> {
+    if text.chars().all(|c| c.is_ascii_graphic()) {
+        Ok(text.trim_matches('/').to_owned())
+    } else {
+        Err("is not a namespace; it may have neither spaces nor anything outside ASCII".to_owned())
+    }
+}
+
+const SERVER_NAME: Form<String> = Form { expected: "a host name in quotes", shown: true, read: server_name };
+
+fn server_name(text: &str) -> Result<String, String> {
+    match ServerName::try_from(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => {
+            Err("is not a host name; write it without scheme and port, for example \"vault.internal\""
+                .to_owned())
+        }
+    }
+}
+
+/// The two are a pair: both are the table's, or both come from the environment.
+fn client_identity(table: &mut Table<'_>) -> Option<ClientIdentity> {
+    let (cert, key) = (table.take("client_cert_file"), table.take("client_key_file"));
+    match (cert, key) {
+        (None, None) => identity_of_environment(table),
+        (Some(cert), Some(key)) => {
+            let (cert_file, key_file) = (cert.path(), key.path());
+            Some(ClientIdentity { cert_file: cert_file?, key_file: key_file? })
+        }
+        (Some(cert), None) => {
+            cert.report("needs `client_key_file` beside it");
+            None
+        }
+        (None, Some(key)) => {
+            key.report("needs `client_cert_file` beside it");
+            None
+        }
+    }
+}
+
+fn identity_of_environment(table: &Table<'_>) -> Option<ClientIdentity> {
+    let cert = table.variable(["VAULT_CLIENT_CERT", "BAO_CLIENT_CERT"]);
+    let key = table.variable(["VAULT_CLIENT_KEY", "BAO_CLIENT_KEY"]);
+    match (cert, key) {
+        (None, None) => None,
+        (Some((_, cert)), Some((_, key))) => {
+            Some(ClientIdentity { cert_file: PathBuf::from(cert), key_file: PathBuf::from(key) })
+        }
+        (Some((name, _)), None) => {
+            let other = name.replace("CERT", "KEY");
+            table.report(format!(
+                "the environment variable {name} is set without {other}; set both or neither"
+            ));
+            None
+        }
+        (None, Some((name, _))) => {
+            let other = name.replace("KEY", "CERT");
+            table.report(format!(
+                "the environment variable {name} is set without {other}; set both or neither"
+            ));
+            None
+        }
+    }
+}
+
+fn insecure_tls(table: &mut Table<'_>) -> bool {
+    let insecure = match table.take("insecure_tls") {
+        Some(value) => value.boolean(),
+        None => from_variable(table, ["VAULT_SKIP_VERIFY", "BAO_SKIP_VERIFY"], &SWITCH),
+    };
+    insecure.unwrap_or(false)
+}
+
+/// A boolean as a variable holds it.
+const SWITCH: Form<bool> = Form::unshown("true or false", switch);
+
+fn switch(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "t" | "1" => Ok(true),
+        "false" | "f" | "0" => Ok(false),
+        _ => Err("is neither \"true\" nor \"false\"".to_owned()),
+    }
+}

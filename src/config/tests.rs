@@ -1,0 +1,805 @@
+//! Whole documents: what they mean, and every problem that they can have.
+//!
+//! *Invariant:* problems are compared as they are printed, so that a change of their words is seen.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use insta::assert_snapshot;
+use nix::sys::signal::Signal;
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+
+const FULL: &str = r#"
+startup_timeout = "2m"
+
+[source.vault]
+address   = "https://vault.internal:8200"
+namespace = "team-a/"
+ca_file   = "/etc/squire/ca.pem"
+client_cert_file = "client.pem"
+client_key_file = "client.key"
+tls_server_name = "vault.internal"
+refresh   = "10m"
+[source.vault.auth.approle]
+mount          = "/teams/approle/"
+role_id_file   = "/etc/squire/role-id"
+secret_id_file = "/run/squire-id/secret-id"
+
+[source.other]
+type = "vault"
+addresses = ["http://[::1]:8200/", "HTTP://127.0.0.1"]
+insecure_tls = true
+auth.token.file = "token"
+
+[secret.db]
+source = "vault"
+path = "database/creds/vertice-readonly"
+[secret.redis]
+source = "vault"
+path = "/secret/redis/main/"
+refresh = "30s"
+version = 3
+[secret.web]
+source = "other"
+path   = "pki/issue/web"
+params = { common_name = "${HOST}.internal", ttl = "24h", n = 0x10, x = 1.5, on = true, at = 2026-01-02, l = ["${HOST}"] }
+
+[output]
+dir   = "/run//secrets/./app/"
+mode  = "440"
+owner = "app"
+group = 1000
+dir_mode = "2750"
+allow_disk = true
+
+[[file]]
+path      = "./tls//web.pem"
+template  = "tls.pem.hbs"
+on_change = "hup"
+
+[[file]]
+path     = "/etc/app/db.json"
+inline   = '{"user": {{json db.username}}, "literal": "${HOST}" }'
+mode     = "0600"
+owner    = "1001"
+group    = "staff"
+on_change = { run = ["/bin/reload", ""], timeout = "1m30s" }
+
+[process]
+command   = ["/usr/local/bin/app", "--host", "${HOST}", "$${HOST}"]
+env       = { DATABASE_URL = "postgres://{{db.username}}:{{url db.password}}@${HOST}:5432/app" }
+on_change = "none"
+stop_signal = "SIGINT"
+stop_timeout = "1h"
+
+[rollout]
+settle = "0s"
+grace  = "7d"
+"#;
+
+fn parse_with(variables: &[(&str, &str)], text: &str) -> Result<Config, Vec<Problem>> {
+    let variables: BTreeMap<_, _> = variables.iter().copied().collect();
+    let environment = |name: &str| variables.get(name).map(|value| (*value).to_owned());
+    parse(Path::new("/etc/squire/squire.toml"), text, &environment)
+}
+
+fn problems_with(variables: &[(&str, &str)], text: &str) -> String {
+    let problems = parse_with(variables, text).expect_err("the document has problems");
+    let lines: Vec<_> =
+        problems.iter().map(|problem| problem.to_string().replace("/etc/squire/squire.toml:", "")).collect();
+    lines.join("\n")
+}
+
+fn problems(text: &str) -> String {
+    problems_with(&[], text)
+}
+
+/// The only source of a document that would be right without the lines.
+fn vault_with(variables: &[(&str, &str)], lines: &str) -> Result<VaultConfig, String> {
+    let text = format!("[source.vault]\n{lines}\nauth.token.file = '/token'");
+    let config = parse_with(variables, &text).map_err(|problems| {
+        problems.iter().map(|p| format!("{}: {}", p.place.key, p.message)).collect::<Vec<_>>().join("\n")
+    })?;
+    let SourceConfig::Vault(vault) = config.sources["vault"].clone();
+    Ok(vault)
+}
+
+#[test]
+fn a_full_document_means_what_it_says() {
+    let config = parse_with(&[("HOST", "web1")], FULL).unwrap();
+    assert_eq!(config.startup_timeout, Some(Duration::from_mins(2)));
+
+    let SourceConfig::Vault(vault) = &config.sources["vault"];
+    assert_eq!(vault.addresses, ["https://vault.internal:8200"]);
+    assert_eq!(vault.namespace.as_deref(), Some("team-a"));
+    assert_eq!(vault.ca_file.as_deref(), Some(Path::new("/etc/squire/ca.pem")));
+    let identity = vault.client_identity.as_ref().unwrap();
+    assert_eq!(identity.cert_file, Path::new("/etc/squire/client.pem"), "beside the configuration");
+    assert_eq!(identity.key_file, Path::new("/etc/squire/client.key"));
+    assert_eq!(vault.tls_server_name.as_deref(), Some("vault.internal"));
+    assert!(!vault.insecure_tls);
+    assert_eq!(vault.refresh, Duration::from_mins(10));
+    let AuthConfig::AppRole(approle) = &vault.auth else { panic!("{:?}", vault.auth) };
+    assert_eq!(approle.mount, "teams/approle");
+    assert!(matches!(&approle.role_id, RoleId::File(file) if file == Path::new("/etc/squire/role-id")));
+    assert_eq!(approle.secret_id_file.as_deref(), Some(Path::new("/run/squire-id/secret-id")));
+
+    let SourceConfig::Vault(other) = &config.sources["other"];
+    assert_eq!(other.addresses, ["http://[::1]:8200", "http://127.0.0.1"]);
+    assert!(other.insecure_tls);
+    assert!(matches!(&other.auth, AuthConfig::Token { file } if file == Path::new("/etc/squire/token")));
+
+    let db = &config.secrets["db"];
+    assert_eq!((db.source.as_str(), db.path.as_str()), ("vault", "database/creds/vertice-readonly"));
+    assert_eq!(db.refresh, Duration::from_mins(10), "its source's");
+    let redis = &config.secrets["redis"];
+    assert_eq!((redis.path.as_str(), redis.version), ("secret/redis/main", Some(3)));
+    assert_eq!(redis.refresh, Duration::from_secs(30));
+    let web = &config.secrets["web"];
+    let params = json!({"common_name": "web1.internal", "ttl": "24h", "n": 16, "x": 1.5, "on": true, "at": "2026-01-02", "l": ["web1"]});
+    assert_eq!(web.params.as_ref(), params.as_object());
+    assert_eq!(web.refresh, Duration::from_mins(5));
+
+    assert_eq!(config.output.dir.as_deref(), Some(Path::new("/run/secrets/app")));
+    assert_eq!(config.output.dir_mode, Mode::new(0o2750));
+    assert!(config.output.allow_disk);
+    let [tls, json] = config.files.as_slice() else { panic!("{:?}", config.files) };
+    assert_eq!((tls.path.as_path(), tls.mode), (Path::new("tls/web.pem"), Mode::new(0o440)));
+    assert!(
+        matches!(&tls.template, TemplateSource::File(file) if file == Path::new("/etc/squire/tls.pem.hbs"))
+    );
+    assert_eq!((&tls.owner, &tls.group), (&Some(Account::Name("app".to_owned())), &Some(Account::Id(1000))));
+    assert_eq!(tls.on_change, Some(Reaction::Signal(Signal::SIGHUP)));
+    assert_eq!((tls.place.line, tls.place.key.as_str()), (44, "file[0]"));
+    assert_eq!((json.path.as_path(), json.mode), (Path::new("/etc/app/db.json"), Mode::new(0o600)));
+    assert!(matches!(&json.template, TemplateSource::Inline(text) if text.contains("${HOST}")));
+    assert_eq!(
+        (&json.owner, &json.group),
+        (&Some(Account::Id(1001)), &Some(Account::Name("staff".to_owned())))
+    );
+    let run = RunCommand {
+        command: vec!["/bin/reload".to_owned(), String::new()],
+        timeout: Duration::from_secs(90),
+    };
+    assert_eq!(json.on_change, Some(Reaction::Run(run)));
+
+    let process = &config.process;
+    assert_eq!(process.command.as_deref().unwrap(), ["/usr/local/bin/app", "--host", "web1", "${HOST}"]);
+    assert!(process.env["DATABASE_URL"].template.ends_with("@${HOST}:5432/app"));
+    assert_eq!(process.env["DATABASE_URL"].place.key, "process.env.DATABASE_URL");
+    assert_eq!((&process.on_change, process.stop_signal), (&Reaction::Nothing, Signal::SIGINT));
+    assert_eq!(process.stop_timeout, Duration::from_hours(1));
+    assert_eq!(config.rollout.settle, Duration::ZERO);
+    assert_eq!(config.rollout.grace, Duration::from_hours(168));
+}
+
+#[test]
+fn what_is_not_said_has_a_default() {
+    let config = parse_with(
+        &[],
+        "[source.vault]\naddress = 'http://a'\nauth.approle.role_id = 'r'\n[secret.a]\npath = 'b'\n\
+         [output]\ndir = '/run/s'\n[[file]]\npath = 'a'\ninline = ''",
+    )
+    .unwrap();
+    let SourceConfig::Vault(vault) = &config.sources["vault"];
+    let AuthConfig::AppRole(approle) = &vault.auth else { panic!("{:?}", vault.auth) };
+    assert_eq!((approle.mount.as_str(), &approle.secret_id_file), ("approle", &None));
+    assert!(matches!(&approle.role_id, RoleId::Inline(id) if id == "r"));
+    assert!(vault.namespace.is_none() && vault.ca_file.is_none() && vault.client_identity.is_none());
+    assert!(vault.tls_server_name.is_none() && !vault.insecure_tls);
+    assert_eq!(vault.refresh, Duration::from_mins(5));
+    assert_eq!(config.secrets["a"].source.as_str(), "vault", "the only one");
+    assert_eq!(config.secrets["a"].refresh, Duration::from_mins(5));
+    assert_eq!((config.output.dir_mode, config.output.allow_disk), (Mode::new(0o755), false));
+    assert_eq!((config.files[0].mode, &config.files[0].on_change), (Mode::new(0o400), &None));
+    assert_eq!((&config.files[0].owner, &config.files[0].group), (&None, &None));
+
+    let empty = parse_with(&[], "").unwrap();
+    assert!(empty.sources.is_empty() && empty.secrets.is_empty() && empty.files.is_empty());
+    assert_eq!((empty.startup_timeout, empty.output.dir), (None, None));
+    assert_eq!((empty.process.command, empty.process.on_change), (None, Reaction::Restart));
+    assert_eq!(
+        (empty.process.stop_signal, empty.process.stop_timeout),
+        (Signal::SIGTERM, Duration::from_secs(30))
+    );
+    assert_eq!(empty.rollout.settle, Duration::from_millis(100));
+    assert_eq!(empty.rollout.grace, Duration::from_secs(30));
+}
+
+#[test]
+fn the_environment_fills_in_what_the_table_leaves_out() {
+    let of = |variables: &[(&str, &str)], lines: &str| vault_with(variables, lines).unwrap();
+    let all = of(
+        &[
+            ("VAULT_ADDR", "https://v:8200/"),
+            ("BAO_ADDR", "https://b"),
+            ("VAULT_NAMESPACE", ""),
+            ("BAO_NAMESPACE", "/ns/"),
+            ("VAULT_CACERT", "ca.pem"),
+            ("BAO_CLIENT_CERT", "c.pem"),
+            ("VAULT_CLIENT_KEY", "k.pem"),
+            ("BAO_TLS_SERVER_NAME", "name"),
+            ("BAO_SKIP_VERIFY", "true"),
+        ],
+        "",
+    );
+    assert_eq!(all.addresses, ["https://v:8200"], "VAULT_ wins over BAO_");
+    assert_eq!(all.namespace.as_deref(), Some("ns"), "an empty variable is not set");
+    assert_eq!(all.ca_file, Some(PathBuf::from("ca.pem")));
+    let identity = all.client_identity.unwrap();
+    assert_eq!((identity.cert_file, identity.key_file), (PathBuf::from("c.pem"), PathBuf::from("k.pem")));
+    assert_eq!(all.tls_server_name.as_deref(), Some("name"));
+    assert!(all.insecure_tls);
+
+    let variables = [("VAULT_ADDR", "https://v"), ("VAULT_NAMESPACE", "ns"), ("VAULT_SKIP_VERIFY", "1")];
+    let said = of(&variables, "addresses = ['http://a']\nnamespace = ''\ninsecure_tls = false");
+    assert_eq!(
+        (said.addresses.as_slice(), said.namespace, said.insecure_tls),
+        (&["http://a".to_owned()][..], None, false)
+    );
+}
+
+#[test]
+fn a_variable_that_is_wrong_is_named() {
+    let variables = [
+        ("BAO_ADDR", "vault:8200"),
+        ("VAULT_NAMESPACE", "a b"),
+        ("VAULT_TLS_SERVER_NAME", "https://v"),
+        ("VAULT_SKIP_VERIFY", "yes"),
+        ("VAULT_CLIENT_CERT", "c.pem"),
+    ];
+    assert_snapshot!(vault_with(&variables, "").unwrap_err(), @r#"
+    source.vault: the environment variable BAO_ADDR has to begin with https:// or http://; write for example "https://vault.internal:8200"
+    source.vault: the environment variable VAULT_NAMESPACE is not a namespace; it may have neither spaces nor anything outside ASCII
+    source.vault: the environment variable VAULT_CLIENT_CERT is set without VAULT_CLIENT_KEY; set both or neither
+    source.vault: the environment variable VAULT_TLS_SERVER_NAME is not a host name; write it without scheme and port, for example "vault.internal"
+    source.vault: the environment variable VAULT_SKIP_VERIFY is neither "true" nor "false"
+    "#);
+}
+
+#[test]
+fn addresses_name_a_server_and_nothing_else() {
+    let of = |address: &str| match vault_with(&[], &format!("address = {address:?}")) {
+        Ok(vault) => vault.addresses.concat(),
+        Err(problem) => problem.replace("source.vault.address: ", "! "),
+    };
+    let table = [
+        "https://vault.internal:8200",
+        "https://vault.internal/",
+        "http://10.0.0.1:1",
+        "https://[fe80::1]:8200",
+        "",
+        "vault.internal",
+        "vault.internal:8200",
+        "unix:///run/vault",
+        "ftp://vault",
+        "https://",
+        "https://:8200",
+        "https://v:0",
+        "https://v:99999",
+        "https://v:",
+        "https://v:80a",
+        "https://user:pw@v",
+        "https://v/v1",
+        "https://v?a=b",
+        "https://v#a",
+        "https://v v",
+        "https://v//",
+    ];
+    let lines: Vec<_> = table.iter().map(|address| format!("{address} → {}", of(address))).collect();
+    assert_snapshot!(lines.join("\n"), @r#"
+    https://vault.internal:8200 → https://vault.internal:8200
+    https://vault.internal/ → https://vault.internal
+    http://10.0.0.1:1 → http://10.0.0.1:1
+    https://[fe80::1]:8200 → https://[fe80::1]:8200
+     → ! is not an address; write for example "https://vault.internal:8200"
+    vault.internal → ! has to begin with https:// or http://; write for example "https://vault.internal:8200"
+    vault.internal:8200 → ! has to begin with https:// or http://; write for example "https://vault.internal:8200"
+    unix:///run/vault → ! is not an address; write for example "https://vault.internal:8200"
+    ftp://vault → ! has to begin with https:// or http://; write for example "https://vault.internal:8200"
+    https:// → ! is not an address; write for example "https://vault.internal:8200"
+    https://:8200 → ! names no host; write for example "https://vault.internal:8200"
+    https://v:0 → ! has a port that is not a number from 1 to 65535
+    https://v:99999 → ! has a port that is not a number from 1 to 65535
+    https://v: → ! has a port that is not a number from 1 to 65535
+    https://v:80a → ! has a port that is not a number from 1 to 65535
+    https://user:pw@v → ! contains a user name or password; the login goes into [source.NAME.auth.…]
+    https://v/v1 → ! contains a path; leave out everything behind the host and port
+    https://v?a=b → ! ends in `?…` or `#…`; write for example "https://vault.internal:8200"
+    https://v#a → ! ends in `?…` or `#…`; write for example "https://vault.internal:8200"
+    https://v v → ! is not an address; write for example "https://vault.internal:8200"
+    https://v// → ! contains a path; leave out everything behind the host and port
+    "#);
+}
+
+#[test]
+fn problems_of_sources() {
+    assert_snapshot!(problems(r#"
+[source.vault]
+address = "https://a"
+addresses = ["https://b"]
+namespace = 7
+client_cert_file = "c.pem"
+tls_server_name = "https://vault"
+insecure_tls = "yes"
+refresh = "0s"
+unwrap = true
+[source.vault.auth.approle]
+mount = "/"
+secret_id = "5f1c"
+secret_id_fil = "x"
+[source.two]
+type = "vault"
+addresses = []
+[source.two.auth.token]
+token = "hvs.x"
+[source.three]
+type = "vualt"
+nonsense = 1
+[source.aws]
+[source.valt]
+[source.openbao]
+address = "https://b"
+[source."a b"]
+type = "vault"
+addresses = ["https://a", "https://u:p@b", 3]
+client_key_file = ""
+[source."a b".auth]
+[source.four]
+type = "vault"
+[source.four.auth]
+approl = { role_id = "x" }
+[source.five]
+type = "store"
+[source.six]
+type = "vault"
+address = "http://a"
+[source.six.auth.approle]
+role_id = ""
+role_id_file = "x"
+[source.six.auth.token]
+file = ""
+[source.seven]
+type = "vault"
+address = "http://a"
+auth = "token"
+[source]
+eight = "vault"
+"#), @r#"
+    4: source.vault.addresses: `address` is there too; keep one of the two
+    5: source.vault.namespace: expected a namespace in quotes, found the number 7
+    6: source.vault.client_cert_file: needs `client_key_file` beside it
+    7: source.vault.tls_server_name: "https://vault" is not a host name; write it without scheme and port, for example "vault.internal"
+    8: source.vault.insecure_tls: expected true or false, found text in quotes
+    9: source.vault.refresh: "0s" has to be longer than zero
+    10: source.vault.unwrap: unknown key; known here: type, address, addresses, namespace, ca_file, client_cert_file, client_key_file, tls_server_name, insecure_tls, refresh, auth
+    11: source.vault.auth.approle: no role; write role_id_file = "/etc/squire/role-id" or role_id = "…"
+    12: source.vault.auth.approle.mount: "/" names nothing
+    13: source.vault.auth.approle.secret_id: a secret id is a secret, and no secret is written in the configuration; put it into a file and name that with `secret_id_file`
+    14: source.vault.auth.approle.secret_id_fil: unknown key; did you mean `secret_id_file`?
+    17: source.two.addresses: is empty; name at least one server
+    18: source.two.auth.token: `file` is missing; write file = "/run/squire-id/token"
+    19: source.two.auth.token.token: a token is a secret, and no secret is written in the configuration; put it into a file and name that with `file`
+    21: source.three.type: "vualt" is not a type; did you mean "vault"?
+    23: source.aws: `type` is missing, and the table's name, "aws", is not in this version; it has only type = "vault"
+    24: source.valt: `type` is missing, and the table's name, "valt", is not a type; did you mean "vault"?
+    25: source.openbao: `type` is missing, and the table's name, "openbao", is not a type; write type = "vault", which is OpenBao's too
+    27: source."a b": is not a name for a source; use letters, digits, `_` and `-`
+    29: source."a b".addresses[1]: contains a user name or password; the login goes into [source.NAME.auth.…]
+    29: source."a b".addresses[2]: expected an address in quotes, such as "https://vault.internal:8200", found the number 3
+    30: source."a b".client_key_file: needs `client_cert_file` beside it
+    31: source."a b".auth: no login; add [source."a b".auth.approle] with role_id_file and secret_id_file, or [source."a b".auth.token] with file
+    32: source.four: no address; write address = "https://vault.internal:8200" or addresses = ["…", "…"], or set the environment variable VAULT_ADDR or BAO_ADDR
+    35: source.four.auth.approl: unknown login method; did you mean `approle`?
+    37: source.five.type: "store" is not in this version; it has only type = "vault"
+    43: source.six.auth.approle.role_id_file: `role_id` is there too; keep one of the two
+    44: source.six.auth.token: `approle` is there too; a source logs in one way, so keep one of the two
+    45: source.six.auth.token.file: is empty
+    49: source.seven.auth: expected a table of a login method, such as [source.NAME.auth.approle], found text in quotes
+    51: source.eight: expected a table: [source.NAME], found text in quotes
+    "#);
+}
+
+#[test]
+fn problems_of_secrets() {
+    assert_snapshot!(problems(r#"
+[source.vault]
+address = "http://a"
+auth.token.file = "f"
+[source.bao]
+type = "vault"
+address = "http://a"
+auth.token.file = "f"
+[secret.db-main]
+source = "vault"
+path = "database/creds/app"
+[secret.else]
+source = "vault"
+path = "secret//app"
+[secret.json]
+source = "vualt"
+path = "secret/../app"
+[secret.a]
+path = "secret/app?version=3"
+version = 0
+[secret.b]
+source = "consul"
+path = "/"
+version = 2
+params = { a = "b" }
+[secret.c]
+source = ""
+refresh = 30
+version = "3"
+[secret.d]
+source = "vault"
+path = "a\u0007"
+params = { n = nan, deep = { big = 99999999999999999999999999 , unset = ["${UNSET_ONE}", "\u0000"] } }
+[secret.e]
+source = "vault"
+paht = "secret/app"
+colour = "red"
+refresh = "5 min"
+[secret]
+f = "secret/app"
+"#), @r#"
+    9: secret.db-main: the name cannot be a variable in templates; use letters, digits and `_`, not beginning with a digit, such as [secret.app_db]
+    12: secret.else: `else` is a word of the template language; choose another name, such as `else_secret`
+    14: secret.else.path: "secret//app" has an empty part, `.` or `..` between its slashes; write the path that is meant
+    15: secret.json: `json` is a word of the template language; choose another name, such as `json_secret`
+    16: secret.json.source: there is no such source; did you mean "vault"?
+    17: secret.json.path: "secret/../app" has an empty part, `.` or `..` between its slashes; write the path that is meant
+    18: secret.a: `source` is missing, and there are several to choose from: bao, vault
+    19: secret.a.path: "secret/app?version=3" contains `?` or `#`; a version is chosen with `version = 3`, and parameters go into `params`
+    20: secret.a.version: expected a version number from 1 on, such as version = 3, found the number 0
+    22: secret.b.source: there is no such source; the sources are: bao, vault
+    23: secret.b.path: "/" names nothing
+    24: secret.b.version: `params` is there too, which makes it a write; a version is only for reading, so keep one of the two
+    26: secret.c: `path` is missing; write path = "secret/app/db"
+    27: secret.c.source: is empty
+    28: secret.c.refresh: expected a duration in quotes, such as "30s" or "5m", found the number 30
+    29: secret.c.version: expected a version number from 1 on, such as version = 3, found text in quotes
+    32: secret.d.path: "a\u{7}" contains a control character
+    33: secret.d.params.deep.big: is too large a number; write it in quotes
+    33: secret.d.params.deep.unset[0]: needs the environment variable UNSET_ONE, which is not set; set it for squire, or write `$${UNSET_ONE}` for the characters themselves
+    33: secret.d.params.deep.unset[1]: contains a NUL character, which neither paths nor arguments can carry; take it out
+    33: secret.d.params.n: is a number that JSON does not have; write it in quotes
+    34: secret.e: `path` is missing; write path = "secret/app/db"
+    36: secret.e.paht: unknown key; did you mean `path`?
+    37: secret.e.colour: unknown key; known here: source, path, params, version, refresh
+    38: secret.e.refresh: "5 min" is not a duration; write whole numbers with d, h, m, s or ms, the longest first: "30s", "1h30m"
+    40: secret.f: expected a table: [secret.NAME], found text in quotes
+    "#);
+    assert_snapshot!(problems("[secret.a]\npath = 'b'\n[secret.b]\npath = 'b'\nsource = 'vault'"), @r#"
+    1: secret: secrets need a source to come from; add [source.vault]
+    5: secret.b.source: there is no such source; add its [source.…] table
+    "#);
+}
+
+#[test]
+fn problems_of_outputs() {
+    assert_snapshot!(problems(r#"
+[output]
+dir = "run/secrets"
+mode = "0999"
+dir_mode = "0644"
+owner = -1
+group = 4294967295
+allow_disk = "true"
+mount = "tmpfs"
+[[file]]
+path = "a"
+[[file]]
+path = "../a"
+template = "t"
+inline = "t"
+mode = 400
+[[file]]
+path = "..data/a"
+template = ""
+mode = "4400"
+owner = ""
+group = true
+[[file]]
+path = "./"
+inline = 3
+mode = "40"
+[[file]]
+inline = "a\u0000b"
+mode = "0o400"
+[[file]]
+path = "/"
+inline = ""
+[[file]]
+path = "/etc/../a"
+inline = ""
+"#), @r#"
+    3: output.dir: is not an absolute path; begin it with `/`
+    4: output.mode: "0999" is not a mode; write three or four digits from 0 to 7, such as "0400"
+    5: output.dir_mode: "0644" locks its owner out; the owner's digit has to be 7, as in "0755"
+    6: output.owner: is not the number of a user or group; they go from 0 to 4294967294
+    7: output.group: is not the number of a user or group; they go from 0 to 4294967294
+    8: output.allow_disk: expected true or false, found text in quotes
+    9: output.mount: unknown key; known here: dir, mode, dir_mode, owner, group, allow_disk
+    10: file[0]: nothing to render; write template = "FILE" or inline = "{{secret.field}}"
+    13: file[1].path: leads out of `output.dir`; leave out `..`
+    15: file[1].inline: `template` is there too; keep one of the two
+    16: file[1].mode: expected a mode in quotes, such as "0400", found the number 400
+    18: file[2].path: has a part that begins with `..`; such names are squire's own in `output.dir`
+    19: file[2].template: is empty
+    20: file[2].mode: "4400" has a setuid, setgid or sticky bit, which a file of secrets never needs; write "0400"
+    21: file[2].owner: "" names nobody
+    22: file[2].group: expected a name in quotes or a number, found true
+    24: file[3].path: names no file
+    25: file[3].inline: expected a template in quotes, found the number 3
+    26: file[3].mode: "40" is not a mode; write three or four digits from 0 to 7, such as "0400"
+    27: file[4]: `path` is missing; write path = "tls.pem"
+    28: file[4].inline: contains a NUL character, which neither paths nor arguments can carry; take it out
+    29: file[4].mode: "0o400" is not a mode; write three or four digits from 0 to 7, such as "0400"
+    31: file[5].path: is the root directory
+    34: file[6].path: contains `..`; write the path that is meant
+    "#);
+    assert_snapshot!(problems("[[file]]\npath = 'a'\ninline = ''\n[output]\ndir = '/a/../b'\n"), @r#"5: output.dir: contains `..`; write the path that is meant"#);
+    assert_snapshot!(problems("[[file]]\npath = 'a'\ninline = ''\n[[file]]\npath = '/a'\ninline = ''"), @r#"2: file[0].path: is relative, and there is no directory to hold it; write [output] with dir = "/run/secrets/app", or an absolute path"#);
+    assert_snapshot!(problems("[file]\npath = 'a'"), @r#"1: file: expected [[file]] for each file, with two brackets on each side, found a table"#);
+    assert_snapshot!(problems("file = ['a']\noutput = '/run'"), @r#"
+    1: file[0]: expected [[file]] for each file, with two brackets on each side, found text in quotes
+    2: output: expected a table: [output], found text in quotes
+    "#);
+}
+
+#[test]
+fn files_that_get_in_each_others_way() {
+    assert_snapshot!(problems(r#"
+[output]
+dir = "/run/secrets/app"
+[[file]]
+path = "a/b"
+inline = ""
+[[file]]
+path = "./a//b/"
+inline = ""
+mode = "9"
+[[file]]
+path = "a"
+inline = ""
+[[file]]
+path = "a/b/c"
+inline = ""
+[[file]]
+path = "/run/secrets/app/x y"
+inline = ""
+[[file]]
+path = "/run/secrets/app"
+inline = ""
+[[file]]
+path = "/run/secrets"
+inline = ""
+[[file]]
+path = "/run/secrets/apple"
+inline = ""
+"#), @r#"
+    5: file[0].path: needs `a` to be a directory, but line 12 makes it a file
+    8: file[1].path: another file has this path; see line 5
+    8: file[1].path: needs `a` to be a directory, but line 12 makes it a file
+    10: file[1].mode: "9" is not a mode; write three or four digits from 0 to 7, such as "0400"
+    15: file[3].path: needs `a/b` to be a directory, but line 5 makes it a file
+    15: file[3].path: needs `a` to be a directory, but line 12 makes it a file
+    18: file[4].path: is inside `output.dir`; write it relative: path = "x y"
+    21: file[5].path: is `output.dir` itself; name a file in it
+    24: file[6].path: has to be a directory, because `output.dir` is below it
+    27: file[7].path: needs `/run/secrets` to be a directory, but line 24 makes it a file
+    "#);
+}
+
+#[test]
+fn problems_of_the_process_and_rollout() {
+    assert_snapshot!(problems(r#"
+[process]
+command = "/usr/local/bin/app --port 8080"
+on_change = "SIGHOP"
+stop_signal = "SIGKILL"
+stop_timeout = "0s"
+restart = "never"
+[process.env]
+"A=B" = ""
+"" = ""
+"C\u0000" = ""
+D = 1
+E = "a\u0000"
+[rollout]
+settle = 100
+grace = "30"
+check = [["true"]]
+startup_timeout = "5m"
+[agent]
+socket = "/run/squire/squire.sock"
+[[file]]
+path = "/a"
+inline = ""
+on_change = "sigkill"
+[[file]]
+path = "/b"
+inline = ""
+on_change = "reload"
+[[file]]
+path = "/c"
+inline = ""
+on_change = 1
+[[file]]
+path = "/d"
+inline = ""
+on_change = { rum = ["a"], timeout = "0ms" }
+[[file]]
+path = "/e"
+inline = ""
+on_change = { run = [] }
+[[file]]
+path = "/f"
+inline = ""
+on_change = { run = ["", 1] }
+[[file]]
+path = "/g"
+inline = ""
+on_change = "restrat"
+"#), @r#"
+    3: process.command: expected a list of the program and each argument, such as ["/usr/local/bin/app", "--port", "8080"], found text in quotes
+    4: process.on_change: "SIGHOP" is no signal; did you mean "SIGHUP"?
+    5: process.stop_signal: "SIGKILL" gives the process no chance to stop; leave it out, and say with `stop_timeout` when to kill
+    6: process.stop_timeout: "0s" has to be longer than zero
+    7: process.restart: unknown key; known here: command, env, on_change, stop_signal, stop_timeout
+    9: process.env."A=B": is not a name for an environment variable; it may not be empty nor contain `=` or NUL
+    10: process.env."": is not a name for an environment variable; it may not be empty nor contain `=` or NUL
+    11: process.env."C\0": is not a name for an environment variable; it may not be empty nor contain `=` or NUL
+    12: process.env.D: expected a template in quotes, found the number 1
+    13: process.env.E: contains a NUL character, which neither paths nor arguments can carry; take it out
+    15: rollout.settle: expected a duration in quotes, such as "30s" or "5m", found the number 100
+    16: rollout.grace: "30" has no unit; write for example "30s", "5m" or "100ms"
+    17: rollout.check: unknown key; known here: settle, grace
+    18: rollout.startup_timeout: unknown key; `startup_timeout` belongs at the top of the file, before the first [table]
+    19: agent: unknown key; known here: startup_timeout, source, secret, output, file, process, rollout
+    24: file[0].on_change: "sigkill" cannot be a reaction, because no process can handle SIGKILL; write "restart" to begin anew
+    28: file[1].on_change: "reload" is unknown; write "restart", "none", a signal such as "SIGHUP", or { run = ["/path/to/command"] }
+    32: file[2].on_change: expected "restart", "none", a signal such as "SIGHUP", or { run = ["/path/to/command"] }, found the number 1
+    36: file[3].on_change: `run` is missing; write run = ["/path/to/command"]
+    36: file[3].on_change.timeout: "0ms" has to be longer than zero
+    36: file[3].on_change.rum: unknown key; did you mean `run`?
+    40: file[4].on_change.run: names no program; write it first, such as ["/usr/local/bin/app"]
+    44: file[5].on_change.run[1]: expected text in quotes, found the number 1
+    48: file[6].on_change: "restrat" is unknown; did you mean "restart"?
+    "#);
+    assert_snapshot!(problems("startup_timeout = '0s'\n[process]\ncommand = []\nstop_signal = 'STOP'\n"), @r#"
+    1: startup_timeout: "0s" has to be longer than zero
+    3: process.command: names no program; write it first, such as ["/usr/local/bin/app"]
+    4: process.stop_signal: "STOP" only suspends a process; write a signal that ends it, such as "SIGTERM"
+    "#);
+    assert_snapshot!(problems("[process]\ncommand = ['']\nstop_signal = 'x'\n"), @r#"
+    2: process.command: names no program; write it first, such as ["/usr/local/bin/app"]
+    3: process.stop_signal: "x" is no signal; write for example "SIGTERM" or "SIGINT"
+    "#);
+}
+
+#[test]
+fn a_new_environment_needs_a_new_process() {
+    let with = |on_change: &str| {
+        parse_with(&[], &format!("[process]\non_change = {on_change}\nenv = {{ A = 'b' }}"))
+    };
+    for allowed in ["'restart'", "'none'"] {
+        assert!(with(allowed).is_ok(), "{allowed}");
+    }
+    assert_snapshot!(with("'SIGHUP'").unwrap_err()[0], @r#"/etc/squire/squire.toml:2: process.on_change: `process.env` is set, and a running process cannot be given a new environment; write "restart", or "none" to let changes wait for the next start"#);
+    assert_eq!(with("{ run = ['a'] }").unwrap_err().len(), 1);
+    assert!(parse_with(&[], "[process]\non_change = 'HUP'\nenv = {}").is_ok());
+}
+
+#[test]
+fn variables_are_filled_in_everywhere_but_in_templates() {
+    let command = |text: &str| {
+        let document = format!("[process]\ncommand = ['app', '{text}']");
+        let config = parse_with(&[("A", "1"), ("_b2", "${A}"), ("EMPTY", "")], &document);
+        config
+            .map(|config| config.process.command.unwrap()[1].clone())
+            .map_err(|problems| problems[0].message.clone())
+    };
+    let table = [
+        ("${A}", "1"),
+        ("x${A}y${A}z", "x1y1z"),
+        ("${_b2}", "${A}"),
+        ("${EMPTY}", ""),
+        ("$${A}", "${A}"),
+        ("$$${A}", "$${A}"),
+        ("$A $ {A} $", "$A $ {A} $"),
+        ("$${", "${"),
+    ];
+    for (written, meant) in table {
+        assert_eq!(command(written).as_deref(), Ok(meant), "{written}");
+    }
+    assert_snapshot!(command("${UNSET}").unwrap_err(), @r#"needs the environment variable UNSET, which is not set; set it for squire, or write `$${UNSET}` for the characters themselves"#);
+    let malformed = "has a `${` without a variable's name and `}`; write `$${` for the characters themselves";
+    for broken in ["${", "${A", "${}", "${A B}", "${1}", "${A:-x}"] {
+        assert_eq!(command(broken).unwrap_err(), malformed, "{broken}");
+    }
+    let message = problems_with(&[("MODE", "hunter2")], "[output]\nmode = '${MODE}'");
+    assert_snapshot!(message, @r#"2: output.mode: "${MODE}" is not a mode; write three or four digits from 0 to 7, such as "0400""#);
+}
+
+#[test]
+fn broken_values_do_not_hide_other_problems() {
+    assert_snapshot!(problems(r#"
+startup_timeout = 5m
+[output]
+dir = /run/secrets
+mode = 0400
+owner =
+dir = "/run/again"
+colour = "red"
+[rollout]
+settle = "5"
+[output]
+grace = "x
+"#), @r#"
+    2: not TOML: text has to be in quotes
+    4: not TOML: text has to be in quotes
+    5: not TOML: a number cannot begin with 0; a mode is written in quotes, such as "0400"
+    6: not TOML: the value is missing
+    7: the key `dir` is there already in this table; keep one of the two
+    8: output.colour: unknown key; known here: dir, mode, dir_mode, owner, group, allow_disk
+    10: rollout.settle: "5" has no unit; write for example "30s", "5m" or "100ms"
+    11: the table [output] is there already; put its keys together in one place
+    12: not TOML: invalid basic string, expected `"`
+    "#);
+}
+
+#[test]
+fn broken_brackets_are_reported_alone() {
+    assert_snapshot!(problems("[output\ndir = '/run'\n[rollout]\nsettle = 5\n"), @r#"1: not TOML: unclosed table, expected `]`"#);
+    assert_snapshot!(problems("[process]\ncommand = ['a',\n'b'\n[rollout]\nsettle = 5\n"), @r#"
+    4: not TOML: missing comma between array elements, expected `,`; the value opens on line 2
+    5: not TOML: missing comma between array elements, expected `,`; the value opens on line 2
+    "#);
+    assert_snapshot!(problems("[rollout]\ngrace '5s'\nsettle = 5\n"), @r#"2: not TOML: key with no value, expected `=`"#);
+    assert_snapshot!(problems("[[file]]\ninline = '''\n{{a.b}}\n"), @r#"4: not TOML: invalid multi-line literal string, expected `'`; the value opens on line 2"#);
+}
+
+#[test]
+fn a_place_has_file_line_and_key() {
+    let problems =
+        parse(Path::new("squire.toml"), "\r\n\r\n[output]\r\n\"a b\" = 1\r\n", &|_| None).unwrap_err();
+    assert_eq!(problems.len(), 1);
+    assert_snapshot!(problems[0], @r#"squire.toml:4: output."a b": unknown key; known here: dir, mode, dir_mode, owner, group, allow_disk"#);
+    let bare = parse(Path::new("squire.toml"), "[[file]]\npath = '/a'\ntemplate = 't'", &|_| None).unwrap();
+    assert!(matches!(&bare.files[0].template, TemplateSource::File(file) if file == Path::new("t")));
+}
+
+proptest! {
+    #[test]
+    fn any_text_gives_a_configuration_or_problems(text in "\\PC{0,80}") {
+        check(&text);
+    }
+
+    #[test]
+    fn a_mutated_document_gives_a_configuration_or_problems(
+        cuts in prop::collection::vec((any::<prop::sample::Index>(), 0_usize..12, "[\\[\\]{}=\"'.,\n\\\\$a0 #]{0,3}"), 1..6),
+    ) {
+        let mut text: Vec<char> = FULL.chars().collect();
+        for (at, length, replacement) in cuts {
+            let start = at.index(text.len());
+            let end = (start + length).min(text.len());
+            text.splice(start..end, replacement.chars());
+        }
+        check(&text.into_iter().collect::<String>());
+    }
+}
+
+fn check(text: &str) {
+    let lines = text.split('\n').count();
+    if let Err(problems) = parse(Path::new("squire.toml"), text, &|_| Some("x".to_owned())) {
+        assert!(!problems.is_empty());
+        assert!(problems.is_sorted_by_key(|problem| problem.place.line));
+        assert!(problems.iter().all(|problem| (1..=lines).contains(&problem.place.line)));
+    }
+}

@@ -1,0 +1,67 @@
+//! One vocabulary of what happened; the log line derives from it, later the metric and the audit record too.
+//!
+//! The machines report [`Fact`]s as values, so that a test can compare them; [`Fact::log`] is where they become log lines with
+//! a constant message and fields. Levels say who must act: `error` somebody now, `warn` somebody soon, `info` nobody.
+//!
+//! *Invariant:* a fact holds names, numbers and outcomes, never a value.
+
+mod process;
+mod rollout;
+mod secret;
+mod source;
+
+use std::time::Duration;
+
+pub use process::ProcessFact;
+pub use rollout::RolloutFact;
+pub use secret::SecretFact;
+pub use source::SourceFact;
+
+use crate::names::{SecretName, SourceName};
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fact {
+    /// To a source: its login and its token.
+    Source(SourceName, SourceFact),
+    /// To a secret: its value and its lease.
+    Secret(SecretName, SecretFact),
+    /// To a release.
+    Rollout(RolloutFact),
+    /// To the process, or to a command.
+    Process(ProcessFact),
+}
+
+impl Fact {
+    /// Writes the log line.
+    pub fn log(&self) {
+        match self {
+            Self::Source(source, fact) => fact.log(source),
+            Self::Secret(secret, fact) => fact.log(secret),
+            Self::Rollout(fact) => fact.log(),
+            Self::Process(fact) => fact.log(),
+        }
+    }
+}
+
+impl From<RolloutFact> for Fact {
+    fn from(fact: RolloutFact) -> Self {
+        Self::Rollout(fact)
+    }
+}
+
+impl From<ProcessFact> for Fact {
+    fn from(fact: ProcessFact) -> Self {
+        Self::Process(fact)
+    }
+}
+
+/// A duration as log lines show it: rounded, with its unit.
+fn shown(duration: Duration) -> String {
+    format!("{:.1}s", duration.as_secs_f64())
+}
+
+/// The same for what may be without end.
+fn shown_or(duration: Option<Duration>, otherwise: &str) -> String {
+    duration.map_or_else(|| otherwise.to_owned(), shown)
+}

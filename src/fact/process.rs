@@ -1,0 +1,37 @@
+//! What happens to the process and to commands.
+
+use nix::sys::signal::Signal;
+use tracing::{debug, error, info, warn};
+
+/// Something that happened to the process, or to a command that a reaction runs.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the variants and their fields are the words of the log lines below")]
+pub enum ProcessFact {
+    Started { pid: i32 },
+    NotStarted { error: String },
+    Restarting,
+    Signalled { signal: Signal },
+    Killed,
+    Exited { ending: String },
+    CommandStarted { program: String },
+    CommandDone { program: String },
+    CommandFailed { program: String, error: String },
+    Stopping { cause: String },
+}
+
+impl ProcessFact {
+    pub(super) fn log(&self) {
+        match self {
+            Self::Started { pid } => info!(pid, "process started"),
+            Self::NotStarted { error } => error!(error, "process not started"),
+            Self::Restarting => info!("process is restarted for a new generation"),
+            Self::Signalled { signal } => info!(signal = signal.as_str(), "process signalled"),
+            Self::Killed => warn!("process did not stop in time, killed"),
+            Self::Exited { ending } => info!(ending, "process exited"),
+            Self::CommandStarted { program } => debug!(program, "command started"),
+            Self::CommandDone { program } => info!(program, "command done"),
+            Self::CommandFailed { program, error } => error!(program, error, "command failed"),
+            Self::Stopping { cause } => info!(cause, "stopping"),
+        }
+    }
+}

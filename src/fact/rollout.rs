@@ -1,0 +1,54 @@
+//! What happens to a release.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tracing::{debug, error, info, warn};
+
+use super::shown;
+use crate::names::{Generation, SecretName};
+
+/// Something that happened to a release.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the variants and their fields are the words of the log lines below")]
+pub enum RolloutFact {
+    NotRendered { generation: Generation, errors: Vec<String> },
+    Published { generation: Generation, changed: BTreeSet<PathBuf>, env_changed: bool },
+    NotPublished { generation: Generation, error: String, again_in: Duration },
+    Committed { generation: Generation },
+    NotRetired { generation: Generation, error: String },
+    TimedOut { waited: Duration, missing: Vec<SecretName> },
+    Swept,
+    NotSwept { error: String },
+}
+
+impl RolloutFact {
+    pub(super) fn log(&self) {
+        match self {
+            Self::NotRendered { generation, errors } => {
+                for error in errors {
+                    error!(%generation, error, "release not rendered");
+                }
+            }
+            Self::Published { generation, changed, env_changed } => {
+                info!(%generation, changed = names(changed), env_changed, "generation published");
+            }
+            Self::NotPublished { generation, error, again_in } => {
+                error!(%generation, error, again_in = shown(*again_in), "generation not published");
+            }
+            Self::Committed { generation } => debug!(%generation, "generation committed"),
+            Self::NotRetired { generation, error } => warn!(%generation, error, "old generation not removed"),
+            Self::TimedOut { waited, missing } => {
+                let missing = missing.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                error!(waited = shown(*waited), missing, "no complete release in time");
+            }
+            Self::Swept => debug!("published files removed"),
+            Self::NotSwept { error } => warn!(error, "published files not removed"),
+        }
+    }
+}
+
+fn names(paths: &BTreeSet<PathBuf>) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,50 @@
+//! What happens to a secret: its value and its lease.
+
+use std::time::Duration;
+
+use tracing::{debug, error, info, warn};
+
+use super::{shown, shown_or};
+use crate::names::{LeaseId, SecretName};
+
+/// Something that happened to a secret.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the variants and their fields are the words of the log lines below")]
+pub enum SecretFact {
+    Fetched { next_in: Duration },
+    Same { next_in: Duration },
+    NotFetched { error: String, again_in: Duration, still_valid: Option<Duration> },
+    Expired,
+    Renewed { ttl: Duration, next_in: Duration },
+    NotRenewed { error: String, again_in: Duration },
+    Ending { left: Duration },
+    Lost,
+    Revoked { lease: LeaseId },
+    NotRevoked { lease: LeaseId, error: String },
+}
+
+impl SecretFact {
+    pub(super) fn log(&self, secret: &SecretName) {
+        match self {
+            Self::Fetched { next_in } => info!(%secret, next_in = shown(*next_in), "secret fetched"),
+            Self::Same { next_in } => debug!(%secret, next_in = shown(*next_in), "secret unchanged"),
+            Self::NotFetched { error, again_in, still_valid } => warn!(
+                %secret, error = %error, again_in = shown(*again_in), still_valid = shown_or(*still_valid, "unlimited"),
+                "secret not fetched"
+            ),
+            Self::Expired => error!(%secret, "secret is past its end and could not be replaced"),
+            Self::Renewed { ttl, next_in } => {
+                debug!(%secret, ttl = shown(*ttl), next_in = shown(*next_in), "lease renewed");
+            }
+            Self::NotRenewed { error, again_in } => {
+                warn!(%secret, error = %error, again_in = shown(*again_in), "lease not renewed");
+            }
+            Self::Ending { left } => {
+                info!(%secret, left = shown(*left), "lease can be renewed no further, it will be replaced");
+            }
+            Self::Lost => warn!(%secret, "lease is lost, replacing it"),
+            Self::Revoked { lease } => debug!(%secret, %lease, "lease revoked"),
+            Self::NotRevoked { lease, error } => warn!(%secret, %lease, error = %error, "lease not revoked"),
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! What happens to a source: its login and its token.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tracing::{debug, info, warn};
+
+use super::{shown, shown_or};
+use crate::names::SourceName;
+
+/// Something that happened to a source.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the variants and their fields are the words of the log lines below")]
+pub enum SourceFact {
+    LoggedIn { ttl: Option<Duration> },
+    CredentialAwaited { file: PathBuf, why: String },
+    LoginFailed { error: String, again_in: Duration },
+    TokenRenewed { ttl: Option<Duration> },
+    TokenNotRenewed { error: String, again_in: Duration },
+    TokenDead,
+    TokenRevoked,
+    TokenNotRevoked { error: String },
+    Unreachable { error: String },
+    Reachable,
+}
+
+impl SourceFact {
+    pub(super) fn log(&self, source: &SourceName) {
+        match self {
+            Self::LoggedIn { ttl } => info!(%source, ttl = shown_or(*ttl, "endless"), "logged in"),
+            Self::CredentialAwaited { file, why } => {
+                warn!(%source, file = %file.display(), why, "waiting for a credential file");
+            }
+            Self::LoginFailed { error, again_in } => {
+                warn!(%source, error, again_in = shown(*again_in), "login failed");
+            }
+            Self::TokenRenewed { ttl } => debug!(%source, ttl = shown_or(*ttl, "endless"), "token renewed"),
+            Self::TokenNotRenewed { error, again_in } => {
+                warn!(%source, error, again_in = shown(*again_in), "token not renewed");
+            }
+            Self::TokenDead => warn!(%source, "token is dead, logging in anew"),
+            Self::TokenRevoked => info!(%source, "token revoked"),
+            Self::TokenNotRevoked { error } => warn!(%source, error, "token not revoked"),
+            Self::Unreachable { error } => {
+                warn!(%source, error, "source does not answer, going on with what there is");
+            }
+            Self::Reachable => info!(%source, "source answers again"),
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! When to renew, re-read, replace or try again: every delay of the program, as values.
+//!
+//! All durations count from the moment the request was *sent*, because the server's clock started no earlier than that.
+//!
+//! *Invariant:* no delay is shorter than [`SOONEST`], and none is longer than what it is meant to come before. Chance is an
+//! argument.
+
+use std::time::Duration;
+
+use crate::source::{Life, Renewal};
+
+/// The shortest delay there is: a schedule can never become a busy loop.
+pub const SOONEST: Duration = Duration::from_millis(100);
+
+/// A credential that the server refused is not sent again earlier than this unless its file changes: the fifth wrong login
+/// locks the role for everyone, and the documented counting window is 15 minutes.
+pub const REFUSED_PAUSE: Duration = Duration::from_mins(16);
+
+/// How often a credential file is looked for while it is not there. A watch on its directory is usually quicker.
+pub const AWAITED_PAUSE: Duration = Duration::from_secs(1);
+
+/// The longest pause between two looks at a server that cannot be reached: what bounds the recovery after an outage.
+const LONGEST_PROBE: Duration = Duration::from_secs(4);
+
+/// The bounds of the pause after a failure that concerns one path.
+const SHORTEST_PAUSE: Duration = Duration::from_secs(2);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+
+/// A number in `0.0..1.0` drawn by whoever calls, so that this module has no randomness of its own.
+#[derive(Clone, Copy, Debug)]
+pub struct Chance(f64);
+
+impl Chance {
+    /// Takes a number, kept within `0.0..=1.0`.
+    pub fn new(number: f64) -> Self {
+        Self(if number.is_nan() { 0.0 } else { number.clamp(0.0, 1.0) })
+    }
+
+    /// The point between two numbers that the chance picked.
+    fn between(self, low: f64, high: f64) -> f64 {
+        low + (high - low) * self.0
+    }
+}
+
+/// What to do with a value that we hold, and how long after its request was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// Ask for a longer life of the lease.
+    Renew(Duration),
+    /// Fetch a new value; the old one ends.
+    Replace(Duration),
+    /// Look whether there is a new value.
+    Reread(Duration),
+}
+
+impl Due {
+    /// How long after the request was sent.
+    pub fn after(self) -> Duration {
+        match self {
+            Self::Renew(after) | Self::Replace(after) | Self::Reread(after) => after,
+        }
+    }
+}
+
+/// What is due for a value that was just fetched. `refresh` is how often the user wants values without a lease re-read.
+pub fn fetched(life: &Life, refresh: Duration, chance: Chance) -> Due {
+    match life {
+        Life::Renewable { ttl, .. } => Due::Renew(renewal(*ttl, chance)),
+        Life::Expiring { ttl, .. } => Due::Replace(share(*ttl, chance.between(0.85, 0.95))),
+        Life::Rotating { ttl } => Due::Reread(rotation(*ttl).min(refresh).max(SOONEST)),
+        Life::Versioned { within } => {
+            let interval = within.map_or(refresh, |within| refresh.min(within));
+            Due::Reread(share(interval, chance.between(0.9, 1.1)))
+        }
+    }
+}
+
+/// What is due after a renewal. One that was cut short announces the end of the lease: the next step is a replacement.
+pub fn renewed(renewal: Renewal, chance: Chance) -> Due {
+    if renewal.capped {
+        Due::Replace(last_chance(renewal.ttl))
+    } else {
+        Due::Renew(self::renewal(renewal.ttl, chance))
+    }
+}
+
+/// When to replace what can be renewed no further: at two thirds of what is left, so that the old value outlives the switch.
+pub fn last_chance(left: Duration) -> Duration {
+    share(left, 2.0 / 3.0)
+}
+
+/// When to renew: at two thirds of the life, less up to a tenth of that, so that leases made together drift apart.
+pub fn renewal(ttl: Duration, chance: Chance) -> Duration {
+    share(ttl, chance.between(0.6, 2.0 / 3.0))
+}
+
+/// The pause before a server that cannot be reached is looked at again: full jitter below a bound that doubles with each
+/// failure in a row. What the server asked for counts if it is longer.
+pub fn unreachable(failures: u32, retry_after: Option<Duration>, chance: Chance) -> Duration {
+    let bound = Duration::from_secs(1).saturating_mul(doubled(failures)).min(LONGEST_PROBE);
+    let asked = retry_after.unwrap_or_default().min(LONGEST_PAUSE);
+    share(bound, chance.between(0.0, 1.0)).max(asked)
+}
+
+/// The pause before a path that failed is asked for again. `left` is how long the value that we hold still lives, if it ends:
+/// the less there is, the more often we ask.
+pub fn failing(failures: u32, left: Option<Duration>, chance: Chance) -> Duration {
+    let patience = left.map_or(LONGEST_PAUSE, |left| (left / 8).clamp(SHORTEST_PAUSE, LONGEST_PAUSE));
+    let bound = Duration::from_secs(1).saturating_mul(doubled(failures)).min(patience);
+    share(bound, chance.between(0.25, 1.0))
+}
+
+/// The pause before a path that the policy denies, or that is not there, is asked for again: only an operator can mend it.
+pub fn denied(failures: u32, refresh: Duration, chance: Chance) -> Duration {
+    let bound = Duration::from_secs(5).saturating_mul(doubled(failures)).min(LONGEST_PAUSE);
+    share(bound.min(refresh.max(SOONEST)), chance.between(0.75, 1.0))
+}
+
+/// A static role is read again one second after its rotation, and each second while the rotation is going on.
+fn rotation(ttl: Duration) -> Duration {
+    ttl + Duration::from_secs(1)
+}
+
+fn doubled(failures: u32) -> u32 {
+    1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX)
+}
+
+fn share(whole: Duration, part: f64) -> Duration {
+    // Clamped first: a server may claim a lease of centuries, and multiplying that by a fraction must not overflow.
+    whole.min(Duration::from_hours(24 * 365 * 100)).mul_f64(part).max(SOONEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::names::LeaseId;
+
+    const LOW: Chance = Chance(0.0);
+    const HIGH: Chance = Chance(1.0);
+
+    fn seconds(number: f64) -> Duration {
+        Duration::from_secs_f64(number)
+    }
+
+    fn renewable(ttl: f64) -> Life {
+        Life::Renewable { lease: LeaseId::new("x"), ttl: seconds(ttl) }
+    }
+
+    #[test]
+    fn the_table_of_what_is_due() {
+        let refresh = seconds(300.0);
+        let cases = [
+            (renewable(60.0), Due::Renew(seconds(36.0)), Due::Renew(seconds(40.0))),
+            (
+                Life::Expiring { lease: None, ttl: seconds(100.0) },
+                Due::Replace(seconds(85.0)),
+                Due::Replace(seconds(95.0)),
+            ),
+            (Life::Rotating { ttl: seconds(9.0) }, Due::Reread(seconds(10.0)), Due::Reread(seconds(10.0))),
+            (Life::Rotating { ttl: seconds(0.0) }, Due::Reread(seconds(1.0)), Due::Reread(seconds(1.0))),
+            (Life::Rotating { ttl: seconds(900.0) }, Due::Reread(refresh), Due::Reread(refresh)),
+            (Life::Versioned { within: None }, Due::Reread(seconds(270.0)), Due::Reread(seconds(330.0))),
+            (
+                Life::Versioned { within: Some(seconds(10.0)) },
+                Due::Reread(seconds(9.0)),
+                Due::Reread(seconds(11.0)),
+            ),
+        ];
+        for (life, low, high) in cases {
+            let near = |due: Due, expected: Due| {
+                std::mem::discriminant(&due) == std::mem::discriminant(&expected)
+                    && due.after().abs_diff(expected.after()) < Duration::from_millis(1)
+            };
+            let got = (fetched(&life, refresh, LOW), fetched(&life, refresh, HIGH));
+            assert!(near(got.0, low) && near(got.1, high), "{life:?}: {got:?}");
+        }
+    }
+
+    #[test]
+    fn a_renewal_cut_short_leads_to_a_replacement_with_time_to_spare() {
+        let cut = renewed(Renewal { ttl: seconds(3.0), capped: true }, HIGH);
+        assert_eq!(cut, Due::Replace(seconds(2.0)));
+    }
+
+    #[test]
+    fn an_outage_of_any_length_is_probed_every_few_seconds() {
+        for failures in 0..200 {
+            assert!(unreachable(failures, None, HIGH) <= LONGEST_PROBE);
+        }
+        assert_eq!(unreachable(1, Some(seconds(30.0)), LOW), seconds(30.0));
+    }
+
+    proptest! {
+        #[test]
+        fn no_delay_is_zero_or_comes_after_the_end(ttl in 0.2_f64..1e12, chance in 0.0_f64..=1.0) {
+            let (ttl, chance) = (seconds(ttl), Chance::new(chance));
+            let lives = [
+                Life::Renewable { lease: LeaseId::new("x"), ttl },
+                Life::Expiring { lease: None, ttl },
+            ];
+            for life in lives {
+                let after = fetched(&life, ttl, chance).after();
+                prop_assert!(after >= SOONEST && after < ttl, "{life:?} → {after:?}");
+            }
+            for capped in [false, true] {
+                let after = renewed(Renewal { ttl, capped }, chance).after();
+                prop_assert!(after >= SOONEST && after < ttl);
+            }
+        }
+
+        #[test]
+        fn no_pause_is_shorter_than_the_soonest(failures: u32, left in 0_u64..1_000_000, chance in 0.0_f64..=1.0) {
+            let (left, chance) = (Duration::from_millis(left), Chance::new(chance));
+            for pause in [
+                unreachable(failures, None, chance),
+                failing(failures, None, chance),
+                failing(failures, Some(left), chance),
+                denied(failures, left, chance),
+                fetched(&Life::Rotating { ttl: left }, left, chance).after(),
+                fetched(&Life::Versioned { within: Some(left) }, left, chance).after(),
+            ] {
+                prop_assert!(pause >= SOONEST && pause <= LONGEST_PAUSE.max(left + left / 2 + SOONEST));
+            }
+        }
+    }
+}

@@ -1,0 +1,440 @@
+//! Manifest × Release → the ordered steps that make what is published become the release.
+//!
+//! Below `output.dir` stands what the kubelet's volumes have, so that readers and watchers know it already:
+//!
+//! ```text
+//! ..gen-6/  ..gen-7/          one directory a generation, each whole
+//! ..data -> ..gen-7           the live one; exchanged, never removed, so that it is there at every instant
+//! ..data_prev -> ..gen-6      the one before, prepared: to go back is one exchange and needs no inode
+//! tls.pem -> ..data/tls.pem   a stable link for each top-level name
+//! conf -> ..data/conf
+//! ```
+//!
+//! Absolute destinations are each replaced by one rename, beside all this. [`tmpfs`] performs the steps.
+//!
+//! *Invariant:* pure. What is published already needs no step, and after each single step of any plan `..data` names a
+//! generation that is whole.
+
+mod contents;
+mod destination;
+mod directory;
+mod error;
+mod layout;
+mod manifest;
+mod memory;
+mod step;
+mod survey;
+pub mod tmpfs;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use crate::config::OutputConfig;
+use crate::names::Generation;
+use crate::render::{Release, RenderedFile};
+
+pub use error::PublishError;
+pub use manifest::{Entry, Leftover, Manifest, Standing, Tree};
+pub use step::Step;
+
+/// How to get from a [`Manifest`] to a release.
+#[derive(Clone, Debug)]
+pub struct Publication {
+    /// What no reader sees, and all that can run out of space. May be performed long before `publish`, and taken back by
+    /// [`tmpfs::discard`].
+    pub stage: Vec<Step>,
+    /// Makes it visible: renames, links and removals only.
+    pub publish: Vec<Step>,
+    /// The paths of the release whose contents, mode, owner or group differ from what is published now. Nothing else has
+    /// a reason to react.
+    pub changed: BTreeSet<PathBuf>,
+    /// The generation that nothing names any more once this is published: for [`tmpfs::retire`], when slow readers are done.
+    pub superseded: Option<Generation>,
+    /// What is published after success. After a failure, ask [`tmpfs::survey`].
+    pub manifest: Manifest,
+}
+
+impl Publication {
+    /// The directory that holds the relative files of the release from the end of `stage` on: what the `check` commands
+    /// are shown. `None` where there never was a relative file.
+    pub fn directory(&self, output: &OutputConfig) -> Option<PathBuf> {
+        let tree = self.manifest.live.as_ref()?;
+        Some(output.dir.as_ref()?.join(layout::directory(tree.generation)))
+    }
+}
+
+/// Plans how to publish a release. To go back, plan the release before: where the previous generation is just that, the plan
+/// is one exchange of links.
+///
+/// The generation directory bears the release's number, or the next free one where that would not be the newest.
+pub fn plan(manifest: &Manifest, release: &Release, output: &OutputConfig) -> Publication {
+    let (absolute, relative): (Vec<_>, Vec<_>) =
+        release.files.iter().partition(|file| file.path.is_absolute());
+    let wanted = Tree::of(number(manifest, release), output.dir_mode, &relative);
+    let shift = Shift::between(manifest, &wanted);
+    let names: BTreeSet<PathBuf> = relative.iter().filter_map(|file| layout::top_level(&file.path)).collect();
+    let is_changed = |file: &&RenderedFile| manifest.entry(&file.path) != Some(&Entry::of(file));
+    let replaced: Vec<&RenderedFile> = absolute.iter().copied().filter(is_changed).collect();
+
+    let mut stage: Vec<Step> = manifest.leftovers.iter().cloned().map(Step::Clear).collect();
+    stage.extend(names.difference(&manifest.exposed).cloned().map(Step::Claim));
+    stage.extend(shift.build(&wanted, &relative));
+    stage.extend(replaced.iter().map(|file| Step::Prepare {
+        file: (*file).clone(),
+        temporary: layout::temporary(&file.path, release.generation),
+    }));
+
+    let mut publish: Vec<Step> = shift.turn(&wanted).into_iter().collect();
+    publish.extend(names.difference(&manifest.exposed).cloned().map(Step::Expose));
+    publish.extend(replaced.iter().map(|file| Step::Replace {
+        path: file.path.clone(),
+        temporary: layout::temporary(&file.path, release.generation),
+    }));
+    publish.extend(manifest.exposed.difference(&names).cloned().map(Step::Withdraw));
+    publish.extend(deleted(manifest, &absolute));
+    publish.extend(shift.remember());
+
+    Publication {
+        stage,
+        publish,
+        changed: release.files.iter().filter(is_changed).map(|file| file.path.clone()).collect(),
+        superseded: shift.superseded(manifest),
+        manifest: shift.after(manifest, wanted, names, &absolute),
+    }
+}
+
+/// The number of the directory to make: a number above all others is what tells a generation that was never live.
+fn number(manifest: &Manifest, release: &Release) -> Generation {
+    match manifest.highest() {
+        Some(highest) if highest >= release.generation => highest.next(),
+        Some(_) | None => release.generation,
+    }
+}
+
+/// Absolute files that we published and the release no longer has.
+fn deleted(manifest: &Manifest, absolute: &[&RenderedFile]) -> Vec<Step> {
+    let is_wanted = |path: &Path| absolute.iter().any(|file| file.path == path);
+    let unwanted = manifest.absolute.iter().filter(|(path, standing)| standing.ours && !is_wanted(path));
+    unwanted.map(|(path, standing)| Step::Delete { path: path.clone(), entry: standing.entry }).collect()
+}
+
+/// What happens to the relative files.
+enum Shift<'a> {
+    /// They are as wanted.
+    Stay,
+    /// They were as wanted in the previous generation.
+    Back { from: Generation, to: Generation },
+    /// A new generation is needed.
+    Forward { from: Option<&'a Tree> },
+}
+
+impl<'a> Shift<'a> {
+    fn between(manifest: &'a Manifest, wanted: &Tree) -> Self {
+        match (&manifest.live, &manifest.previous) {
+            (None, _) if wanted.files.is_empty() => Self::Stay,
+            (Some(live), _) if live.is_like(wanted) => Self::Stay,
+            (Some(live), Some(previous)) if previous.is_like(wanted) => {
+                Self::Back { from: live.generation, to: previous.generation }
+            }
+            (live, _) => Self::Forward { from: live.as_ref() },
+        }
+    }
+
+    /// Builds the new generation, whole and with its final attributes, where nobody looks.
+    fn build(&self, wanted: &Tree, files: &[&RenderedFile]) -> Vec<Step> {
+        let Self::Forward { from } = self else { return Vec::new() };
+        let generation = wanted.generation;
+        let directories: BTreeSet<&Path> =
+            files.iter().flat_map(|file| layout::directories(&file.path)).collect();
+
+        let mut steps = vec![Step::MakeGeneration(generation)];
+        steps.extend(
+            directories.iter().map(|path| Step::MakeDirectory { generation, path: path.to_path_buf() }),
+        );
+        steps.extend(files.iter().map(|&file| match from {
+            Some(live) if live.files.get(&file.path) == Some(&Entry::of(file)) => {
+                Step::Link { from: live.generation, to: generation, file: file.clone() }
+            }
+            Some(_) | None => Step::Write { generation, file: file.clone() },
+        }));
+        // Innermost first, and after the files: a directory without write permission could not be filled.
+        let inside_out = directories.iter().rev().map(|path| path.to_path_buf());
+        steps.extend(inside_out.chain([PathBuf::new()]).map(|path| Step::Seal {
+            generation,
+            path,
+            mode: wanted.mode,
+        }));
+        steps.push(Step::Point(generation));
+        steps
+    }
+
+    /// The step that makes `..data` name what is wanted.
+    fn turn(&self, wanted: &Tree) -> Option<Step> {
+        match *self {
+            Self::Stay => None,
+            Self::Back { from, to } => Some(Step::Exchange { from, to }),
+            Self::Forward { from } => {
+                Some(Step::Swap { from: from.map(|live| live.generation), to: wanted.generation })
+            }
+        }
+    }
+
+    /// The last step, after which the way back is lost to the generation before the previous one.
+    fn remember(&self) -> Option<Step> {
+        match *self {
+            Self::Forward { from: Some(live) } => Some(Step::Remember(live.generation)),
+            Self::Stay | Self::Back { .. } | Self::Forward { from: None } => None,
+        }
+    }
+
+    fn superseded(&self, manifest: &Manifest) -> Option<Generation> {
+        self.remember().and(manifest.previous.as_ref()).map(|tree| tree.generation)
+    }
+
+    fn after(
+        &self,
+        manifest: &Manifest,
+        wanted: Tree,
+        exposed: BTreeSet<PathBuf>,
+        absolute: &[&RenderedFile],
+    ) -> Manifest {
+        let (live, previous) = match *self {
+            Self::Stay => (manifest.live.clone(), manifest.previous.clone()),
+            Self::Back { .. } => (manifest.previous.clone(), manifest.live.clone()),
+            Self::Forward { from: Some(live) } => (Some(wanted), Some(live.clone())),
+            Self::Forward { from: None } => (Some(wanted), manifest.previous.clone()),
+        };
+        let mut superseded = manifest.superseded.clone();
+        superseded.extend(self.superseded(manifest));
+        let ours =
+            |file: &&RenderedFile| (file.path.clone(), Standing { entry: Entry::of(file), ours: true });
+        Manifest {
+            live,
+            previous,
+            superseded,
+            exposed,
+            absolute: absolute.iter().map(ours).collect(),
+            leftovers: Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::config::Mode;
+    use crate::plan::Attributes;
+    use crate::secret::{DigestKey, Secret};
+
+    pub(super) fn key() -> DigestKey {
+        DigestKey::new([7; 32])
+    }
+
+    /// A file of this process, mode 0400 unless the path ends in `@` and a mode.
+    pub(super) fn file(path: &str, contents: &str) -> RenderedFile {
+        let (path, mode) = path.split_once('@').unwrap_or((path, "400"));
+        RenderedFile {
+            path: PathBuf::from(path),
+            contents: Secret::new(contents.as_bytes()),
+            digest: key().digest(contents.as_bytes()),
+            attributes: Attributes {
+                mode: Mode::new(u32::from_str_radix(mode, 8).unwrap()),
+                owner: nix::unistd::geteuid().as_raw(),
+                group: nix::unistd::getegid().as_raw(),
+            },
+        }
+    }
+
+    pub(super) fn release(number: u64, files: &[(&str, &str)]) -> Release {
+        Release {
+            generation: Generation::from_number(number).unwrap(),
+            files: files.iter().map(|(path, contents)| file(path, contents)).collect(),
+            env: BTreeMap::new(),
+            env_digest: key().digest(b""),
+            revisions: BTreeMap::new(),
+        }
+    }
+
+    fn output() -> OutputConfig {
+        OutputConfig { dir: Some("/run/app".into()), dir_mode: Mode::new(0o755), allow_disk: false }
+    }
+
+    fn outline(publication: &Publication) -> Vec<String> {
+        publication.stage.iter().chain(&publication.publish).map(Step::to_string).collect()
+    }
+
+    fn changed(publication: &Publication) -> Vec<&str> {
+        publication.changed.iter().map(|path| path.to_str().unwrap()).collect()
+    }
+
+    fn after(releases: &[Release]) -> Manifest {
+        let publish = |manifest, release| plan(&manifest, release, &output()).manifest;
+        releases.iter().fold(Manifest::default(), publish)
+    }
+
+    #[test]
+    fn the_first_release_is_written_whole_then_shown() {
+        let first = release(1, &[("tls.pem", "t"), ("conf/d/db.json@440", "d"), ("/etc/app.key", "k")]);
+        let publication = plan(&Manifest::default(), &first, &output());
+        assert_eq!(
+            outline(&publication),
+            [
+                "claim conf",
+                "claim tls.pem",
+                "make ..gen-1",
+                "make ..gen-1/conf",
+                "make ..gen-1/conf/d",
+                "write ..gen-1/tls.pem",
+                "write ..gen-1/conf/d/db.json",
+                "seal ..gen-1/conf/d 0755",
+                "seal ..gen-1/conf 0755",
+                "seal ..gen-1/ 0755",
+                "point ..data_next at ..gen-1",
+                "prepare /etc/.app.key.squire-1",
+                "swap in ..gen-1",
+                "expose conf",
+                "expose tls.pem",
+                "replace /etc/app.key",
+            ]
+        );
+        assert_eq!(changed(&publication), ["/etc/app.key", "conf/d/db.json", "tls.pem"]);
+        assert_eq!(publication.directory(&output()).unwrap(), Path::new("/run/app/..gen-1"));
+        assert_eq!(publication.stage.len(), 12);
+    }
+
+    /// One row: what changes, the release, the steps (`turn` stands for those that every new generation ends with), the paths
+    /// that changed.
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [&'a str], &'a [&'a str]);
+
+    #[test]
+    fn every_kind_of_change_has_its_steps() {
+        let turn = ["seal ..gen-2/ 0755", "point ..data_next at ..gen-2", "swap ..gen-1 for ..gen-2"];
+        let cases: [Case<'_>; 8] = [
+            ("nothing, or only the environment", &[("a", "1"), ("b", "2"), ("/abs", "3")], &[], &[]),
+            (
+                "contents",
+                &[("a", "1"), ("b", "new"), ("/abs", "3")],
+                &["make ..gen-2", "link ..gen-1/a to ..gen-2", "write ..gen-2/b", "turn", "remember ..gen-1"],
+                &["b"],
+            ),
+            (
+                "only the mode",
+                &[("a", "1"), ("b@440", "2"), ("/abs", "3")],
+                &["make ..gen-2", "link ..gen-1/a to ..gen-2", "write ..gen-2/b", "turn", "remember ..gen-1"],
+                &["b"],
+            ),
+            (
+                "added",
+                &[("a", "1"), ("b", "2"), ("c", "4"), ("/abs", "3")],
+                &[
+                    "claim c",
+                    "make ..gen-2",
+                    "link ..gen-1/a to ..gen-2",
+                    "link ..gen-1/b to ..gen-2",
+                    "write ..gen-2/c",
+                    "turn",
+                    "expose c",
+                    "remember ..gen-1",
+                ],
+                &["c"],
+            ),
+            (
+                "removed",
+                &[("a", "1"), ("/abs", "3")],
+                &["make ..gen-2", "link ..gen-1/a to ..gen-2", "turn", "withdraw b", "remember ..gen-1"],
+                &[],
+            ),
+            (
+                "absolute contents",
+                &[("a", "1"), ("b", "2"), ("/abs", "new")],
+                &["prepare /.abs.squire-2", "replace /abs"],
+                &["/abs"],
+            ),
+            ("absolute removed", &[("a", "1"), ("b", "2")], &["delete /abs"], &[]),
+            (
+                "everything removed",
+                &[],
+                &["make ..gen-2", "turn", "withdraw a", "withdraw b", "delete /abs", "remember ..gen-1"],
+                &[],
+            ),
+        ];
+        let manifest = after(&[release(1, &[("a", "1"), ("b", "2"), ("/abs", "3")])]);
+        for (what, files, steps, expected) in cases {
+            let publication = plan(&manifest, &release(2, files), &output());
+            let in_full = |step| if step == "turn" { turn.to_vec() } else { vec![step] };
+            let steps: Vec<_> = steps.iter().copied().flat_map(in_full).collect();
+            assert_eq!(outline(&publication), steps, "{what}");
+            assert_eq!(changed(&publication), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn going_back_is_one_exchange_of_links() {
+        let (old, new) =
+            (release(6, &[("a", "1"), ("/abs", "1")]), release(7, &[("a", "2"), ("b", "2"), ("/abs", "2")]));
+        let manifest = after(&[old.clone(), new.clone()]);
+        let back = plan(&manifest, &old, &output());
+        assert_eq!(
+            outline(&back),
+            ["prepare /.abs.squire-6", "exchange ..gen-7 for ..gen-6", "replace /abs", "withdraw b"]
+        );
+        assert_eq!(changed(&back), ["/abs", "a"]);
+        let again = plan(&back.manifest, &new, &output());
+        assert_eq!(again.manifest, manifest);
+        assert_eq!(back.superseded, None);
+    }
+
+    #[test]
+    fn a_number_that_is_taken_or_not_the_newest_is_not_used() {
+        let manifest =
+            after(&[release(6, &[("a", "1")]), release(7, &[("a", "2")]), release(8, &[("a", "3")])]);
+        assert_eq!(manifest.superseded, BTreeSet::from([Generation::from_number(6).unwrap()]));
+        let publication = plan(&manifest, &release(6, &[("a", "1")]), &output());
+        assert_eq!(publication.manifest.live.unwrap().generation.number(), 9);
+        assert_eq!(publication.superseded.map(Generation::number), Some(7));
+    }
+
+    #[test]
+    fn another_directory_mode_makes_a_new_generation_of_links() {
+        let first = release(1, &[("a", "1")]);
+        let tight = OutputConfig { dir_mode: Mode::new(0o700), ..output() };
+        let publication = plan(&after(std::slice::from_ref(&first)), &release(2, &[("a", "1")]), &tight);
+        assert_eq!(outline(&publication)[1..3], ["link ..gen-1/a to ..gen-2", "seal ..gen-2/ 0700"]);
+        assert!(publication.changed.is_empty());
+    }
+
+    #[test]
+    fn leftovers_are_cleared_even_where_nothing_changed() {
+        let first = release(1, &[("a", "1")]);
+        let mut manifest = after(std::slice::from_ref(&first));
+        manifest.leftovers = vec![
+            Leftover::Generation(Generation::from_number(2).unwrap()),
+            Leftover::Link("..data_next".into()),
+            Leftover::Temporary("/etc/.x.squire-2".into()),
+        ];
+        let publication = plan(&manifest, &first, &output());
+        assert_eq!(outline(&publication), ["clear ..gen-2", "clear ..data_next", "clear /etc/.x.squire-2"]);
+        assert!(publication.manifest.leftovers.is_empty());
+    }
+
+    #[test]
+    fn an_absolute_file_that_we_did_not_publish_is_never_deleted() {
+        let standing = |ours| Standing { entry: Entry::of(&file("/abs", "3")), ours };
+        for (ours, expected) in [(true, vec!["delete /abs"]), (false, vec![])] {
+            let manifest = Manifest {
+                absolute: BTreeMap::from([("/abs".into(), standing(ours))]),
+                ..Manifest::default()
+            };
+            assert_eq!(outline(&plan(&manifest, &release(1, &[]), &output())), expected);
+        }
+    }
+
+    #[test]
+    fn steps_show_no_contents() {
+        let publication =
+            plan(&Manifest::default(), &release(1, &[("a", "hunter2"), ("/abs", "hunter2")]), &output());
+        assert!(!format!("{publication:?}").contains("hunter2"));
+    }
+}

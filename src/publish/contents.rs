@@ -1,0 +1,100 @@
+//! Files with their contents: written, linked, read back.
+//!
+//! *Invariant:* nothing is ever overwritten: a file is made new, whole and with its final attributes, and goes away by
+//! unlinking. (A hard link would carry an overwrite into the live file.)
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, FileType, Gid, Mode as Bits, OFlags, Uid, fchmod, fchown, fstat, linkat, openat};
+
+use super::PublishError;
+use super::directory::{Directory, bits, failed};
+use super::manifest::Entry;
+use crate::config::Mode;
+use crate::plan::Attributes;
+use crate::render::RenderedFile;
+use crate::secret::DigestKey;
+
+/// A larger file is not one of ours, and is not read.
+const LARGEST: u64 = 64 * 1024 * 1024;
+
+impl Directory {
+    /// Writes a new file with its final group, mode and owner. On failure nothing of it is left.
+    pub(super) fn write(&self, name: impl AsRef<Path>, file: &RenderedFile) -> Result<(), PublishError> {
+        let name = name.as_ref();
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = openat(&self.fd, name, flags, Bits::RUSR | Bits::WUSR)
+            .map_err(|errno| failed("make", self.path(name), errno))?;
+        self.fill(fd, name, file).inspect_err(|_| self.forget(name))
+    }
+
+    fn fill(&self, fd: OwnedFd, name: &Path, file: &RenderedFile) -> Result<(), PublishError> {
+        let cannot = |doing| move |source| PublishError::System { doing, path: self.path(name), source };
+        let mut open = File::from(fd);
+        open.write_all(file.contents.expose()).map_err(cannot("write"))?;
+        self.hand_over(&open, name, file.attributes)?;
+        if !self.in_memory {
+            open.sync_all().map_err(cannot("write to disk"))?;
+        }
+        Ok(())
+    }
+
+    /// Group, mode, owner, in this order: the group's bits are never granted to the group that the file was born with, and
+    /// the mode is set while the file is ours, so that no capability is needed for it.
+    fn hand_over(&self, file: &File, name: &Path, wanted: Attributes) -> Result<(), PublishError> {
+        let failing = |doing| move |errno| failed(doing, self.path(name), errno);
+        let born = fstat(file).map_err(failing("look at"))?;
+        if born.st_gid != wanted.group {
+            let group = Some(Gid::from_raw(wanted.group));
+            fchown(file, None, group).map_err(failing("set the group of"))?;
+        }
+        fchmod(file, bits(wanted.mode)).map_err(failing("set the mode of"))?;
+        if born.st_uid != wanted.owner {
+            let owner = Some(Uid::from_raw(wanted.owner));
+            fchown(file, owner, None).map_err(failing("set the owner of"))?;
+        }
+        // A change of owner clears the set-id bits.
+        if fstat(file).map_err(failing("look at"))?.st_mode & 0o7777 != wanted.mode.bits() {
+            fchmod(file, bits(wanted.mode)).map_err(failing("set the mode of"))?;
+        }
+        Ok(())
+    }
+
+    /// Gives a file a second name here. `false` if that cannot be, or if what is behind the name is not what it should be.
+    pub(super) fn link(&self, from: &Self, name: &Path, file: &RenderedFile, key: &DigestKey) -> bool {
+        if linkat(&from.fd, name, &self.fd, name, AtFlags::empty()).is_err() {
+            return false;
+        }
+        // Somebody may have edited the live file since we wrote it.
+        let is_whole = self.read(name, key) == Some(Entry::of(file));
+        if !is_whole {
+            self.forget(name);
+        }
+        is_whole
+    }
+
+    /// What stands here under this name, if it is a regular file that we can read.
+    pub(super) fn read(&self, name: impl AsRef<Path>, key: &DigestKey) -> Option<Entry> {
+        // NONBLOCK, since opening a pipe would wait for its other end.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let fd = openat(&self.fd, name.as_ref(), flags, Bits::empty()).ok()?;
+        let found = fstat(&fd).ok()?;
+        let size = u64::try_from(found.st_size).ok().filter(|size| *size <= LARGEST)?;
+        if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
+            return None;
+        }
+        let mut contents = Vec::with_capacity(usize::try_from(size).ok()?);
+        File::from(fd).take(LARGEST).read_to_end(&mut contents).ok()?;
+        Some(Entry {
+            digest: key.digest(&contents),
+            attributes: Attributes {
+                mode: Mode::new(found.st_mode & 0o7777),
+                owner: found.st_uid,
+                group: found.st_gid,
+            },
+        })
+    }
+}

@@ -1,0 +1,258 @@
+//! An open directory, and what we do in it by name.
+//!
+//! Everything goes through the open descriptor, one component at a time and never through a symlink, so that a path that is
+//! exchanged under our hands cannot lead us elsewhere.
+//!
+//! *Invariant:* no component of a path below it is followed, and every result is checked.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Mode as Bits, OFlags, RenameFlags, fchmod, fstat, fsync, mkdirat, openat,
+    readlinkat, renameat, renameat_with, statat, symlinkat, unlinkat,
+};
+use rustix::io::Errno;
+
+use super::memory::require_memory_of;
+use super::{PublishError, layout};
+use crate::config::Mode;
+
+/// Until a directory is sealed, it is ours alone.
+const UNSEALED: Bits = Bits::RWXU;
+
+/// An open directory.
+pub(super) struct Directory {
+    pub(super) fd: OwnedFd,
+    path: PathBuf,
+    pub(super) in_memory: bool,
+}
+
+impl Directory {
+    /// Opens a directory that is in memory, or anywhere if disk is allowed. `None` if it is not there.
+    pub(super) fn open(
+        path: &Path,
+        symlink: Symlink,
+        allow_disk: bool,
+    ) -> Result<Option<Self>, PublishError> {
+        let flags = match symlink {
+            Symlink::Followed => OFlags::empty(),
+            Symlink::Refused => OFlags::NOFOLLOW,
+        };
+        let fd = match openat(CWD, path, flags | OFlags::DIRECTORY | OFlags::CLOEXEC, Bits::empty()) {
+            Ok(fd) => fd,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(Errno::NOTDIR | Errno::LOOP) => {
+                return Err(PublishError::Unfit {
+                    path: path.to_path_buf(),
+                    kind: "a symlink, or not a directory",
+                    way_out: "name the directory itself",
+                });
+            }
+            Err(errno) => return Err(failed("open", path.to_path_buf(), errno)),
+        };
+        let in_memory = require_memory_of(&fd, path, allow_disk)?;
+        Ok(Some(Self { fd, path: path.to_path_buf(), in_memory }))
+    }
+
+    /// The path of this name here.
+    pub(super) fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// The directory at this relative path, none of whose components is a symlink.
+    pub(super) fn descend(&self, path: impl AsRef<Path>) -> Result<Self, PublishError> {
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut directory = self.reopen()?;
+        for component in path.as_ref().components() {
+            let path = directory.path(component);
+            let fd = openat(&directory.fd, component.as_os_str(), flags, Bits::empty())
+                .map_err(|errno| failed("open", path.clone(), errno))?;
+            directory = Self { fd, path, in_memory: self.in_memory };
+        }
+        Ok(directory)
+    }
+
+    fn reopen(&self) -> Result<Self, PublishError> {
+        let fd = self.fd.try_clone().map_err(|source| PublishError::System {
+            doing: "open",
+            path: self.path.clone(),
+            source,
+        })?;
+        Ok(Self { fd, path: self.path.clone(), in_memory: self.in_memory })
+    }
+
+    /// The names that are here.
+    pub(super) fn names(&self) -> Result<Vec<PathBuf>, PublishError> {
+        let cannot = |errno| failed("list", self.path.clone(), errno);
+        let mut names = Vec::new();
+        for entry in Dir::read_from(&self.fd).map_err(cannot)? {
+            let entry = entry.map_err(cannot)?;
+            let name = entry.file_name().to_bytes();
+            if name != b"." && name != b".." {
+                names.push(PathBuf::from(OsStr::from_bytes(name)));
+            }
+        }
+        Ok(names)
+    }
+
+    /// Whether this name is a regular file that is ours to unlink, even in a directory that everybody may write to.
+    pub(super) fn is_own_file(&self, name: &Path) -> bool {
+        let own = nix::unistd::geteuid();
+        statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|found| {
+            FileType::from_raw_mode(found.st_mode) == FileType::RegularFile
+                && (own.is_root() || own.as_raw() == found.st_uid)
+        })
+    }
+
+    /// What kind of file has this name, without following it.
+    pub(super) fn kind(&self, name: impl AsRef<Path>) -> Result<Option<FileType>, PublishError> {
+        match statat(&self.fd, name.as_ref(), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(found) => Ok(Some(FileType::from_raw_mode(found.st_mode))),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(failed("look at", self.path(name), errno)),
+        }
+    }
+
+    /// Makes a directory that only we can enter; [`Directory::seal`] opens it to others.
+    pub(super) fn make(&self, name: impl AsRef<Path>) -> Result<(), PublishError> {
+        mkdirat(&self.fd, name.as_ref(), UNSEALED)
+            .map_err(|errno| failed("make the directory", self.path(name), errno))
+    }
+
+    /// Gives this directory its final mode, whatever the umask.
+    pub(super) fn seal(&self, mode: Mode) -> Result<(), PublishError> {
+        fchmod(&self.fd, bits(mode)).map_err(|errno| failed("set the mode of", self.path.clone(), errno))?;
+        self.settle()
+    }
+
+    /// Where the file system is on disk, waits until it has the names that are here.
+    pub(super) fn settle(&self) -> Result<(), PublishError> {
+        if self.in_memory {
+            return Ok(());
+        }
+        fsync(&self.fd).map_err(|errno| failed("write to disk", self.path.clone(), errno))
+    }
+
+    /// Where the symlink of this name points. `None` if there is no such name, or it is not a symlink.
+    pub(super) fn target(&self, name: impl AsRef<Path>) -> Result<Option<PathBuf>, PublishError> {
+        match readlinkat(&self.fd, name.as_ref(), Vec::new()) {
+            Ok(target) => Ok(Some(PathBuf::from(OsStr::from_bytes(target.to_bytes())))),
+            Err(Errno::NOENT | Errno::INVAL) => Ok(None),
+            Err(errno) => Err(failed("read the link", self.path(name), errno)),
+        }
+    }
+
+    /// Makes a symlink.
+    pub(super) fn point(&self, name: impl AsRef<Path>, target: impl AsRef<Path>) -> Result<(), PublishError> {
+        symlinkat(target.as_ref(), &self.fd, name.as_ref())
+            .map_err(|errno| failed("make the link", self.path(name), errno))
+    }
+
+    /// Renames, replacing what has the new name.
+    pub(super) fn rename(&self, from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<(), PublishError> {
+        renameat(&self.fd, from.as_ref(), &self.fd, to.as_ref())
+            .map_err(|errno| failed("rename to", self.path(to), errno))
+    }
+
+    /// Exchanges two symlinks.
+    pub(super) fn exchange(&self, one: &str, other: &str) -> Result<(), PublishError> {
+        match renameat_with(&self.fd, one, &self.fd, other, RenameFlags::EXCHANGE) {
+            Ok(()) => Ok(()),
+            Err(Errno::INVAL | Errno::NOSYS) => self.exchange_by_renames(one, other),
+            Err(errno) => Err(failed("exchange", self.path(other), errno)),
+        }
+    }
+
+    /// For file systems that cannot exchange: `other` is there at every instant, `one` is not.
+    pub(super) fn exchange_by_renames(&self, one: &str, other: &str) -> Result<(), PublishError> {
+        let target =
+            self.target(other)?.ok_or_else(|| failed("read the link", self.path(other), Errno::NOENT))?;
+        self.remove(layout::SPARE)?;
+        self.point(layout::SPARE, target)?;
+        self.rename(one, other).inspect_err(|_| self.forget(layout::SPARE))?;
+        self.rename(layout::SPARE, one)
+    }
+
+    /// Unlinks a name that is not a directory. One that is gone already counts as unlinked.
+    pub(super) fn remove(&self, name: impl AsRef<Path>) -> Result<(), PublishError> {
+        self.unlink(name.as_ref(), AtFlags::empty())
+    }
+
+    /// Unlinks a directory and everything in it.
+    pub(super) fn remove_tree(&self, name: impl AsRef<Path>) -> Result<(), PublishError> {
+        let name = name.as_ref();
+        match self.kind(name)? {
+            None => return Ok(()),
+            Some(FileType::Directory) => {}
+            Some(_) => return self.remove(name),
+        }
+        let inside = self.descend(name)?;
+        let names = inside.names()?;
+        if !names.is_empty() {
+            inside.unseal()?;
+        }
+        for name in names {
+            inside.remove_tree(name)?;
+        }
+        self.unlink(name, AtFlags::REMOVEDIR)
+    }
+
+    /// A directory without write permission could not be emptied.
+    fn unseal(&self) -> Result<(), PublishError> {
+        let cannot = |errno| failed("set the mode of", self.path.clone(), errno);
+        let found = Bits::from_raw_mode(fstat(&self.fd).map_err(cannot)?.st_mode);
+        if found.contains(UNSEALED) {
+            return Ok(());
+        }
+        fchmod(&self.fd, found | UNSEALED).map_err(cannot)
+    }
+
+    fn unlink(&self, name: &Path, flags: AtFlags) -> Result<(), PublishError> {
+        match unlinkat(&self.fd, name, flags) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(failed("remove", self.path(name), errno)),
+        }
+    }
+
+    /// Removes what a failed operation made; the failure that is being reported matters more than this one.
+    pub(super) fn forget(&self, name: impl AsRef<Path>) {
+        if let Err(error) = self.remove(name) {
+            tracing::warn!(error = &error as &dyn std::error::Error, "half-made file stays");
+        }
+    }
+}
+
+impl AsFd for Directory {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// What to do where the last component of a path is a symlink.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Symlink {
+    Followed,
+    Refused,
+}
+
+/// Splits a relative path into the directory it is in and its name there.
+pub(super) fn split(path: &Path) -> (&Path, &Path) {
+    let name = path
+        .components()
+        .next_back()
+        .map_or(Path::new(""), |name: Component<'_>| Path::new(name.as_os_str()));
+    (path.parent().unwrap_or(Path::new("")), name)
+}
+
+pub(super) fn bits(mode: Mode) -> Bits {
+    Bits::from_raw_mode(mode.bits())
+}
+
+/// An error with its place.
+pub(super) fn failed(doing: &'static str, path: PathBuf, errno: Errno) -> PublishError {
+    PublishError::System { doing, path, source: io::Error::from(errno) }
+}

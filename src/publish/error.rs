@@ -1,0 +1,71 @@
+//! Why something could not be published.
+//!
+//! *Invariant:* names paths, never contents.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why something could not be published. What was live before is live still.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// A system call failed.
+    #[error("cannot {doing} {path}")]
+    System {
+        /// What we were doing: a verb, with its preposition where it needs one.
+        doing: &'static str,
+        /// To which path.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Secrets would reach a disk.
+    #[error(
+        "{path} is on {file_system}, which may keep secrets on disk: use a directory on tmpfs (below /dev/shm or /run, or a \
+         mounted one), or accept it with `allow_disk = true` in [output]"
+    )]
+    Disk {
+        /// The path, or the nearest directory above it that is there.
+        path: PathBuf,
+        /// What it is on.
+        file_system: String,
+    },
+    /// Somebody else's file has a name that we need.
+    #[error("{path} is there already and is not Squire's: remove it, or give the file another path")]
+    Foreign {
+        /// The name.
+        path: PathBuf,
+    },
+    /// A file would take one of our own names.
+    #[error("{path} begins with `..`, which is reserved in the output directory: give the file another path")]
+    Reserved {
+        /// The name.
+        path: PathBuf,
+    },
+    /// This cannot be the output directory, or an absolute destination.
+    #[error("{path} is {kind}: {way_out}")]
+    Unfit {
+        /// The path.
+        path: PathBuf,
+        /// What it is.
+        kind: &'static str,
+        /// What to do about it.
+        way_out: &'static str,
+    },
+    /// The directory of an absolute destination is missing.
+    #[error("the directory {parent} of {path} is not there: make it first, Squire does not")]
+    NoParent {
+        /// The directory.
+        parent: PathBuf,
+        /// The destination.
+        path: PathBuf,
+    },
+    /// There is a relative file, and no place for it.
+    #[error("a relative file needs `dir` in [output]")]
+    NoDirectory,
+    /// A generation that is live, or the way back.
+    #[error("{path} is still in use and cannot be removed")]
+    InUse {
+        /// Its directory.
+        path: PathBuf,
+    },
+}

@@ -1,0 +1,134 @@
+//! The single things that publishing does.
+//!
+//! *Invariant:* a step is data; it names everything it needs, and shows no contents.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::config::Mode;
+use crate::names::Generation;
+use crate::render::RenderedFile;
+
+use super::layout;
+use super::manifest::{Entry, Leftover};
+
+/// One step. Each is performed whole or not at all, as far as a reader of published files can see.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// Remove what an earlier run left half-made.
+    Clear(Leftover),
+    /// Make sure that this top-level name is free, or ours.
+    Claim(PathBuf),
+    /// Make the directory of a generation.
+    MakeGeneration(Generation),
+    /// Make a directory in it.
+    MakeDirectory {
+        /// In which generation.
+        generation: Generation,
+        /// Its path there.
+        path: PathBuf,
+    },
+    /// Give an unchanged file a second name; write it anew where that cannot be.
+    Link {
+        /// The generation that has the file.
+        from: Generation,
+        /// The generation that gets it.
+        to: Generation,
+        /// What it is.
+        file: RenderedFile,
+    },
+    /// Write a file whole, then give it its group, its mode and its owner.
+    Write {
+        /// In which generation.
+        generation: Generation,
+        /// What to write.
+        file: RenderedFile,
+    },
+    /// Give a directory its final mode.
+    Seal {
+        /// In which generation.
+        generation: Generation,
+        /// Its path there; empty for the generation itself.
+        path: PathBuf,
+        /// The mode.
+        mode: Mode,
+    },
+    /// Prepare the link that will become `..data`.
+    Point(Generation),
+    /// Write what will replace an absolute destination, beside it.
+    Prepare {
+        /// What to write.
+        file: RenderedFile,
+        /// Where.
+        temporary: PathBuf,
+    },
+    /// Make the prepared link `..data`.
+    Swap {
+        /// The generation that was live; the prepared link names it afterwards.
+        from: Option<Generation>,
+        /// The generation that becomes live.
+        to: Generation,
+    },
+    /// Exchange `..data` and `..data_prev`.
+    Exchange {
+        /// The generation that was live.
+        from: Generation,
+        /// The generation that becomes live again.
+        to: Generation,
+    },
+    /// Make the stable link of a top-level name.
+    Expose(PathBuf),
+    /// Rename over an absolute destination.
+    Replace {
+        /// The destination.
+        path: PathBuf,
+        /// What is renamed.
+        temporary: PathBuf,
+    },
+    /// Remove the stable link of a top-level name.
+    Withdraw(PathBuf),
+    /// Remove an absolute file, if it still is what we published.
+    Delete {
+        /// Its path.
+        path: PathBuf,
+        /// What we published.
+        entry: Entry,
+    },
+    /// Make `..data_prev` name the generation that was live before.
+    Remember(Generation),
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let directory = |generation: &Generation| layout::directory(*generation);
+        match self {
+            Self::Clear(leftover) => write!(f, "clear {leftover}"),
+            Self::Claim(name) => write!(f, "claim {}", name.display()),
+            Self::MakeGeneration(generation) => write!(f, "make {}", directory(generation)),
+            Self::MakeDirectory { generation, path } => {
+                write!(f, "make {}/{}", directory(generation), path.display())
+            }
+            Self::Link { from, to, file } => {
+                write!(f, "link {}/{} to {}", directory(from), file.path.display(), directory(to))
+            }
+            Self::Write { generation, file } => {
+                write!(f, "write {}/{}", directory(generation), file.path.display())
+            }
+            Self::Seal { generation, path, mode } => {
+                write!(f, "seal {}/{} {mode}", directory(generation), path.display())
+            }
+            Self::Point(generation) => write!(f, "point {} at {}", layout::NEXT, directory(generation)),
+            Self::Prepare { temporary, .. } => write!(f, "prepare {}", temporary.display()),
+            Self::Swap { from: Some(from), to } => {
+                write!(f, "swap {} for {}", directory(from), directory(to))
+            }
+            Self::Swap { from: None, to } => write!(f, "swap in {}", directory(to)),
+            Self::Exchange { from, to } => write!(f, "exchange {} for {}", directory(from), directory(to)),
+            Self::Expose(name) => write!(f, "expose {}", name.display()),
+            Self::Replace { path, .. } => write!(f, "replace {}", path.display()),
+            Self::Withdraw(name) => write!(f, "withdraw {}", name.display()),
+            Self::Delete { path, .. } => write!(f, "delete {}", path.display()),
+            Self::Remember(generation) => write!(f, "remember {}", directory(generation)),
+        }
+    }
+}

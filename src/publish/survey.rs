@@ -1,0 +1,119 @@
+//! What is published now, as the disk has it: the manifest of a run that has just begun.
+//!
+//! *Invariant:* only looks. What it finds unreadable or strange counts as not published, and is published anew.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FileType, fstat};
+
+use super::destination::Destination;
+use super::directory::{Directory, Symlink, failed};
+use super::manifest::{Entry, Leftover, Manifest, Standing, Tree};
+use super::{PublishError, layout};
+use crate::config::{Mode, OutputConfig};
+use crate::names::Generation;
+use crate::secret::DigestKey;
+
+/// Looks at what is published in `output.dir`, and at these absolute destinations.
+///
+/// # Errors
+/// Where the output is on disk, or a link of ours names something that is not ours, or a destination cannot be one.
+pub fn survey(
+    output: &OutputConfig,
+    absolute: &[PathBuf],
+    key: &DigestKey,
+) -> Result<Manifest, PublishError> {
+    let mut manifest = Manifest::default();
+    if let Some(dir) = &output.dir
+        && let Some(directory) = Directory::open(dir, Symlink::Refused, output.allow_disk)?
+    {
+        manifest = survey_directory(&directory, key)?;
+    }
+    for path in absolute {
+        let destination = Destination::open(path, output.allow_disk)?;
+        manifest.leftovers.extend(destination.leftovers()?.into_iter().map(Leftover::Temporary));
+        if let Some(entry) = destination.read(key) {
+            manifest.absolute.insert(path.clone(), Standing { entry, ours: false });
+        }
+    }
+    Ok(manifest)
+}
+
+fn survey_directory(directory: &Directory, key: &DigestKey) -> Result<Manifest, PublishError> {
+    let names = directory.names()?;
+    let live = named(directory, layout::DATA)?
+        .map(|generation| survey_tree(directory, generation, key))
+        .transpose()?;
+    let previous = named(directory, layout::PREVIOUS)?
+        .filter(|generation| live.as_ref().is_none_or(|live| live.generation != *generation))
+        .map(|generation| survey_tree(directory, generation, key))
+        .transpose()?;
+    let mut manifest = Manifest { live, previous, ..Manifest::default() };
+    manifest.exposed = exposed(directory, &names)?;
+
+    let newest = manifest.highest();
+    let is_named = |generation: &Generation| {
+        manifest.live.iter().chain(&manifest.previous).any(|tree| tree.generation == *generation)
+    };
+    // Generations only grow: one above those that are named was never live.
+    let (older, half_made): (BTreeSet<_>, BTreeSet<_>) = names
+        .iter()
+        .filter_map(|name| layout::generation(name))
+        .filter(|generation| !is_named(generation))
+        .partition(|generation| Some(*generation) < newest);
+    manifest.superseded = older;
+    manifest.leftovers = half_made.into_iter().map(Leftover::Generation).collect();
+    let links =
+        [layout::NEXT, layout::SPARE].map(PathBuf::from).into_iter().filter(|link| names.contains(link));
+    manifest.leftovers.extend(links.map(Leftover::Link));
+    Ok(manifest)
+}
+
+/// The generation that one of our links names. `None` if there is no such link, or the generation is gone.
+pub(super) fn named(directory: &Directory, link: &str) -> Result<Option<Generation>, PublishError> {
+    let foreign = || PublishError::Foreign { path: directory.path(link) };
+    let Some(target) = directory.target(link)? else {
+        return directory.kind(link)?.map_or(Ok(None), |_| Err(foreign()));
+    };
+    let generation = layout::generation(&target).ok_or_else(foreign)?;
+    let kind = directory.kind(&target)?;
+    Ok((kind == Some(FileType::Directory)).then_some(generation))
+}
+
+/// The top-level names whose link is ours.
+pub(super) fn exposed(directory: &Directory, names: &[PathBuf]) -> Result<BTreeSet<PathBuf>, PublishError> {
+    let mut exposed = BTreeSet::new();
+    for name in names {
+        if directory.target(name)?.is_some_and(|target| target == layout::stable_target(name)) {
+            exposed.insert(name.clone());
+        }
+    }
+    Ok(exposed)
+}
+
+fn survey_tree(directory: &Directory, generation: Generation, key: &DigestKey) -> Result<Tree, PublishError> {
+    let path = layout::directory(generation);
+    let root = directory.descend(&path)?;
+    let found = fstat(&root).map_err(|errno| failed("look at", directory.path(&path), errno))?;
+    let mut files = BTreeMap::new();
+    gather(&root, Path::new(""), key, &mut files)?;
+    Ok(Tree { generation, mode: Mode::new(found.st_mode & 0o7777), files })
+}
+
+fn gather(
+    directory: &Directory,
+    below: &Path,
+    key: &DigestKey,
+    files: &mut BTreeMap<PathBuf, Entry>,
+) -> Result<(), PublishError> {
+    for name in directory.names()? {
+        let path = below.join(&name);
+        if directory.kind(&name)? == Some(FileType::Directory) {
+            gather(&directory.descend(&name)?, &path, key, files)?;
+        } else if let Some(entry) = directory.read(&name, key) {
+            files.insert(path, entry);
+        }
+    }
+    Ok(())
+}

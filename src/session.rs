@@ -1,0 +1,208 @@
+//! One source's life as a state machine: log in, fetch, renew, replace, log in anew, revoke, stop.
+//!
+//! [`Session::step`] takes what happened and the time, and answers with what to do; [`Session::deadline`] says when to call it
+//! next with [`Event::Due`]. The keeper in `session/keeper.rs` performs the effects. The token's own life is in `grant`, that of
+//! a lease in `held`.
+//!
+//! *Invariants:* pure, its chance comes from a seed. At most [`IN_FLIGHT`] requests are out at once. Every revision delivered of
+//! a secret is greater than the one before. A lease is forgotten only when it is revoked, lost or past its end. After
+//! [`Effect::Ended`] nothing more is asked.
+
+mod answers;
+mod dispatch;
+mod grant;
+mod held;
+pub mod keeper;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use crate::fact::Fact;
+use crate::lease::Chance;
+use crate::names::{LeaseId, Revision, SecretName, SourceName};
+use crate::plan::Want;
+use crate::secret::{Digest, Fields, Secret};
+use crate::source::{Fault, Fetched, Grant, GrantLife, Renewal};
+
+use answers::Turn;
+pub use grant::Serial;
+use grant::{Deaths, HeldGrant, Login};
+use held::{HeldLease, Tracked};
+
+/// How many requests to one source are out at once.
+pub const IN_FLIGHT: usize = 16;
+
+/// So many unreachable answers in a row open the breaker: from then on one request at a time looks whether the source is back.
+const BREAKER_OPENS_AT: u32 = 5;
+
+/// One source's life.
+pub struct Session {
+    source: SourceName,
+    login: Login,
+    login_failures: u32,
+    login_trouble: Option<Fault>,
+    deaths: Deaths,
+    grant: Option<HeldGrant>,
+    serial: Serial,
+    secrets: BTreeMap<SecretName, Tracked>,
+    leases: BTreeMap<LeaseId, HeldLease>,
+    in_flight: usize,
+    unreachable_in_a_row: u32,
+    not_before: Option<Instant>,
+    phase: Phase,
+    chance: fastrand::Rng,
+}
+
+/// Where a session is between its start and its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Keeping,
+    Stopping,
+    Ended,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The source answered a question that was sent at this time.
+    Answered {
+        /// When the question was sent.
+        sent: Instant,
+        /// The answer.
+        answer: Answer,
+    },
+    /// A credential file appeared or changed.
+    CredentialChanged,
+    /// These secrets are to be fetched now, whatever their schedule says; all if empty.
+    RefreshAsked(Vec<SecretName>),
+    /// Nothing uses the revisions of this secret below this one any more.
+    Released(SecretName, Revision),
+    /// The end: give back what we hold.
+    StopAsked,
+    /// The deadline came.
+    Due,
+}
+
+/// What to do.
+#[derive(Clone, Debug)]
+#[must_use = "an effect that is dropped leaves the session waiting for its answer"]
+pub enum Effect {
+    /// Put a question to the source.
+    Ask(Ask),
+    /// Hand a new value to the agent.
+    Deliver(Update),
+    /// Say what happened.
+    Report(Fact),
+    /// The session is over.
+    Ended,
+}
+
+/// A question to the source.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "each is the method of the same name of `Source`, with its arguments")]
+pub enum Ask {
+    LogIn,
+    RenewGrant(Serial, Grant),
+    LookUpGrant(Serial, Grant),
+    RevokeGrant(Grant),
+    Fetch(Grant, Want),
+    Renew(Grant, LeaseId, Duration),
+    LookUp(Grant, LeaseId),
+    Revoke(Grant, LeaseId),
+}
+
+/// The answer to the question of the same name.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "each is the answer of the method of the same name of `Source`")]
+pub enum Answer {
+    LogIn(Result<Grant, Fault>),
+    RenewGrant(Serial, Result<GrantLife, Fault>),
+    LookUpGrant(Serial, Result<GrantLife, Fault>),
+    RevokeGrant(Result<(), Fault>),
+    Fetch(SecretName, Result<(Fetched, Digest), Fault>),
+    Renew(LeaseId, Result<Renewal, Fault>),
+    LookUp(LeaseId, Result<Duration, Fault>),
+    Revoke(LeaseId, Result<(), Fault>),
+}
+
+/// A new value of a secret.
+#[derive(Clone, Debug)]
+pub struct Update {
+    /// Which secret.
+    pub secret: SecretName,
+    /// Which value of it.
+    pub revision: Revision,
+    /// The value.
+    pub fields: Secret<Fields>,
+    /// Tells whether it differs from another.
+    pub digest: Digest,
+}
+
+impl Session {
+    /// A session that has not logged in yet. The seed is where all its chance comes from.
+    pub fn new(source: SourceName, wants: Vec<Want>, seed: u64, now: Instant) -> Self {
+        Self {
+            source,
+            login: Login::At(now),
+            login_failures: 0,
+            login_trouble: None,
+            deaths: Deaths::default(),
+            grant: None,
+            serial: Serial::default(),
+            secrets: wants.into_iter().map(|want| (want.name.clone(), Tracked::new(want, now))).collect(),
+            leases: BTreeMap::new(),
+            in_flight: 0,
+            unreachable_in_a_row: 0,
+            not_before: None,
+            phase: Phase::Keeping,
+            chance: fastrand::Rng::with_seed(seed),
+        }
+    }
+
+    /// Takes what happened at `now`, answers with what to do.
+    pub fn step(&mut self, event: Event, now: Instant) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        if self.phase == Phase::Ended {
+            return effects;
+        }
+        match event {
+            Event::Answered { sent, answer } => {
+                self.answered(answer, &mut Turn { sent, now, effects: &mut effects });
+            }
+            Event::CredentialChanged => self.login.credential_changed(now),
+            Event::RefreshAsked(names) => self.refresh(&names, now),
+            Event::Released(secret, below) => self.release(&secret, below, now),
+            Event::StopAsked => self.phase = Phase::Stopping,
+            Event::Due => {}
+        }
+        match self.phase {
+            Phase::Keeping => self.dispatch(now, &mut effects),
+            Phase::Stopping => self.give_back(&mut effects),
+            Phase::Ended => {}
+        }
+        effects
+    }
+
+    fn refresh(&mut self, names: &[SecretName], now: Instant) {
+        for (name, tracked) in &mut self.secrets {
+            if names.is_empty() || names.contains(name) {
+                tracked.hurry(now);
+            }
+        }
+    }
+
+    /// What only former generations used is revoked.
+    fn release(&mut self, secret: &SecretName, below: Revision, now: Instant) {
+        for lease in self.leases.values_mut() {
+            if lease.secret == *secret && lease.revision < below {
+                lease.give_up(now);
+            }
+        }
+    }
+
+    fn draw(&mut self) -> Chance {
+        Chance::new(self.chance.f64())
+    }
+}

@@ -1,0 +1,98 @@
+//! What each answer of the source means for what is next.
+
+mod grant;
+mod lease;
+mod secret;
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use super::held::{HeldLease, Tracked};
+use super::{Answer, BREAKER_OPENS_AT, Effect, Session};
+use crate::fact::{Fact, SecretFact, SourceFact};
+use crate::lease::unreachable;
+use crate::names::SecretName;
+use crate::source::Fault;
+
+/// One answer: when its question was sent, when it came, and what follows from it.
+pub(super) struct Turn<'a> {
+    pub(super) sent: Instant,
+    pub(super) now: Instant,
+    pub(super) effects: &'a mut Vec<Effect>,
+}
+
+impl Turn<'_> {
+    fn say(&mut self, secret: &SecretName, fact: SecretFact) {
+        self.effects.push(Effect::Report(Fact::Secret(secret.clone(), fact)));
+    }
+}
+
+impl Session {
+    pub(super) fn answered(&mut self, answer: Answer, turn: &mut Turn<'_>) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.note_reachability(answer.fault(), turn);
+        match answer {
+            Answer::LogIn(Ok(grant)) => self.logged_in(grant, turn),
+            Answer::LogIn(Err(fault)) => self.not_logged_in(fault, turn),
+            Answer::RenewGrant(serial, Ok(life)) => self.grant_renewed(serial, life, turn),
+            Answer::RenewGrant(serial, Err(fault)) => self.grant_not_renewed(serial, &fault, turn),
+            Answer::LookUpGrant(serial, result) => self.grant_looked_up(serial, &result, turn),
+            Answer::RevokeGrant(result) => self.grant_revoked(result, turn),
+            Answer::Fetch(name, Ok((fetched, digest))) => self.fetched(&name, fetched, digest, turn),
+            Answer::Fetch(name, Err(fault)) => self.not_fetched(&name, &fault, turn),
+            Answer::Renew(id, Ok(renewal)) => self.renewed(&id, renewal, turn),
+            Answer::Renew(id, Err(fault)) => self.not_renewed(&id, &fault, turn),
+            Answer::LookUp(id, result) => self.looked_up(&id, &result, turn),
+            Answer::Revoke(id, result) => self.revoked(&id, result, turn),
+        }
+    }
+
+    /// Counts the unreachable answers in a row; any other answer shows that the source is there.
+    fn note_reachability(&mut self, fault: Option<&Fault>, turn: &mut Turn<'_>) {
+        match fault {
+            Some(fault @ Fault::Unreachable { retry_after, .. }) => {
+                self.unreachable_in_a_row = self.unreachable_in_a_row.saturating_add(1);
+                if self.unreachable_in_a_row == BREAKER_OPENS_AT {
+                    turn.effects.push(self.report(SourceFact::Unreachable { error: fault.to_string() }));
+                }
+                if self.unreachable_in_a_row >= BREAKER_OPENS_AT {
+                    let pause = unreachable(self.unreachable_in_a_row, *retry_after, self.draw());
+                    self.not_before = Some(turn.now + pause);
+                }
+            }
+            Some(Fault::Awaiting { .. }) => {}
+            None | Some(_) => {
+                if self.unreachable_in_a_row >= BREAKER_OPENS_AT {
+                    turn.effects.push(self.report(SourceFact::Reachable));
+                }
+                self.unreachable_in_a_row = 0;
+                self.not_before = None;
+            }
+        }
+    }
+
+    /// Something was denied: find out whether it is the grant's fault.
+    fn doubt_grant(&mut self, fault: &Fault) {
+        if let (Fault::Denied { .. } | Fault::Dead, Some(held)) = (fault, &mut self.grant) {
+            held.doubted();
+        }
+    }
+}
+
+/// The secret whose present value this lease keeps alive, if it does.
+fn current<'a>(secrets: &'a mut BTreeMap<SecretName, Tracked>, lease: &HeldLease) -> Option<&'a mut Tracked> {
+    secrets.get_mut(&lease.secret).filter(|tracked| tracked.revision == lease.revision)
+}
+
+impl Answer {
+    fn fault(&self) -> Option<&Fault> {
+        match self {
+            Self::LogIn(result) => result.as_ref().err(),
+            Self::RenewGrant(_, result) | Self::LookUpGrant(_, result) => result.as_ref().err(),
+            Self::RevokeGrant(result) | Self::Revoke(_, result) => result.as_ref().err(),
+            Self::Fetch(_, result) => result.as_ref().err(),
+            Self::Renew(_, result) => result.as_ref().err(),
+            Self::LookUp(_, result) => result.as_ref().err(),
+        }
+    }
+}

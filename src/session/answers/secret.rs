@@ -1,0 +1,115 @@
+//! Answers about secrets: values that came, and that did not.
+
+use std::time::Duration;
+
+use super::super::held::{HeldLease, LeaseNext, Next};
+use super::super::{Effect, Session, Update};
+use super::Turn;
+use crate::fact::SecretFact;
+use crate::lease::{self, Due};
+use crate::names::{LeaseId, SecretName};
+use crate::secret::Digest;
+use crate::source::{Fault, Fetched, Life};
+
+impl Session {
+    pub(super) fn fetched(
+        &mut self,
+        name: &SecretName,
+        fetched: Fetched,
+        digest: Digest,
+        turn: &mut Turn<'_>,
+    ) {
+        let chance = self.draw();
+        let Some(tracked) = self.secrets.get_mut(name) else { return };
+        let Fetched { fields, life } = fetched;
+        let due = lease::fetched(&life, tracked.want.refresh, chance);
+        let at = (turn.sent + due.after()).max(turn.now + lease::SOONEST);
+        let next_in = at.saturating_duration_since(turn.now);
+        let hurried = tracked.next == (Next::Fetching { hurry: true });
+        tracked.failures = 0;
+        tracked.trouble = None;
+        tracked.expired = false;
+        tracked.ends = life.ttl().and_then(|ttl| turn.sent.checked_add(ttl));
+        if let Some(ttl) = life.ttl() {
+            tracked.mints.made(turn.sent, ttl);
+        }
+        tracked.next = match due {
+            _ if hurried => Next::Fetch(turn.now),
+            Due::Renew(_) => Next::Leased,
+            Due::Replace(_) | Due::Reread(_) => Next::Fetch(at),
+        };
+        // A lease is always news: it has to be held, and the one before it let go.
+        if life.lease().is_none() && tracked.digest == Some(digest) {
+            return turn.say(name, SecretFact::Same { next_in });
+        }
+        tracked.digest = Some(digest);
+        tracked.revision = tracked.revision.next();
+        let update = Update { secret: name.clone(), revision: tracked.revision, fields, digest };
+        let next = if matches!(due, Due::Renew(_)) { LeaseNext::Renew(at) } else { LeaseNext::Rest };
+        self.hold_lease(name, &life, next, turn);
+        turn.say(name, SecretFact::Fetched { next_in });
+        turn.effects.push(Effect::Deliver(update));
+    }
+
+    fn hold_lease(&mut self, name: &SecretName, life: &Life, next: LeaseNext, turn: &Turn<'_>) {
+        let (Some(id), Some(ttl)) = (life.lease(), life.ttl()) else { return };
+        let Some(tracked) = self.secrets.get_mut(name) else { return };
+        let Some((serial, grant)) = tracked.asked_with.take() else { return };
+        if serial != self.serial {
+            // It will die with a token that has a successor already.
+            tracked.next = Next::Fetch(turn.now);
+        }
+        let lease = HeldLease {
+            secret: name.clone(),
+            revision: tracked.revision,
+            serial,
+            grant,
+            first_ttl: ttl,
+            ends: turn.sent + ttl,
+            next,
+            failures: 0,
+        };
+        self.leases.insert(id.clone(), lease);
+    }
+
+    pub(super) fn not_fetched(&mut self, name: &SecretName, fault: &Fault, turn: &mut Turn<'_>) {
+        let chance = self.draw();
+        let Some(tracked) = self.secrets.get_mut(name) else { return };
+        tracked.failures = tracked.failures.saturating_add(1);
+        let (failures, left) = (tracked.failures, tracked.left(turn.now));
+        let pause = match fault {
+            Fault::Unreachable { retry_after, .. } => lease::unreachable(failures, *retry_after, chance),
+            Fault::Failing { .. } | Fault::Malformed { .. } | Fault::Awaiting { .. } => {
+                lease::failing(failures, left, chance)
+            }
+            Fault::Denied { .. } | Fault::Dead | Fault::Refused { .. } | Fault::Gone { .. } => {
+                lease::denied(failures, tracked.want.refresh, chance)
+            }
+        };
+        tracked.next = Next::Fetch(turn.now + pause);
+        if tracked.is_news(fault) {
+            let error = fault.to_string();
+            turn.say(name, SecretFact::NotFetched { error, again_in: pause, still_valid: left });
+        }
+        self.doubt_grant(fault);
+    }
+}
+
+impl Life {
+    /// Until it ends, if it does.
+    fn ttl(&self) -> Option<Duration> {
+        match self {
+            Self::Renewable { ttl, .. } | Self::Expiring { ttl, .. } => Some(*ttl),
+            Self::Rotating { .. } | Self::Versioned { .. } => None,
+        }
+    }
+
+    /// The lease that keeps it, if there is one.
+    fn lease(&self) -> Option<&LeaseId> {
+        match self {
+            Self::Renewable { lease, .. } => Some(lease),
+            Self::Expiring { lease, .. } => lease.as_ref(),
+            Self::Rotating { .. } | Self::Versioned { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! What is due → questions to the source; and when something will be due next.
+//!
+//! Level-triggered: it never asks what changed, only what is due now and allowed to go out.
+
+use std::time::Instant;
+
+use super::grant::{Doubt, GrantNext, Login};
+use super::held::{LeaseNext, Next};
+use super::{Ask, BREAKER_OPENS_AT, Effect, IN_FLIGHT, Phase, Session};
+use crate::fact::{Fact, SecretFact, SourceFact};
+use crate::names::{LeaseId, SecretName};
+
+/// Something that may be due: a secret to fetch, or a lease to renew, look up or revoke.
+enum Job {
+    Secret(SecretName),
+    Lease(LeaseId),
+}
+
+impl Session {
+    /// Sends what is due, what the process needs most first.
+    pub(super) fn dispatch(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        self.expire(now, effects);
+        if self.not_before.is_some_and(|gate| gate > now) {
+            return;
+        }
+        self.dispatch_login(now, effects);
+        self.dispatch_grant(now, effects);
+        if self.free() == 0 {
+            return;
+        }
+        for job in self.due_jobs(now).into_iter().take(self.free()) {
+            match job {
+                Job::Secret(name) => self.ask_secret(&name, effects),
+                Job::Lease(id) => self.ask_lease(&id, effects),
+            }
+        }
+    }
+
+    /// When [`Session::step`] wants to be called again by itself. Always later than the last step, unless that is owed already.
+    pub fn deadline(&self) -> Option<Instant> {
+        if self.phase != Phase::Keeping {
+            return None;
+        }
+        let expiries =
+            self.secrets.values().filter(|tracked| !tracked.expired).filter_map(|tracked| tracked.ends);
+        let ends = self.leases.values().filter(|lease| !lease.is_asking()).map(|lease| lease.ends);
+        let grant_end = self.grant.as_ref().and_then(|held| held.ends);
+        let quiet = expiries.chain(ends).chain(grant_end).min();
+        [quiet, self.next_question()].into_iter().flatten().min()
+    }
+
+    /// When the next question may go out.
+    fn next_question(&self) -> Option<Instant> {
+        if self.free() == 0 {
+            return None;
+        }
+        let login = match self.login {
+            Login::At(at) => Some(at),
+            Login::Done | Login::Asking { .. } => None,
+        };
+        let work = self.grant.as_ref().and_then(|held| {
+            let secrets = self.secrets.values().filter_map(super::held::Tracked::due);
+            let leases = self.leases.values().filter_map(super::held::HeldLease::due);
+            held.due().into_iter().chain(secrets).chain(leases).min()
+        });
+        let next = [login, work].into_iter().flatten().min()?;
+        Some(self.not_before.map_or(next, |gate| next.max(gate)))
+    }
+
+    fn free(&self) -> usize {
+        let limit = if self.unreachable_in_a_row >= BREAKER_OPENS_AT { 1 } else { IN_FLIGHT };
+        limit.saturating_sub(self.in_flight)
+    }
+
+    fn ask(&mut self, ask: Ask, effects: &mut Vec<Effect>) {
+        self.in_flight += 1;
+        effects.push(Effect::Ask(ask));
+    }
+
+    /// What is past its end is said, once, and no longer kept.
+    fn expire(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        if self.grant.as_ref().is_some_and(|held| held.ends.is_some_and(|ends| ends <= now)) {
+            self.grant = None;
+            effects.push(self.report(SourceFact::TokenDead));
+            if self.login == Login::Done {
+                self.login = Login::At(now);
+            }
+        }
+        for (name, tracked) in &mut self.secrets {
+            if !tracked.expired && tracked.ends.is_some_and(|ends| ends <= now) {
+                tracked.expired = true;
+                tracked.fetch_by(now);
+                effects.push(Effect::Report(Fact::Secret(name.clone(), SecretFact::Expired)));
+            }
+        }
+        self.leases.retain(|_, lease| lease.is_asking() || lease.ends > now);
+    }
+
+    fn dispatch_login(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        if matches!(self.login, Login::At(at) if at <= now) && self.free() > 0 {
+            self.login = Login::Asking { changed: false };
+            self.ask(Ask::LogIn, effects);
+        }
+    }
+
+    fn dispatch_grant(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        if self.free() == 0 {
+            return;
+        }
+        let Some(held) = &mut self.grant else { return };
+        let (serial, grant) = (held.serial, held.grant.clone());
+        if held.doubt == Doubt::LookUp {
+            held.doubt = Doubt::Asking;
+            return self.ask(Ask::LookUpGrant(serial, grant), effects);
+        }
+        match held.next {
+            GrantNext::Renew(at) if at <= now => {
+                held.next = GrantNext::Renewing;
+                self.ask(Ask::RenewGrant(serial, grant), effects);
+            }
+            GrantNext::LogIn(at) if at <= now => {
+                held.next = GrantNext::Rest;
+                if self.login == Login::Done {
+                    self.login = Login::At(now);
+                    self.dispatch_login(now, effects);
+                }
+            }
+            GrantNext::Renew(_) | GrantNext::LogIn(_) | GrantNext::Rest | GrantNext::Renewing => {}
+        }
+    }
+
+    /// Everything due, the earliest end first; what has no value yet comes before all, since the start waits for it.
+    fn due_jobs(&self, now: Instant) -> Vec<Job> {
+        if self.grant.is_none() {
+            return Vec::new();
+        }
+        let secrets =
+            self.secrets.iter().filter(|(_, tracked)| tracked.due().is_some_and(|at| at <= now)).map(
+                |(name, tracked)| {
+                    let urgency = (tracked.has_value(), tracked.ends.is_none(), tracked.ends);
+                    (urgency, Job::Secret(name.clone()))
+                },
+            );
+        let leases = self
+            .leases
+            .iter()
+            .filter(|(_, lease)| lease.due().is_some_and(|at| at <= now))
+            .map(|(id, lease)| ((true, lease.is_given_up(), Some(lease.ends)), Job::Lease(id.clone())));
+        let mut jobs: Vec<_> = secrets.chain(leases).collect();
+        jobs.sort_by_key(|(urgency, _)| *urgency);
+        jobs.into_iter().map(|(_, job)| job).collect()
+    }
+
+    fn ask_secret(&mut self, name: &SecretName, effects: &mut Vec<Effect>) {
+        let (Some(held), Some(tracked)) = (&self.grant, self.secrets.get_mut(name)) else { return };
+        tracked.next = Next::Fetching { hurry: false };
+        tracked.asked_with = Some((held.serial, held.grant.clone()));
+        let ask = Ask::Fetch(held.grant.clone(), tracked.want.clone());
+        self.ask(ask, effects);
+    }
+
+    fn ask_lease(&mut self, id: &LeaseId, effects: &mut Vec<Effect>) {
+        let Some(lease) = self.leases.get_mut(id) else { return };
+        let grant = lease.grant.clone();
+        let ask = match lease.next {
+            LeaseNext::Renew(_) => Ask::Renew(grant, id.clone(), lease.first_ttl),
+            LeaseNext::LookUp(_) => Ask::LookUp(grant, id.clone()),
+            LeaseNext::Revoke(_) => Ask::Revoke(grant, id.clone()),
+            LeaseNext::Rest | LeaseNext::Asking { .. } => return,
+        };
+        lease.next = LeaseNext::Asking { give_up: matches!(ask, Ask::Revoke(..)) };
+        self.ask(ask, effects);
+    }
+
+    /// The end: everything that is ours is given back, as soon as it is known. Leases of a grant that is itself given back end
+    /// with it.
+    pub(super) fn give_back(&mut self, effects: &mut Vec<Effect>) {
+        if let Some(held) = self.grant.take()
+            && held.grant.revocable
+        {
+            self.leases.retain(|_, lease| lease.serial != held.serial);
+            self.ask(Ask::RevokeGrant(held.grant), effects);
+        }
+        let waiting: Vec<_> =
+            self.leases.iter().filter(|(_, lease)| !lease.is_asking()).map(|(id, _)| id.clone()).collect();
+        for id in waiting {
+            if let Some(lease) = self.leases.get_mut(&id) {
+                lease.next = LeaseNext::Asking { give_up: true };
+                let ask = Ask::Revoke(lease.grant.clone(), id);
+                self.ask(ask, effects);
+            }
+        }
+        if self.in_flight == 0 {
+            self.phase = Phase::Ended;
+            effects.push(Effect::Ended);
+        }
+    }
+
+    pub(super) fn report(&self, fact: SourceFact) -> Effect {
+        Effect::Report(Fact::Source(self.source.clone(), fact))
+    }
+}

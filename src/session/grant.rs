@@ -1,0 +1,163 @@
+//! The token's own life: when to log in, to renew, to log in anew ahead of the end.
+//!
+//! *Invariant:* pure.
+
+use std::time::{Duration, Instant};
+
+use crate::lease::{self, Chance};
+use crate::source::{Grant, GrantLife};
+
+/// A login for the reason that the token is dead happens at most this often, doubling while it goes on: a token that cannot
+/// look itself up may be alive all the same, and must not make a storm of logins.
+const DEAD_PAUSE: Duration = Duration::from_mins(1);
+const LONGEST_DEAD_PAUSE: Duration = Duration::from_hours(1);
+
+/// Tells one grant of a session from the next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Serial(u64);
+
+impl Serial {
+    pub(super) fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+/// Whether a login is needed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Login {
+    /// Not now.
+    Done,
+    /// At this time, or when a credential file changes.
+    At(Instant),
+    /// The question is out. `changed` if a credential file changed meanwhile.
+    Asking { changed: bool },
+}
+
+impl Login {
+    pub(super) fn credential_changed(&mut self, now: Instant) {
+        match self {
+            Self::Done => {}
+            Self::At(at) => *at = now.min(*at),
+            Self::Asking { changed } => *changed = true,
+        }
+    }
+
+    /// After a failure: again after the pause, or at once if the credential is a new one already.
+    pub(super) fn failed(&mut self, pause: Duration, now: Instant) {
+        let changed = matches!(self, Self::Asking { changed: true });
+        *self = Self::At(if changed { now + lease::SOONEST } else { now + pause });
+    }
+}
+
+/// The grant that a session works with.
+#[derive(Clone, Debug)]
+pub(super) struct HeldGrant {
+    pub(super) serial: Serial,
+    pub(super) grant: Grant,
+    pub(super) ends: Option<Instant>,
+    pub(super) next: GrantNext,
+    pub(super) doubt: Doubt,
+    /// It could look itself up or renew itself once, so if it no longer can, it is dead.
+    pub(super) proven: bool,
+    pub(super) failures: u32,
+}
+
+/// What is next for the grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum GrantNext {
+    /// Nothing: it lives for ever, or its successor is being asked for.
+    Rest,
+    Renew(Instant),
+    /// Ask for a successor.
+    LogIn(Instant),
+    /// The question for a longer life is out.
+    Renewing,
+}
+
+/// Whether it is doubted that the grant still lives, because something was denied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Doubt {
+    None,
+    /// Look it up.
+    LookUp,
+    /// The question is out.
+    Asking,
+}
+
+impl HeldGrant {
+    pub(super) fn new(serial: Serial, grant: Grant, sent: Instant, chance: Chance) -> Self {
+        let life = grant.life;
+        let mut held = Self {
+            serial,
+            grant,
+            ends: None,
+            next: GrantNext::Rest,
+            doubt: Doubt::None,
+            proven: false,
+            failures: 0,
+        };
+        held.lives(life, sent, chance);
+        held
+    }
+
+    /// Takes how long it lives from `sent`, and plans what is next.
+    pub(super) fn lives(&mut self, life: GrantLife, sent: Instant, chance: Chance) {
+        self.failures = 0;
+        self.ends = life.ttl.and_then(|ttl| sent.checked_add(ttl));
+        self.next = match (life.ttl, self.ends) {
+            (Some(ttl), Some(_)) if life.renewable && !self.capped(ttl) => {
+                GrantNext::Renew(sent + lease::renewal(ttl, chance))
+            }
+            (Some(ttl), Some(_)) => GrantNext::LogIn(sent + lease::last_chance(ttl)),
+            (None, _) | (Some(_), None) => GrantNext::Rest,
+        };
+    }
+
+    /// Renewed for less than it had at first: its maximum is in sight. One second is what the server's rounding may take.
+    fn capped(&self, ttl: Duration) -> bool {
+        self.grant.life.ttl.is_some_and(|first| ttl + Duration::from_secs(1) < first)
+    }
+
+    /// When the next step is due by itself.
+    pub(super) fn due(&self) -> Option<Instant> {
+        match self.next {
+            GrantNext::Renew(at) | GrantNext::LogIn(at) => Some(at),
+            GrantNext::Rest | GrantNext::Renewing => None,
+        }
+    }
+
+    /// Something was denied: find out whether it is the grant's fault.
+    pub(super) fn doubted(&mut self) {
+        if self.doubt == Doubt::None {
+            self.doubt = Doubt::LookUp;
+        }
+    }
+
+    /// How long it still lives.
+    pub(super) fn left(&self, now: Instant) -> Option<Duration> {
+        self.ends.map(|ends| ends.saturating_duration_since(now))
+    }
+}
+
+/// How often tokens died, so that logins for this reason do not become a storm.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Deaths {
+    last: Option<Instant>,
+    in_a_row: u32,
+}
+
+impl Deaths {
+    /// A token died: when may the login for it be?
+    pub(super) fn another(&mut self, now: Instant) -> Instant {
+        let Some(last) = self.last else {
+            self.last = Some(now);
+            self.in_a_row = 1;
+            return now;
+        };
+        let pause = DEAD_PAUSE.saturating_mul(1 << (self.in_a_row - 1).min(10)).min(LONGEST_DEAD_PAUSE);
+        let at = now.max(last + pause);
+        self.in_a_row = if now > last + pause * 2 { 1 } else { self.in_a_row + 1 };
+        self.last = Some(at);
+        at
+    }
+}

@@ -1,0 +1,155 @@
+//! The task that drives one session: puts its questions to the source, hands its updates to the agent, keeps its time.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::{Answer, Ask, Effect, Event, Session, Update};
+use crate::names::{Revision, SecretName};
+use crate::secret::DigestKey;
+use crate::source::Source;
+
+/// How long giving back may take before a stop goes on without it.
+const GIVE_BACK_WITHIN: Duration = Duration::from_secs(5);
+
+/// What the agent tells a keeper.
+#[derive(Clone, Debug)]
+pub enum Notice {
+    /// A credential file appeared or changed.
+    CredentialChanged,
+    /// Fetch these now; all if empty.
+    Refresh(Vec<SecretName>),
+    /// Nothing uses the revisions of this secret below this one any more.
+    Released(SecretName, Revision),
+    /// Give back what is held, then end.
+    Stop,
+}
+
+/// Drives a session until it ended: after [`Notice::Stop`], or when the agent is gone.
+pub struct Keeper<S> {
+    source: Arc<S>,
+    session: Session,
+    key: DigestKey,
+    questions: JoinSet<(Instant, Answer)>,
+    updates: mpsc::Sender<Update>,
+    give_back_by: Option<Instant>,
+}
+
+impl<S: Source> Keeper<S> {
+    /// A keeper that hands its updates to `updates`.
+    pub fn new(source: Arc<S>, session: Session, key: DigestKey, updates: mpsc::Sender<Update>) -> Self {
+        Self { source, session, key, questions: JoinSet::new(), updates, give_back_by: None }
+    }
+
+    /// Keeps until the session ended.
+    pub async fn run(mut self, mut notices: mpsc::UnboundedReceiver<Notice>) {
+        let mut event = Event::Due;
+        loop {
+            for effect in self.session.step(event, Instant::now()) {
+                if self.perform(effect).await.is_ended() {
+                    return;
+                }
+            }
+            event = self.next_event(&mut notices).await;
+            if self.give_back_by.is_some_and(|by| by <= Instant::now()) {
+                tracing::warn!("giving back leases and token took too long, stopping without it");
+                return;
+            }
+        }
+    }
+
+    /// Losing any arm is safe: a question that is out stays in the set, a notice stays in its channel, and the deadline is
+    /// computed anew.
+    async fn next_event(&mut self, notices: &mut mpsc::UnboundedReceiver<Notice>) -> Event {
+        let deadline = [self.session.deadline(), self.give_back_by].into_iter().flatten().min();
+        tokio::select! {
+            Some(done) = self.questions.join_next() => match done {
+                Ok((sent, answer)) => Event::Answered { sent, answer },
+                // A question is never cancelled, so it was lost by a panic: a bug, which ends the keeper too.
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            },
+            notice = notices.recv(), if self.give_back_by.is_none() => self.noticed(notice.unwrap_or(Notice::Stop)),
+            () = sleep_until(deadline) => Event::Due,
+        }
+    }
+
+    fn noticed(&mut self, notice: Notice) -> Event {
+        match notice {
+            Notice::CredentialChanged => Event::CredentialChanged,
+            Notice::Refresh(names) => Event::RefreshAsked(names),
+            Notice::Released(secret, below) => Event::Released(secret, below),
+            Notice::Stop => {
+                self.give_back_by = Some(Instant::now() + GIVE_BACK_WITHIN);
+                Event::StopAsked
+            }
+        }
+    }
+
+    async fn perform(&mut self, effect: Effect) -> Progress {
+        match effect {
+            Effect::Ask(ask) => {
+                let (source, key) = (Arc::clone(&self.source), self.key.clone());
+                self.questions.spawn(async move {
+                    let sent = Instant::now();
+                    (sent, put(&*source, ask, &key).await)
+                });
+            }
+            // The agent takes updates for as long as it lives; one that is gone needs none.
+            Effect::Deliver(update) => drop(self.updates.send(update).await),
+            Effect::Report(fact) => fact.log(),
+            Effect::Ended => return Progress::Ended,
+        }
+        Progress::Going
+    }
+}
+
+#[derive(PartialEq)]
+enum Progress {
+    Going,
+    Ended,
+}
+
+impl Progress {
+    fn is_ended(&self) -> bool {
+        *self == Self::Ended
+    }
+}
+
+async fn put<S: Source>(source: &S, ask: Ask, key: &DigestKey) -> Answer {
+    match ask {
+        Ask::LogIn => Answer::LogIn(source.log_in().await),
+        Ask::RenewGrant(serial, grant) => Answer::RenewGrant(serial, source.renew_grant(&grant).await),
+        Ask::LookUpGrant(serial, grant) => Answer::LookUpGrant(serial, source.look_up_grant(&grant).await),
+        Ask::RevokeGrant(grant) => Answer::RevokeGrant(source.revoke_grant(&grant).await),
+        Ask::Fetch(grant, want) => {
+            let result = source.fetch(&grant, &want).await;
+            let digested = result.map(|fetched| {
+                let digest = key.digest_fields(fetched.fields.expose());
+                (fetched, digest)
+            });
+            Answer::Fetch(want.name, digested)
+        }
+        Ask::Renew(grant, lease, increment) => {
+            let result = source.renew(&grant, &lease, increment).await;
+            Answer::Renew(lease, result)
+        }
+        Ask::LookUp(grant, lease) => {
+            let result = source.look_up(&grant, &lease).await;
+            Answer::LookUp(lease, result)
+        }
+        Ask::Revoke(grant, lease) => {
+            let result = source.revoke(&grant, &lease).await;
+            Answer::Revoke(lease, result)
+        }
+    }
+}
+
+/// Sleeps until the deadline; for ever without one.
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}

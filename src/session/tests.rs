@@ -1,0 +1,483 @@
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::fact::{SecretFact, SourceFact};
+use crate::lease;
+use crate::secret::DigestKey;
+use crate::source::Life;
+
+const TTL: Duration = Duration::from_mins(1);
+
+fn want(name: &str) -> Want {
+    Want {
+        name: SecretName::new(name),
+        source: SourceName::new("vault"),
+        path: format!("path/{name}"),
+        params: None,
+        version: None,
+        refresh: Duration::from_mins(5),
+    }
+}
+
+fn grant(ttl: Duration) -> Grant {
+    let life = GrantLife { ttl: Some(ttl), renewable: true };
+    Grant { token: Secret::new("token"), life, revocable: true }
+}
+
+fn value(content: u64, life: Life) -> Result<(Fetched, Digest), Fault> {
+    let fields = Fields::from_iter([("n".to_owned(), json!(content))]);
+    let digest = DigestKey::new([3; 32]).digest_fields(&fields);
+    Ok((Fetched { fields: Secret::new(fields), life }, digest))
+}
+
+fn lease(id: &str) -> Life {
+    Life::Renewable { lease: LeaseId::new(id), ttl: TTL }
+}
+
+fn versioned() -> Life {
+    Life::Versioned { within: None }
+}
+
+fn denied() -> Fault {
+    Fault::Denied { path: "path/db".to_owned(), capability: "read" }
+}
+
+fn unreachable() -> Fault {
+    Fault::Unreachable { why: "down".to_owned(), retry_after: None }
+}
+
+/// A session with its clock.
+struct Bench {
+    session: Session,
+    now: Instant,
+}
+
+impl Bench {
+    fn new(secrets: &[&str]) -> Self {
+        let now = Instant::now();
+        let wants = secrets.iter().map(|name| want(name)).collect();
+        Self { session: Session::new(SourceName::new("vault"), wants, 7, now), now }
+    }
+
+    /// Logged in with a token that lives long.
+    fn logged_in(secrets: &[&str]) -> Self {
+        let mut bench = Self::new(secrets);
+        assert_eq!(bench.due(), ["log in"]);
+        bench.answer(Answer::LogIn(Ok(grant(TTL * 100))));
+        bench
+    }
+
+    /// Its one secret came back with a lease.
+    fn leased() -> Self {
+        let mut bench = Self::logged_in(&["db"]);
+        assert_eq!(bench.fetched("db", 1, lease("one")), ["deliver db 1"]);
+        bench
+    }
+
+    fn step(&mut self, event: Event) -> Vec<String> {
+        words(&self.session.step(event, self.now))
+    }
+
+    fn due(&mut self) -> Vec<String> {
+        self.step(Event::Due)
+    }
+
+    fn answer(&mut self, answer: Answer) -> Vec<String> {
+        self.step(Event::Answered { sent: self.now, answer })
+    }
+
+    fn fetched(&mut self, name: &str, content: u64, life: Life) -> Vec<String> {
+        self.answer(Answer::Fetch(SecretName::new(name), value(content, life)))
+    }
+
+    fn failed(&mut self, name: &str, fault: Fault) -> Vec<String> {
+        self.answer(Answer::Fetch(SecretName::new(name), Err(fault)))
+    }
+
+    /// Lets time pass until the deadline, which has to be later than now.
+    fn sleep(&mut self) -> Duration {
+        let deadline = self.session.deadline().expect("something is planned");
+        let slept = deadline - self.now;
+        assert!(deadline > self.now, "the session would spin");
+        self.now = deadline;
+        slept
+    }
+
+    /// Sleeps and wakes until this is among what it says.
+    fn until(&mut self, word: &str) -> Duration {
+        let mut slept = Duration::ZERO;
+        for _ in 0..1000 {
+            slept += self.sleep();
+            if self.due().iter().any(|said| said == word) {
+                return slept;
+            }
+        }
+        panic!("never: {word}");
+    }
+}
+
+/// Effects in words; reports of what cannot be read off the rest.
+fn words(effects: &[Effect]) -> Vec<String> {
+    effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Ask(ask) => Some(match ask {
+                Ask::LogIn => "log in".to_owned(),
+                Ask::RenewGrant(..) => "renew token".to_owned(),
+                Ask::LookUpGrant(..) => "look up token".to_owned(),
+                Ask::RevokeGrant(_) => "revoke token".to_owned(),
+                Ask::Fetch(_, want) => format!("fetch {}", want.name),
+                Ask::Renew(_, lease, increment) => format!("renew {lease} by {}", increment.as_secs()),
+                Ask::LookUp(_, lease) => format!("look up {lease}"),
+                Ask::Revoke(_, lease) => format!("revoke {lease}"),
+            }),
+            Effect::Deliver(update) => Some(format!("deliver {} {}", update.secret, update.revision)),
+            Effect::Report(Fact::Secret(name, SecretFact::Expired)) => Some(format!("{name} expired")),
+            Effect::Report(Fact::Secret(name, SecretFact::Lost)) => Some(format!("{name} lost")),
+            Effect::Report(Fact::Secret(name, SecretFact::NotFetched { .. })) => {
+                Some(format!("{name} not fetched"))
+            }
+            Effect::Report(Fact::Source(_, SourceFact::TokenDead)) => Some("token dead".to_owned()),
+            Effect::Report(Fact::Source(_, SourceFact::CredentialAwaited { .. })) => {
+                Some("awaiting".to_owned())
+            }
+            Effect::Report(Fact::Source(_, SourceFact::LoginFailed { .. })) => {
+                Some("login failed".to_owned())
+            }
+            Effect::Report(Fact::Source(_, SourceFact::Unreachable { .. })) => {
+                Some("breaker open".to_owned())
+            }
+            Effect::Report(Fact::Source(_, SourceFact::Reachable)) => Some("breaker closed".to_owned()),
+            Effect::Report(_) => None,
+            Effect::Ended => Some("ended".to_owned()),
+        })
+        .collect()
+}
+
+#[test]
+fn it_logs_in_once_and_then_fetches_everything() {
+    let mut bench = Bench::new(&["a", "b"]);
+    assert_eq!(bench.due(), ["log in"]);
+    assert_eq!(bench.answer(Answer::LogIn(Ok(grant(TTL)))), ["fetch a", "fetch b"]);
+    assert_eq!(bench.fetched("a", 1, versioned()), ["deliver a 1"]);
+    assert_eq!(bench.fetched("b", 1, versioned()), ["deliver b 1"]);
+}
+
+#[test]
+fn questions_are_bounded() {
+    let names: Vec<String> = (0..40).map(|number| format!("s{number:02}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut bench = Bench::new(&names);
+    bench.due();
+    assert_eq!(bench.answer(Answer::LogIn(Ok(grant(TTL)))).len(), IN_FLIGHT);
+    assert_eq!(bench.fetched("s00", 1, versioned()), ["deliver s00 1", "fetch s16"]);
+}
+
+#[test]
+fn a_missing_credential_is_waited_for_and_said_once() {
+    let mut bench = Bench::new(&["a"]);
+    bench.due();
+    let awaiting = || Answer::LogIn(Err(Fault::Awaiting { file: "id".into(), why: "not there".to_owned() }));
+    assert_eq!(bench.answer(awaiting()), ["awaiting"]);
+    for _ in 0..3 {
+        assert_eq!(bench.sleep(), lease::AWAITED_PAUSE);
+        assert_eq!(bench.due(), ["log in"]);
+        assert!(bench.answer(awaiting()).is_empty());
+    }
+    assert_eq!(bench.step(Event::CredentialChanged), ["log in"]);
+}
+
+#[test]
+fn a_refused_credential_waits_for_its_file_to_change() {
+    let mut bench = Bench::new(&["a"]);
+    bench.due();
+    let refused = || Answer::LogIn(Err(Fault::Refused { why: "invalid".to_owned() }));
+    assert_eq!(bench.answer(refused()), ["login failed"]);
+    assert_eq!(bench.session.deadline(), Some(bench.now + lease::REFUSED_PAUSE));
+    assert_eq!(bench.step(Event::CredentialChanged), ["log in"]);
+    // It changes again while the login is under way: the answer is about the old one.
+    assert!(bench.step(Event::CredentialChanged).is_empty());
+    assert!(bench.answer(refused()).is_empty());
+    assert_eq!(bench.sleep(), lease::SOONEST);
+    assert_eq!(bench.due(), ["log in"]);
+}
+
+#[test]
+fn an_unchanged_value_is_no_update_and_a_changed_one_is() {
+    let mut bench = Bench::logged_in(&["kv"]);
+    assert_eq!(bench.fetched("kv", 1, versioned()), ["deliver kv 1"]);
+    bench.until("fetch kv");
+    assert!(bench.fetched("kv", 1, versioned()).is_empty());
+    bench.until("fetch kv");
+    assert_eq!(bench.fetched("kv", 2, versioned()), ["deliver kv 2"]);
+}
+
+#[test]
+fn a_lease_is_renewed_and_replaced_when_its_maximum_is_in_sight() {
+    let mut bench = Bench::leased();
+    let slept = bench.until("renew one by 60");
+    assert!(slept >= TTL * 6 / 10 && slept <= TTL * 2 / 3, "{slept:?}");
+    let renewal = Renewal { ttl: TTL / 2, capped: true };
+    assert!(bench.answer(Answer::Renew(LeaseId::new("one"), Ok(renewal))).is_empty());
+    assert_eq!(bench.until("fetch db"), TTL / 3);
+    assert_eq!(bench.fetched("db", 2, lease("two")), ["deliver db 2"]);
+    // The old lease is kept until nothing uses it.
+    let release = Event::Released(SecretName::new("db"), Revision::default().next().next());
+    assert_eq!(bench.step(release), ["revoke one"]);
+}
+
+#[test]
+fn a_lease_that_is_used_is_never_revoked_by_a_release_of_older_ones() {
+    let mut bench = Bench::leased();
+    assert!(bench.step(Event::Released(SecretName::new("db"), Revision::default().next())).is_empty());
+}
+
+#[test]
+fn a_refused_renewal_is_looked_up_and_a_lost_lease_replaced_at_once() {
+    let mut bench = Bench::leased();
+    bench.until("renew one by 60");
+    let refused = Fault::Failing { why: "lease not found".to_owned() };
+    assert_eq!(bench.answer(Answer::Renew(LeaseId::new("one"), Err(refused))), ["look up one"]);
+    let gone = Fault::Gone { why: "invalid lease".to_owned() };
+    let said = bench.answer(Answer::LookUp(LeaseId::new("one"), Err(gone)));
+    assert_eq!(said, ["db lost", "fetch db"]);
+}
+
+#[test]
+fn a_refused_renewal_of_a_living_lease_is_tried_again_and_replaced_before_its_end() {
+    let mut bench = Bench::leased();
+    let renewed_at = bench.until("renew one by 60");
+    let left = TTL.checked_sub(renewed_at).unwrap();
+    let refused = || Fault::Failing { why: "database down".to_owned() };
+    assert_eq!(bench.answer(Answer::Renew(LeaseId::new("one"), Err(refused()))), ["look up one"]);
+    assert!(bench.answer(Answer::LookUp(LeaseId::new("one"), Ok(left))).is_empty());
+    assert!(bench.until("renew one by 60") < left * 2 / 3);
+    let renewal = Renewal { ttl: TTL, capped: false };
+    assert!(bench.answer(Answer::Renew(LeaseId::new("one"), Ok(renewal))).is_empty());
+    // With the renewal the replacement is off.
+    assert!(bench.until("renew one by 60") >= TTL * 6 / 10);
+}
+
+#[test]
+fn the_token_is_renewed_and_succeeded_and_only_leases_move_to_the_successor() {
+    let mut bench = Bench::new(&["db", "kv"]);
+    bench.due();
+    bench.answer(Answer::LogIn(Ok(grant(TTL))));
+    bench.fetched("db", 1, Life::Renewable { lease: LeaseId::new("one"), ttl: TTL * 100 });
+    bench.fetched("kv", 1, versioned());
+    let slept = bench.until("renew token");
+    assert!(slept >= TTL * 6 / 10 && slept <= TTL * 2 / 3, "{slept:?}");
+    let serial = bench.session.serial;
+    let cut = GrantLife { ttl: Some(TTL / 2), renewable: true };
+    assert!(bench.answer(Answer::RenewGrant(serial, Ok(cut))).is_empty());
+    assert_eq!(bench.until("log in"), TTL / 3, "there is time left for the successor");
+    assert_eq!(bench.answer(Answer::LogIn(Ok(grant(TTL)))), ["fetch db"], "what is static stays");
+    assert_eq!(bench.fetched("db", 2, lease("two")), ["deliver db 2"]);
+}
+
+#[test]
+fn a_token_that_was_alive_and_cannot_look_itself_up_is_dead() {
+    let mut bench = Bench::new(&["db"]);
+    bench.due();
+    bench.answer(Answer::LogIn(Ok(grant(TTL))));
+    bench.fetched("db", 1, versioned());
+    bench.until("renew token");
+    let serial = bench.session.serial;
+    bench.answer(Answer::RenewGrant(serial, Ok(GrantLife { ttl: Some(TTL), renewable: true })));
+    bench.step(Event::RefreshAsked(Vec::new()));
+    assert_eq!(bench.failed("db", denied()), ["db not fetched", "look up token"]);
+    assert_eq!(bench.answer(Answer::LookUpGrant(serial, Err(Fault::Dead))), ["token dead", "log in"]);
+    assert_eq!(bench.answer(Answer::LogIn(Ok(grant(TTL)))), ["fetch db"]);
+}
+
+#[test]
+fn a_token_that_never_could_look_itself_up_makes_no_login_storm() {
+    let mut bench = Bench::logged_in(&["db"]);
+    let serial = bench.session.serial;
+    assert_eq!(bench.failed("db", denied()), ["db not fetched", "look up token"]);
+    assert!(bench.answer(Answer::LookUpGrant(serial, Err(Fault::Dead))).is_empty());
+    bench.until("fetch db");
+}
+
+#[test]
+fn a_denied_path_disturbs_no_other() {
+    let mut bench = Bench::logged_in(&["a", "b"]);
+    bench.failed("a", denied());
+    bench
+        .answer(Answer::LookUpGrant(bench.session.serial, Ok(GrantLife { ttl: Some(TTL), renewable: true })));
+    assert_eq!(bench.fetched("b", 1, versioned()), ["deliver b 1"]);
+    bench.until("fetch a");
+    assert_eq!(bench.fetched("a", 1, versioned()), ["deliver a 1"]);
+}
+
+#[test]
+fn the_breaker_lets_one_question_at_a_time_look_for_the_server() {
+    let mut bench = Bench::logged_in(&["a", "b", "c", "d", "e", "f"]);
+    for name in ["a", "b", "c", "d"] {
+        bench.failed(name, unreachable());
+    }
+    assert!(bench.failed("e", unreachable()).contains(&"breaker open".to_owned()));
+    bench.failed("f", unreachable());
+    for _ in 0..20 {
+        bench.sleep();
+        let said = bench.due();
+        assert_eq!(said.len(), 1, "{said:?}");
+        let name = said[0].strip_prefix("fetch ").unwrap().to_owned();
+        assert!(bench.failed(&name, unreachable()).is_empty());
+    }
+    let slept = bench.sleep();
+    assert!(slept <= Duration::from_secs(4), "{slept:?}");
+    let said = bench.due();
+    let name = said[0].strip_prefix("fetch ").unwrap().to_owned();
+    let said = bench.fetched(&name, 1, versioned());
+    assert_eq!(said[0], "breaker closed");
+}
+
+#[test]
+fn an_expired_value_is_said_once() {
+    let mut bench = Bench::logged_in(&["tls"]);
+    bench.fetched("tls", 1, Life::Expiring { lease: None, ttl: TTL });
+    let slept = bench.until("fetch tls");
+    assert!(slept >= TTL * 85 / 100 && slept <= TTL * 95 / 100, "{slept:?}");
+    let mut expired = 0;
+    for _ in 0..40 {
+        bench.failed("tls", Fault::Failing { why: "sealed issuer".to_owned() });
+        for _ in 0..3 {
+            bench.sleep();
+            let said = bench.due();
+            expired += said.iter().filter(|word| *word == "tls expired").count();
+            if said.contains(&"fetch tls".to_owned()) {
+                break;
+            }
+        }
+    }
+    assert_eq!(expired, 1);
+}
+
+#[test]
+fn a_stop_gives_everything_back_once() {
+    let mut bench = Bench::leased();
+    assert_eq!(bench.step(Event::StopAsked), ["revoke token"]);
+    assert_eq!(bench.answer(Answer::RevokeGrant(Ok(()))), ["ended"]);
+    assert!(bench.due().is_empty());
+}
+
+#[test]
+fn a_stop_with_a_token_that_is_not_ours_revokes_the_leases_alone() {
+    let mut bench = Bench::new(&["db"]);
+    bench.due();
+    bench.answer(Answer::LogIn(Ok(Grant { revocable: false, ..grant(TTL) })));
+    bench.fetched("db", 1, lease("one"));
+    assert_eq!(bench.step(Event::StopAsked), ["revoke one"]);
+    assert_eq!(bench.answer(Answer::Revoke(LeaseId::new("one"), Ok(()))), ["ended"]);
+}
+
+#[test]
+fn what_comes_back_during_a_stop_is_given_back_too() {
+    let mut bench = Bench::new(&["db"]);
+    bench.due();
+    assert!(bench.step(Event::StopAsked).is_empty());
+    assert_eq!(bench.answer(Answer::LogIn(Ok(grant(TTL)))), ["revoke token"]);
+    assert_eq!(bench.answer(Answer::RevokeGrant(Err(unreachable()))), ["ended"]);
+}
+
+proptest! {
+    /// Any answers in any order: time moves on, questions stay bounded, revisions grow.
+    #[test]
+    fn it_never_spins_and_revisions_grow(seed: u64, choices in prop::collection::vec(0_u8..12, 1..300)) {
+        let mut bench = Bench::new(&["a", "b"]);
+        bench.session.chance = fastrand::Rng::with_seed(seed);
+        let mut open: Vec<Ask> = Vec::new();
+        let mut revisions = std::collections::BTreeMap::new();
+        let mut event = Event::Due;
+        let mut count = 0;
+        for choice in choices {
+            for effect in bench.session.step(event, bench.now) {
+                match effect {
+                    Effect::Ask(ask) => open.push(ask),
+                    Effect::Deliver(update) => {
+                        let before = revisions.insert(update.secret, update.revision);
+                        prop_assert!(before.is_none_or(|before| before < update.revision));
+                    }
+                    Effect::Report(_) | Effect::Ended => {}
+                }
+            }
+            prop_assert!(open.len() <= IN_FLIGHT);
+            let deadline = bench.session.deadline();
+            prop_assert!(deadline.is_none_or(|at| at > bench.now), "it would spin");
+            event = if open.is_empty() || choice == 11 {
+                bench.now = deadline.unwrap_or(bench.now + TTL);
+                Event::Due
+            } else {
+                count += 1;
+                let ask = open.remove(usize::from(choice) % open.len());
+                Event::Answered { sent: bench.now, answer: any_answer(&ask, choice, count) }
+            };
+        }
+    }
+}
+
+fn any_answer(ask: &Ask, choice: u8, count: u64) -> Answer {
+    let fault = match choice {
+        0 => Some(unreachable()),
+        1 => Some(denied()),
+        2 => Some(Fault::Dead),
+        3 => Some(Fault::Gone { why: String::new() }),
+        4 => Some(Fault::Failing { why: String::new() }),
+        5 => Some(Fault::Malformed { why: String::new() }),
+        _ => None,
+    };
+    let life = GrantLife { ttl: Some(TTL), renewable: choice.is_multiple_of(2) };
+    let result = fault.map_or(Ok(()), Err);
+    match ask {
+        Ask::LogIn => Answer::LogIn(result.map(|()| grant(TTL))),
+        Ask::RenewGrant(serial, _) => Answer::RenewGrant(*serial, result.map(|()| life)),
+        Ask::LookUpGrant(serial, _) => Answer::LookUpGrant(*serial, result.map(|()| life)),
+        Ask::RevokeGrant(_) => Answer::RevokeGrant(result),
+        Ask::Fetch(_, want) => {
+            let life = if want.name.as_str() == "a" { lease(&format!("lease-{count}")) } else { versioned() };
+            Answer::Fetch(want.name.clone(), result.and_then(|()| value(count, life)))
+        }
+        Ask::Renew(_, lease, ttl) => {
+            let renewal = Renewal { ttl: *ttl, capped: choice == 7 };
+            Answer::Renew(lease.clone(), result.map(|()| renewal))
+        }
+        Ask::LookUp(_, lease) => Answer::LookUp(lease.clone(), result.map(|()| TTL)),
+        Ask::Revoke(_, lease) => Answer::Revoke(lease.clone(), result),
+    }
+}
+
+#[test]
+fn credentials_that_keep_being_lost_are_not_minted_in_a_loop() {
+    let mut bench = Bench::leased();
+    let start = bench.now;
+    let mut minted = 1;
+    while bench.now < start + Duration::from_secs(60) {
+        let id = format!("lease-{minted}");
+        if bench.step(Event::RefreshAsked(Vec::new())).is_empty() {
+            bench.until("fetch db");
+        }
+        bench.fetched("db", minted, lease(&id));
+        minted += 1;
+    }
+    assert!(minted <= 3 + 60 / 5, "{minted} in a minute");
+}
+
+#[test]
+fn a_lease_that_was_asked_for_with_the_old_token_is_replaced_under_the_new_one() {
+    let mut bench = Bench::new(&["db"]);
+    bench.due();
+    bench.answer(Answer::LogIn(Ok(Grant {
+        life: GrantLife { ttl: Some(TTL), renewable: false },
+        ..grant(TTL)
+    })));
+    bench.fetched("db", 1, Life::Expiring { lease: Some(LeaseId::new("one")), ttl: TTL * 2 / 3 });
+    bench.until("fetch db");
+    bench.until("log in");
+    bench.answer(Answer::LogIn(Ok(grant(TTL))));
+    // The answer to the question from before the login comes only now.
+    assert_eq!(bench.fetched("db", 2, lease("two")), ["deliver db 2", "fetch db"]);
+    assert_eq!(bench.fetched("db", 3, lease("three")), ["deliver db 3"]);
+    bench.until("renew three by 60");
+}

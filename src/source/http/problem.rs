@@ -1,0 +1,80 @@
+//! What keeps a configuration from becoming a client.
+//!
+//! *Invariant:* each error names the key or the file, and the way out.
+
+use std::path::PathBuf;
+
+use rustls::pki_types::pem;
+
+/// Why no client can be made of a configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// An address that is none.
+    #[error("`{address}` is not an address: write `https://host:port` or `http://host:port`, without a path")]
+    Address {
+        /// As configured.
+        address: String,
+    },
+    /// No address at all.
+    #[error("there is no address to ask: set `address`")]
+    NoAddress,
+    /// A PEM file that cannot be read.
+    #[error("cannot read {setting} {}: it has to be a readable PEM file", file.display())]
+    Pem {
+        /// The key in the configuration.
+        setting: &'static str,
+        /// The file.
+        file: PathBuf,
+        /// Why not.
+        #[source]
+        source: pem::Error,
+    },
+    /// A PEM file without a certificate in it.
+    #[error("{setting} {} holds no certificate: it has to contain `-----BEGIN CERTIFICATE-----`", file.display())]
+    NoCertificate {
+        /// The key in the configuration.
+        setting: &'static str,
+        /// The file.
+        file: PathBuf,
+    },
+    /// A certificate in `ca_file` that cannot be used as an authority.
+    #[error("a certificate in ca_file {} cannot be used as an authority", file.display())]
+    Authority {
+        /// The file.
+        file: PathBuf,
+        /// Why not.
+        #[source]
+        source: rustls::Error,
+    },
+    /// The system has no certificate authorities.
+    #[error(
+        "this system has no certificate authorities: set `ca_file`, or install them (package `ca-certificates`)"
+    )]
+    NoAuthorities,
+    /// The client's key and certificate do not fit each other, or cannot be used.
+    #[error("client_cert_file {} and client_key_file {} cannot be used together", cert.display(), key.display())]
+    Identity {
+        /// `client_cert_file`
+        cert: PathBuf,
+        /// `client_key_file`
+        key: PathBuf,
+        /// Why not.
+        #[source]
+        source: rustls::Error,
+    },
+    /// `tls_server_name` is none.
+    #[error("tls_server_name `{name}` is neither a DNS name nor an IP address")]
+    ServerName {
+        /// As configured.
+        name: String,
+    },
+    /// The namespace cannot stand in a header.
+    #[error("namespace `{namespace}` holds characters that no namespace has")]
+    Namespace {
+        /// As configured.
+        namespace: String,
+    },
+    /// TLS itself cannot be set up.
+    #[error("cannot set up TLS")]
+    Tls(#[source] rustls::Error),
+}

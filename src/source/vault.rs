@@ -1,0 +1,220 @@
+//! HashiCorp Vault and OpenBao as a [`Source`].
+//!
+//! A secret's path is always the logical one, as the server's own command line takes it: `secret/redis/main`, whatever
+//! engine is mounted at `secret/`. What is mounted there is asked once a mount. A path is never rewritten on suspicion: on a
+//! KV v2 mount `secret/data/x` is the secret `data/x`, and if that is not there the fault says how the path is meant.
+//!
+//! *Invariant:* every request carries `X-Vault-Request` and the namespace; only what surely reached no server, or makes
+//! nothing, is sent twice; server errors are shown, what came as data never is.
+
+mod answers;
+mod api;
+mod auth;
+mod index;
+mod mounts;
+mod path;
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use hyper::StatusCode;
+use serde_json::{Value, json};
+
+use super::http::{Http, HttpError, Limits, Repeat};
+use super::{Fault, Fetched, Grant, GrantLife, Renewal, Source};
+use crate::config::{AuthConfig, RoleId, VaultConfig};
+use crate::names::LeaseId;
+use crate::plan::Want;
+use crate::secret::Fields;
+use answers::{AuthAnswer, Envelope, LeaseState, TokenState};
+use api::{Api, Call};
+use mounts::{Engine, Mount, Mounts};
+
+/// Where a lease is revoked.
+const REVOKE_LEASE: &str = "sys/leases/revoke";
+
+/// One server, or a cluster of them, with the credentials that one source has there.
+#[derive(Debug)]
+pub struct Vault {
+    api: Api,
+    auth: AuthConfig,
+    mounts: Mounts,
+}
+
+impl Vault {
+    /// A source for this configuration. Certificate files are read now; credential files at each login.
+    pub fn new(config: &VaultConfig) -> Result<Self, HttpError> {
+        Self::with_limits(config, Limits::default())
+    }
+
+    /// The same, with other limits than the default ones.
+    pub fn with_limits(config: &VaultConfig, limits: Limits) -> Result<Self, HttpError> {
+        let http = Http::new(config, limits)?;
+        let api = Api::new(http, config.namespace.as_deref())?;
+        Ok(Self { api, auth: config.auth.clone(), mounts: Mounts::default() })
+    }
+
+    /// Reads a KV v2 secret, the newest version or a pinned one.
+    async fn read_versioned(&self, grant: &Grant, mount: &Mount, want: &Want) -> Result<Fetched, Fault> {
+        let below = mount.below(&want.path);
+        let path = format!("{}data/{below}", mount.path);
+        let mut call = Call::get(&path);
+        call.query = want.version.map(|version| format!("version={version}"));
+        let answer = self.api.ask(Some(&grant.token), call).await?;
+        if answer.status == StatusCode::NOT_FOUND {
+            return Err(api::tombstone(&answer, &want.path).unwrap_or_else(|| {
+                match below.strip_prefix("data/") {
+                    Some(meant) => api::misread(&answer, &path, &format!("{}{meant}", mount.path)),
+                    None => api::refusal(&answer, &want.path, "read"),
+                }
+            }));
+        }
+        let answer = api::parsed(&answer, &path, "read")?;
+        answers::versioned(answer, &want.path, SystemTime::now())
+    }
+
+    /// Reads a path as it is, or writes to it where there are parameters.
+    async fn read_plain(&self, grant: &Grant, engine: Engine, want: &Want) -> Result<Fetched, Fault> {
+        let (mut call, capability) = match &want.params {
+            None => (Call::get(&want.path), "read"),
+            Some(params) => (Call::post(&want.path, &Value::Object(params.clone())), "update"),
+        };
+        if !engine.is_kv() {
+            call.repeat = Repeat::OnlyIfUnsent;
+        }
+        let answer = self.api.ask(Some(&grant.token), call).await?;
+        let envelope: Envelope<Fields, Fields> = api::parsed(&answer, &want.path, capability)?;
+        if engine.is_kv() {
+            answers::unversioned(envelope, &want.path)
+        } else {
+            answers::made(envelope, &want.path, SystemTime::now())
+        }
+    }
+
+    /// A lease that may not be revoked ends a second after it is renewed for a second.
+    async fn let_end(&self, grant: &Grant, lease: &LeaseId) -> Result<(), Fault> {
+        match self.renew(grant, lease, Duration::from_secs(1)).await {
+            Ok(_renewal) => Ok(()),
+            // Gone already, or the database behind the server is down: the look-up knows.
+            Err(Fault::Failing { why }) => match self.look_up(grant, lease).await {
+                Err(Fault::Gone { .. }) => Ok(()),
+                Ok(_) | Err(_) => Err(Fault::Failing { why }),
+            },
+            Err(Fault::Denied { .. }) => {
+                Err(Fault::Denied { path: REVOKE_LEASE.into(), capability: "update" })
+            }
+            Err(other) => Err(other),
+        }
+    }
+}
+
+impl Source for Vault {
+    async fn log_in(&self) -> Result<Grant, Fault> {
+        auth::log_in(&self.api, &self.auth).await
+    }
+
+    /// The increment is left to the server: what a token had at first is its role's, and that is the server's default.
+    /// A 500 is what a token gets in its last second or whose role is gone, so it counts as [`Fault::Dead`] like a 403.
+    async fn renew_grant(&self, grant: &Grant) -> Result<GrantLife, Fault> {
+        let path = "auth/token/renew-self";
+        let answer = self.api.ask(Some(&grant.token), Call::post(path, &json!({}))).await?;
+        match answer.status {
+            StatusCode::FORBIDDEN | StatusCode::INTERNAL_SERVER_ERROR => Err(Fault::Dead),
+            _ => api::parsed::<Envelope<Value, AuthAnswer>>(&answer, path, "update")?.grant_life(path),
+        }
+    }
+
+    async fn look_up_grant(&self, grant: &Grant) -> Result<GrantLife, Fault> {
+        let path = "auth/token/lookup-self";
+        let answer = self.api.ask(Some(&grant.token), Call::get(path)).await?;
+        if answer.status == StatusCode::FORBIDDEN {
+            return Err(Fault::Dead);
+        }
+        Ok(api::parsed::<Envelope<TokenState>>(&answer, path, "read")?.into_data(path)?.life())
+    }
+
+    /// The 204 comes before the leases are gone: the server ends them afterwards.
+    async fn revoke_grant(&self, grant: &Grant) -> Result<(), Fault> {
+        let path = "auth/token/revoke-self";
+        let answer = self.api.ask(Some(&grant.token), Call::post(path, &json!({}))).await?;
+        api::done(&answer, path, "update")
+    }
+
+    async fn fetch(&self, grant: &Grant, want: &Want) -> Result<Fetched, Fault> {
+        let mount = self.mounts.of(&self.api, &grant.token, &want.path).await?;
+        let outcome = match (suitable(&mount, want), mount.engine) {
+            (Err(fault), _) => Err(fault),
+            (Ok(()), Engine::Versioned) => self.read_versioned(grant, &mount, want).await,
+            (Ok(()), Engine::Unversioned | Engine::Other) => self.read_plain(grant, mount.engine, want).await,
+        };
+        // Perhaps something else is mounted there by now.
+        if matches!(outcome, Err(Fault::Gone { .. } | Fault::Malformed { .. })) {
+            self.mounts.forget(&mount);
+        }
+        outcome
+    }
+
+    /// A 400 is [`Fault::Failing`] and says little: only [`Source::look_up`] tells a lost lease from a database that is down.
+    async fn renew(&self, grant: &Grant, lease: &LeaseId, increment: Duration) -> Result<Renewal, Fault> {
+        let path = "sys/leases/renew";
+        // 0 would ask for the server's default.
+        let seconds = increment.as_secs().max(1);
+        let body = json!({ "lease_id": lease.as_str(), "increment": seconds });
+        let answer = self.api.ask(Some(&grant.token), Call::post(path, &body)).await?;
+        Ok(api::parsed::<Envelope<Value>>(&answer, path, "update")?.renewal(seconds))
+    }
+
+    async fn look_up(&self, grant: &Grant, lease: &LeaseId) -> Result<Duration, Fault> {
+        let path = "sys/leases/lookup";
+        let body = json!({ "lease_id": lease.as_str() });
+        let answer = self.api.ask(Some(&grant.token), Call::post(path, &body)).await?;
+        let gone = || Fault::Gone { why: format!("the lease {lease} has ended") };
+        if answer.status == StatusCode::BAD_REQUEST {
+            return Err(gone());
+        }
+        let state: LeaseState = api::parsed::<Envelope<_>>(&answer, path, "update")?.into_data(path)?;
+        state.left().ok_or_else(gone)
+    }
+
+    /// Where the policy does not allow it (the default one does not), the lease is renewed for one second instead.
+    async fn revoke(&self, grant: &Grant, lease: &LeaseId) -> Result<(), Fault> {
+        let body = json!({ "lease_id": lease.as_str() });
+        let answer = self.api.ask(Some(&grant.token), Call::post(REVOKE_LEASE, &body)).await?;
+        if answer.status == StatusCode::FORBIDDEN {
+            return self.let_end(grant, lease).await;
+        }
+        api::done(&answer, REVOKE_LEASE, "update")
+    }
+
+    fn credential_files(&self) -> Vec<PathBuf> {
+        match &self.auth {
+            AuthConfig::Token { file } => vec![file.clone()],
+            AuthConfig::AppRole(role) => {
+                let role_id = match &role.role_id {
+                    RoleId::Inline(_) => None,
+                    RoleId::File(file) => Some(file.clone()),
+                };
+                role_id.into_iter().chain(role.secret_id_file.clone()).collect()
+            }
+        }
+    }
+}
+
+/// Whether what is wanted makes sense with the engine that is mounted there.
+fn suitable(mount: &Mount, want: &Want) -> Result<(), Fault> {
+    let path = &want.path;
+    let wrong = |why: String| Err(Fault::Malformed { why });
+    match mount.engine {
+        Engine::Versioned | Engine::Unversioned if mount.below(path).is_empty() => {
+            wrong(format!("{path} is a KV mount: the path has to go on with the name of a secret"))
+        }
+        Engine::Versioned | Engine::Unversioned if want.params.is_some() => wrong(format!(
+            "{path} is a KV secret, and `params` would overwrite it: remove `params` from the configuration"
+        )),
+        Engine::Unversioned | Engine::Other if want.version.is_some() => wrong(format!(
+            "{path} has no versions, since {} is not KV v2: remove `version` from the configuration",
+            mount.path
+        )),
+        Engine::Versioned | Engine::Unversioned | Engine::Other => Ok(()),
+    }
+}

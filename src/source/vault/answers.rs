@@ -1,0 +1,374 @@
+//! What the server's answers mean: JSON in, secrets and their lives out.
+//!
+//! *Invariant:* pure; the wall clock is an argument. Tokens and fields are behind [`Secret`] before anybody else sees them.
+
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+use super::mounts::Engine;
+use crate::names::LeaseId;
+use crate::secret::{Fields, Secret};
+use crate::source::{Fault, Fetched, Grant, GrantLife, Life, Renewal};
+
+/// What every answer is wrapped in.
+#[derive(Deserialize)]
+pub(super) struct Envelope<Data, Auth = Value> {
+    lease_id: Option<String>,
+    renewable: Option<bool>,
+    lease_duration: Option<u64>,
+    warnings: Option<Vec<Value>>,
+    pub(super) data: Option<Data>,
+    auth: Option<Auth>,
+}
+
+/// A token that was just made or renewed.
+#[derive(Deserialize)]
+pub(super) struct AuthAnswer {
+    #[serde(deserialize_with = "secret")]
+    client_token: Secret<str>,
+    lease_duration: u64,
+    renewable: bool,
+    #[serde(default)]
+    token_type: String,
+}
+
+/// A token as it looks itself up.
+#[derive(Deserialize)]
+pub(super) struct TokenState {
+    ttl: i64,
+    renewable: Option<bool>,
+    expire_time: Option<String>,
+}
+
+/// A lease that was looked up.
+#[derive(Deserialize)]
+pub(super) struct LeaseState {
+    ttl: i64,
+}
+
+/// What is mounted at a path.
+#[derive(Deserialize)]
+pub(super) struct MountState {
+    /// With a slash at the end.
+    pub(super) path: String,
+    #[serde(rename = "type")]
+    kind: String,
+    options: Option<MountOptions>,
+}
+
+#[derive(Deserialize)]
+struct MountOptions {
+    version: Option<String>,
+}
+
+/// A secret of KV v2.
+#[derive(Deserialize)]
+pub(super) struct Versioned {
+    data: Option<Fields>,
+    metadata: VersionState,
+}
+
+#[derive(Deserialize)]
+struct VersionState {
+    #[serde(default)]
+    deletion_time: String,
+    #[serde(default)]
+    destroyed: bool,
+    version: u64,
+}
+
+impl<Data, Auth> Envelope<Data, Auth> {
+    /// What the answer is about; an answer without it is none.
+    pub(super) fn into_data(self, path: &str) -> Result<Data, Fault> {
+        self.data.ok_or_else(|| nothing_in("data", path))
+    }
+
+    /// A renewed lease that was asked to live `asked` seconds. The server rounds up what it grants, so up to a second less
+    /// is true; of a single second half is left, since no lease is renewed to be over at once.
+    pub(super) fn renewal(&self, asked: u64) -> Renewal {
+        let granted = self.lease_duration.unwrap_or_default();
+        let warned = self.warnings.as_ref().is_some_and(|warnings| !warnings.is_empty());
+        Renewal {
+            ttl: match granted {
+                0 => Duration::ZERO,
+                1 => Duration::from_millis(500),
+                more => Duration::from_secs(more - 1),
+            },
+            capped: granted < asked || warned || self.renewable == Some(false),
+        }
+    }
+}
+
+impl<Data> Envelope<Data, AuthAnswer> {
+    /// The grant that a login gave.
+    pub(super) fn grant(self, path: &str) -> Result<Grant, Fault> {
+        let auth = self.auth.ok_or_else(|| nothing_in("auth", path))?;
+        let life = auth.life();
+        // The server cannot end a batch token.
+        let revocable = auth.token_type != "batch";
+        Ok(Grant { token: auth.client_token, life, revocable })
+    }
+
+    /// The life of a grant that was renewed.
+    pub(super) fn grant_life(&self, path: &str) -> Result<GrantLife, Fault> {
+        self.auth.as_ref().map(AuthAnswer::life).ok_or_else(|| nothing_in("auth", path))
+    }
+}
+
+impl AuthAnswer {
+    fn life(&self) -> GrantLife {
+        let ttl = (self.lease_duration > 0).then(|| Duration::from_secs(self.lease_duration));
+        GrantLife { ttl, renewable: self.renewable }
+    }
+}
+
+impl TokenState {
+    /// How long the token lives. Only one without an end has no `expire_time`: a `ttl` of 0 alone may be its last second.
+    pub(super) fn life(&self) -> GrantLife {
+        let ttl = self.expire_time.as_ref().map(|_| seconds(self.ttl));
+        GrantLife { ttl, renewable: self.renewable.unwrap_or_default() }
+    }
+}
+
+impl LeaseState {
+    /// What is left of it; `None` if it has ended, whether or not the server has cleaned up yet.
+    pub(super) fn left(&self) -> Option<Duration> {
+        (self.ttl > 0).then(|| seconds(self.ttl))
+    }
+}
+
+impl MountState {
+    pub(super) fn engine(&self) -> Engine {
+        let version = self.options.as_ref().and_then(|options| options.version.as_deref());
+        match (self.kind.as_str(), version) {
+            ("kv" | "generic", Some("2")) => Engine::Versioned,
+            ("kv" | "generic" | "cubbyhole", _) => Engine::Unversioned,
+            _ => Engine::Other,
+        }
+    }
+}
+
+impl Versioned {
+    /// Why there is no value.
+    pub(super) fn tombstone(&self, path: &str) -> Fault {
+        let VersionState { deletion_time, destroyed, version } = &self.metadata;
+        let why = match humantime::parse_rfc3339(deletion_time) {
+            _ if *destroyed => format!("{path}: version {version} was destroyed"),
+            Ok(time) => format!(
+                "{path}: version {version} was deleted at {}",
+                humantime::format_rfc3339_seconds(time)
+            ),
+            Err(_) => format!("{path}: version {version} was deleted"),
+        };
+        Fault::Gone { why }
+    }
+}
+
+/// A secret of KV v2. A deletion that is still to come tells when to look again.
+pub(super) fn versioned(
+    envelope: Envelope<Versioned>,
+    path: &str,
+    now: SystemTime,
+) -> Result<Fetched, Fault> {
+    let secret = envelope.into_data(path)?;
+    let gone = secret.tombstone(path);
+    let deletion = humantime::parse_rfc3339(&secret.metadata.deletion_time).ok();
+    // Just after it: the server's second may not have begun yet by our clock.
+    let within = deletion.map(|time| time.duration_since(now).unwrap_or_default() + Duration::from_secs(1));
+    Ok(Fetched { fields: Secret::new(secret.data.ok_or(gone)?), life: Life::Versioned { within } })
+}
+
+/// A secret of KV v1. It looks leased, but its `lease_duration` only says when to look again.
+pub(super) fn unversioned<A>(envelope: Envelope<Fields, A>, path: &str) -> Result<Fetched, Fault> {
+    let within = envelope.lease_duration.filter(|seconds| *seconds > 0).map(Duration::from_secs);
+    Ok(Fetched { fields: Secret::new(envelope.into_data(path)?), life: Life::Versioned { within } })
+}
+
+/// What an engine made for us. A token that was made stands in `auth`; it is no lease, but it ends.
+pub(super) fn made(
+    envelope: Envelope<Fields, Fields>,
+    path: &str,
+    now: SystemTime,
+) -> Result<Fetched, Fault> {
+    if let Some(auth) = envelope.auth {
+        let ttl = auth.get("lease_duration").and_then(Value::as_u64).filter(|ttl| *ttl > 0);
+        let life = match ttl {
+            Some(ttl) => Life::Expiring { lease: None, ttl: Duration::from_secs(ttl) },
+            None => Life::Versioned { within: None },
+        };
+        return Ok(Fetched { fields: Secret::new(auth), life });
+    }
+    let lease = envelope.lease_id.as_deref().filter(|id| !id.is_empty()).map(LeaseId::new);
+    let renewable = envelope.renewable == Some(true);
+    let ttl = Duration::from_secs(envelope.lease_duration.unwrap_or_default());
+    let fields = envelope.into_data(path)?;
+    let life = match lease {
+        Some(lease) if renewable => Life::Renewable { lease, ttl },
+        Some(lease) => Life::Expiring { lease: Some(lease), ttl },
+        None => unleased(&fields, now),
+    };
+    Ok(Fetched { fields: Secret::new(fields), life })
+}
+
+/// The life of what has no lease, from its own fields: a certificate's end, or a static role's next rotation.
+fn unleased(fields: &Fields, now: SystemTime) -> Life {
+    let number = |name: &str| fields.get(name).and_then(Value::as_u64);
+    let rotates = ["rotation_period", "rotation_schedule", "last_vault_rotation"];
+    if let Some(end) =
+        number("expiration").and_then(|end| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(end)))
+    {
+        return Life::Expiring { lease: None, ttl: end.duration_since(now).unwrap_or_default() };
+    }
+    match number("ttl") {
+        Some(ttl) if rotates.iter().any(|name| fields.contains_key(*name)) => {
+            Life::Rotating { ttl: Duration::from_secs(ttl) }
+        }
+        Some(_) | None => Life::Versioned { within: None },
+    }
+}
+
+fn nothing_in(part: &str, path: &str) -> Fault {
+    Fault::Malformed { why: format!("{path}: the answer has no `{part}`") }
+}
+
+fn seconds(number: i64) -> Duration {
+    Duration::from_secs(u64::try_from(number).unwrap_or_default())
+}
+
+fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Secret<str>, D::Error> {
+    Ok(Secret::new(String::deserialize(deserializer)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn envelope<D, A>(value: Value) -> Envelope<D, A>
+    where
+        Envelope<D, A>: for<'de> Deserialize<'de>,
+    {
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn the_life_of_what_an_engine_made_is_told_by_its_answer() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
+        let lease = || LeaseId::new("db/creds/a/1");
+        let seconds = Duration::from_secs;
+        let cases = [
+            (
+                json!({"lease_id": "db/creds/a/1", "renewable": true, "lease_duration": 60, "data": {}}),
+                Life::Renewable { lease: lease(), ttl: seconds(60) },
+            ),
+            (
+                json!({"lease_id": "db/creds/a/1", "renewable": false, "lease_duration": 60, "data": {"expiration": 1}}),
+                Life::Expiring { lease: Some(lease()), ttl: seconds(60) },
+            ),
+            (
+                json!({"lease_id": "", "lease_duration": 0, "data": {"expiration": 1500}}),
+                Life::Expiring { lease: None, ttl: seconds(500) },
+            ),
+            (json!({"data": {"expiration": 900}}), Life::Expiring { lease: None, ttl: seconds(0) }),
+            (
+                json!({"lease_id": "", "data": {"ttl": 7, "rotation_period": 60, "last_vault_rotation": "x"}}),
+                Life::Rotating { ttl: seconds(7) },
+            ),
+            (
+                json!({"data": {"ttl": 0, "rotation_schedule": "0 0 * * *"}}),
+                Life::Rotating { ttl: seconds(0) },
+            ),
+            (json!({"data": {"ttl": 7}}), Life::Versioned { within: None }),
+            (
+                json!({"data": null, "auth": {"client_token": "t", "lease_duration": 9}}),
+                Life::Expiring { lease: None, ttl: seconds(9) },
+            ),
+            (json!({"auth": {"lease_duration": 0}}), Life::Versioned { within: None }),
+        ];
+        for (answer, life) in cases {
+            assert_eq!(made(envelope(answer.clone()), "p", now).unwrap().life, life, "{answer}");
+        }
+        assert!(matches!(made(envelope(json!({"data": null})), "p", now), Err(Fault::Malformed { .. })));
+    }
+
+    #[test]
+    fn kv_v1_has_no_lease_whatever_stands_in_it() {
+        let answer = json!({"lease_id": "", "lease_duration": 2_764_800, "data": {"ttl": 5, "rotation_period": 6, "expiration": 7}});
+        let fetched = unversioned::<Value>(envelope(answer), "p").unwrap();
+        assert_eq!(fetched.life, Life::Versioned { within: Some(Duration::from_hours(768)) });
+    }
+
+    #[test]
+    fn a_coming_deletion_is_looked_for_just_after_it_and_only_null_is_deleted() {
+        let now = humantime::parse_rfc3339("2024-05-01T12:00:00Z").unwrap();
+        let answer = |data: Value, time: &str, destroyed: bool| {
+            let metadata = json!({"deletion_time": time, "destroyed": destroyed, "version": 3});
+            versioned(envelope(json!({"data": {"data": data, "metadata": metadata}})), "s/a", now)
+        };
+        let life = |time| answer(json!({"a": 1}), time, false).unwrap().life;
+        assert_eq!(life(""), Life::Versioned { within: None });
+        assert_eq!(
+            life("2024-05-01T12:01:00.5Z"),
+            Life::Versioned { within: Some(Duration::from_millis(61_500)) }
+        );
+        let gone = |why: &str| Fault::Gone { why: why.into() };
+        assert_eq!(
+            answer(Value::Null, "2024-05-01T11:00:00.123456789Z", false).unwrap_err(),
+            gone("s/a: version 3 was deleted at 2024-05-01T11:00:00Z")
+        );
+        assert_eq!(answer(Value::Null, "", true).unwrap_err(), gone("s/a: version 3 was destroyed"));
+    }
+
+    #[test]
+    fn a_renewal_is_a_second_shorter_than_said_and_capped_where_the_maximum_shows() {
+        let cases = [
+            (json!({"lease_duration": 60, "renewable": true}), 59_000, false),
+            (json!({"lease_duration": 61, "renewable": true, "warnings": null}), 60_000, false),
+            (json!({"lease_duration": 59, "renewable": true}), 58_000, true),
+            (json!({"lease_duration": 60, "renewable": true, "warnings": ["TTL exceeded"]}), 59_000, true),
+            (json!({"lease_duration": 60, "renewable": false}), 59_000, true),
+            (json!({"lease_duration": 2, "renewable": true}), 1_000, true),
+            (json!({"lease_duration": 1, "renewable": true}), 500, true),
+            (json!({}), 0, true),
+        ];
+        for (answer, milliseconds, capped) in cases {
+            let expected = Renewal { ttl: Duration::from_millis(milliseconds), capped };
+            assert_eq!(envelope::<Value, Value>(answer.clone()).renewal(60), expected, "{answer}");
+        }
+    }
+
+    #[test]
+    fn only_a_token_without_an_end_lives_for_ever() {
+        let life = |state: Value| serde_json::from_value::<TokenState>(state).unwrap().life();
+        let seconds = |ttl| Some(Duration::from_secs(ttl));
+        assert_eq!(life(json!({"ttl": 0, "expire_time": null})), GrantLife { ttl: None, renewable: false });
+        assert_eq!(
+            life(json!({"ttl": 9, "expire_time": "x", "renewable": true})),
+            GrantLife { ttl: seconds(9), renewable: true }
+        );
+        assert_eq!(
+            life(json!({"ttl": -1, "expire_time": "x"})),
+            GrantLife { ttl: seconds(0), renewable: false }
+        );
+        let auth: AuthAnswer =
+            serde_json::from_value(json!({"client_token": "t", "lease_duration": 0, "renewable": false}))
+                .unwrap();
+        assert_eq!(auth.life(), GrantLife { ttl: None, renewable: false });
+    }
+
+    #[test]
+    fn the_engine_is_told_by_type_and_version() {
+        let engine = |kind: &str, options: Value| {
+            let state = json!({"path": "a/", "type": kind, "options": options});
+            serde_json::from_value::<MountState>(state).unwrap().engine()
+        };
+        assert_eq!(engine("kv", json!({"version": "2"})), Engine::Versioned);
+        assert_eq!(engine("kv", json!({"version": "1"})), Engine::Unversioned);
+        assert_eq!(engine("kv", json!({})), Engine::Unversioned);
+        assert_eq!(engine("kv", Value::Null), Engine::Unversioned);
+        assert_eq!(engine("database", Value::Null), Engine::Other);
+    }
+}

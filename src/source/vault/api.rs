@@ -1,0 +1,186 @@
+//! One call of the HTTP API: its headers, and what its status means.
+//!
+//! *Invariant:* the token's header is marked sensitive, so that no library prints it; of a body only `errors` is ever shown.
+
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, StatusCode};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::answers::{Envelope, Versioned};
+use super::index::NewestIndex;
+use super::path::encoded;
+use crate::secret::Secret;
+use crate::source::Fault;
+use crate::source::http::{Answer, Http, HttpError, Repeat, Request, words};
+
+const REQUEST: HeaderName = HeaderName::from_static("x-vault-request");
+const NAMESPACE: HeaderName = HeaderName::from_static("x-vault-namespace");
+const TOKEN: HeaderName = HeaderName::from_static("x-vault-token");
+const INDEX: HeaderName = HeaderName::from_static("x-vault-index");
+const INCONSISTENT: HeaderName = HeaderName::from_static("x-vault-inconsistent");
+
+/// What is asked of the API.
+#[derive(Debug)]
+pub(super) struct Call {
+    method: Method,
+    path: String,
+    body: Option<Secret<[u8]>>,
+    pub(super) query: Option<String>,
+    pub(super) repeat: Repeat,
+}
+
+impl Call {
+    pub(super) fn get(path: &str) -> Self {
+        Self { method: Method::GET, path: path.to_owned(), body: None, query: None, repeat: Repeat::Always }
+    }
+
+    pub(super) fn post(path: &str, body: &Value) -> Self {
+        let body = Some(Secret::new(body.to_string().into_bytes()));
+        Self { method: Method::POST, path: path.to_owned(), body, query: None, repeat: Repeat::Always }
+    }
+}
+
+/// The servers, and what every request to them carries.
+#[derive(Debug)]
+pub(super) struct Api {
+    http: Http,
+    namespace: Option<HeaderValue>,
+    index: NewestIndex,
+}
+
+impl Api {
+    pub(super) fn new(http: Http, namespace: Option<&str>) -> Result<Self, HttpError> {
+        let namespace = namespace.map(|namespace| {
+            HeaderValue::from_str(namespace)
+                .map_err(|_| HttpError::Namespace { namespace: namespace.to_owned() })
+        });
+        Ok(Self { http, namespace: namespace.transpose()?, index: NewestIndex::default() })
+    }
+
+    /// Makes a call. Statuses that belong to one path are left to the caller.
+    pub(super) async fn ask(&self, token: Option<&Secret<str>>, call: Call) -> Result<Answer, Fault> {
+        let Call { method, path, body, query, repeat } = call;
+        let headers = self.headers(token)?;
+        let path = encoded(&path, query.as_deref());
+        let answer = self.http.send(&Request { method, path, headers, body, repeat }).await?;
+        if let Some(index) = answer.headers.get(INDEX) {
+            self.index.saw(index);
+        }
+        Ok(answer)
+    }
+
+    fn headers(&self, token: Option<&Secret<str>>) -> Result<HeaderMap, Fault> {
+        let mut headers = HeaderMap::new();
+        headers.insert(REQUEST, HeaderValue::from_static("true"));
+        headers.extend(self.namespace.clone().map(|namespace| (NAMESPACE, namespace)));
+        if let Some(token) = token {
+            let mut value = HeaderValue::from_str(token.expose())
+                .map_err(|_| Fault::Refused { why: "the token holds characters that no token has".into() })?;
+            value.set_sensitive(true);
+            headers.insert(TOKEN, value);
+        }
+        if let Some(index) = self.index.newest() {
+            headers.insert(INDEX, index);
+            headers.insert(INCONSISTENT, HeaderValue::from_static("forward-active-node"));
+        }
+        Ok(headers)
+    }
+}
+
+/// What a successful answer says; else the fault of its status.
+pub(super) fn parsed<T: DeserializeOwned>(
+    answer: &Answer,
+    path: &str,
+    capability: &'static str,
+) -> Result<T, Fault> {
+    done(answer, path, capability)?;
+    let body = answer.body.expose();
+    serde_json::from_slice(body).map_err(|error| Fault::Malformed {
+        // The error's own words would quote the value that does not fit.
+        why: match (body.len(), error.line(), error.column()) {
+            (0, ..) => format!("{path}: {} with an empty body", answer.status),
+            (size, line, column) => format!(
+                "{path}: {} with {size} bytes of {} that do not fit at line {line}, column {column}",
+                answer.status,
+                answer.content_type()
+            ),
+        },
+    })
+}
+
+/// Whether the call succeeded; else the fault of its status.
+pub(super) fn done(answer: &Answer, path: &str, capability: &'static str) -> Result<(), Fault> {
+    if answer.status.is_success() { Ok(()) } else { Err(refusal(answer, path, capability)) }
+}
+
+/// What a status means that is neither a success nor one of a server that cannot be asked.
+pub(super) fn refusal(answer: &Answer, path: &str, capability: &'static str) -> Fault {
+    let said = words(answer.body.expose());
+    match (answer.status, said) {
+        (StatusCode::FORBIDDEN, _) => Fault::Denied { path: path.to_owned(), capability },
+        (StatusCode::NOT_FOUND, None) if is_json(answer) => {
+            Fault::Gone { why: format!("there is nothing at {path}") }
+        }
+        (StatusCode::NOT_FOUND, Some(words)) => Fault::Malformed {
+            why: format!("{path}: {words} (check `namespace`, and that the path is meant for this server)"),
+        },
+        (StatusCode::NOT_FOUND, None) => Fault::Malformed {
+            why: format!(
+                "{path}: 404 with {}: this is no secret server's answer, check `address`",
+                answer.content_type()
+            ),
+        },
+        (status, Some(words)) => Fault::Failing { why: format!("{path}: {status}: {words}") },
+        (status, None) => Fault::Failing { why: format!("{path}: {status} with {}", answer.content_type()) },
+    }
+}
+
+/// The fault of a KV v2 secret that was there: deleted or destroyed. `None` if it never was.
+pub(super) fn tombstone(answer: &Answer, path: &str) -> Option<Fault> {
+    let body = serde_json::from_slice::<Envelope<Versioned>>(answer.body.expose()).ok()?;
+    Some(body.data?.tombstone(path))
+}
+
+/// The fault of a KV v2 path that was probably written as the API's, with `data/`.
+pub(super) fn misread(answer: &Answer, path: &str, meant: &str) -> Fault {
+    let mut fault = refusal(answer, path, "read");
+    if let Fault::Gone { why } = &mut fault {
+        *why = format!("{why}: paths are written without `data/`; if you mean {meant}, write that");
+    }
+    fault
+}
+
+fn is_json(answer: &Answer) -> bool {
+    serde_json::from_slice::<serde::de::IgnoredAny>(answer.body.expose()).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::{AuthConfig, VaultConfig};
+    use crate::source::http::Limits;
+
+    #[test]
+    fn the_token_is_sent_and_never_printed() {
+        let config = VaultConfig {
+            addresses: vec!["http://127.0.0.1:1".into()],
+            namespace: None,
+            ca_file: None,
+            client_identity: None,
+            tls_server_name: None,
+            insecure_tls: false,
+            refresh: Duration::ZERO,
+            auth: AuthConfig::Token { file: PathBuf::new() },
+        };
+        let http = Http::new(&config, Limits::default()).unwrap();
+        let api = Api::new(http, Some("team/a")).unwrap();
+        let headers = api.headers(Some(&Secret::new("canary"))).unwrap();
+        assert_eq!(headers[TOKEN], "canary");
+        assert_eq!(headers[NAMESPACE], "team/a");
+        assert!(!format!("{headers:?}").contains("canary"));
+    }
+}

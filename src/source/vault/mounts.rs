@@ -1,0 +1,160 @@
+//! What is mounted where: asked once a mount, however many secrets below it are fetched at once.
+//!
+//! *Invariant:* one question at a time for all paths with the same first segment; no lock is held while another one waits
+//! for the network, but for that one question.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::answers::{Envelope, MountState};
+use super::api::{self, Api, Call};
+use crate::secret::Secret;
+use crate::source::Fault;
+
+/// How the secrets below a mount are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Engine {
+    /// KV v2.
+    Versioned,
+    /// KV v1 and what is like it.
+    Unversioned,
+    /// All that makes its answers itself: databases, PKI, clouds.
+    Other,
+}
+
+impl Engine {
+    /// Whether it keeps what somebody wrote.
+    pub(super) fn is_kv(self) -> bool {
+        match self {
+            Self::Versioned | Self::Unversioned => true,
+            Self::Other => false,
+        }
+    }
+}
+
+/// One mounted engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Mount {
+    /// With a slash at the end.
+    pub(super) path: String,
+    pub(super) engine: Engine,
+}
+
+impl Mount {
+    /// The part of a path that is below the mount.
+    pub(super) fn below<'a>(&self, path: &'a str) -> &'a str {
+        path.strip_prefix(self.path.as_str()).unwrap_or_default()
+    }
+
+    fn holds(&self, path: &str) -> bool {
+        path.starts_with(&self.path) || path == self.path.trim_end_matches('/')
+    }
+}
+
+/// The mounts that are known so far.
+#[derive(Debug, Default)]
+pub(super) struct Mounts {
+    known: Mutex<Vec<Mount>>,
+    /// By first segment. There are no more of them than the configuration has.
+    questions: Mutex<HashMap<String, Arc<Question>>>,
+}
+
+/// The right to ask about one first segment.
+#[derive(Debug, Default)]
+struct Question {
+    /// Held while asking; inside is what kept the last one from an answer.
+    turn: tokio::sync::Mutex<Option<Fault>>,
+    /// How often it was asked.
+    asked: AtomicU64,
+}
+
+impl Mounts {
+    /// The mount of a path, from memory or from the server.
+    pub(super) async fn of(&self, api: &Api, token: &Secret<str>, path: &str) -> Result<Mount, Fault> {
+        if let Some(mount) = built_in(path).or_else(|| self.recall(path)) {
+            return Ok(mount);
+        }
+        let question = self.question(path);
+        let asked_before = question.asked.load(Ordering::Relaxed);
+        let mut last = question.turn.lock().await;
+        // Whoever had the turn while we waited may have asked for us as well.
+        if let Some(mount) = self.recall(path) {
+            return Ok(mount);
+        }
+        if let Some(fault @ Fault::Unreachable { .. }) = &*last
+            && question.asked.load(Ordering::Relaxed) != asked_before
+        {
+            return Err(fault.clone());
+        }
+        let outcome = ask(api, token, path).await;
+        question.asked.fetch_add(1, Ordering::Relaxed);
+        *last = outcome.as_ref().err().cloned();
+        let mount = outcome?;
+        lock(&self.known).push(mount.clone());
+        Ok(mount)
+    }
+
+    /// Makes the next read ask again: what came back suggests that something else is mounted there now.
+    pub(super) fn forget(&self, mount: &Mount) {
+        lock(&self.known).retain(|known| known != mount);
+    }
+
+    fn recall(&self, path: &str) -> Option<Mount> {
+        // The server allows no mount below another one, so there is at most one.
+        lock(&self.known).iter().find(|mount| mount.holds(path)).cloned()
+    }
+
+    fn question(&self, path: &str) -> Arc<Question> {
+        let first = path.split('/').next().unwrap_or_default();
+        Arc::clone(lock(&self.questions).entry(first.to_owned()).or_default())
+    }
+}
+
+/// What is there on every server and never KV. (Asked about `auth/token/x`, the server names the mount `token/`.)
+fn built_in(path: &str) -> Option<Mount> {
+    let prefix = ["auth/", "sys/"].into_iter().find(|prefix| path.starts_with(prefix))?;
+    Some(Mount { path: prefix.to_owned(), engine: Engine::Other })
+}
+
+/// Asks the server. Any token may ask this, whatever its policies say; a 403 means that it may read nothing below that
+/// mount, or that there is no such mount.
+async fn ask(api: &Api, token: &Secret<str>, path: &str) -> Result<Mount, Fault> {
+    let question = format!("sys/internal/ui/mounts/{path}");
+    let answer = api.ask(Some(token), Call::get(&question)).await?;
+    let state: MountState = match api::parsed::<Envelope<_>>(&answer, &question, "read") {
+        Ok(envelope) => envelope.into_data(&question)?,
+        Err(Fault::Denied { .. }) => return Err(Fault::Denied { path: path.to_owned(), capability: "read" }),
+        Err(fault) => return Err(fault),
+    };
+    let mount = Mount { engine: state.engine(), path: state.path };
+    if mount.holds(path) && mount.path.ends_with('/') {
+        Ok(mount)
+    } else {
+        Err(Fault::Malformed { why: format!("{question}: names a mount that {path} is not below") })
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_belongs_to_the_mount_that_it_goes_on_from() {
+        let mount = Mount { path: "team/kv/".into(), engine: Engine::Unversioned };
+        let cases = [
+            ("team/kv/a/b", true, "a/b"),
+            ("team/kv", true, ""),
+            ("team/kvx/a", false, ""),
+            ("team", false, ""),
+            ("kv/a", false, ""),
+        ];
+        for (path, holds, below) in cases {
+            assert_eq!((mount.holds(path), mount.below(path)), (holds, below), "{path}");
+        }
+    }
+}

@@ -1,0 +1,640 @@
+//! The life of the child, from the first release to the exit code of Squire.
+//!
+//! [`Supervisor`] decides what to do about what happened; [`host`] forks, signals and reaps.
+//!
+//! *Invariant:* pure. There is at most one child; nothing is asked after [`Effect::Finish`]; every stop ends in the child's
+//! exit or, by its deadline, in SIGKILL.
+
+mod child;
+pub mod host;
+mod launch;
+mod signals;
+
+use std::mem;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+pub use launch::{Launch, Refusal, environment};
+
+/// The exit code that says: Squire itself failed.
+pub const FAILED: u8 = 125;
+
+/// No stop waits longer than this, so that a deadline can always be computed.
+const LONGEST_STOP: Duration = Duration::from_hours(365 * 24);
+
+/// How the child is stopped.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// `process.stop_signal`
+    pub stop_signal: Signal,
+    /// `process.stop_timeout`: from the stop signal to SIGKILL; a year at most.
+    pub stop_timeout: Duration,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A release asked for a child that runs with this: start it, or put it in the place of the one that runs.
+    LaunchAsked(Launch),
+    /// A release asked for a signal to the child.
+    SignalAsked(Signal),
+    /// The child that was to be spawned runs its program.
+    Started,
+    /// The child that was to be spawned could not be.
+    Refused(Refusal),
+    /// The child ended.
+    Exited(Ending),
+    /// Squire itself got a signal.
+    Signalled(Signal),
+    /// Another part of Squire failed for good.
+    Failed,
+    /// [`Supervisor::deadline`] has come.
+    Due,
+}
+
+/// What to do about it, in this order.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Start a child.
+    Spawn(Launch),
+    /// Send a signal to the child's process group.
+    Signal(Signal),
+    /// Send SIGKILL to the child's process group.
+    Kill,
+    /// All that releases asked for so far is done: the child was started, restarted or signalled.
+    Settled,
+    /// End Squire with this exit code.
+    Finish(u8),
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// By itself, with this code.
+    Code(u8),
+    /// By the signal of this number; a number, since real-time signals have no name.
+    Signal(i32),
+}
+
+impl Ending {
+    /// The exit code that stands for it, as shells do: the code itself, or 128 + n.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Code(code) => code,
+            Self::Signal(number) => u8::try_from(number.saturating_add(128)).unwrap_or(u8::MAX),
+        }
+    }
+}
+
+/// The child's life as a state machine.
+#[derive(Debug)]
+pub struct Supervisor {
+    settings: Settings,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// For the first launch.
+    Waiting,
+    /// The child is being spawned; a stop that was asked for meanwhile begins when it is there.
+    Starting {
+        stop: Option<Stop>,
+    },
+    Running,
+    Stopping {
+        stop: Stop,
+        deadline: Instant,
+    },
+    Done,
+}
+
+/// A stop that goes on, or that begins as soon as the child is there.
+#[derive(Debug)]
+struct Stop {
+    means: Means,
+    then: Then,
+}
+
+/// The strongest means that the stop has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Means {
+    Signal(Signal),
+    Kill,
+}
+
+/// What comes after the child's exit.
+#[derive(Debug)]
+enum Then {
+    Launch(Launch),
+    /// Squire's own end: whether a signal asked for it (the next one kills), and whether Squire failed.
+    End {
+        signalled: bool,
+        failed: bool,
+    },
+}
+
+/// Why the child is to stop.
+enum Cause {
+    Launch(Launch),
+    Signal(Signal),
+    Failure,
+}
+
+impl Supervisor {
+    /// Waits for the first launch.
+    pub fn new(settings: Settings) -> Self {
+        Self { settings, state: State::Waiting }
+    }
+
+    /// Takes in what happened and says what to do.
+    #[must_use]
+    pub fn step(&mut self, event: Event, now: Instant) -> Vec<Effect> {
+        let (state, effects) = match mem::replace(&mut self.state, State::Done) {
+            State::Waiting => waiting(event),
+            State::Starting { stop } => self.starting(stop, event, now),
+            State::Running => self.running(event, now),
+            State::Stopping { stop, deadline } => self.stopping(stop, deadline, event, now),
+            State::Done => (State::Done, vec![]),
+        };
+        self.state = state;
+        effects
+    }
+
+    /// When to call [`step`](Self::step) with [`Event::Due`].
+    pub fn deadline(&self) -> Option<Instant> {
+        match &self.state {
+            State::Stopping { stop, deadline } => (stop.means != Means::Kill).then_some(*deadline),
+            State::Waiting | State::Starting { .. } | State::Running | State::Done => None,
+        }
+    }
+
+    fn starting(&self, stop: Option<Stop>, event: Event, now: Instant) -> (State, Vec<Effect>) {
+        let stop = match event {
+            Event::LaunchAsked(launch) => Some(self.merge(stop, Cause::Launch(launch))),
+            Event::Signalled(signal) if ends(signal) => Some(self.merge(stop, Cause::Signal(signal))),
+            Event::Failed => Some(self.merge(stop, Cause::Failure)),
+            Event::Started => match stop {
+                Some(stop) => return self.begin(stop, now),
+                None => return (State::Running, vec![Effect::Settled]),
+            },
+            Event::Refused(refusal) => return after(stop, refusal.status()),
+            Event::Exited(ending) => return after(stop, ending.code()),
+            // What starts now needs no signal about what is new, and one that comes before its handlers would kill it.
+            Event::SignalAsked(_) | Event::Signalled(_) | Event::Due => stop,
+        };
+        (State::Starting { stop }, vec![])
+    }
+
+    fn running(&self, event: Event, now: Instant) -> (State, Vec<Effect>) {
+        match event {
+            Event::LaunchAsked(launch) => self.begin(self.merge(None, Cause::Launch(launch)), now),
+            Event::Signalled(signal) if ends(signal) => {
+                self.begin(self.merge(None, Cause::Signal(signal)), now)
+            }
+            Event::Failed => self.begin(self.merge(None, Cause::Failure), now),
+            Event::SignalAsked(signal) => (State::Running, vec![Effect::Signal(signal), Effect::Settled]),
+            Event::Signalled(signal) => (State::Running, vec![Effect::Signal(signal)]),
+            // It ended by itself; `restart` knows no policy but "never" yet.
+            Event::Exited(ending) => after(None, ending.code()),
+            Event::Started | Event::Refused(_) | Event::Due => (State::Running, vec![]),
+        }
+    }
+
+    fn stopping(
+        &self,
+        mut stop: Stop,
+        deadline: Instant,
+        event: Event,
+        now: Instant,
+    ) -> (State, Vec<Effect>) {
+        let means = stop.means;
+        match event {
+            Event::LaunchAsked(launch) => stop = self.merge(Some(stop), Cause::Launch(launch)),
+            Event::Signalled(signal) if ends(signal) => stop = self.merge(Some(stop), Cause::Signal(signal)),
+            Event::Failed => stop = self.merge(Some(stop), Cause::Failure),
+            Event::Due if now >= deadline => stop.means = Means::Kill,
+            Event::Exited(ending) => return after(Some(stop), ending.code()),
+            Event::Signalled(signal) if means != Means::Kill => {
+                return (State::Stopping { stop, deadline }, vec![Effect::Signal(signal)]);
+            }
+            // A signal about what is new is void: the child is ending, and its successor starts with what is new.
+            Event::SignalAsked(_) | Event::Signalled(_) | Event::Started | Event::Refused(_) | Event::Due => {
+            }
+        }
+        let effects = if stop.means == means { vec![] } else { stop.means.effects() };
+        (State::Stopping { stop, deadline }, effects)
+    }
+
+    /// The child is there: stop it.
+    fn begin(&self, stop: Stop, now: Instant) -> (State, Vec<Effect>) {
+        let effects = stop.means.effects();
+        (State::Stopping { stop, deadline: now + self.settings.stop_timeout.min(LONGEST_STOP) }, effects)
+    }
+
+    /// What a stop becomes when there is one more cause for it. The newest launch wins, an end wins over every launch.
+    fn merge(&self, stop: Option<Stop>, cause: Cause) -> Stop {
+        let Some(Stop { means, then }) = stop else { return self.stop(cause) };
+        match (then, cause) {
+            (Then::Launch(_), Cause::Launch(launch)) => Stop { means, then: Then::Launch(launch) },
+            (Then::Launch(_), Cause::Signal(signal)) => {
+                Stop { means: means.or(signal), then: Then::End { signalled: true, failed: false } }
+            }
+            (Then::Launch(_), Cause::Failure) => {
+                Stop { means, then: Then::End { signalled: false, failed: true } }
+            }
+            (end @ Then::End { .. }, Cause::Launch(_)) => Stop { means, then: end },
+            (Then::End { signalled: false, failed }, Cause::Signal(signal)) => {
+                Stop { means: means.or(signal), then: Then::End { signalled: true, failed } }
+            }
+            (end @ Then::End { signalled: true, .. }, Cause::Signal(_)) => {
+                Stop { means: Means::Kill, then: end }
+            }
+            (Then::End { signalled, .. }, Cause::Failure) => {
+                Stop { means, then: Then::End { signalled, failed: true } }
+            }
+        }
+    }
+
+    fn stop(&self, cause: Cause) -> Stop {
+        let means = Means::Signal(self.settings.stop_signal);
+        match cause {
+            Cause::Launch(launch) => Stop { means, then: Then::Launch(launch) },
+            Cause::Signal(signal) => {
+                Stop { means: Means::Signal(signal), then: Then::End { signalled: true, failed: false } }
+            }
+            Cause::Failure => Stop { means, then: Then::End { signalled: false, failed: true } },
+        }
+    }
+}
+
+impl Means {
+    /// A child that is already killed needs no signal.
+    fn or(self, signal: Signal) -> Self {
+        match self {
+            Self::Signal(_) => Self::Signal(signal),
+            Self::Kill => Self::Kill,
+        }
+    }
+
+    /// A stopped process acts on a signal only when it is continued; SIGKILL needs no such help.
+    fn effects(self) -> Vec<Effect> {
+        match self {
+            Self::Signal(signal) => vec![Effect::Signal(signal), Effect::Signal(Signal::SIGCONT)],
+            Self::Kill => vec![Effect::Kill],
+        }
+    }
+}
+
+fn waiting(event: Event) -> (State, Vec<Effect>) {
+    match event {
+        Event::LaunchAsked(launch) => (State::Starting { stop: None }, vec![Effect::Spawn(launch)]),
+        Event::Signalled(signal) if ends(signal) => {
+            (State::Done, vec![Effect::Finish(Ending::Signal(signal as i32).code())])
+        }
+        Event::Failed => (State::Done, vec![Effect::Finish(FAILED)]),
+        // There is nobody to signal, and who asks for it shall not wait for ever.
+        Event::SignalAsked(_) => (State::Waiting, vec![Effect::Settled]),
+        Event::Signalled(_) | Event::Started | Event::Refused(_) | Event::Exited(_) | Event::Due => {
+            (State::Waiting, vec![])
+        }
+    }
+}
+
+/// The child is gone and left this code.
+fn after(stop: Option<Stop>, code: u8) -> (State, Vec<Effect>) {
+    match stop.map(|stop| stop.then) {
+        Some(Then::Launch(launch)) => (State::Starting { stop: None }, vec![Effect::Spawn(launch)]),
+        Some(Then::End { failed: true, .. }) => (State::Done, vec![Effect::Finish(FAILED)]),
+        Some(Then::End { failed: false, .. }) | None => (State::Done, vec![Effect::Finish(code)]),
+    }
+}
+
+/// Whether a signal to Squire asks it to end; all others are passed on.
+fn ends(signal: Signal) -> bool {
+    matches!(signal, Signal::SIGTERM | Signal::SIGINT | Signal::SIGQUIT)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use nix::sys::signal::Signal::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SETTINGS: Settings = Settings { stop_signal: SIGINT, stop_timeout: Duration::from_secs(30) };
+
+    /// What happens, in words; `due` comes 30 seconds after all the others.
+    const EVENTS: [&str; 9] =
+        ["launch", "signal", "started", "refused", "exited", "TERM", "USR1", "failed", "due"];
+
+    /// What leads to a state, and what each event has for effect in it.
+    #[rustfmt::skip]
+    const TABLE: [(&str, [&str; 9]); 15] = [
+        // history                     launch  signal         started     refused     exited      TERM            USR1    failed      due
+        ("",                           ["spawn", "settled",    "",         "",         "",         "finish 143",   "",     "finish 125", ""]),
+        ("launch",                     ["",      "",           "settled",  "finish 127", "finish 3", "",           "",     "",         ""]),
+        ("launch launch",              ["",      "",           "INT CONT", "spawn",    "spawn",    "",             "",     "",         ""]),
+        ("launch TERM",                ["",      "",           "TERM CONT", "finish 127", "finish 3", "",          "",     "",         ""]),
+        ("launch launch TERM",         ["",      "",           "TERM CONT", "finish 127", "finish 3", "",          "",     "",         ""]),
+        ("launch TERM launch TERM",    ["",      "",           "kill",     "finish 127", "finish 3", "",           "",     "",         ""]),
+        ("launch failed",              ["",      "",           "INT CONT", "finish 125", "finish 125", "",         "",     "",         ""]),
+        ("launch started",             ["INT CONT", "HUP settled", "",     "",         "finish 3", "TERM CONT",    "USR1", "INT CONT", ""]),
+        ("launch started launch",      ["",      "",           "",         "",         "spawn",    "TERM CONT",    "USR1", "",         "kill"]),
+        ("launch started launch due",  ["",      "",           "",         "",         "spawn",    "",             "",     "",         ""]),
+        ("launch started TERM",        ["",      "",           "",         "",         "finish 3", "kill",         "USR1", "",         "kill"]),
+        ("launch started TERM TERM",   ["",      "",           "",         "",         "finish 3", "",             "",     "",         ""]),
+        ("launch started failed",      ["",      "",           "",         "",         "finish 125", "TERM CONT",  "USR1", "",         "kill"]),
+        ("launch started TERM failed", ["",      "",           "",         "",         "finish 125", "kill",       "USR1", "",         "kill"]),
+        ("launch refused",             ["",      "",           "",         "",         "",         "",             "",     "",         ""]),
+    ];
+
+    #[test]
+    fn every_event_in_every_state_has_its_effects() {
+        for (history, row) in TABLE {
+            for (event, expected) in EVENTS.into_iter().zip(row) {
+                let mut supervisor = after_history(history);
+                assert_eq!(happen(&mut supervisor, event), expected, "{event} after {history:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn stories_of_more_than_one_event_end_as_they_should() {
+        for (history, expected) in [
+            ("launch started launch exited started", "settled"),
+            ("launch launch started exited started", "settled"),
+            ("launch started launch launch exited", "spawn"),
+            ("launch started launch TERM exited", "finish 3"),
+            ("launch started launch TERM TERM", "kill"),
+            ("launch started launch due TERM exited", "finish 3"),
+            ("launch started launch due TERM TERM", ""),
+            ("launch started launch failed exited", "finish 125"),
+            ("launch started launch failed TERM TERM", "kill"),
+            ("launch started failed TERM exited", "finish 125"),
+            ("launch started TERM launch exited", "finish 3"),
+            ("launch launch refused started", "settled"),
+            ("launch started launch exited refused", "finish 127"),
+        ] {
+            let (before, last) = history.rsplit_once(' ').unwrap();
+            assert_eq!(happen(&mut after_history(before), last), expected, "{history}");
+        }
+    }
+
+    #[test]
+    fn every_pair_of_signals_stops_kills_or_passes() {
+        for first in Signal::iterator() {
+            for second in Signal::iterator() {
+                let mut supervisor = after_history("launch started");
+                let now = Instant::now();
+                let mut told = |signal| words(&supervisor.step(Event::Signalled(signal), now));
+                let effects = [told(first), told(second)];
+                let passed = |signal: Signal| signal.as_str().trim_start_matches("SIG").to_owned();
+                let stop = |signal| format!("{} CONT", passed(signal));
+                let expected = match (ends(first), ends(second)) {
+                    (true, true) => [stop(first), "kill".to_owned()],
+                    (true, false) => [stop(first), passed(second)],
+                    (false, true) => [passed(first), stop(second)],
+                    (false, false) => [passed(first), passed(second)],
+                };
+                assert_eq!(effects, expected, "{first} {second}");
+            }
+        }
+        assert_eq!(
+            Signal::iterator().filter(|signal| ends(*signal)).collect::<Vec<_>>(),
+            [SIGINT, SIGQUIT, SIGTERM]
+        );
+    }
+
+    #[test]
+    fn a_newer_launch_takes_the_place_of_one_that_waits_for_the_childs_exit() {
+        let now = Instant::now();
+        let mut supervisor = after_history("launch started");
+        for name in ["older", "newer"] {
+            supervisor.step(Event::LaunchAsked(launch(name)), now).clear();
+        }
+        let effects = supervisor.step(Event::Exited(Ending::Signal(2)), now);
+        assert!(
+            matches!(&effects[..], [Effect::Spawn(launch)] if launch.command == ["newer"]),
+            "{effects:?}"
+        );
+    }
+
+    #[test]
+    fn a_stop_has_a_deadline_until_it_kills_however_long_the_timeout() {
+        let now = Instant::now();
+        let mut supervisor = after_history("launch started");
+        assert_eq!(supervisor.deadline(), None);
+        supervisor.step(Event::Failed, now).clear();
+        assert_eq!(supervisor.deadline(), Some(now + SETTINGS.stop_timeout));
+        let early =
+            supervisor.step(Event::Due, now + SETTINGS.stop_timeout.saturating_sub(Duration::from_nanos(1)));
+        assert_eq!(words(&early), "");
+        supervisor.step(Event::Due, now + SETTINGS.stop_timeout).clear();
+        assert_eq!(supervisor.deadline(), None);
+
+        let mut supervisor = Supervisor::new(Settings { stop_timeout: Duration::MAX, ..SETTINGS });
+        for event in [Event::LaunchAsked(launch("app")), Event::Started, Event::Failed] {
+            supervisor.step(event, now).clear();
+        }
+        assert_eq!(supervisor.deadline(), Some(now + LONGEST_STOP));
+    }
+
+    #[test]
+    fn the_exit_code_of_a_signal_is_128_and_its_number() {
+        for (ending, code) in [
+            (Ending::Code(0), 0),
+            (Ending::Code(255), 255),
+            (Ending::Signal(9), 137),
+            (Ending::Signal(64), 192),
+        ] {
+            assert_eq!(ending.code(), code);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn there_is_at_most_one_child_every_stop_ends_and_nothing_follows_the_finish(
+            choices in prop::collection::vec((0_u8..12, any::<bool>()), 0..60),
+        ) {
+            let mut world = World::new();
+            for (choice, obeys) in choices {
+                world.turn(choice, obeys);
+            }
+            world.end();
+        }
+    }
+
+    /// What the main thread would do, and the rules that the supervisor must keep.
+    struct World {
+        supervisor: Supervisor,
+        now: Instant,
+        child: Child,
+        /// When the stop that goes on has to have killed.
+        kill_by: Option<Instant>,
+        asked: bool,
+        finished: bool,
+    }
+
+    #[derive(PartialEq, Debug)]
+    enum Child {
+        None,
+        Spawning,
+        Lives { stopping: bool, killed: bool },
+    }
+
+    impl World {
+        fn new() -> Self {
+            let supervisor = Supervisor::new(SETTINGS);
+            Self {
+                supervisor,
+                now: Instant::now(),
+                child: Child::None,
+                kill_by: None,
+                asked: false,
+                finished: false,
+            }
+        }
+
+        fn turn(&mut self, choice: u8, obeys: bool) {
+            match (choice, &self.child) {
+                (0..=2, _) => {
+                    self.asked |= !self.finished;
+                    self.tell(Event::LaunchAsked(launch("app")));
+                }
+                (3, _) => self.tell(Event::SignalAsked(SIGHUP)),
+                (4, _) => self.tell(Event::Signalled(if obeys { SIGTERM } else { SIGHUP })),
+                (5, _) => self.tell(Event::Failed),
+                (6, Child::Spawning) if !obeys => {
+                    self.child = Child::None;
+                    self.tell(Event::Refused(Refusal::NotFound { program: "app".to_owned() }));
+                }
+                (6..=8, Child::Spawning) => {
+                    self.child = Child::Lives { stopping: false, killed: false };
+                    self.tell(Event::Started);
+                }
+                (6..=8, Child::Lives { stopping, killed })
+                    if *killed || obeys && (*stopping || choice == 6) =>
+                {
+                    self.child = Child::None;
+                    self.kill_by = None;
+                    self.tell(Event::Exited(Ending::Code(0)));
+                }
+                _ => self.pass(Duration::from_secs(u64::from(choice))),
+            }
+        }
+
+        fn pass(&mut self, time: Duration) {
+            self.now += time;
+            if self.supervisor.deadline().is_some_and(|deadline| deadline <= self.now) {
+                self.tell(Event::Due);
+            }
+            assert!(self.kill_by.is_none_or(|kill_by| self.now < kill_by), "a stop without an end");
+        }
+
+        fn tell(&mut self, event: Event) {
+            let effects = self.supervisor.step(event, self.now);
+            assert!(!self.finished || effects.is_empty(), "{effects:?} after the finish");
+            for effect in effects {
+                self.perform(&effect);
+            }
+            let stopping = matches!(self.child, Child::Lives { stopping: true, killed: false });
+            assert_eq!(
+                self.supervisor.deadline().is_some(),
+                stopping,
+                "a deadline without a stop, or a stop without"
+            );
+        }
+
+        fn perform(&mut self, effect: &Effect) {
+            match (effect, &mut self.child) {
+                (Effect::Spawn(_), Child::None) => self.child = Child::Spawning,
+                (Effect::Signal(SIGCONT), Child::Lives { stopping, .. }) => {
+                    *stopping = true;
+                    self.kill_by.get_or_insert(self.now + SETTINGS.stop_timeout + Duration::from_secs(12));
+                }
+                (Effect::Signal(_), Child::Lives { .. }) => {}
+                (Effect::Kill, Child::Lives { stopping, killed }) => {
+                    assert!(!*killed, "killed twice");
+                    (*stopping, *killed, self.kill_by) = (true, true, None);
+                }
+                (Effect::Settled, Child::Lives { stopping: false, .. }) => self.asked = false,
+                (Effect::Settled, Child::None) => assert!(!self.asked, "settled without a child"),
+                (Effect::Finish(_), Child::None) => self.finished = true,
+                (effect, child) => panic!("{effect:?} with the child {child:?}"),
+            }
+        }
+
+        /// Whatever came before: what was asked for is done, and then a signal ends Squire.
+        fn end(&mut self) {
+            for _ in 0..3 {
+                self.bring_about(6, true);
+            }
+            assert!(self.finished || !self.asked, "a launch was lost");
+            self.tell(Event::Signalled(SIGTERM));
+            for _ in 0..2 {
+                self.bring_about(7, false);
+            }
+            assert!(self.finished, "{:?}", self.supervisor);
+        }
+
+        /// Lets the child start; lets it end if it is to stop, by itself or by force.
+        fn bring_about(&mut self, choice: u8, obeys: bool) {
+            match self.child {
+                Child::Spawning => self.turn(7, true),
+                Child::Lives { stopping: true, .. } => {
+                    if !obeys {
+                        self.pass(SETTINGS.stop_timeout);
+                    }
+                    self.turn(choice, obeys);
+                }
+                Child::Lives { stopping: false, .. } | Child::None => {}
+            }
+        }
+    }
+
+    fn after_history(history: &str) -> Supervisor {
+        let mut supervisor = Supervisor::new(SETTINGS);
+        for event in history.split_whitespace() {
+            happen(&mut supervisor, event);
+        }
+        supervisor
+    }
+
+    fn happen(supervisor: &mut Supervisor, event: &str) -> String {
+        let now = Instant::now();
+        let effects = match event {
+            "launch" => supervisor.step(Event::LaunchAsked(launch("app")), now),
+            "signal" => supervisor.step(Event::SignalAsked(SIGHUP), now),
+            "started" => supervisor.step(Event::Started, now),
+            "refused" => {
+                supervisor.step(Event::Refused(Refusal::NotFound { program: "app".to_owned() }), now)
+            }
+            "exited" => supervisor.step(Event::Exited(Ending::Code(3)), now),
+            "TERM" => supervisor.step(Event::Signalled(SIGTERM), now),
+            "USR1" => supervisor.step(Event::Signalled(Signal::SIGUSR1), now),
+            "failed" => supervisor.step(Event::Failed, now),
+            "due" => supervisor.step(Event::Due, now + SETTINGS.stop_timeout),
+            unknown => panic!("{unknown}"),
+        };
+        words(&effects)
+    }
+
+    fn words(effects: &[Effect]) -> String {
+        let word = |effect: &Effect| match effect {
+            Effect::Spawn(_) => "spawn".to_owned(),
+            Effect::Signal(signal) => signal.as_str().trim_start_matches("SIG").to_owned(),
+            Effect::Kill => "kill".to_owned(),
+            Effect::Settled => "settled".to_owned(),
+            Effect::Finish(code) => format!("finish {code}"),
+        };
+        effects.iter().map(word).collect::<Vec<_>>().join(" ")
+    }
+
+    fn launch(program: &str) -> Launch {
+        Launch { command: vec![program.to_owned()], env: BTreeMap::new() }
+    }
+}

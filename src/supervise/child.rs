@@ -1,0 +1,276 @@
+//! Fork, exec and reap.
+//!
+//! All that allocates happens before the fork. Between fork and exec the child makes only calls that are safe in a signal
+//! handler, since another thread of Squire may hold any lock at that moment, the allocator's too.
+//!
+//! *Invariant:* a child that [`spawn`] answered runs its program in its own process group, with no descriptor of Squire's
+//! beyond its standard streams.
+
+use std::convert::Infallible;
+use std::ffi::{CString, OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::{env, ptr};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::libc;
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
+use nix::unistd::{ForkResult, Pid};
+use nix::unistd::{dup2_stdin, dup2_stdout, fork, getpid, getppid, pipe2, setpgid, write};
+
+use super::signals::{self, Inheritance};
+use super::{Ending, Launch, Refusal, environment};
+
+/// Where programs are looked for when there is no PATH, as the C library has it.
+const DEFAULT_PATH: &str = "/bin:/usr/bin";
+
+/// What a process reads from and writes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Streams {
+    /// All three are Squire's own: for the child.
+    Inherited,
+    /// Nothing comes in, and what goes out goes to Squire's stderr: for the commands of a reaction.
+    Aside,
+}
+
+/// What every process that Squire starts gets from Squire.
+#[derive(Debug)]
+pub(super) struct Surroundings {
+    /// Squire's own environment.
+    pub(super) environment: Vec<(OsString, OsString)>,
+    pub(super) signals: Inheritance,
+    /// An open `/dev/null`.
+    pub(super) null: File,
+}
+
+/// Starts a process and answers when its program runs. What became of a refused one is left to [`reap`].
+pub(super) fn spawn(launch: &Launch, streams: Streams, surroundings: &Surroundings) -> Result<Pid, Refusal> {
+    let program = launch.command.first().cloned().unwrap_or_default();
+    let system = |doing| {
+        let program = program.clone();
+        move |cause| Refusal::System { program, doing, cause }
+    };
+    let image = Image::prepare(launch, &surroundings.environment)?;
+    let (answer, question) = pipe2(OFlag::O_CLOEXEC).map_err(system("making a pipe"))?;
+    let squire = getpid();
+    let mask = signals::block_all().map_err(system("blocking signals"))?;
+    let forked = match fork_safely() {
+        Ok(ForkResult::Child) => become_program(&image, streams, surroundings, squire, &question),
+        Ok(ForkResult::Parent { child }) => Ok(child),
+        Err(errno) => Err(errno),
+    };
+    // This cannot fail: the mask was valid a moment ago.
+    mask.thread_set_mask().map_err(system("unblocking signals"))?;
+    let child = forked.map_err(system("fork"))?;
+    drop(question);
+    match hear(answer) {
+        None => Ok(child),
+        Some((Step::Program, cause)) => Err(image.refusal(program, cause)),
+        Some((step, cause)) => Err(system(step.doing())(cause)),
+    }
+}
+
+/// The next process that has ended, whoever started it; `None` when there is none now.
+///
+/// Not nix's `waitpid`: that reaps a process killed by a real-time signal, has no name for the signal, and answers EINVAL.
+#[expect(unsafe_code, reason = "see above")]
+pub(super) fn reap() -> Option<(Pid, Ending)> {
+    let mut status = 0;
+    // SAFETY: waitpid writes one integer, to `status`, which lives longer than the call.
+    let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
+    let ending = if libc::WIFEXITED(status) {
+        Ending::Code(u8::try_from(libc::WEXITSTATUS(status)).unwrap_or(u8::MAX))
+    } else {
+        Ending::Signal(libc::WTERMSIG(status))
+    };
+    (pid > 0).then(|| (Pid::from_raw(pid), ending))
+}
+
+/// What execve needs, ready to be handed over.
+struct Image {
+    /// Where the program may be, in the order to try.
+    paths: Vec<CString>,
+    arguments: Texts,
+    variables: Texts,
+}
+
+/// Texts as C has them: pointers to each, and a null at the end.
+struct Texts {
+    pointers: Vec<*const libc::c_char>,
+    /// What the pointers point into; never changed after they were taken.
+    _texts: Vec<CString>,
+}
+
+impl Image {
+    fn prepare(launch: &Launch, own: &[(OsString, OsString)]) -> Result<Self, Refusal> {
+        let mut arguments = Vec::new();
+        for (number, argument) in launch.command.iter().enumerate() {
+            arguments.push(text(argument.as_bytes(), || format!("argument {number} of the command"))?);
+        }
+        let mut variables = Vec::new();
+        for (name, value) in environment(own, &launch.env) {
+            let what = || format!("the variable {}", name.display());
+            if name.as_bytes().contains(&b'=') {
+                return Err(Refusal::Unfit { what: what(), character: "'=' in its name" });
+            }
+            variables.push(text(&[name.as_bytes(), b"=", value.as_bytes()].concat(), what)?);
+        }
+        let search =
+            own.iter().find(|(name, _)| name == "PATH").map_or(OsStr::new(DEFAULT_PATH), |(_, path)| path);
+        let paths = candidates(launch.command.first().map_or("", String::as_str), search)?;
+        Ok(Self { paths, arguments: Texts::new(arguments), variables: Texts::new(variables) })
+    }
+
+    /// Why the program was not executed.
+    fn refusal(&self, program: String, cause: Errno) -> Refusal {
+        let is_there = |path: &CString| Path::new(OsStr::from_bytes(path.to_bytes())).exists();
+        if cause != Errno::ENOENT {
+            Refusal::NotExecutable { program, cause }
+        } else if self.paths.iter().any(is_there) {
+            Refusal::NoInterpreter { program }
+        } else {
+            Refusal::NotFound { program }
+        }
+    }
+}
+
+impl Texts {
+    fn new(texts: Vec<CString>) -> Self {
+        let pointers = texts.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect();
+        Self { pointers, _texts: texts }
+    }
+}
+
+fn text(bytes: &[u8], what: impl FnOnce() -> String) -> Result<CString, Refusal> {
+    // The error would carry the bytes, which may be secret.
+    CString::new(bytes).map_err(|_| Refusal::Unfit { what: what(), character: "a NUL byte" })
+}
+
+/// Where the shell would look for the program.
+fn candidates(program: &str, search: &OsStr) -> Result<Vec<CString>, Refusal> {
+    let found = if program.is_empty() {
+        vec![]
+    } else if program.contains('/') {
+        vec![program.into()]
+    } else {
+        env::split_paths(search).map(|dir| Path::new(".").join(dir).join(program)).collect()
+    };
+    let what = || "the path of the program".to_owned();
+    found.iter().map(|path| text(path.as_os_str().as_bytes(), what)).collect()
+}
+
+/// What a child does before it is the program. Told by number from the child to Squire.
+#[derive(Clone, Copy)]
+enum Step {
+    Group,
+    ParentDeath,
+    Streams,
+    Signals,
+    Program,
+}
+
+impl Step {
+    const ALL: [Self; 5] = [Self::Group, Self::ParentDeath, Self::Streams, Self::Signals, Self::Program];
+
+    fn doing(self) -> &'static str {
+        match self {
+            Self::Group => "making its process group",
+            Self::ParentDeath => "tying its life to Squire's",
+            Self::Streams => "connecting its streams",
+            Self::Signals => "restoring its signals",
+            Self::Program => "executing it",
+        }
+    }
+}
+
+#[expect(unsafe_code, reason = "the child of a process with threads may do next to nothing before exec")]
+fn fork_safely() -> nix::Result<ForkResult> {
+    // SAFETY: the child only runs `become_program`, which makes async-signal-safe calls only and neither allocates, nor
+    // locks, nor panics, nor returns.
+    unsafe { fork() }
+}
+
+/// The child's way to its program, or to its end. Only async-signal-safe calls from here: see the top of this file.
+#[expect(unsafe_code, reason = "a forked child must not run what Squire does at its own exit")]
+fn become_program(
+    image: &Image,
+    streams: Streams,
+    surroundings: &Surroundings,
+    squire: Pid,
+    question: &OwnedFd,
+) -> ! {
+    let Err((step, errno)) = prepare_and_execute(image, streams, surroundings, squire);
+    let [a, b, c, d] = (errno as i32).to_ne_bytes();
+    // Whether Squire hears it or not, this process ends.
+    write(question, &[step as u8, a, b, c, d]).ok();
+    // SAFETY: _exit ends this process at once; nothing of it is used afterwards.
+    unsafe { libc::_exit(127) }
+}
+
+/// Squire waits until the program runs, so it cannot send a signal to the group before there is one.
+fn prepare_and_execute(
+    image: &Image,
+    streams: Streams,
+    surroundings: &Surroundings,
+    squire: Pid,
+) -> Result<Infallible, (Step, Errno)> {
+    let at = |step| move |errno| (step, errno);
+    setpgid(Pid::from_raw(0), Pid::from_raw(0)).map_err(at(Step::Group))?;
+    die_with(squire).map_err(at(Step::ParentDeath))?;
+    connect(streams, &surroundings.null).map_err(at(Step::Streams))?;
+    surroundings.signals.restore().map_err(at(Step::Signals))?;
+    execute(image).map_err(at(Step::Program))
+}
+
+/// SIGTERM if Squire dies without saying so. With process 1 the kernel ends everybody.
+fn die_with(squire: Pid) -> nix::Result<()> {
+    if squire == Pid::from_raw(1) {
+        return Ok(());
+    }
+    prctl::set_pdeathsig(Signal::SIGTERM)?;
+    // It may have died before it was asked to tell.
+    if getppid() == squire { Ok(()) } else { Err(Errno::ESRCH) }
+}
+
+fn connect(streams: Streams, null: &File) -> nix::Result<()> {
+    match streams {
+        Streams::Inherited => Ok(()),
+        Streams::Aside => {
+            dup2_stdin(null)?;
+            dup2_stdout(io::stderr().as_fd())
+        }
+    }
+}
+
+/// Tries each path as execvp does: what is not there is passed over, what may not be executed is remembered.
+#[expect(unsafe_code, reason = "nix's execve allocates")]
+fn execute(image: &Image) -> nix::Result<Infallible> {
+    let mut worst = Errno::ENOENT;
+    for path in &image.paths {
+        // SAFETY: all three point to NUL-terminated texts, the latter two through null-terminated arrays; `image` owns them.
+        unsafe {
+            libc::execve(path.as_ptr(), image.arguments.pointers.as_ptr(), image.variables.pointers.as_ptr())
+        };
+        let errno = Errno::last();
+        if errno == Errno::EACCES {
+            worst = errno;
+        } else if !matches!(errno, Errno::ENOENT | Errno::ENOTDIR) {
+            return Err(errno);
+        }
+    }
+    Err(worst)
+}
+
+/// What the child told; `None` when the pipe was closed by a successful exec.
+fn hear(answer: OwnedFd) -> Option<(Step, Errno)> {
+    let mut told = Vec::new();
+    File::from(answer).read_to_end(&mut told).ok()?;
+    let (step, errno) = told.split_first()?;
+    let errno = Errno::from_raw(i32::from_ne_bytes(errno.try_into().ok()?));
+    Some((*Step::ALL.get(usize::from(*step))?, errno))
+}

@@ -1,0 +1,231 @@
+//! Compiles Handlebars templates, lists the secrets they refer to, and renders them.
+//!
+//! A text passes three gates before it is a [`Template`]: `scan` bounds its nesting and finds what is never closed, Handlebars
+//! parses it, and `references` walks it. `prepare` then makes one of our helpers decide everything that is printed.
+//!
+//! *Invariant:* pure; and a template can touch only the secrets that [`Template::references`] lists. No error tells a value.
+
+mod arguments;
+mod catalogue;
+mod fault;
+mod helpers;
+mod missing;
+mod prepare;
+mod references;
+mod scan;
+mod scope;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use handlebars::{Context, Handlebars, Output, RenderContext, Renderable, Template as Tree};
+use serde_json::{Map, Value};
+
+use crate::names::SecretName;
+use crate::secret::{Fields, Secret};
+
+/// The most bytes that a template may have: 1 MiB.
+pub const TEXT_LIMIT: usize = 1 << 20;
+/// The most bytes that a template may render to, and that any step on the way may yield: 8 MiB.
+pub const OUTPUT_LIMIT: usize = 8 << 20;
+
+/// What templates ask of the machine they are rendered on; arguments, so that rendering itself touches nothing.
+pub struct Surroundings {
+    /// `{{env "NAME"}}`: the value of an environment variable, if it is set.
+    pub env: ReadEnv,
+    /// `{{file "/path"}}`: the contents of a file. It is up to this function to bound how much it reads.
+    pub file: ReadFile,
+}
+
+/// How an environment variable is asked for.
+pub type ReadEnv = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
+/// How a file is read.
+pub type ReadFile = Box<dyn Fn(&Path) -> io::Result<String> + Send + Sync>;
+
+/// Handlebars with our rules: strict, without escaping, with our helpers. Built once.
+pub struct Engine {
+    registry: Handlebars<'static>,
+}
+
+impl Engine {
+    /// An engine that asks these surroundings.
+    pub fn new(surroundings: Surroundings) -> Self {
+        let mut registry = Handlebars::new();
+        registry.set_strict_mode(true);
+        registry.register_escape_fn(handlebars::no_escape);
+        helpers::register(&mut registry, surroundings);
+        Self { registry }
+    }
+
+    /// Renders a template. The error names the place in the template and what is missing there, never a value.
+    pub fn render(&self, template: &Template, data: &Data) -> Result<Secret<str>, TemplateError> {
+        let narrowed;
+        let context = if template.calls_partials {
+            narrowed = data.narrowed_to(&template.references);
+            &narrowed
+        } else {
+            &data.context
+        };
+        let mut output = BoundedOutput::default();
+        template
+            .tree
+            .render(&self.registry, context, &mut RenderContext::new(None), &mut output)
+            .map_err(|error| fault::problem(&error).in_template(&template.origin))?;
+        Ok(Secret::new(output.text))
+    }
+}
+
+/// A template that can be rendered: every helper and partial in it is known, and its nesting is bounded.
+pub struct Template {
+    origin: String,
+    tree: Tree,
+    references: Vec<Reference>,
+    calls_partials: bool,
+}
+
+impl Template {
+    /// Compiles a text. `origin` is what the user calls it: a file name, or a key of the configuration.
+    pub fn compile(origin: &str, text: &str) -> Result<Self, TemplateError> {
+        Self::compile_text(origin, text).map_err(|problem| problem.in_template(origin))
+    }
+
+    fn compile_text(origin: &str, text: &str) -> Result<Self, Problem> {
+        scan::check(text)?;
+        let mut tree = Tree::compile(text).map_err(|error| fault::syntax_problem(&error, text))?;
+        let found = references::find(&tree)?;
+        prepare::rewrite(&mut tree);
+        let (references, calls_partials) = (found.references, found.calls_partials);
+        Ok(Self { origin: origin.to_owned(), tree, references, calls_partials })
+    }
+
+    /// Every place where the template refers to a secret, in the order of the places. One inside of a partial is listed for
+    /// each secret that it can mean.
+    pub fn references(&self) -> &[Reference] {
+        &self.references
+    }
+}
+
+impl fmt::Debug for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Template").field("origin", &self.origin).finish_non_exhaustive()
+    }
+}
+
+/// A place in a template that refers to a secret.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Reference {
+    /// Where the tag stands, counted from 1.
+    pub line: usize,
+    /// In characters, counted from 1.
+    pub column: usize,
+    /// The name of the secret.
+    pub secret: String,
+    /// The field of it, where the template names one: `{{#each db}}` does not.
+    pub field: Option<String>,
+}
+
+/// The secrets of one generation as templates see them: built once and shared by all of them.
+pub struct Data {
+    context: Context,
+}
+
+impl Data {
+    /// The fields of every secret, under its name.
+    pub fn new<'a>(secrets: impl Iterator<Item = (&'a SecretName, &'a Secret<Fields>)>) -> Self {
+        let fields = |(name, secret): (&SecretName, &Secret<Fields>)| {
+            (name.as_str().to_owned(), Value::Object(secret.expose().clone()))
+        };
+        Self { context: Context::from(Value::Object(secrets.map(fields).collect())) }
+    }
+
+    /// Handlebars copies the whole context for each call of a partial, so such a template sees only what it refers to.
+    fn narrowed_to(&self, references: &[Reference]) -> Context {
+        let wanted: BTreeSet<&str> = references.iter().map(|reference| reference.secret.as_str()).collect();
+        let secrets: Map<String, Value> = wanted
+            .into_iter()
+            .filter_map(|name| Some((name.to_owned(), self.context.data().get(name)?.clone())))
+            .collect();
+        Context::from(Value::Object(secrets))
+    }
+}
+
+impl fmt::Debug for Data {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Data(…)")
+    }
+}
+
+/// A template that cannot be compiled or rendered, and where. Tells names of secrets and fields, never a value.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{origin}:{line}:{column}: {message}")]
+pub struct TemplateError {
+    /// What the user calls the template.
+    pub origin: String,
+    /// Where the tag stands, counted from 1.
+    pub line: usize,
+    /// In characters, counted from 1.
+    pub column: usize,
+    /// What is wrong, and the way out; one line.
+    pub message: String,
+}
+
+/// A place in a template: line and column, counted from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    line: usize,
+    column: usize,
+}
+
+impl Place {
+    const START: Self = Self { line: 1, column: 1 };
+
+    /// The place of a byte of the text.
+    fn of(text: &str, byte: usize) -> Self {
+        let before = &text.as_bytes()[..byte.min(text.len())];
+        let line_start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |newline| newline + 1);
+        let is_character = |byte: &&u8| **byte & 0xC0 != 0x80;
+        Self {
+            line: before.split(|&byte| byte == b'\n').count(),
+            column: 1 + before[line_start..].iter().filter(is_character).count(),
+        }
+    }
+}
+
+/// What is wrong with a template whose name is not known yet.
+#[derive(Debug)]
+struct Problem {
+    place: Place,
+    message: String,
+}
+
+impl Problem {
+    fn new(place: Place, message: impl Into<String>) -> Self {
+        Self { place, message: message.into() }
+    }
+
+    fn in_template(self, origin: &str) -> TemplateError {
+        let Place { line, column } = self.place;
+        TemplateError { origin: origin.to_owned(), line, column, message: self.message }
+    }
+}
+
+/// The text being rendered, up to [`OUTPUT_LIMIT`].
+#[derive(Default)]
+struct BoundedOutput {
+    text: String,
+}
+
+impl Output for BoundedOutput {
+    fn write(&mut self, segment: &str) -> io::Result<()> {
+        if self.text.len() + segment.len() > OUTPUT_LIMIT {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.text.push_str(segment);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,92 @@
+//! The values that a helper was called with, asked for by what they have to be.
+//!
+//! *Invariant:* a complaint names the path as the template has it and the usage, never a value that came by a path.
+
+use std::borrow::Cow;
+
+use handlebars::{Helper as Call, PathAndJson, ScopedJson};
+use serde_json::Value;
+
+use super::catalogue::{self, Helper};
+use super::fault::Complaint;
+use super::missing::kind;
+
+/// The values of one call.
+pub(super) struct Arguments<'a> {
+    helper: &'static Helper,
+    values: &'a [PathAndJson<'a>],
+}
+
+impl<'a> Arguments<'a> {
+    pub(super) fn new(helper: &'static Helper, call: &'a Call<'a>) -> Self {
+        Self { helper, values: call.params() }
+    }
+
+    /// A value of any kind.
+    pub(super) fn value(&self, index: usize) -> &'a Value {
+        self.values.get(index).map_or(&Value::Null, PathAndJson::value)
+    }
+
+    /// Text; numbers and booleans count as theirs.
+    pub(super) fn text(&self, index: usize) -> Result<Cow<'a, str>, Complaint> {
+        text(self.value(index)).ok_or_else(|| self.mismatch(index, "text"))
+    }
+
+    /// Text that is not empty.
+    pub(super) fn some_text(&self, index: usize) -> Result<Cow<'a, str>, Complaint> {
+        self.text(index).and_then(|text| {
+            if text.is_empty() { Err(self.mismatch(index, "text that is not empty")) } else { Ok(text) }
+        })
+    }
+
+    pub(super) fn list(&self, index: usize) -> Result<&'a [Value], Complaint> {
+        let list = self.value(index).as_array().map(Vec::as_slice);
+        list.ok_or_else(|| self.mismatch(index, "a list"))
+    }
+
+    pub(super) fn count(&self, index: usize) -> Result<usize, Complaint> {
+        let count = self.value(index).as_u64().and_then(|count| usize::try_from(count).ok());
+        count.ok_or_else(|| self.mismatch(index, "a whole number"))
+    }
+
+    /// How the template writes a value: ready for a sentence.
+    pub(super) fn label(&self, index: usize) -> Cow<'static, str> {
+        self.values.get(index).map_or(Cow::Borrowed("the value"), label)
+    }
+
+    /// What the template says literally; nothing for what it got by a path.
+    pub(super) fn literal(&self, index: usize) -> Option<&'a str> {
+        self.values.get(index)?.try_get_constant_value()?.as_str()
+    }
+
+    fn mismatch(&self, index: usize, wanted: &str) -> Complaint {
+        let (name, usage) = (self.helper.name, self.helper.usage);
+        let (label, found) = (self.label(index), kind(self.value(index)));
+        let found = if found == wanted { "not" } else { found };
+        let found = if wanted.starts_with("text ") && found == "text" { "empty" } else { found };
+        Complaint::new(format_args!("`{name}` takes {wanted}, and {label} is {found}; usage: {usage}"))
+    }
+}
+
+/// What a value is as text; nothing for null, lists and maps.
+pub(super) fn text(value: &Value) -> Option<Cow<'_, str>> {
+    match value {
+        Value::String(text) => Some(Cow::Borrowed(text)),
+        Value::Number(number) => Some(Cow::Owned(number.to_string())),
+        Value::Bool(boolean) => Some(Cow::Borrowed(if *boolean { "true" } else { "false" })),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// How the template writes a value: ready for a sentence.
+pub(super) fn label(value: &PathAndJson<'_>) -> Cow<'static, str> {
+    match value.context_path().map(|path| path.join(".")).as_ref().or(value.relative_path()) {
+        Some(path) => Cow::Owned(format!("`{}`", catalogue::plain(path))),
+        None => Cow::Borrowed("the value"),
+    }
+}
+
+/// What a helper yields.
+pub(super) fn derived(value: impl Into<Value>) -> ScopedJson<'static> {
+    ScopedJson::Derived(value.into())
+}

@@ -1,0 +1,138 @@
+//! Every helper that a template may call, with its usage: the one list that checks, errors and registration go by.
+//!
+//! *Invariant:* what is not in [`HELPERS`] cannot be called; `log`, which Handlebars brings, is not.
+
+use std::fmt::Write as _;
+use std::ops::RangeInclusive;
+
+/// A helper as templates know it.
+#[derive(Debug)]
+pub(super) struct Helper {
+    pub(super) name: &'static str,
+    /// How it is called, for errors.
+    pub(super) usage: &'static str,
+    /// How many values it takes.
+    pub(super) values: RangeInclusive<usize>,
+    pub(super) form: Form,
+    pub(super) absence: Absence,
+}
+
+/// Where a helper may stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// `{{name …}}` and `(name …)`
+    Inline,
+    /// `{{#name …}}…{{/name}}`
+    Block,
+    /// Either.
+    Both,
+}
+
+/// What a value that is not there means to a helper.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Absence {
+    /// An error that the helper itself raises.
+    Checked,
+    /// An error that Handlebars' own helper would not tell well: the value is fetched by ours.
+    Guarded,
+    /// Nothing wrong: whether it is there is what the helper asks.
+    Null,
+    /// As `Null`, of the first value only.
+    FirstNull,
+}
+
+/// The helpers, in the order of the documentation.
+pub(super) const HELPERS: &[Helper] = &[
+    inline("json", "{{json value}}", 1..=1),
+    inline("json_pretty", "{{json_pretty value}}", 1..=1),
+    inline("yaml", "{{yaml value}}", 1..=1),
+    inline("toml", "{{toml value}}", 1..=1),
+    inline("shell", "{{shell text}}", 1..=1),
+    inline("url", "{{url text}}", 1..=1),
+    inline("base64", "{{base64 text}}", 1..=1),
+    inline("base64_decode", "{{base64_decode text}}", 1..=1),
+    inline("sha256", "{{sha256 text}}", 1..=1),
+    inline("indent", "{{indent text 4}}", 2..=2),
+    inline("trim", "{{trim text}}", 1..=1),
+    inline("upper", "{{upper text}}", 1..=1),
+    inline("lower", "{{lower text}}", 1..=1),
+    inline("replace", "{{replace text \"from\" \"to\"}}", 3..=3),
+    inline("split", "{{split text \",\"}}", 2..=2),
+    inline("join", "{{join list \",\"}}", 2..=2),
+    Helper { absence: Absence::FirstNull, ..inline("default", "{{default value \"fallback\"}}", 2..=2) },
+    inline("env", "{{env \"NAME\"}}", 1..=1),
+    inline("file", "{{file \"/path\"}}", 1..=1),
+    inline("lookup", "{{lookup fields \"name\"}}", 2..=2),
+    Helper { absence: Absence::Guarded, ..inline("len", "{{len value}}", 1..=1) },
+    block("if", "{{#if value}}…{{/if}}", Absence::Null),
+    block("unless", "{{#unless value}}…{{/unless}}", Absence::Null),
+    block("each", "{{#each value}}…{{/each}}", Absence::Checked),
+    block("with", "{{#with value}}…{{/with}}", Absence::Checked),
+    Helper { values: 0..=0, ..block("raw", "{{{{raw}}}}…{{{{/raw}}}}", Absence::Checked) },
+    condition("eq", "(eq a b)", 2..=2, Absence::Guarded),
+    condition("ne", "(ne a b)", 2..=2, Absence::Guarded),
+    condition("gt", "(gt a b)", 2..=2, Absence::Guarded),
+    condition("gte", "(gte a b)", 2..=2, Absence::Guarded),
+    condition("lt", "(lt a b)", 2..=2, Absence::Guarded),
+    condition("lte", "(lte a b)", 2..=2, Absence::Guarded),
+    condition("and", "(and a b …)", 1..=usize::MAX, Absence::Null),
+    condition("or", "(or a b …)", 1..=usize::MAX, Absence::Null),
+    condition("not", "(not a)", 1..=1, Absence::Null),
+];
+
+const fn inline(name: &'static str, usage: &'static str, values: RangeInclusive<usize>) -> Helper {
+    Helper { name, usage, values, form: Form::Inline, absence: Absence::Checked }
+}
+
+const fn block(name: &'static str, usage: &'static str, absence: Absence) -> Helper {
+    Helper { name, usage, values: 1..=1, form: Form::Block, absence }
+}
+
+const fn condition(
+    name: &'static str,
+    usage: &'static str,
+    values: RangeInclusive<usize>,
+    absence: Absence,
+) -> Helper {
+    Helper { name, usage, values, form: Form::Both, absence }
+}
+
+/// The helper of this name.
+pub(super) fn find(name: &str) -> Option<&'static Helper> {
+    HELPERS.iter().find(|helper| helper.name == name)
+}
+
+/// `, did you mean …?` for a name that is close to one of these; else nothing.
+pub(super) fn suggestion<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let nearest = known
+        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 4)
+        .min();
+    nearest.map(|(_, candidate)| format!("; did you mean `{}`?", plain(candidate))).unwrap_or_default()
+}
+
+/// `a`, `b` and `c`: at most twenty of these names.
+pub(super) fn list<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
+    const MOST: usize = 20;
+    let more = names.len().saturating_sub(MOST);
+    let shown: Vec<String> = names.take(MOST).map(|name| format!("`{}`", plain(name))).collect();
+    let mut text = shown.join(", ");
+    if more > 0 {
+        // Writing to a String cannot fail.
+        write!(text, " and {more} more").unwrap_or_default();
+    }
+    text
+}
+
+/// A name on one line, of bearable length.
+pub(super) fn plain(name: &str) -> String {
+    const LONGEST: usize = 80;
+    let mut text = String::new();
+    for c in name.chars().take(LONGEST) {
+        if matches!(c, '"' | '\'' | '\\') { text.push(c) } else { text.extend(c.escape_debug()) }
+    }
+    if name.chars().nth(LONGEST).is_some() {
+        text.push('…');
+    }
+    text
+}

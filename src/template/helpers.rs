@@ -1,0 +1,113 @@
+//! The helpers that templates call, and the ones that `prepare` puts around every value.
+//!
+//! *Invariant:* whatever a helper yields is at most [`OUTPUT_LIMIT`] long, so that nesting them cannot grow without end.
+
+mod encode;
+mod format;
+mod outside;
+mod text;
+mod values;
+
+use std::sync::Arc;
+
+use handlebars::{Context, Handlebars, Helper as Call, HelperDef, RenderContext, RenderError, ScopedJson};
+use serde_json::Value;
+
+use super::arguments::{Arguments, derived};
+use super::catalogue::{self, Absence, Helper};
+use super::fault::Complaint;
+use super::{OUTPUT_LIMIT, Surroundings, missing, prepare};
+
+/// What a helper computes from its values.
+type Function = fn(&Arguments<'_>) -> Result<Value, Complaint>;
+
+/// Our helpers that need nothing but their values; those not here are Handlebars' own or registered below.
+const FUNCTIONS: [(&str, Function); 17] = [
+    ("json", format::json),
+    ("json_pretty", format::json_pretty),
+    ("yaml", format::yaml),
+    ("toml", format::toml),
+    ("shell", encode::shell),
+    ("url", encode::url),
+    ("base64", encode::base64),
+    ("base64_decode", encode::base64_decode),
+    ("sha256", encode::sha256),
+    ("indent", text::indent),
+    ("trim", text::trim),
+    ("upper", text::upper),
+    ("lower", text::lower),
+    ("replace", text::replace),
+    ("split", text::split),
+    ("join", text::join),
+    ("default", values::default),
+];
+
+/// Gives the registry every helper of the catalogue, and no other.
+pub(super) fn register(registry: &mut Handlebars<'static>, surroundings: Surroundings) {
+    registry.unregister_helper("log");
+    for (name, function) in FUNCTIONS {
+        add(registry, name, name, function);
+    }
+    let surroundings = Arc::new(surroundings);
+    for (name, lenient) in prepare::LENIENT {
+        for (registered, absent_is_null) in [(name, false), (lenient, true)] {
+            let surroundings = Arc::clone(&surroundings);
+            match name {
+                "env" => add(registry, name, registered, move |arguments| {
+                    outside::env(arguments, &surroundings, absent_is_null)
+                }),
+                "file" => add(registry, name, registered, move |arguments| {
+                    outside::file(arguments, &surroundings, absent_is_null)
+                }),
+                _ => add(registry, name, registered, move |arguments| {
+                    values::lookup(arguments, absent_is_null)
+                }),
+            }
+        }
+    }
+    values::register(registry);
+}
+
+/// Registers a function under a name, with the usage and rules that `name` has in the catalogue.
+fn add<F>(registry: &mut Handlebars<'static>, name: &str, registered: &str, function: F)
+where
+    F: Fn(&Arguments<'_>) -> Result<Value, Complaint> + Send + Sync + 'static,
+{
+    if let Some(helper) = catalogue::find(name) {
+        registry.register_helper(registered, Box::new(Inline { helper, function }));
+    }
+}
+
+/// A helper that yields a value.
+struct Inline<F> {
+    helper: &'static Helper,
+    function: F,
+}
+
+impl<F> HelperDef for Inline<F>
+where
+    F: Fn(&Arguments<'_>) -> Result<Value, Complaint>,
+{
+    fn call_inner<'reg: 'rc, 'rc>(
+        &self,
+        call: &Call<'rc>,
+        _: &'reg Handlebars<'reg>,
+        context: &'rc Context,
+        render: &mut RenderContext<'reg, 'rc>,
+    ) -> Result<ScopedJson<'rc>, RenderError> {
+        let first = usize::from(self.helper.absence == Absence::FirstNull);
+        if let Some(absent) = call.params().iter().skip(first).find(|value| value.is_value_missing()) {
+            return Err(Complaint::new(missing::explain(absent, context, render)).into());
+        }
+        let value = (self.function)(&Arguments::new(self.helper, call))?;
+        if value.as_str().is_some_and(|text| text.len() > OUTPUT_LIMIT) {
+            return Err(too_large(self.helper.name).into());
+        }
+        Ok(derived(value))
+    }
+}
+
+/// What this helper yields would go beyond [`OUTPUT_LIMIT`].
+fn too_large(helper: &str) -> Complaint {
+    Complaint::new(format_args!("what `{helper}` yields is larger than 8 MiB"))
+}

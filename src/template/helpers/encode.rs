@@ -1,0 +1,69 @@
+//! Helpers that write text so that another language reads it back unchanged.
+//!
+//! *Invariant:* whatever the text is, it cannot leave the quotes or the alphabet that it is put in.
+
+use std::fmt::Write as _;
+
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::{Arguments, Complaint};
+
+/// All but the unreserved characters of RFC 3986, section 2.3.
+const RESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// One word of a POSIX shell: in single quotes, where nothing but the quote itself is special.
+pub(super) fn shell(arguments: &Arguments<'_>) -> Result<Value, Complaint> {
+    let text = arguments.text(0)?;
+    if text.contains('\0') {
+        let label = arguments.label(0);
+        return Err(Complaint::new(format_args!(
+            "{label} has a NUL character, which no shell word can hold"
+        )));
+    }
+    Ok(format!("'{}'", text.replace('\'', r"'\''")).into())
+}
+
+/// Percent-encoded for any part of a URL.
+pub(super) fn url(arguments: &Arguments<'_>) -> Result<Value, Complaint> {
+    Ok(utf8_percent_encode(&arguments.text(0)?, &RESERVED).to_string().into())
+}
+
+/// Standard alphabet, padded.
+pub(super) fn base64(arguments: &Arguments<'_>) -> Result<Value, Complaint> {
+    Ok(STANDARD.encode(arguments.text(0)?.as_bytes()).into())
+}
+
+/// Standard alphabet, padded or not; white space is skipped. What is encoded has to be text.
+pub(super) fn base64_decode(arguments: &Arguments<'_>) -> Result<Value, Complaint> {
+    const LENIENT: GeneralPurpose = GeneralPurpose::new(
+        &alphabet::STANDARD,
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+    );
+    let encoded: String = arguments.text(0)?.split_ascii_whitespace().collect();
+    let label = arguments.label(0);
+    // The errors of both steps tell bytes of the value.
+    let Ok(bytes) = LENIENT.decode(encoded) else {
+        return Err(Complaint::new(format_args!("{label} is not base64")));
+    };
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(text.into()),
+        Err(_) => Err(Complaint::new(format_args!("{label} is base64 of something that is not UTF-8 text"))),
+    }
+}
+
+/// In hexadecimal digits.
+pub(super) fn sha256(arguments: &Arguments<'_>) -> Result<Value, Complaint> {
+    let digest = Sha256::digest(arguments.text(0)?.as_bytes());
+    let hex = digest.iter().fold(String::new(), |mut hex, byte| {
+        // Writing to a String cannot fail.
+        write!(hex, "{byte:02x}").unwrap_or_default();
+        hex
+    });
+    Ok(hex.into())
+}

@@ -1,0 +1,81 @@
+//! Helpers that change text, split it, and join it.
+//!
+//! *Invariant:* a result that would be too large is not computed.
+
+use serde_json::Value;
+
+use super::{Arguments, Complaint, too_large};
+use crate::template::OUTPUT_LIMIT;
+use crate::template::arguments::text;
+
+/// The most parts that a text may be split into.
+const PARTS: usize = 100_000;
+
+/// Indents every line but the first, which stands where the tag stands, and but empty ones.
+pub(super) fn indent(arguments: &Arguments<'_>) -> Result<Value, Complaint> {
+    let (text, width) = (arguments.text(0)?, arguments.count(1)?);
+    let breaks = text.matches('\n').count();
+    bounded("indent", width.checked_mul(breaks))?;
+    let spaces = " ".repeat(if breaks == 0 { 0 } else { width });
+    let mut indented = String::new();
+    for (index, line) in text.split_inclusive('\n').enumerate() {
+        if index > 0 && !matches!(line, "\n" | "\r\n") {
+            indented.push_str(&spaces);
+        }
+        indented.push_str(line);
+    }
+    Ok(indented.into())
+}
+
+/// Without white space at both ends.
+pub(super) fn trim(arguments: &Arguments<'_>) -> Result<Value, Complaint> {
+    Ok(arguments.text(0)?.trim().into())
+}
+
+/// In upper case.
+pub(super) fn upper(arguments: &Arguments<'_>) -> Result<Value, Complaint> {
+    Ok(arguments.text(0)?.to_uppercase().into())
+}
+
+/// In lower case.
+pub(super) fn lower(arguments: &Arguments<'_>) -> Result<Value, Complaint> {
+    Ok(arguments.text(0)?.to_lowercase().into())
+}
+
+/// Every occurrence of one text replaced by another.
+pub(super) fn replace(arguments: &Arguments<'_>) -> Result<Value, Complaint> {
+    let (text, from, to) = (arguments.text(0)?, arguments.some_text(1)?, arguments.text(2)?);
+    bounded("replace", text.matches(from.as_ref()).count().checked_mul(to.len()))?;
+    Ok(text.replace(from.as_ref(), &to).into())
+}
+
+/// The parts between separators; one empty part for an empty text.
+pub(super) fn split(arguments: &Arguments<'_>) -> Result<Value, Complaint> {
+    let (text, separator) = (arguments.text(0)?, arguments.some_text(1)?);
+    if text.matches(separator.as_ref()).count() >= PARTS {
+        return Err(Complaint::new(format_args!("`split` would yield more than {PARTS} parts")));
+    }
+    Ok(text.split(separator.as_ref()).collect())
+}
+
+/// The items with separators between them.
+pub(super) fn join(arguments: &Arguments<'_>) -> Result<Value, Complaint> {
+    let (items, separator) = (arguments.list(0)?, arguments.text(1)?);
+    let items: Option<Vec<_>> = items.iter().map(text).collect();
+    let Some(items) = items else {
+        let label = arguments.label(0);
+        return Err(Complaint::new(format_args!(
+            "`join` takes a list of texts, and {label} has other items"
+        )));
+    };
+    bounded("join", items.len().checked_mul(separator.len()))?;
+    Ok(items.join(separator.as_ref()).into())
+}
+
+/// Refuses to begin what would end beyond the limit.
+fn bounded(helper: &str, size: Option<usize>) -> Result<(), Complaint> {
+    match size {
+        Some(size) if size <= OUTPUT_LIMIT => Ok(()),
+        _ => Err(too_large(helper)),
+    }
+}

@@ -1,0 +1,86 @@
+//! Says what is missing where a path of a template leads nowhere: which secret, which field, and the fields there are.
+//!
+//! *Invariant:* tells names of secrets and fields, and what kind a value is; never a value.
+
+use handlebars::{Context, Path, PathAndJson, PathSeg, RenderContext, ScopedJson};
+use serde_json::Value;
+
+use super::catalogue;
+use super::scope::{is_rooted, named};
+
+/// What is wrong with a value that is not there.
+pub(super) fn explain<'rc>(
+    value: &PathAndJson<'rc>,
+    context: &'rc Context,
+    render: &RenderContext<'_, 'rc>,
+) -> String {
+    let Some(raw) = value.relative_path() else {
+        return "a value is missing".to_owned();
+    };
+    match Path::parse(raw) {
+        Ok(Path::Relative((segments, _))) => explain_path(raw, &segments, context, render),
+        Ok(Path::Local(_)) | Err(_) => format!("`{raw}` has no value here"),
+    }
+}
+
+/// Follows the path as far as it goes.
+fn explain_path<'rc>(
+    raw: &str,
+    segments: &[PathSeg],
+    context: &'rc Context,
+    render: &RenderContext<'_, 'rc>,
+) -> String {
+    let names: Vec<&str> = segments.iter().filter_map(named).collect();
+    let up = segments.len() - names.len();
+    let base = if is_rooted(raw) { "@root/".to_owned() } else { "../".repeat(up) };
+    for (index, name) in names.iter().enumerate().rev() {
+        let holder = match &names[..index] {
+            [] => format!("{base}this"),
+            before => before.iter().fold(base.clone(), |path, step| path + "[" + step + "]/"),
+        };
+        match render.evaluate(context, holder.trim_end_matches('/')) {
+            Ok(found) if !found.is_missing() => return explain_step(&found, &names[..index], name),
+            _ => {}
+        }
+    }
+    format!("`{raw}` is not there")
+}
+
+/// There is no `name` in `holder`. `written` is how the template came to it.
+fn explain_step(holder: &ScopedJson<'_>, written: &[&str], name: &str) -> String {
+    let owner = match (holder.context_path(), written) {
+        (Some(path), _) if path.is_empty() => return explain_secret(holder.as_json(), name),
+        (Some(path), _) => format!("`{}`", catalogue::plain(&path.join("."))),
+        (None, []) => "the value here".to_owned(),
+        (None, written) => format!("`{}`", catalogue::plain(&written.join("."))),
+    };
+    let name = catalogue::plain(name);
+    match holder.as_json() {
+        Value::Object(fields) if fields.is_empty() => format!("{owner} has no field `{name}`; it has none"),
+        Value::Object(fields) => {
+            let known = catalogue::list(fields.keys().map(String::as_str));
+            format!("{owner} has no field `{name}`; it has {known}")
+        }
+        Value::Array(_) => format!("{owner} is a list and has no item `{name}`"),
+        scalar @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => {
+            format!("{owner} is {} and has no field `{name}`", kind(scalar))
+        }
+    }
+}
+
+fn explain_secret(secrets: &Value, name: &str) -> String {
+    let known = secrets.as_object().into_iter().flat_map(|secrets| secrets.keys().map(String::as_str));
+    format!("there is no secret `{}`{}", catalogue::plain(name), catalogue::suggestion(name, known))
+}
+
+/// What kind of value this is.
+pub(super) fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "a map",
+    }
+}

@@ -1,0 +1,161 @@
+//! What renders, and to what.
+
+use std::fmt::Write as _;
+
+use serde_json::json;
+
+use super::{data, render, render_with, secrets};
+use crate::template::{Engine, Template};
+
+#[track_caller]
+fn assert_renders(table: &[(&str, &str)]) {
+    for (text, expected) in table {
+        assert_eq!(render(text).as_deref(), Ok(*expected), "{text}");
+    }
+}
+
+#[test]
+fn values_render_as_they_are() {
+    assert_renders(&[
+        ("", ""),
+        ("no tags, { } ( [ \" ' }}", "no tags, { } ( [ \" ' }}"),
+        ("{{db.username}}", "app"),
+        ("{{db.password}}", "p'a\"s$(s)\n<&>é"),
+        ("{{{db.password}}}{{&db.username}}", "p'a\"s$(s)\n<&>éapp"),
+        ("{{db.port}} {{db.tls}} {{db.ratio}} {{db.zero}}", "5432 true 0.5 0"),
+        ("{{db.big}} {{db.small}}", "18446744073709551615 -9223372036854775808"),
+        ("[{{db.empty}}]", "[]"),
+        ("{{db.hosts.0}} {{db.hosts.[1]}} {{db.users.x.name}}", "a b ann"),
+        ("{{db.odd-key}} {{db.[odd-key]}} {{db.[odd key]}} {{db/username}}", "odd odd spaced app"),
+        ("{{@root.db.username}} {{this.db.username}} {{./db.username}}", "app app app"),
+        (r"\{{db.username}} \\{{db.username}}", r"{{db.username}} \app"),
+        ("{{{{raw}}}}{{ $labels.x }} \"{{{{/raw}}}}", "{{ $labels.x }} \""),
+        ("a{{! one \" }}{{!-- two {{#if}} \" }} --}}b", "ab"),
+    ]);
+}
+
+#[test]
+fn blocks_move_the_context() {
+    assert_renders(&[
+        ("{{#with db}}{{username}}@{{../web.key}}{{/with}}", "app@k"),
+        ("{{#with db as |d|}}{{d.username}}{{/with}}", "app"),
+        ("{{#with db.empty}}x{{else}}{{db.username}}{{/with}}", "app"),
+        ("{{#with db.nothing}}x{{else}}none{{/with}}", "none"),
+        ("{{#each db.hosts}}{{@index}}={{this}}{{#unless @last}},{{/unless}}{{/each}}", "0=a,1=b"),
+        ("{{#each db.users}}{{@key}}:{{name}} {{/each}}", "x:ann y:bob "),
+        ("{{#each db.users as |user key|}}{{key}}:{{user.name}} {{/each}}", "x:ann y:bob "),
+        ("{{#each db.users}}{{#with this}}{{@../key}}{{../../db.port}}{{/with}}{{/each}}", "x5432y5432"),
+        ("{{#each db.users}}{{@root.web.key}}{{/each}}", "kk"),
+        ("{{#each db.nothing}}x{{else}}none{{/each}}", "none"),
+        ("{{#each db.none}}x{{else}}none{{/each}}", "none"),
+        ("{{#each web.empty}}x{{/each}}", ""),
+        ("{{#each (split \"a,b\" \",\")}}<{{this}}>{{/each}}", "<a><b>"),
+        ("{{#each (lookup db \"users\")}}{{name}}{{../web.key}} {{/each}}", "annk bobk "),
+    ]);
+}
+
+#[test]
+fn conditions_may_ask_for_what_is_not_there() {
+    assert_renders(&[
+        ("{{#if db.port}}{{db.port}}{{/if}}", "5432"),
+        ("{{#if db.nothing}}x{{else}}no{{/if}}", "no"),
+        ("{{#unless db.nothing}}no{{/unless}}", "no"),
+        ("{{#if db.none}}x{{else if db.empty}}y{{else if db.tls}}z{{/if}}", "z"),
+        ("{{#if db.zero}}x{{/if}}{{#if db.zero includeZero=true}}y{{/if}}", "y"),
+        ("{{#if (and db.port db.nothing)}}x{{else}}no{{/if}}", "no"),
+        ("{{#if (or db.nothing db.port)}}yes{{/if}}", "yes"),
+        ("{{#if (not db.nothing)}}yes{{/if}}", "yes"),
+        ("{{#if (env \"UNSET\")}}x{{else}}no{{/if}}{{#if (env \"SET\")}}yes{{/if}}", "noyes"),
+        ("{{#if (eq db.username \"app\")}}yes{{/if}}{{#eq db.port 5432}}yes{{/eq}}", "yesyes"),
+        ("{{ne db.port 1}} {{gt db.port 1}} {{lte db.port 1}} {{len db.hosts}}", "true true false 2"),
+    ]);
+}
+
+#[test]
+fn every_helper_writes_what_its_format_reads() {
+    assert_renders(&[
+        ("{{json db.password}}", r#""p'a\"s$(s)\n<&>é""#),
+        (
+            "{{json db.users}} {{json db.none}} {{json db.big}}",
+            r#"{"x":{"name":"ann"},"y":{"name":"bob"}} null 18446744073709551615"#,
+        ),
+        ("{{json_pretty db.users.x}}", "{\n  \"name\": \"ann\"\n}"),
+        ("p: {{yaml db.password}}", "p: \"p'a\\\"s$(s)\\n<&>é\""),
+        ("{{yaml db.users}}", "x:\n  name: \"ann\"\n\"y\":\n  name: \"bob\""),
+        ("{{yaml db.hosts}} {{yaml web.empty}} {{yaml db.port}}", "- \"a\"\n- \"b\" {} 5432"),
+        (
+            "p = {{toml db.username}}, {{toml db.port}}, {{toml db.hosts}}",
+            "p = \"app\", 5432, [\"a\", \"b\"]",
+        ),
+        ("{{toml db.users}}", "{ x = { name = \"ann\" }, y = { name = \"bob\" } }"),
+        ("{{shell db.password}} {{shell db.empty}}", "'p'\\''a\"s$(s)\n<&>é' ''"),
+        ("{{url db.password}}", "p%27a%22s%24%28s%29%0A%3C%26%3E%C3%A9"),
+        ("{{url \"aZ09-._~/ \"}}", "aZ09-._~%2F%20"),
+        ("{{base64 db.nul}} {{base64 db.empty}} {{base64 db.port}}", "YQBi  NTQzMg=="),
+        (
+            "{{base64_decode db.encoded}} {{base64_decode \"aGk\"}} {{base64_decode \" aG\\nk= \"}}",
+            "hi hi hi",
+        ),
+        ("{{sha256 db.empty}}", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
+        ("    {{indent db.lines 4}}|", "    one\n\n    two\n|"),
+        ("[{{trim \" a \"}}] {{upper db.username}} {{lower \"É\"}}", "[a] APP é"),
+        ("{{replace db.username \"p\" \"-$1-\"}}", "a-$1--$1-"),
+        ("{{join db.hosts \", \"}} {{join (split \"a,,b\" \",\") \"|\"}}", "a, b a||b"),
+        (
+            "{{default db.port 1}} {{default db.nothing 5432}} {{default db.none \"x\"}} {{default db.empty \"y\"}}",
+            "5432 5432 x y",
+        ),
+        ("{{default db.zero 1}} {{default (lookup db \"nothing\") db.port}}", "0 5432"),
+        (
+            "{{env \"SET\"}} {{default (env \"UNSET\") \"y\"}} {{default (env \"SET\") \"y\"}}",
+            "from-env y from-env",
+        ),
+        ("{{file \"/etc/ca.pem\"}}{{default (file \"/nowhere\") \"y\"}}", "PEM\ny"),
+        (
+            "{{lookup db \"username\"}} {{lookup db.hosts 1}} {{lookup db (lookup (split \"port\" \",\") 0)}}",
+            "app b 5432",
+        ),
+        ("{{base64 (json db.users.x)}} {{(upper db.username)}}", "eyJuYW1lIjoiYW5uIn0= APP"),
+    ]);
+}
+
+#[test]
+fn partials_see_their_context_their_names_and_their_callers() {
+    assert_renders(&[
+        ("{{#*inline \"p\"}}{{db.username}}{{/inline}}{{> p}}", "app"),
+        ("{{#*inline \"p\"}}{{username}}{{/inline}}{{> p db}}{{#with db}}{{> p}}{{/with}}", "appapp"),
+        (
+            "{{#*inline \"p\"}}{{name}}:{{x}}:{{../../web.key}} {{/inline}}{{#each db.users}}{{> p x=@key}}{{/each}}",
+            "ann:x:k bob:y:k ",
+        ),
+        ("{{#*inline \"a\"}}{{db.port}}{{/inline}}{{#*inline \"b\"}}<{{> a}}>{{/inline}}{{> b}}", "<5432>"),
+    ]);
+}
+
+#[test]
+fn fields_are_walked_in_the_order_of_their_names() {
+    let shuffled = data(serde_json::from_str(r#"{"s": {"b": 2, "c": 3, "a": 1}}"#).unwrap());
+    let text = "{{#each s}}{{@key}}{{this}} {{/each}}";
+    assert_eq!(render_with(text, &shuffled).as_deref(), Ok("a1 b2 c3 "));
+}
+
+#[test]
+fn a_thousand_templates_share_the_data_of_a_thousand_secrets() {
+    let mut all = json!({});
+    for number in 0..1000 {
+        all[format!("s{number}")] = json!({"value": format!("v{number}")});
+    }
+    let (engine, data): (Engine, _) = (super::engine(), data(all));
+    for number in 0..1000 {
+        let mut text = String::new();
+        write!(text, "{{{{s{number}.value}}}}").unwrap();
+        let template = Template::compile("t", &text).unwrap();
+        assert_eq!(engine.render(&template, &data).unwrap().expose(), format!("v{number}"));
+    }
+}
+
+#[test]
+fn nothing_prints_the_data() {
+    let template = Template::compile("t", "{{db.canary}}").unwrap();
+    assert_eq!(format!("{:?} {template:?}", secrets()), "Data(…) Template { origin: \"t\", .. }");
+}

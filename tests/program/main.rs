@@ -1,0 +1,27 @@
+//! The whole program against real servers, real processes, real signals and real tmpfs files.
+//!
+//! One test binary, because each links the whole of Squire. `tests/run` installs what these tests start: OpenBao and
+//! PostgreSQL. Every run of Squire logs at trace level, and its canary check hunts for the secrets of the test when it ends.
+//!
+//! *Invariant:* nothing is left behind, on whatever path a test ends: no process, no file, no port.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "helpers of tests are tests"
+)]
+
+mod support;
+
+mod bad_configuration;
+mod bad_servers;
+mod credentials;
+mod database;
+mod process;
+mod publishing;
+mod reactions;
+mod requests;
+mod rotation;
+mod sources;
+mod support_works;
+mod tls;

@@ -1,0 +1,228 @@
+//! What is published: contents, modes, owners, places, and what is left of it afterwards.
+
+use std::os::unix::fs::MetadataExt;
+
+use serde_json::json;
+
+use crate::support::{Bao, Rig, fresh};
+
+#[test]
+fn every_kind_of_secret_reaches_its_file() {
+    let tenant = Bao::shared().tenant();
+    let (password, key) = (fresh("password"), fresh("key"));
+    tenant.write("app/db", &json!({"user": "ann", "password": password, "port": 5432}));
+    tenant.write_kv1("legacy", &json!({"key": key}));
+    let rig = Rig::new(&tenant);
+    rig.config(
+        r#"
+        [secret.db]
+        path = "secret/@tenant@/app/db"
+        [secret.legacy]
+        path = "kv1/@tenant@/legacy"
+        [secret.web]
+        path   = "pki/issue/web"
+        params = { common_name = "web.internal", ttl = "24h" }
+        [[file]]
+        path   = "db"
+        inline = "{{db.user}}:{{db.password}}:{{db.port}}"
+        [[file]]
+        path   = "legacy/key"
+        inline = "{{legacy.key}}"
+        [[file]]
+        path   = "tls.pem"
+        inline = "{{web.certificate}}\n{{web.private_key}}\n"
+        "#,
+    );
+    let outcome = rig.render();
+    let pem = rig.read("out/tls.pem");
+    pem.lines().filter(|line| !line.starts_with("--")).for_each(|line| rig.canaries().add(line));
+    assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+    assert_eq!(rig.read("out/db"), format!("ann:{password}:5432"));
+    assert_eq!(rig.read("out/legacy/key"), key);
+    assert!(
+        pem.contains("BEGIN CERTIFICATE") && pem.contains("PRIVATE KEY-----\n"),
+        "not a certificate and a key"
+    );
+    assert_eq!(outcome.stdout, "");
+}
+
+#[test]
+fn files_have_their_modes_and_owners() {
+    let tenant = Bao::shared().tenant();
+    tenant.write("db", &json!({"password": fresh("password")}));
+    let rig = Rig::new(&tenant);
+    rig.allow_secrets_in("elsewhere");
+    std::fs::create_dir(rig.path("elsewhere")).unwrap();
+    let root = nix::unistd::geteuid().is_root();
+    // Only root can give files away; everybody may name himself.
+    let owner = if root { 65534 } else { nix::unistd::geteuid().as_raw() };
+    rig.config(&format!(
+        r#"
+        [secret.db]
+        path = "secret/@tenant@/db"
+        [[file]]
+        path   = "default"
+        inline = "{{{{db.password}}}}"
+        [[file]]
+        path   = "group"
+        inline = "{{{{db.password}}}}"
+        mode   = "0440"
+        [[file]]
+        path   = "given"
+        inline = "{{{{db.password}}}}"
+        owner  = "{owner}"
+        [[file]]
+        path   = "@dir@/elsewhere/absolute"
+        inline = "{{{{db.password}}}}"
+        mode   = "0600"
+        "#
+    ));
+    let outcome = rig.render();
+    assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+    let own = nix::unistd::geteuid().as_raw();
+    for (file, mode, uid) in [
+        ("out/default", 0o400, own),
+        ("out/group", 0o440, own),
+        ("out/given", 0o400, owner),
+        ("elsewhere/absolute", 0o600, own),
+    ] {
+        let metadata = std::fs::metadata(rig.path(file)).unwrap();
+        assert_eq!((metadata.mode() & 0o7777, metadata.uid()), (mode, uid), "{file}");
+    }
+    assert!(!rig.path("elsewhere/absolute").is_symlink());
+    let beside: Vec<_> = std::fs::read_dir(rig.path("elsewhere")).unwrap().flatten().collect();
+    assert_eq!(beside.len(), 1, "a temporary file is left: {beside:?}");
+}
+
+#[test]
+fn one_symlink_leads_to_the_whole_generation() {
+    let tenant = Bao::shared().tenant();
+    tenant.write("db", &json!({"user": "ann", "password": fresh("password")}));
+    let rig = Rig::new(&tenant);
+    rig.config(
+        r#"
+        [secret.db]
+        path = "secret/@tenant@/db"
+        [[file]]
+        path   = "user"
+        inline = "{{db.user}}"
+        [[file]]
+        path   = "deep/er/password"
+        inline = "{{db.password}}"
+        "#,
+    );
+    let outcome = rig.render();
+    assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+    assert!(rig.path("out/..data").is_symlink());
+    for file in ["user", "deep/er/password"] {
+        assert_eq!(
+            std::fs::canonicalize(rig.path("out").join(file)).unwrap(),
+            std::fs::canonicalize(rig.path("out/..data").join(file)).unwrap(),
+        );
+    }
+}
+
+#[test]
+fn templates_come_from_files_beside_the_configuration_and_encode_values() {
+    let tenant = Bao::shared().tenant();
+    let password = fresh("a \"b\" & <c>");
+    tenant.write("db", &json!({"user": "ann", "password": password}));
+    let rig = Rig::new(&tenant);
+    rig.write(
+        "app.hbs",
+        "{{#each db}}{{@key}}={{json this}}\n{{/each}}{{url db.password}}\n{{db.password}}\n",
+    );
+    rig.config(
+        r#"
+        [secret.db]
+        path = "secret/@tenant@/db"
+        [[file]]
+        path     = "app"
+        template = "app.hbs"
+        "#,
+    );
+    let outcome = rig.render();
+    assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+    let rendered = rig.read("out/app");
+    let lines: Vec<_> = rendered.lines().collect();
+    assert_eq!(lines[0], format!("password={}", json!(password)));
+    assert_eq!(lines[1], "user=\"ann\"");
+    assert_eq!(percent_encoding::percent_decode_str(lines[2]).decode_utf8().unwrap(), password);
+    assert!(lines[2].contains("%20") && lines[2].contains("%26"), "the space and the ampersand are encoded");
+    assert_eq!(lines[3], password);
+}
+
+#[test]
+fn a_second_render_of_the_same_values_leaves_the_files_alone() {
+    let tenant = Bao::shared().tenant();
+    tenant.write("db", &json!({"password": fresh("password")}));
+    let rig = Rig::new(&tenant);
+    rig.config(
+        r#"
+        [secret.db]
+        path = "secret/@tenant@/db"
+        [[file]]
+        path   = "password"
+        inline = "{{db.password}}"
+        "#,
+    );
+    let identity = || {
+        let metadata = std::fs::metadata(rig.path("out/password")).unwrap();
+        (metadata.ino(), metadata.mtime(), metadata.mtime_nsec())
+    };
+    assert_eq!(rig.render().code, 0);
+    let first = identity();
+    assert_eq!(rig.render().code, 0);
+    assert_eq!(identity(), first);
+}
+
+#[test]
+fn at_the_end_the_files_and_the_token_are_gone() {
+    let tenant = Bao::shared().tenant();
+    tenant.write("db", &json!({"password": fresh("password")}));
+    let rig = Rig::new(&tenant);
+    rig.allow_secrets_in("absolute");
+    rig.config(
+        r#"
+        [secret.db]
+        path = "secret/@tenant@/db"
+        [[file]]
+        path   = "password"
+        inline = "{{db.password}}"
+        [[file]]
+        path   = "@dir@/absolute"
+        inline = "{{db.password}}"
+        "#,
+    );
+    // A token is revoked by who owns a child; without one, others may still use what it leased.
+    let mut squire = rig.run_command(&["sleep", "1000"]);
+    squire.wait_until("both files are there", || {
+        !rig.read("out/password").is_empty() && !rig.read("absolute").is_empty()
+    });
+    assert_eq!(tenant.living_tokens(), 1);
+    assert_eq!(squire.stop(), 128 + 15);
+    assert_eq!(tenant.living_tokens(), 0, "the token was not revoked");
+    assert!(!rig.path("absolute").exists());
+    let left: Vec<_> = std::fs::read_dir(rig.path("out")).into_iter().flatten().flatten().collect();
+    assert!(left.is_empty(), "left in the output directory: {left:?}");
+}
+
+#[test]
+fn without_a_child_files_are_kept_until_the_stop_which_is_a_success() {
+    let tenant = Bao::shared().tenant();
+    tenant.write("db", &json!({"password": fresh("password")}));
+    let rig = Rig::new(&tenant);
+    rig.config(
+        r#"
+        [secret.db]
+        path = "secret/@tenant@/db"
+        [[file]]
+        path   = "password"
+        inline = "{{db.password}}"
+        "#,
+    );
+    let mut squire = rig.run();
+    squire.wait_until("the file is there", || !rig.read("out/password").is_empty());
+    assert_eq!(squire.stop(), 0);
+    assert!(!rig.path("out/password").exists());
+}

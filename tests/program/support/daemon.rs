@@ -1,0 +1,106 @@
+//! Server processes that end with the value that stands for them, and at the latest with the test process.
+//!
+//! Statics are never dropped, so a shared server carries a parent-death signal. The kernel sends it when the *thread* ends
+//! that forked, not the process; therefore one thread that never ends starts them all.
+//!
+//! *Invariant:* no process outlives the test process, even if that is killed.
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{OnceLock, mpsc};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::holds_within;
+
+/// A running server.
+pub(crate) struct Daemon {
+    child: Child,
+    stop_signal: Signal,
+}
+
+impl Daemon {
+    /// Starts it with its output in a file. `stop_signal` is how it likes to be ended.
+    pub(crate) fn start(command: &Command, log: &Path, stop_signal: Signal) -> Self {
+        let output = File::create(log).unwrap();
+        let mut command = bound_to_this_process(command);
+        command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);
+        Self { child: spawn(command), stop_signal }
+    }
+
+    /// Its exit status, if it has ended.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
+    /// Ends it and waits for its end.
+    pub(crate) fn stop(&mut self) {
+        if self.ended().is_some() {
+            return;
+        }
+        send(self.child.id(), self.stop_signal);
+        if !holds_within(Duration::from_secs(5), || {
+            self.child.try_wait().is_ok_and(|status| status.is_some())
+        }) {
+            send(self.child.id(), Signal::SIGKILL);
+            drop(self.child.wait());
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Starts a process from the one thread that never ends.
+pub(crate) fn spawn(command: Command) -> Child {
+    type Order = (Command, mpsc::Sender<std::io::Result<Child>>);
+    static STARTER: OnceLock<mpsc::Sender<Order>> = OnceLock::new();
+    let starter = STARTER.get_or_init(|| {
+        let (sender, orders) = mpsc::channel::<Order>();
+        std::thread::spawn(move || {
+            for (mut command, answer) in orders {
+                answer.send(command.spawn()).unwrap();
+            }
+        });
+        sender
+    });
+    let program = format!("{command:?}");
+    let (answer, child) = mpsc::channel();
+    starter.send((command, answer)).unwrap();
+    child.recv().unwrap().unwrap_or_else(|error| panic!("cannot start {program}: {error}"))
+}
+
+/// The same command, killed by the kernel when the test process ends: `setpriv` of util-linux asks for that and then
+/// becomes the program. Of the environment only `PATH` and what the command names is passed on.
+pub(crate) fn bound_to_this_process(command: &Command) -> Command {
+    let mut bound = Command::new("setpriv");
+    bound.args(["--pdeathsig", "KILL", "--"]).arg(command.get_program()).args(command.get_args());
+    if let Some(directory) = command.get_current_dir() {
+        bound.current_dir(directory);
+    }
+    bound.env_clear();
+    bound.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    bound.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    bound
+}
+
+/// Sends a signal to a process; one that has ended already is no error.
+pub(crate) fn send(process: u32, signal: Signal) {
+    match kill(Pid::from_raw(process.cast_signed()), signal) {
+        Ok(()) | Err(Errno::ESRCH) => {}
+        Err(error) => eprintln!("cannot send {signal} to {process}: {error}"),
+    }
+}
+
+/// A port that was free a moment ago. Another process may take it before its user binds it: who uses it tries again.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}

@@ -1,0 +1,108 @@
+//! Listeners where a secret server should be, which answer something else or nothing.
+//!
+//! *Invariant:* an impostor keeps its port until it is dropped, and counts who came.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// What it does with a connection.
+#[derive(Clone, Copy)]
+pub(crate) enum Manners {
+    /// A web page with status 200, as captive portals and wrong ports send.
+    Html,
+    /// A JSON document with status 200 that is not an answer of the API.
+    OtherJson,
+    /// Takes the connection and the request, and says nothing.
+    Silent,
+    /// Hangs up at once.
+    HangsUp,
+    /// A JSON text that never ends.
+    Endless,
+}
+
+/// A listener that is not the server.
+pub(crate) struct Impostor {
+    port: u16,
+    visitors: Arc<AtomicUsize>,
+    closed: Arc<AtomicBool>,
+}
+
+impl Impostor {
+    /// Listens on a free port.
+    pub(crate) fn start(manners: Manners) -> Self {
+        Self::listen(TcpListener::bind(("127.0.0.1", 0)).unwrap(), manners)
+    }
+
+    /// Takes the place of a server that has ended at this address.
+    pub(crate) fn in_place_of(address: &str, manners: Manners) -> Self {
+        Self::listen(TcpListener::bind(address.trim_start_matches("http://")).unwrap(), manners)
+    }
+
+    fn listen(listener: TcpListener, manners: Manners) -> Self {
+        let port = listener.local_addr().unwrap().port();
+        let (visitors, closed) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        let impostor = Self { port, visitors: Arc::clone(&visitors), closed: Arc::clone(&closed) };
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                if closed.load(Ordering::Relaxed) {
+                    return;
+                }
+                visitors.fetch_add(1, Ordering::Relaxed);
+                std::thread::spawn(move || receive(stream, manners));
+            }
+        });
+        impostor
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// How many connections were made.
+    pub(crate) fn visitors(&self) -> usize {
+        self.visitors.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Impostor {
+    fn drop(&mut self) {
+        self.closed.store(true, Ordering::Relaxed);
+        // Wakes the listener, so that it sees that it is closed.
+        drop(TcpStream::connect(("127.0.0.1", self.port)));
+    }
+}
+
+fn receive(mut stream: TcpStream, manners: Manners) {
+    let head = |kind: &str| format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nConnection: close\r\n");
+    let whole =
+        |kind: &str, body: &str| format!("{}Content-Length: {}\r\n\r\n{body}", head(kind), body.len());
+    let mut request = [0; 16 * 1024];
+    match manners {
+        Manners::Html => {
+            drop(stream.read(&mut request));
+            drop(stream.write_all(whole("text/html", "<!doctype html><h1>Welcome</h1>").as_bytes()));
+        }
+        Manners::OtherJson => {
+            drop(stream.read(&mut request));
+            drop(stream.write_all(whole("application/json", r#"{"hello": ["world"]}"#).as_bytes()));
+        }
+        Manners::Silent => {
+            // Until the other side gives up.
+            drop(stream.set_read_timeout(Some(Duration::from_secs(60))));
+            while stream.read(&mut request).is_ok_and(|length| length > 0) {}
+        }
+        Manners::HangsUp => {}
+        Manners::Endless => {
+            drop(stream.read(&mut request));
+            let start = format!("{}\r\n{{\"auth\": \"", head("application/json"));
+            let mut sent = stream.write_all(start.as_bytes());
+            while sent.is_ok() {
+                sent = stream.write_all(&[b'x'; 4096]);
+            }
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! One test's private directory on tmpfs: the configuration, the credentials, the outputs, and what Squire said.
+//!
+//! *Invariant:* when a rig goes, no process that was started in it is left.
+
+use std::cell::{Cell, RefCell};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+
+use super::canary::Hunt;
+use super::daemon::send;
+use super::squire::{Outcome, Squire};
+use super::{Canaries, SOON, Tenant, canary, scratch};
+
+/// The variable that marks every process of a rig.
+const MARK: &str = "RIG_DIRECTORY";
+
+/// A directory with everything that one run of Squire needs.
+///
+/// ```text
+/// squire.toml  role-id  secret-id     what Squire is given
+/// out/                                the output directory
+/// seen/                               what children write; secrets are allowed here
+/// stdout.N  stderr.N                  what the Nth run said
+/// ```
+pub(crate) struct Rig {
+    directory: TempDir,
+    address: String,
+    tenant: String,
+    canaries: Canaries,
+    environment: RefCell<Vec<(String, String)>>,
+    may_hold_secrets: RefCell<Vec<PathBuf>>,
+    runs: Cell<usize>,
+}
+
+impl Rig {
+    /// A rig with the credentials of this tenant.
+    pub(crate) fn new(tenant: &Tenant<'_>) -> Self {
+        let rig = Self::empty(tenant.bao().address(), tenant.name(), tenant.canaries().clone());
+        rig.write("role-id", tenant.role_id());
+        rig.write("secret-id", &tenant.secret_id());
+        rig
+    }
+
+    /// A rig with made-up credentials for what is, or is not, at this address.
+    pub(crate) fn at(address: &str) -> Self {
+        let rig = Self::empty(address, "nobody", Canaries::default());
+        rig.write("role-id", "some-role");
+        let secret_id = canary::fresh("secret-id");
+        rig.canaries.add(&secret_id);
+        rig.write("secret-id", &secret_id);
+        rig
+    }
+
+    fn empty(address: &str, tenant: &str, canaries: Canaries) -> Self {
+        let directory = scratch::on_tmpfs("test");
+        let rig = Self {
+            directory,
+            address: address.to_owned(),
+            tenant: tenant.to_owned(),
+            canaries,
+            environment: RefCell::default(),
+            may_hold_secrets: RefCell::default(),
+            runs: Cell::new(0),
+        };
+        std::fs::create_dir(rig.path("seen")).unwrap();
+        for given in ["role-id", "secret-id", "token", "out", "seen"] {
+            rig.allow_secrets_in(given);
+        }
+        rig
+    }
+
+    /// Writes the configuration: the rig's source (re-read each second) and output directory, then this.
+    pub(crate) fn config(&self, rest: &str) {
+        let beginning = r#"
+            [source.vault]
+            address = "@address@"
+            refresh = "1s"
+            [source.vault.auth.approle]
+            role_id_file   = "@dir@/role-id"
+            secret_id_file = "@dir@/secret-id"
+            [output]
+            dir = "@dir@/out"
+        "#;
+        self.whole_config(&format!("{beginning}{rest}"));
+    }
+
+    /// Writes the configuration, whole.
+    pub(crate) fn whole_config(&self, text: &str) {
+        self.write("squire.toml", text);
+    }
+
+    /// Writes a file of the private directory. `@dir@` becomes the directory, `@address@` the server's address and
+    /// `@tenant@` the tenant's name.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let directory = self.directory.path().to_str().unwrap();
+        let text = text.replace("@dir@", directory).replace("@address@", &self.address);
+        // By a rename, so that nobody meets half of it.
+        let new = self.path(&format!("{name}.new"));
+        std::fs::write(&new, text.replace("@tenant@", &self.tenant)).unwrap();
+        std::fs::rename(new, path).unwrap();
+    }
+
+    /// What is in a file of the private directory; empty if it is not there.
+    pub(crate) fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+
+    /// A path in the private directory.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// What must not leak from this rig.
+    pub(crate) fn canaries(&self) -> &Canaries {
+        &self.canaries
+    }
+
+    /// Says that a file or directory of the rig is meant to hold secrets.
+    pub(crate) fn allow_secrets_in(&self, name: &str) {
+        self.may_hold_secrets.borrow_mut().push(self.path(name));
+    }
+
+    /// Sets a variable of Squire's environment, which is empty otherwise but for `PATH`.
+    pub(crate) fn set(&self, name: &str, value: &str) {
+        self.environment.borrow_mut().push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Starts `squire run` on the configuration.
+    pub(crate) fn run(&self) -> Squire<'_> {
+        self.start(&["run", "-c", self.path("squire.toml").to_str().unwrap()])
+    }
+
+    /// Starts `squire run` on the configuration with a command line for the child.
+    pub(crate) fn run_command(&self, command: &[&str]) -> Squire<'_> {
+        let configuration = self.path("squire.toml");
+        let before = ["run", "-c", configuration.to_str().unwrap(), "--"];
+        self.start(&[&before, command].concat())
+    }
+
+    /// Starts Squire with these arguments.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Squire<'_> {
+        self.runs.set(self.runs.get() + 1);
+        Squire::start(self, self.runs.get(), arguments)
+    }
+
+    /// Runs `squire render` to its end.
+    pub(crate) fn render(&self) -> Outcome {
+        self.start(&["render", "-c", self.path("squire.toml").to_str().unwrap()]).outcome(SOON)
+    }
+
+    /// Runs `squire check` to its end.
+    pub(crate) fn check(&self) -> Outcome {
+        self.start(&["check", "-c", self.path("squire.toml").to_str().unwrap()]).outcome(SOON)
+    }
+
+    /// The variables that Squire is started with.
+    pub(crate) fn environment(&self) -> Vec<(String, String)> {
+        let mark = (MARK.to_owned(), self.directory.path().to_str().unwrap().to_owned());
+        let log = [("SQUIRE_LOG", "trace"), ("SQUIRE_LOG_FORMAT", "json")];
+        let mut variables = vec![mark];
+        variables.extend(log.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        variables.extend(self.environment.borrow().iter().cloned());
+        variables
+    }
+
+    /// Every living process that was started in this rig, Squire and all its descendants.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        let mark = [MARK.as_bytes(), b"=", self.directory.path().as_os_str().as_bytes()].concat();
+        std::fs::read_dir("/proc")
+            .unwrap()
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .filter(|process| {
+                std::fs::read(format!("/proc/{process}/environ"))
+                    .is_ok_and(|environment| environment.split(|byte| *byte == 0).any(|entry| entry == mark))
+            })
+            .collect()
+    }
+
+    /// The first leak: in what Squire said, or in any file that is not meant to hold secrets.
+    pub(crate) fn leak(&self, hunt: &Hunt) -> Option<String> {
+        hunt.find_below(self.directory.path(), &self.may_hold_secrets.borrow())
+    }
+
+    /// The private directory itself.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        for process in self.processes() {
+            send(process, Signal::SIGKILL);
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! The real program, under watch: what it says is kept, and what it must not say is looked for when it ends.
+//!
+//! *Invariant:* every run is hunted for canaries: its log at trace level, arguments, environment and files.
+
+use std::fs::File;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use super::daemon::{bound_to_this_process, send, spawn};
+use super::{Rig, SOON, holds_within};
+
+/// A run of Squire.
+pub(crate) struct Squire<'a> {
+    rig: &'a Rig,
+    run: usize,
+    child: Child,
+    /// The first leak into the arguments or the environment, which can be looked at only while it runs.
+    leak: Option<String>,
+}
+
+/// How a run ended and what it said.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// The exit code; 128 + n if a signal ended it.
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl<'a> Squire<'a> {
+    /// Starts the program with an environment of its own.
+    pub(crate) fn start(rig: &'a Rig, run: usize, arguments: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_squire"));
+        command.args(arguments).envs(rig.environment()).current_dir(rig.directory());
+        let mut command = bound_to_this_process(&command);
+        command
+            .stdin(Stdio::null())
+            .stdout(File::create(rig.path(&format!("stdout.{run}"))).unwrap())
+            .stderr(File::create(rig.path(&format!("stderr.{run}"))).unwrap());
+        Self { rig, run, child: spawn(command), leak: None }
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&mut self, signal: Signal) {
+        self.inspect();
+        send(self.child.id(), signal);
+    }
+
+    /// Whether it still runs.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Waits for a condition while it runs; panics when the time is up, or as soon as it ends without it.
+    #[track_caller]
+    pub(crate) fn wait_until(&mut self, what: &str, mut condition: impl FnMut() -> bool) {
+        let started = Instant::now();
+        let mut ended = None;
+        let held = holds_within(SOON, || {
+            // Asked in this order: what came true just before the end counts.
+            let status = self.child.try_wait().unwrap();
+            let holds = condition();
+            ended = status.filter(|_| !holds);
+            holds || ended.is_some()
+        });
+        if let Some(status) = ended {
+            panic!("squire ended ({status}) before: {what}");
+        }
+        assert!(held, "waited {:?} in vain for: {what}", started.elapsed());
+    }
+
+    /// Waits for its end; the exit code, 128 + n if a signal ended it.
+    #[track_caller]
+    pub(crate) fn wait_for_end(&mut self, limit: Duration) -> i32 {
+        self.inspect();
+        let mut status = None;
+        let ended = holds_within(limit, || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        assert!(ended, "squire did not end within {limit:?}");
+        code(status.unwrap())
+    }
+
+    /// Asks it to stop and waits for its end.
+    #[track_caller]
+    pub(crate) fn stop(&mut self) -> i32 {
+        self.signal(Signal::SIGTERM);
+        self.wait_for_end(SOON)
+    }
+
+    /// Waits for its end; how it ended and what it said.
+    #[track_caller]
+    pub(crate) fn outcome(mut self, limit: Duration) -> Outcome {
+        let code = self.wait_for_end(limit);
+        Outcome { code, stdout: self.rig.read(&format!("stdout.{}", self.run)), stderr: self.log() }
+    }
+
+    /// What it has said on stderr.
+    pub(crate) fn log(&self) -> String {
+        self.rig.read(&format!("stderr.{}", self.run))
+    }
+
+    /// Its log lines with this message.
+    pub(crate) fn events(&self, message: &str) -> Vec<Value> {
+        let log = self.log();
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.filter(|line| line["message"] == message).collect()
+    }
+
+    /// Looks for canaries in its arguments and its environment, as every user of the machine or `root` can read them.
+    fn inspect(&mut self) {
+        if self.leak.is_some() {
+            return;
+        }
+        let hunt = self.rig.canaries().hunt();
+        self.leak = ["cmdline", "environ"].iter().find_map(|what| {
+            let text = std::fs::read(format!("/proc/{}/{what}", self.child.id())).ok()?;
+            Some(format!("{}, in its {what}", hunt.find(&text)?))
+        });
+    }
+
+    /// The end of its log, without the noise of trace and debug.
+    fn tail(&self) -> String {
+        let log = self.log();
+        let loud = |line: &&str| {
+            let level = serde_json::from_str::<Value>(line).ok().map(|line| line["level"].clone());
+            !level.is_some_and(|level| level == "TRACE" || level == "DEBUG")
+        };
+        let lines: Vec<_> = log.lines().filter(loud).collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+}
+
+impl Drop for Squire<'_> {
+    fn drop(&mut self) {
+        self.inspect();
+        send(self.child.id(), Signal::SIGTERM);
+        if !holds_within(Duration::from_secs(5), || !self.is_running()) {
+            send(self.child.id(), Signal::SIGKILL);
+        }
+        drop(self.child.wait());
+        if std::thread::panicking() {
+            eprintln!("--- the end of squire's log ---\n{}\n---", self.tail());
+            return;
+        }
+        let leak = self.leak.take().or_else(|| self.rig.leak(&self.rig.canaries().hunt()));
+        assert!(leak.is_none(), "a secret leaked: {}", leak.unwrap_or_default());
+    }
+}
+
+fn code(status: ExitStatus) -> i32 {
+    status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap()
+}

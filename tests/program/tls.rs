@@ -1,0 +1,112 @@
+//! A server as in production: TLS with an authority of its own, client certificates, and a seal.
+
+use serde_json::json;
+
+use crate::support::{Outcome, Raft, Rig, SOON, Tenant, fresh, stays_true};
+
+/// A rig for the TLS address, with these lines more for the source.
+fn rig(raft: &Raft, tenant: &Tenant<'_>, source: &str) -> Rig {
+    tenant.write("db", &json!({"password": fresh("password")}));
+    let rig = Rig::new(tenant);
+    rig.whole_config(&format!(
+        r#"
+        startup_timeout = "3s"
+        [source.vault]
+        address = "{}"
+        refresh = "1s"
+        {source}
+        [source.vault.auth.approle]
+        role_id_file   = "@dir@/role-id"
+        secret_id_file = "@dir@/secret-id"
+        [secret.db]
+        path = "secret/@tenant@/db"
+        [output]
+        dir = "@dir@/out"
+        [[file]]
+        path   = "password"
+        inline = "{{{{db.password}}}}"
+        "#,
+        raft.tls_address()
+    ));
+    rig
+}
+
+fn render(raft: &Raft, source: &str, variables: &[(&str, &str)]) -> Outcome {
+    let tenant = raft.bao().tenant();
+    let rig = rig(raft, &tenant, source);
+    for (name, value) in variables {
+        rig.set(name, value);
+    }
+    let outcome = rig.render();
+    assert_eq!(outcome.code == 0, !rig.read("out/password").is_empty(), "{}", outcome.stderr);
+    outcome
+}
+
+#[test]
+fn the_server_is_trusted_by_its_authority_and_by_nothing_else() {
+    let raft = Raft::start(false);
+    let (ca, other) = (raft.certificate("ca.pem"), raft.certificate("other-ca.pem"));
+    let (ca, other) = (ca.to_str().unwrap(), other.to_str().unwrap());
+    for (source, variables, works) in [
+        (format!("ca_file = \"{ca}\""), vec![], true),
+        (format!("ca_file = \"{ca}\"\ntls_server_name = \"bao.example\""), vec![], true),
+        (String::new(), vec![("VAULT_CACERT", ca)], true),
+        (String::new(), vec![("BAO_CACERT", ca), ("BAO_TLS_SERVER_NAME", "bao.example")], true),
+        ("insecure_tls = true".to_owned(), vec![], true),
+        (format!("ca_file = \"{other}\""), vec![], false),
+        (format!("ca_file = \"{ca}\"\ntls_server_name = \"other.example\""), vec![], false),
+        (String::new(), vec![], false),
+    ] {
+        let outcome = render(&raft, &source, &variables);
+        assert_eq!(outcome.code, i32::from(!works), "{source} {variables:?}: {}", outcome.stderr);
+        if !works {
+            assert!(outcome.stderr.to_lowercase().contains("certificate"), "{source}: {}", outcome.stderr);
+        }
+        let warned =
+            outcome.stderr.lines().any(|line| line.contains("\"WARN\"") && line.contains("insecure"));
+        assert_eq!(warned, source.contains("insecure_tls"), "{source}: {}", outcome.stderr);
+    }
+}
+
+#[test]
+fn a_client_certificate_is_shown_where_it_is_demanded() {
+    let raft = Raft::start(true);
+    let file = |name: &str| raft.certificate(name).to_str().unwrap().to_owned();
+    let (ca, cert, key) = (file("ca.pem"), file("client.pem"), file("client-key.pem"));
+    let with = format!("ca_file = \"{ca}\"\nclient_cert_file = \"{cert}\"\nclient_key_file = \"{key}\"");
+    let outcome = render(&raft, &with, &[]);
+    assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+    let variables = [("VAULT_CACERT", &*ca), ("VAULT_CLIENT_CERT", &*cert), ("VAULT_CLIENT_KEY", &*key)];
+    let outcome = render(&raft, "", &variables);
+    assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+    let outcome = render(&raft, &format!("ca_file = \"{ca}\""), &[]);
+    assert_eq!(outcome.code, 1, "{}", outcome.stderr);
+}
+
+#[test]
+fn a_sealed_server_is_waited_for() {
+    let raft = Raft::start(false);
+    let tenant = raft.bao().tenant();
+    let rig = rig(&raft, &tenant, &format!("ca_file = {:?}", raft.certificate("ca.pem")));
+    let configuration = rig.read("squire.toml").replace("startup_timeout = \"3s\"", "");
+    rig.whole_config(&configuration);
+    raft.seal();
+    let mut squire = rig.run_command(&["sh", "-c", "touch seen/started; exec sleep 1000"]);
+    squire.wait_until("it has tried to log in", || rig.read("stderr.1").contains("login failed"));
+    stays_true(std::time::Duration::from_millis(500), "it waits", || squire.is_running());
+    assert!(!rig.path("seen/started").exists());
+    raft.unseal();
+    squire.wait_until("the child starts", || rig.path("seen/started").exists());
+    raft.seal();
+    let password = rig.read("out/password");
+    squire.wait_until("the seal is met", || rig.read("stderr.1").contains("secret not fetched"));
+    assert_eq!(rig.read("out/password"), password);
+    raft.unseal();
+    let second = fresh("second");
+    tenant.write("db", &json!({"password": second}));
+    let began = std::time::Instant::now();
+    while rig.read("out/password") != second {
+        assert!(began.elapsed() < 3 * SOON && squire.is_running(), "the new value never came");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}

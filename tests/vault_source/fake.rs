@@ -1,0 +1,112 @@
+//! Servers made of a listener: they answer what a test says, and remember what they were asked.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+/// What a fake does with a request.
+pub(crate) enum Reply {
+    /// Sends these bytes and closes.
+    Bytes(Vec<u8>),
+    /// Keeps the connection open and says nothing.
+    Silence,
+}
+
+/// A status line with a JSON body and further headers.
+pub(crate) fn json(status: &str, headers: &[&str], body: &str) -> Reply {
+    let headers = headers.iter().flat_map(|header| [*header, "\r\n"]).collect::<String>();
+    let length = body.len();
+    Reply::Bytes(
+        format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\n{headers}connection: close\r\ncontent-length: {length}\r\n\r\n{body}")
+            .into_bytes(),
+    )
+}
+
+pub(crate) struct Fake {
+    pub(crate) address: String,
+    seen: Arc<Mutex<Vec<String>>>,
+    _tasks: JoinSet<()>,
+}
+
+impl Fake {
+    /// A server that answers each request by its head.
+    pub(crate) async fn new(reply: impl Fn(&str) -> Reply + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (reply, log) = (Arc::new(reply), Arc::clone(&seen));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                connections.spawn(answer(stream, Arc::clone(&reply), Arc::clone(&log)));
+            }
+        });
+        Self { address, seen, _tasks: tasks }
+    }
+
+    /// A server that passes everything on to another one.
+    pub(crate) async fn before(address: &str) -> Self {
+        let target = address.trim_start_matches("http://").to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&seen);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                connections.spawn(pass(stream, target.clone(), Arc::clone(&log)));
+            }
+        });
+        Self { address, seen, _tasks: tasks }
+    }
+
+    /// How many requests had this in their head.
+    pub(crate) fn asked(&self, text: &str) -> usize {
+        self.seen.lock().unwrap().iter().filter(|head| head.contains(text)).count()
+    }
+}
+
+async fn answer(
+    mut stream: TcpStream,
+    reply: Arc<impl Fn(&str) -> Reply + Send + Sync>,
+    seen: Arc<Mutex<Vec<String>>>,
+) {
+    let mut head = Vec::new();
+    while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+        if stream.read_buf(&mut head).await.unwrap_or(0) == 0 {
+            return;
+        }
+    }
+    let head = String::from_utf8_lossy(&head).into_owned();
+    let reply = reply(&head);
+    seen.lock().unwrap().push(head);
+    match reply {
+        Reply::Bytes(bytes) => {
+            stream.write_all(&bytes).await.ok();
+            stream.shutdown().await.ok();
+        }
+        Reply::Silence => std::future::pending().await,
+    }
+}
+
+/// Each request of these tests comes in one piece.
+async fn pass(client: TcpStream, target: String, seen: Arc<Mutex<Vec<String>>>) {
+    let server = TcpStream::connect(target).await.unwrap();
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
+    let requests = async {
+        let mut piece = vec![0; 64 << 10];
+        while let Ok(size @ 1..) = from_client.read(&mut piece).await {
+            seen.lock().unwrap().push(String::from_utf8_lossy(&piece[..size]).into_owned());
+            to_server.write_all(&piece[..size]).await.unwrap();
+        }
+    };
+    tokio::select! {
+        () = requests => {}
+        _ = tokio::io::copy(&mut from_server, &mut to_client) => {}
+    }
+}

@@ -1,0 +1,71 @@
+//! The Vault backend against a real OpenBao server, a real PostgreSQL, and servers that misbehave.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+
+mod bao;
+mod fake;
+mod postgres;
+
+mod leaks;
+mod leases;
+mod login;
+mod reads;
+mod tls;
+mod transport;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use squire::config::{AuthConfig, VaultConfig};
+use squire::names::{SecretName, SourceName};
+use squire::plan::Want;
+use squire::secret::{Fields, Secret};
+use squire::source::http::Limits;
+use squire::source::{Grant, GrantLife};
+
+/// A source at these addresses that logs in with the token in a file.
+fn config(addresses: &[&str], token_file: &Path) -> VaultConfig {
+    VaultConfig {
+        addresses: addresses.iter().map(ToString::to_string).collect(),
+        namespace: None,
+        ca_file: None,
+        client_identity: None,
+        tls_server_name: None,
+        insecure_tls: false,
+        refresh: Duration::from_mins(5),
+        auth: AuthConfig::Token { file: token_file.to_owned() },
+    }
+}
+
+/// Limits for servers that are meant to be late.
+fn short() -> Limits {
+    Limits { connect: Duration::from_millis(300), request: Duration::from_millis(300), ..Limits::default() }
+}
+
+fn grant(token: &str) -> Grant {
+    Grant { token: Secret::new(token), life: GrantLife { ttl: None, renewable: false }, revocable: true }
+}
+
+fn want(path: &str) -> Want {
+    Want {
+        name: SecretName::new("wanted"),
+        source: SourceName::new("vault"),
+        path: path.to_owned(),
+        params: None,
+        version: None,
+        refresh: Duration::from_mins(5),
+    }
+}
+
+fn fields(value: Value) -> Fields {
+    serde_json::from_value(value).unwrap()
+}
+
+/// Polls until the condition holds, and fails when it still does not after ten seconds.
+async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !holds().await {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
