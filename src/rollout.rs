@@ -184,8 +184,12 @@ impl Rollout {
         let fact =
             RolloutFact::Published { generation: release.generation, changed: changed.clone(), env_changed };
         effects.push(Effect::Report(fact.into()));
-        let asked = Asked::gather(&self.rules, changed, env_changed);
+        let mut asked = Asked::gather(&self.rules, changed, env_changed);
         let process = self.process_reaction(&asked, &release);
+        if matches!(process, Some(Effect::Start(_))) {
+            // It starts with all that is new: there is nobody yet to be told of it.
+            asked.run.clear();
+        }
         self.phase = Phase::Moving(release, asked.run);
         match process {
             Some(effect) => effects.push(effect),

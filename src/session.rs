@@ -185,6 +185,11 @@ impl Session {
         effects
     }
 
+    /// Whether there is a token or a lease to give back.
+    pub fn holds_anything(&self) -> bool {
+        self.grant.is_some() || !self.leases.is_empty()
+    }
+
     fn refresh(&mut self, names: &[SecretName], now: Instant) {
         for (name, tracked) in &mut self.secrets {
             if names.is_empty() || names.contains(name) {

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
+pub use child::find;
 pub use launch::{Launch, Refusal, environment};
 
 /// The exit code that says: Squire itself failed.

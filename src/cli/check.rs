@@ -7,6 +7,7 @@ use super::USAGE;
 use super::load::{Loaded, complain, load};
 use crate::agent::chain;
 use crate::publish::tmpfs;
+use crate::supervise;
 
 /// Checks a configuration; answers with the exit code.
 pub(super) fn check(file: &Path, command: Option<Vec<String>>) -> u8 {
@@ -23,6 +24,14 @@ pub(super) fn check(file: &Path, command: Option<Vec<String>>) -> u8 {
         return USAGE;
     }
     let Loaded { plan, .. } = &loaded;
+    if let Some(Err(refusal)) = plan
+        .process
+        .as_ref()
+        .and_then(|process| process.command.first())
+        .map(|program| supervise::find(program))
+    {
+        complain(&[format!("warning: {}", chain(&refusal))]);
+    }
     for secret in &plan.unused {
         complain(&[format!("warning: nothing refers to the secret `{secret}`, so it will not be fetched")]);
     }

@@ -133,6 +133,9 @@ fn keep(
     let seed = u64::from_le_bytes(random()?);
     match source {
         SourceConfig::Vault(config) => {
+            if config.insecure_tls {
+                tracing::warn!(source = %name, "insecure_tls: the server's certificate is not verified");
+            }
             let vault = Vault::new(config).map_err(|error| format!("source {name}: {}", chain(&error)))?;
             keepers.keep(name, vault, wants, seed, key);
         }

@@ -57,7 +57,7 @@ fn words(effects: &[Effect]) -> Vec<String> {
 fn started(now: Instant) -> Rollout {
     let mut rollout = Rollout::new(rules(true), &BTreeSet::new(), now);
     assert_eq!(words(&rollout.step(Event::Rendered(release(1, "")), now)), ["publish 1"]);
-    assert_eq!(words(&rollout.step(published(&["restart", "hup"]), now)), ["start 1"]);
+    assert_eq!(words(&rollout.step(published(&["restart", "hup", "run"]), now)), ["start 1"]);
     assert_eq!(words(&rollout.step(Event::ProcessSettled, now)), ["committed 1"]);
     rollout
 }

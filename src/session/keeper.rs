@@ -14,6 +14,9 @@ use crate::source::Source;
 /// How long giving back may take before a stop goes on without it.
 const GIVE_BACK_WITHIN: Duration = Duration::from_secs(5);
 
+/// The same while nothing is held: a question that is still out may bring something, or may never be answered.
+const HEAR_WITHIN: Duration = Duration::from_secs(1);
+
 /// What the agent tells a keeper.
 #[derive(Clone, Debug)]
 pub enum Notice {
@@ -54,7 +57,7 @@ impl<S: Source> Keeper<S> {
             }
             event = self.next_event(&mut notices).await;
             if self.give_back_by.is_some_and(|by| by <= Instant::now()) {
-                tracing::warn!("giving back leases and token took too long, stopping without it");
+                tracing::warn!("source did not answer in time, stopping without giving back");
                 return;
             }
         }
@@ -81,7 +84,8 @@ impl<S: Source> Keeper<S> {
             Notice::Refresh(names) => Event::RefreshAsked(names),
             Notice::Released(secret, below) => Event::Released(secret, below),
             Notice::Stop => {
-                self.give_back_by = Some(Instant::now() + GIVE_BACK_WITHIN);
+                let within = if self.session.holds_anything() { GIVE_BACK_WITHIN } else { HEAR_WITHIN };
+                self.give_back_by = Some(Instant::now() + within);
                 Event::StopAsked
             }
         }

@@ -148,8 +148,13 @@ impl Http {
                 }
                 Err(failure) => {
                     let go_on = failure.allows_next(request.repeat);
+                    let reached = !matches!(failure.fault, Fault::Unreachable { .. });
                     faults.push(failure.fault);
                     if !go_on {
+                        if !reached {
+                            // This request may not go to another address, but the next one shall.
+                            self.answering.store((place + 1) % self.origins.len(), Ordering::Relaxed);
+                        }
                         break;
                     }
                 }

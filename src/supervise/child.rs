@@ -120,8 +120,7 @@ impl Image {
             }
             variables.push(text(&[name.as_bytes(), b"=", value.as_bytes()].concat(), what)?);
         }
-        let search =
-            own.iter().find(|(name, _)| name == "PATH").map_or(OsStr::new(DEFAULT_PATH), |(_, path)| path);
+        let search = own.iter().find(|(name, _)| name == "PATH").map(|(_, path)| path.as_os_str());
         let paths = candidates(launch.command.first().map_or("", String::as_str), search)?;
         Ok(Self { paths, arguments: Texts::new(arguments), variables: Texts::new(variables) })
     }
@@ -152,7 +151,8 @@ fn text(bytes: &[u8], what: impl FnOnce() -> String) -> Result<CString, Refusal>
 }
 
 /// Where the shell would look for the program.
-fn candidates(program: &str, search: &OsStr) -> Result<Vec<CString>, Refusal> {
+fn candidates(program: &str, search: Option<&OsStr>) -> Result<Vec<CString>, Refusal> {
+    let search = search.unwrap_or(OsStr::new(DEFAULT_PATH));
     let found = if program.is_empty() {
         vec![]
     } else if program.contains('/') {
@@ -162,6 +162,17 @@ fn candidates(program: &str, search: &OsStr) -> Result<Vec<CString>, Refusal> {
     };
     let what = || "the path of the program".to_owned();
     found.iter().map(|path| text(path.as_os_str().as_bytes(), what)).collect()
+}
+
+/// Whether there is such a program for a process of Squire's, to be known before it is needed.
+pub fn find(program: &str) -> Result<(), Refusal> {
+    let candidates = candidates(program, env::var_os("PATH").as_deref())?;
+    let is_there = |path: &CString| Path::new(OsStr::from_bytes(path.to_bytes())).is_file();
+    if candidates.iter().any(is_there) {
+        Ok(())
+    } else {
+        Err(Refusal::NotFound { program: program.to_owned() })
+    }
 }
 
 /// What a child does before it is the program. Told by number from the child to Squire.
