@@ -24,7 +24,7 @@ use squire::supervise::{Effect, Ending, Event, Launch, Refusal, Settings, Superv
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Longer than any stop that is not meant to time out.
-const ENOUGH: Duration = Duration::from_secs(60);
+const ENOUGH: Duration = Duration::from_mins(1);
 
 #[test]
 fn every_exit_code_is_told() {

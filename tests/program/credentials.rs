@@ -78,7 +78,7 @@ fn a_refused_secret_id_is_sent_once_and_again_only_when_its_file_changes() {
     rig.write("secret-id", "00000000-0000-0000-0000-000000000000");
     // A file as young as ours may be half written, and is sent a second time; this one is not.
     let file = File::options().write(true).open(rig.path("secret-id")).unwrap();
-    file.set_modified(SystemTime::now() - Duration::from_secs(60)).unwrap();
+    file.set_modified(SystemTime::now() - Duration::from_mins(1)).unwrap();
     let logins = || bao.count("update auth/approle/login");
     let mut squire = rig.run();
     squire.wait_until("it has tried to log in", || {

@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::support::{Bao, Postgres, Rig, SOON, log_in, wait_until};
 
 /// How long the child logs in.
-const SPAN: Duration = Duration::from_secs(60);
+const SPAN: Duration = Duration::from_mins(1);
 
 /// How long a credential lives, and how long it lives at most, in seconds.
 const TTL: (u32, u32) = (4, 12);

@@ -3,6 +3,12 @@
 //! Each world is a random schedule from a seed: answers that come late, faults of every class, processes that stop slowly or
 //! die, disks that fail. What always has to hold is checked after every step. `WORLD_SEEDS=100000` runs more of them.
 
+#![expect(
+    clippy::expect_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "helpers of tests are tests, and a world looks at the few effects that it checks"
+)]
+
 mod process;
 mod server;
 mod world;

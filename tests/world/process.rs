@@ -53,9 +53,8 @@ impl Process {
 
     /// The names of the credentials that it uses now: none while it is starting.
     pub(crate) fn credentials(&self) -> Vec<&str> {
-        let user = |text: &str| text.split(':').next().map(str::len).unwrap_or_default();
-        let used = [Some(self.in_environment.as_str()), self.from_file.as_deref()];
-        let used = used.into_iter().flatten().filter(|text| self.started && !text.is_empty());
-        used.map(|text| &text[..user(text)]).collect()
+        let texts = [Some(self.in_environment.as_str()), self.from_file.as_deref()];
+        let texts = texts.into_iter().flatten().filter(|text| self.started && !text.is_empty());
+        texts.filter_map(|text| text.split(':').next()).collect()
     }
 }

@@ -92,7 +92,7 @@ fn receive(mut stream: TcpStream, manners: Manners) {
         }
         Manners::Silent => {
             // Until the other side gives up.
-            drop(stream.set_read_timeout(Some(Duration::from_secs(60))));
+            drop(stream.set_read_timeout(Some(Duration::from_mins(1))));
             while stream.read(&mut request).is_ok_and(|length| length > 0) {}
         }
         Manners::HangsUp => {}
