@@ -78,6 +78,8 @@ pub struct VaultConfig {
     pub insecure_tls: bool,
     /// `refresh`: how often static secrets are re-read. Default 5 minutes.
     pub refresh: Duration,
+    /// `look_up_every`: how often the token and its leases are looked up. Default 1 minute.
+    pub look_up_every: Duration,
     /// `[source.NAME.auth.…]`
     pub auth: AuthConfig,
 }

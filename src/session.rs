@@ -52,7 +52,21 @@ pub struct Session {
     unreachable_in_a_row: u32,
     not_before: Option<Instant>,
     phase: Phase,
+    look_up_every: Duration,
     chance: fastrand::Rng,
+}
+
+/// What a session is told once.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The source's name.
+    pub source: SourceName,
+    /// What is wanted of it.
+    pub wants: Vec<Want>,
+    /// How often to ask whether token and leases still live, though nothing says that they do not.
+    pub look_up_every: Duration,
+    /// Where all its chance comes from.
+    pub seed: u64,
 }
 
 /// Where a session is between its start and its end.
@@ -141,8 +155,9 @@ pub struct Update {
 }
 
 impl Session {
-    /// A session that has not logged in yet. The seed is where all its chance comes from.
-    pub fn new(source: SourceName, wants: Vec<Want>, seed: u64, now: Instant) -> Self {
+    /// A session that has not logged in yet.
+    pub fn new(settings: Settings, now: Instant) -> Self {
+        let Settings { source, wants, look_up_every, seed } = settings;
         Self {
             source,
             login: Login::At(now),
@@ -157,6 +172,7 @@ impl Session {
             unreachable_in_a_row: 0,
             not_before: None,
             phase: Phase::Keeping,
+            look_up_every,
             chance: fastrand::Rng::with_seed(seed),
         }
     }

@@ -60,6 +60,8 @@ pub struct Grant {
     pub life: GrantLife,
     /// Whether it is ours to end when we stop: we made it by a login, and the server can end it (a batch token it cannot).
     pub revocable: bool,
+    /// How many requests it is good for; `None` does not count them.
+    pub uses: Option<u64>,
 }
 
 /// How long a grant lives, counted from the moment the request for it was sent.

@@ -10,10 +10,9 @@ use tokio::task::JoinSet;
 use super::Event;
 use super::inbox::Credentials;
 use crate::names::{SecretName, SourceName};
-use crate::plan::Want;
 use crate::secret::DigestKey;
 use crate::session::keeper::{Keeper, Notice};
-use crate::session::{Session, Update};
+use crate::session::{Session, Settings, Update};
 use crate::source::Source;
 
 /// So many updates may wait for the agent before keepers wait for it.
@@ -44,23 +43,16 @@ impl Default for Keepers {
 }
 
 impl Keepers {
-    /// Starts to keep the session of one source. To be called within the runtime. `seed` is where the session's chance comes
-    /// from.
-    pub fn keep<S: Source>(
-        &mut self,
-        name: &SourceName,
-        source: S,
-        wants: Vec<Want>,
-        seed: u64,
-        key: &DigestKey,
-    ) {
+    /// Starts to keep the session of one source. To be called within the runtime.
+    pub fn keep<S: Source>(&mut self, source: S, settings: Settings, key: &DigestKey) {
         let (keeper, notices) = mpsc::unbounded_channel();
+        let name = settings.source.clone();
         self.credentials.push(Credentials { files: source.credential_files(), keeper: keeper.clone() });
-        self.owners.extend(wants.iter().map(|want| (want.name.clone(), name.clone())));
-        let session = Session::new(name.clone(), wants, seed, Instant::now());
+        self.owners.extend(settings.wants.iter().map(|want| (want.name.clone(), name.clone())));
+        let session = Session::new(settings, Instant::now());
         let task = Keeper::new(Arc::new(source), session, key.clone(), self.updates.clone());
         self.tasks.spawn(task.run(notices));
-        self.notices.insert(name.clone(), keeper);
+        self.notices.insert(name, keeper);
     }
 
     /// The credential files to watch; once.

@@ -14,6 +14,7 @@ use crate::agent::{Event, Mode, Task, chain, lifecycle};
 use crate::config::SourceConfig;
 use crate::names::SourceName;
 use crate::secret::DigestKey;
+use crate::session::Settings;
 use crate::source::vault::Vault;
 use crate::supervise::FAILED;
 use crate::supervise::host::{Host, Order, Orders};
@@ -133,11 +134,13 @@ fn keep(
     let seed = u64::from_le_bytes(random()?);
     match source {
         SourceConfig::Vault(config) => {
+            let look_up_every = config.look_up_every;
+            let settings = Settings { source: name.clone(), wants, look_up_every, seed };
             if config.insecure_tls {
                 tracing::warn!(source = %name, "insecure_tls: the server's certificate is not verified");
             }
             let vault = Vault::new(config).map_err(|error| format!("source {name}: {}", chain(&error)))?;
-            keepers.keep(name, vault, wants, seed, key);
+            keepers.keep(vault, settings, key);
         }
     }
     Ok(())

@@ -17,6 +17,9 @@ use crate::names::SourceName;
 /// How often static secrets are re-read where nothing is said.
 const REFRESH: Duration = Duration::from_mins(5);
 
+/// How often the token and its leases are looked up where nothing is said.
+const LOOK_UP_EVERY: Duration = Duration::from_mins(1);
+
 /// What the configuration says of sources.
 pub(super) struct Sources {
     /// Those without a problem.
@@ -87,6 +90,7 @@ fn vault(mut table: Table<'_>) -> Option<VaultConfig> {
     );
     let insecure_tls = insecure_tls(&mut table);
     let refresh = table.read("refresh", &POSITIVE_DURATION).unwrap_or(REFRESH);
+    let look_up_every = table.read("look_up_every", &POSITIVE_DURATION).unwrap_or(LOOK_UP_EVERY);
     let auth = auth::auth(&mut table);
     table.finish();
     Some(VaultConfig {
@@ -97,6 +101,7 @@ fn vault(mut table: Table<'_>) -> Option<VaultConfig> {
         tls_server_name,
         insecure_tls,
         refresh,
+        look_up_every,
         auth: auth?,
     })
 }

@@ -14,6 +14,7 @@ pub enum SecretFact {
     Fetched { next_in: Duration },
     Same { next_in: Duration },
     NotFetched { error: String, again_in: Duration, still_valid: Option<Duration> },
+    Recovered,
     Expired,
     Renewed { ttl: Duration, next_in: Duration },
     NotRenewed { error: String, again_in: Duration },
@@ -32,6 +33,7 @@ impl SecretFact {
                 %secret, error = %error, again_in = shown(*again_in), still_valid = shown_or(*still_valid, "unlimited"),
                 "secret not fetched"
             ),
+            Self::Recovered => info!(%secret, "secret can be fetched again"),
             Self::Expired => error!(%secret, "secret is past its end and could not be replaced"),
             Self::Renewed { ttl, next_in } => {
                 debug!(%secret, ttl = shown(*ttl), next_in = shown(*next_in), "lease renewed");

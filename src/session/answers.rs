@@ -80,7 +80,10 @@ impl Session {
 }
 
 /// The secret whose present value this lease keeps alive, if it does.
-fn current<'a>(secrets: &'a mut BTreeMap<SecretName, Tracked>, lease: &HeldLease) -> Option<&'a mut Tracked> {
+pub(super) fn current<'a>(
+    secrets: &'a mut BTreeMap<SecretName, Tracked>,
+    lease: &HeldLease,
+) -> Option<&'a mut Tracked> {
     secrets.get_mut(&lease.secret).filter(|tracked| tracked.revision == lease.revision)
 }
 

@@ -4,8 +4,9 @@
 
 use std::time::Instant;
 
-use super::grant::{Doubt, GrantNext, Login};
-use super::held::{LeaseNext, Next};
+use super::answers::current;
+use super::grant::{Doubt, GrantNext, HeldGrant, Login};
+use super::held::{Next, Question};
 use super::{Ask, BREAKER_OPENS_AT, Effect, IN_FLIGHT, Phase, Session};
 use crate::fact::{Fact, SecretFact, SourceFact};
 use crate::names::{LeaseId, SecretName};
@@ -31,7 +32,7 @@ impl Session {
         for job in self.due_jobs(now).into_iter().take(self.free()) {
             match job {
                 Job::Secret(name) => self.ask_secret(&name, effects),
-                Job::Lease(id) => self.ask_lease(&id, effects),
+                Job::Lease(id) => self.ask_lease(&id, now, effects),
             }
         }
     }
@@ -43,7 +44,7 @@ impl Session {
         }
         let expiries =
             self.secrets.values().filter(|tracked| !tracked.expired).filter_map(|tracked| tracked.ends);
-        let ends = self.leases.values().filter(|lease| !lease.is_asking()).map(|lease| lease.ends);
+        let ends = self.leases.values().filter(|lease| lease.asking.is_none()).map(|lease| lease.ends);
         let grant_end = self.grant.as_ref().and_then(|held| held.ends);
         let quiet = expiries.chain(ends).chain(grant_end).min();
         [quiet, self.next_question()].into_iter().flatten().min()
@@ -59,6 +60,9 @@ impl Session {
             Login::Done | Login::Asking { .. } => None,
         };
         let work = self.grant.as_ref().and_then(|held| {
+            if held.is_used_up() {
+                return None;
+            }
             let secrets = self.secrets.values().filter_map(super::held::Tracked::due);
             let leases = self.leases.values().filter_map(super::held::HeldLease::due);
             held.due().into_iter().chain(secrets).chain(leases).min()
@@ -80,8 +84,7 @@ impl Session {
     /// What is past its end is said, once, and no longer kept.
     fn expire(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         if self.grant.as_ref().is_some_and(|held| held.ends.is_some_and(|ends| ends <= now)) {
-            self.grant = None;
-            effects.push(self.report(SourceFact::TokenDead));
+            self.lose_grant(now, effects);
             if self.login == Login::Done {
                 self.login = Login::At(now);
             }
@@ -93,7 +96,19 @@ impl Session {
                 effects.push(Effect::Report(Fact::Secret(name.clone(), SecretFact::Expired)));
             }
         }
-        self.leases.retain(|_, lease| lease.is_asking() || lease.ends > now);
+        self.leases.retain(|_, lease| lease.asking.is_some() || lease.ends > now);
+    }
+
+    /// The token is dead, and all that was leased with it.
+    pub(super) fn lose_grant(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        let Some(held) = self.grant.take() else { return };
+        for lease in self.leases.values_mut().filter(|lease| lease.serial == held.serial) {
+            lease.ends = now;
+            if let Some(tracked) = current(&mut self.secrets, lease) {
+                tracked.died(now);
+            }
+        }
+        effects.push(self.report(SourceFact::TokenDead));
     }
 
     fn dispatch_login(&mut self, now: Instant, effects: &mut Vec<Effect>) {
@@ -109,13 +124,21 @@ impl Session {
         }
         let Some(held) = &mut self.grant else { return };
         let (serial, grant) = (held.serial, held.grant.clone());
-        if held.doubt == Doubt::LookUp {
+        if held.is_used_up() {
+            if self.login == Login::Done {
+                self.login = Login::At(now);
+                self.dispatch_login(now, effects);
+            }
+            return;
+        }
+        if held.wants_look_up(now) {
             held.doubt = Doubt::Asking;
             return self.ask(Ask::LookUpGrant(serial, grant), effects);
         }
         match held.next {
             GrantNext::Renew(at) if at <= now => {
                 held.next = GrantNext::Renewing;
+                held.spend();
                 self.ask(Ask::RenewGrant(serial, grant), effects);
             }
             GrantNext::LogIn(at) if at <= now => {
@@ -131,7 +154,7 @@ impl Session {
 
     /// Everything due, the earliest end first; what has no value yet comes before all, since the start waits for it.
     fn due_jobs(&self, now: Instant) -> Vec<Job> {
-        if self.grant.is_none() {
+        if self.grant.as_ref().is_none_or(HeldGrant::is_used_up) {
             return Vec::new();
         }
         let secrets =
@@ -152,23 +175,24 @@ impl Session {
     }
 
     fn ask_secret(&mut self, name: &SecretName, effects: &mut Vec<Effect>) {
-        let (Some(held), Some(tracked)) = (&self.grant, self.secrets.get_mut(name)) else { return };
+        let (Some(held), Some(tracked)) = (&mut self.grant, self.secrets.get_mut(name)) else { return };
+        held.spend();
         tracked.next = Next::Fetching { hurry: false };
         tracked.asked_with = Some((held.serial, held.grant.clone()));
         let ask = Ask::Fetch(held.grant.clone(), tracked.want.clone());
         self.ask(ask, effects);
     }
 
-    fn ask_lease(&mut self, id: &LeaseId, effects: &mut Vec<Effect>) {
+    fn ask_lease(&mut self, id: &LeaseId, now: Instant, effects: &mut Vec<Effect>) {
         let Some(lease) = self.leases.get_mut(id) else { return };
         let grant = lease.grant.clone();
-        let ask = match lease.next {
-            LeaseNext::Renew(_) => Ask::Renew(grant, id.clone(), lease.first_ttl),
-            LeaseNext::LookUp(_) => Ask::LookUp(grant, id.clone()),
-            LeaseNext::Revoke(_) => Ask::Revoke(grant, id.clone()),
-            LeaseNext::Rest | LeaseNext::Asking { .. } => return,
+        let question = lease.question(now);
+        lease.asking = Some(question);
+        let ask = match question {
+            Question::Renew => Ask::Renew(grant, id.clone(), lease.first_ttl),
+            Question::LookUp | Question::Check => Ask::LookUp(grant, id.clone()),
+            Question::Revoke => Ask::Revoke(grant, id.clone()),
         };
-        lease.next = LeaseNext::Asking { give_up: matches!(ask, Ask::Revoke(..)) };
         self.ask(ask, effects);
     }
 
@@ -181,11 +205,15 @@ impl Session {
             self.leases.retain(|_, lease| lease.serial != held.serial);
             self.ask(Ask::RevokeGrant(held.grant), effects);
         }
-        let waiting: Vec<_> =
-            self.leases.iter().filter(|(_, lease)| !lease.is_asking()).map(|(id, _)| id.clone()).collect();
+        let waiting: Vec<_> = self
+            .leases
+            .iter()
+            .filter(|(_, lease)| lease.asking.is_none())
+            .map(|(id, _)| id.clone())
+            .collect();
         for id in waiting {
             if let Some(lease) = self.leases.get_mut(&id) {
-                lease.next = LeaseNext::Asking { give_up: true };
+                lease.asking = Some(Question::Revoke);
                 let ask = Ask::Revoke(lease.grant.clone(), id);
                 self.ask(ask, effects);
             }

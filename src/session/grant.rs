@@ -57,6 +57,12 @@ pub(super) struct HeldGrant {
     pub(super) ends: Option<Instant>,
     pub(super) next: GrantNext,
     pub(super) doubt: Doubt,
+    /// When to ask whether it still lives, though nothing was denied; `None` where each question costs a use.
+    pub(super) look_up_at: Option<Instant>,
+    /// How many more questions may be put with it, if they are counted.
+    pub(super) uses_left: Option<u64>,
+    /// Something was leased with it.
+    pub(super) has_leases: bool,
     /// It could look itself up or renew itself once, so if it no longer can, it is dead.
     pub(super) proven: bool,
     pub(super) failures: u32,
@@ -86,13 +92,16 @@ pub(super) enum Doubt {
 
 impl HeldGrant {
     pub(super) fn new(serial: Serial, grant: Grant, sent: Instant, chance: Chance) -> Self {
-        let life = grant.life;
+        let (life, uses_left) = (grant.life, grant.uses);
         let mut held = Self {
             serial,
             grant,
             ends: None,
             next: GrantNext::Rest,
             doubt: Doubt::None,
+            look_up_at: None,
+            uses_left,
+            has_leases: false,
             proven: false,
             failures: 0,
         };
@@ -120,15 +129,37 @@ impl HeldGrant {
 
     /// When the next step is due by itself.
     pub(super) fn due(&self) -> Option<Instant> {
-        match self.next {
+        let next = match self.next {
             GrantNext::Renew(at) | GrantNext::LogIn(at) => Some(at),
             GrantNext::Rest | GrantNext::Renewing => None,
+        };
+        let look_up = self.look_up_at.filter(|_| self.doubt == Doubt::None);
+        [next, look_up].into_iter().flatten().min()
+    }
+
+    /// Whether to ask now if it still lives.
+    pub(super) fn wants_look_up(&self, now: Instant) -> bool {
+        match self.doubt {
+            Doubt::LookUp => true,
+            Doubt::None => self.look_up_at.is_some_and(|at| at <= now),
+            Doubt::Asking => false,
         }
+    }
+
+    /// Takes one use for a question.
+    pub(super) fn spend(&mut self) {
+        self.uses_left = self.uses_left.map(|left| left.saturating_sub(1));
+    }
+
+    /// Whether it is good for no further question. The last use ends the token and all that is leased with it, so it is kept
+    /// back where something is.
+    pub(super) fn is_used_up(&self) -> bool {
+        self.uses_left.is_some_and(|left| left <= u64::from(self.has_leases))
     }
 
     /// Something was denied: find out whether it is the grant's fault.
     pub(super) fn doubted(&mut self) {
-        if self.doubt == Doubt::None {
+        if self.doubt == Doubt::None && self.uses_left.is_none() {
             self.doubt = Doubt::LookUp;
         }
     }

@@ -90,6 +90,12 @@ impl Tracked {
         }
     }
 
+    /// The token that its lease depended on is dead, and so is the value.
+    pub(super) fn died(&mut self, now: Instant) {
+        self.ends = Some(now);
+        self.fetch_by(now);
+    }
+
     /// How long the value still lives, if it ends.
     pub(super) fn left(&self, now: Instant) -> Option<Duration> {
         self.ends.map(|ends| ends.saturating_duration_since(now))
@@ -143,6 +149,10 @@ pub(super) struct HeldLease {
     pub(super) first_ttl: Duration,
     pub(super) ends: Instant,
     pub(super) next: LeaseNext,
+    /// When to ask whether it still lives, though nothing says that it does not; `None` where each question costs a use.
+    pub(super) check_at: Option<Instant>,
+    /// The question about it that is out.
+    pub(super) asking: Option<Question>,
     pub(super) failures: u32,
 }
 
@@ -155,42 +165,59 @@ pub(super) enum LeaseNext {
     /// A renewal was refused: ask whether it still lives.
     LookUp(Instant),
     Revoke(Instant),
-    /// A question about it is out. `give_up` if it is to be revoked after that.
-    Asking {
-        give_up: bool,
-    },
+}
+
+/// A question about a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Question {
+    Renew,
+    /// After a renewal that was refused.
+    LookUp,
+    /// The same question without a cause.
+    Check,
+    Revoke,
 }
 
 impl HeldLease {
     /// Revoke it, now or as soon as the question about it is answered.
     pub(super) fn give_up(&mut self, now: Instant) {
-        self.next = match self.next {
-            LeaseNext::Asking { .. } => LeaseNext::Asking { give_up: true },
-            LeaseNext::Revoke(at) => LeaseNext::Revoke(at),
-            LeaseNext::Rest | LeaseNext::Renew(_) | LeaseNext::LookUp(_) => LeaseNext::Revoke(now),
-        };
-    }
-
-    /// Plans the next step, unless it is to be revoked.
-    pub(super) fn then(&mut self, next: LeaseNext, now: Instant) {
-        self.next =
-            if self.next == (LeaseNext::Asking { give_up: true }) { LeaseNext::Revoke(now) } else { next };
-    }
-
-    /// When the next step is due by itself.
-    pub(super) fn due(&self) -> Option<Instant> {
-        match self.next {
-            LeaseNext::Renew(at) | LeaseNext::LookUp(at) | LeaseNext::Revoke(at) => Some(at),
-            LeaseNext::Rest | LeaseNext::Asking { .. } => None,
+        if !self.is_given_up() {
+            self.next = LeaseNext::Revoke(now);
         }
     }
 
-    pub(super) fn is_asking(&self) -> bool {
-        matches!(self.next, LeaseNext::Asking { .. })
+    /// The question about it is answered; this is next, unless it is to be revoked.
+    pub(super) fn then(&mut self, next: LeaseNext) {
+        self.asking = None;
+        if !self.is_given_up() {
+            self.next = next;
+        }
+    }
+
+    /// When the next question is due.
+    pub(super) fn due(&self) -> Option<Instant> {
+        match (self.asking, self.next) {
+            (Some(_), _) => None,
+            (None, LeaseNext::Revoke(at)) => Some(at),
+            (None, LeaseNext::Renew(at) | LeaseNext::LookUp(at)) => {
+                Some(self.check_at.map_or(at, |check| check.min(at)))
+            }
+            (None, LeaseNext::Rest) => self.check_at,
+        }
+    }
+
+    /// The question that is due.
+    pub(super) fn question(&self, now: Instant) -> Question {
+        match self.next {
+            LeaseNext::Revoke(_) => Question::Revoke,
+            LeaseNext::Renew(at) if at <= now => Question::Renew,
+            LeaseNext::LookUp(at) if at <= now => Question::LookUp,
+            LeaseNext::Renew(_) | LeaseNext::LookUp(_) | LeaseNext::Rest => Question::Check,
+        }
     }
 
     pub(super) fn is_given_up(&self) -> bool {
-        matches!(self.next, LeaseNext::Revoke(_) | LeaseNext::Asking { give_up: true })
+        matches!(self.next, LeaseNext::Revoke(_))
     }
 
     pub(super) fn left(&self, now: Instant) -> Duration {

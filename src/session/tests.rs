@@ -8,6 +8,7 @@ use crate::secret::DigestKey;
 use crate::source::Life;
 
 const TTL: Duration = Duration::from_mins(1);
+const LOOK_UP_EVERY: Duration = Duration::from_hours(100);
 
 fn want(name: &str) -> Want {
     Want {
@@ -22,7 +23,7 @@ fn want(name: &str) -> Want {
 
 fn grant(ttl: Duration) -> Grant {
     let life = GrantLife { ttl: Some(ttl), renewable: true };
-    Grant { token: Secret::new("token"), life, revocable: true }
+    Grant { token: Secret::new("token"), life, revocable: true, uses: None }
 }
 
 fn value(content: u64, life: Life) -> (Fetched, Digest) {
@@ -57,7 +58,9 @@ impl Bench {
     fn new(secrets: &[&str]) -> Self {
         let now = Instant::now();
         let wants = secrets.iter().map(|name| want(name)).collect();
-        Self { session: Session::new(SourceName::new("vault"), wants, 7, now), now }
+        let settings =
+            Settings { source: SourceName::new("vault"), wants, look_up_every: LOOK_UP_EVERY, seed: 7 };
+        Self { session: Session::new(settings, now), now }
     }
 
     /// Logged in with a token that lives long.
@@ -65,6 +68,15 @@ impl Bench {
         let mut bench = Self::new(secrets);
         assert_eq!(bench.due(), ["log in"]);
         bench.answer(Answer::LogIn(Ok(grant(TTL * 100))));
+        bench
+    }
+
+    /// Its token has looked itself up once.
+    fn proven(secrets: &[&str]) -> Self {
+        let mut bench = Self::logged_in(secrets);
+        bench.until("look up token");
+        let lives = GrantLife { ttl: Some(TTL), renewable: true };
+        assert!(bench.answer(Answer::LookUpGrant(bench.session.serial, Ok(lives))).is_empty());
         bench
     }
 
@@ -278,14 +290,8 @@ fn the_token_is_renewed_and_succeeded_and_only_leases_move_to_the_successor() {
 
 #[test]
 fn a_token_that_was_alive_and_cannot_look_itself_up_is_dead() {
-    let mut bench = Bench::new(&["db"]);
-    bench.due();
-    bench.answer(Answer::LogIn(Ok(grant(TTL))));
-    bench.fetched("db", 1, versioned());
-    bench.until("renew token");
+    let mut bench = Bench::proven(&["db"]);
     let serial = bench.session.serial;
-    bench.answer(Answer::RenewGrant(serial, Ok(GrantLife { ttl: Some(TTL), renewable: true })));
-    bench.step(Event::RefreshAsked(Vec::new()));
     assert_eq!(bench.failed("db", denied()), ["db not fetched", "look up token"]);
     assert_eq!(bench.answer(Answer::LookUpGrant(serial, Err(Fault::Dead))), ["token dead", "log in"]);
     assert_eq!(bench.answer(Answer::LogIn(Ok(grant(TTL)))), ["fetch db"]);
@@ -313,7 +319,7 @@ fn a_denied_path_disturbs_no_other() {
 
 #[test]
 fn the_breaker_lets_one_question_at_a_time_look_for_the_server() {
-    let mut bench = Bench::logged_in(&["a", "b", "c", "d", "e", "f"]);
+    let mut bench = Bench::proven(&["a", "b", "c", "d", "e", "f"]);
     for name in ["a", "b", "c", "d"] {
         bench.failed(name, unreachable());
     }
@@ -480,4 +486,50 @@ fn a_lease_that_was_asked_for_with_the_old_token_is_replaced_under_the_new_one()
     assert_eq!(bench.fetched("db", 2, lease("two")), ["deliver db 2", "fetch db"]);
     assert_eq!(bench.fetched("db", 3, lease("three")), ["deliver db 3"]);
     bench.until("renew three by 60");
+}
+
+/// A session that looks up its token and leases every 20 seconds.
+fn looking() -> Bench {
+    let mut bench = Bench::new(&["db"]);
+    bench.session.look_up_every = Duration::from_secs(20);
+    bench.due();
+    bench.answer(Answer::LogIn(Ok(grant(TTL * 100))));
+    bench.fetched("db", 1, Life::Renewable { lease: LeaseId::new("one"), ttl: TTL * 100 });
+    bench
+}
+
+#[test]
+fn a_lease_that_an_operator_revoked_is_noticed_by_looking_it_up() {
+    let mut bench = looking();
+    assert!(bench.until("look up one") <= Duration::from_secs(20));
+    assert!(bench.answer(Answer::LookUp(LeaseId::new("one"), Ok(TTL * 99))).is_empty());
+    assert!(bench.until("look up one") <= Duration::from_secs(20));
+    let gone = Fault::Gone { why: "invalid lease".to_owned() };
+    assert_eq!(bench.answer(Answer::LookUp(LeaseId::new("one"), Err(gone))), ["db lost", "fetch db"]);
+}
+
+#[test]
+fn a_token_that_an_operator_revoked_is_noticed_by_looking_it_up() {
+    let mut bench = looking();
+    let serial = bench.session.serial;
+    let lives = || Ok(GrantLife { ttl: Some(TTL), renewable: true });
+    assert!(bench.until("look up token") <= Duration::from_secs(20));
+    assert!(bench.answer(Answer::LookUpGrant(serial, lives())).is_empty());
+    assert!(bench.until("look up token") <= Duration::from_secs(20));
+    let said = bench.answer(Answer::LookUpGrant(serial, Err(Fault::Dead)));
+    assert_eq!(said, ["token dead", "db expired", "log in"], "what was leased with it is dead too");
+    assert_eq!(bench.answer(Answer::LogIn(Ok(grant(TTL)))), ["fetch db"]);
+}
+
+#[test]
+fn with_counted_uses_nothing_is_looked_up_and_a_successor_comes_before_the_last_use() {
+    let mut bench = Bench::new(&["db"]);
+    bench.session.look_up_every = Duration::from_secs(20);
+    bench.due();
+    let counted = || Answer::LogIn(Ok(Grant { uses: Some(2), ..grant(TTL * 100) }));
+    assert_eq!(bench.answer(counted()), ["fetch db"]);
+    // A lease would die with the last use of its token.
+    let lives_long = Life::Renewable { lease: LeaseId::new("one"), ttl: TTL * 100 };
+    assert_eq!(bench.fetched("db", 1, lives_long), ["deliver db 1", "log in"]);
+    assert_eq!(bench.answer(counted()), ["fetch db"]);
 }

@@ -33,6 +33,7 @@ fn config(addresses: &[&str], token_file: &Path) -> VaultConfig {
         tls_server_name: None,
         insecure_tls: false,
         refresh: Duration::from_mins(5),
+        look_up_every: Duration::from_mins(1),
         auth: AuthConfig::Token { file: token_file.to_owned() },
     }
 }
@@ -43,7 +44,12 @@ fn short() -> Limits {
 }
 
 fn grant(token: &str) -> Grant {
-    Grant { token: Secret::new(token), life: GrantLife { ttl: None, renewable: false }, revocable: true }
+    Grant {
+        token: Secret::new(token),
+        life: GrantLife { ttl: None, renewable: false },
+        revocable: true,
+        uses: None,
+    }
 }
 
 fn want(path: &str) -> Want {

@@ -144,7 +144,7 @@ impl Server {
         let living = Living { ends: now + TOKEN_TTL, latest: now + TOKEN_MAX, parent: String::new() };
         self.tokens.insert(token.clone(), living);
         let life = GrantLife { ttl: Some(TOKEN_TTL), renewable: true };
-        Ok(Grant { token: Secret::new(token.as_str()), life, revocable: true })
+        Ok(Grant { token: Secret::new(token.as_str()), life, revocable: true, uses: None })
     }
 
     fn token(&mut self, grant: &Grant, now: Instant) -> Result<&mut Living, Fault> {

@@ -11,7 +11,7 @@ use squire::config;
 use squire::names::Generation;
 use squire::plan::{self, Surroundings};
 use squire::secret::DigestKey;
-use squire::session::{self, Answer, Ask, Session};
+use squire::session::{self, Answer, Ask, Session, Settings};
 use squire::supervise::Ending;
 use squire::supervise::host::{Order, Report, Ticket};
 use squire::template::{self, Engine};
@@ -101,7 +101,9 @@ impl World {
         };
         let plan = plan::compile(&config, None, &surroundings).expect("the plan is good");
         let (source, wants) = plan.wants.iter().next().expect("there is one source");
-        let session = Session::new(source.clone(), wants.clone(), seed, now);
+        let look_up_every = Duration::from_secs(20);
+        let settings = Settings { source: source.clone(), wants: wants.clone(), look_up_every, seed };
+        let session = Session::new(settings, now);
         let task = Task {
             engine,
             key: DigestKey::new([2; 32]),

@@ -9,6 +9,10 @@ use crate::fact::SourceFact;
 use crate::lease;
 use crate::source::{Fault, Grant, GrantLife};
 
+/// The first look-up of a token comes soon after its login: only a token that once could look itself up can be told from one
+/// that never could.
+const FIRST_LOOK_UP: Duration = Duration::from_secs(5);
+
 impl Session {
     pub(super) fn logged_in(&mut self, grant: Grant, turn: &mut Turn<'_>) {
         self.serial = self.serial.next();
@@ -16,7 +20,10 @@ impl Session {
         self.login_failures = 0;
         self.login_trouble = None;
         let ttl = grant.life.ttl;
-        self.grant = Some(HeldGrant::new(self.serial, grant, turn.sent, self.draw()));
+        let chance = self.draw();
+        let mut held = HeldGrant::new(self.serial, grant, turn.sent, chance);
+        held.look_up_at = held.uses_left.is_none().then(|| turn.now + FIRST_LOOK_UP.min(self.look_up_every));
+        self.grant = Some(held);
         // Leases die with the token that made them: each is replaced, one by one, while the old token still lives. Static
         // secrets stay as they are, unless they wait for a better token.
         for tracked in self.secrets.values_mut().filter(|tracked| tracked.failures > 0) {
@@ -117,6 +124,7 @@ impl Session {
     ) {
         let Some(held) = self.grant.as_mut().filter(|held| held.serial == serial) else { return };
         held.doubt = Doubt::None;
+        held.look_up_at = held.look_up_at.map(|_| turn.now + self.look_up_every);
         match result {
             Ok(_) => held.proven = true,
             Err(Fault::Dead) if held.proven => self.grant_died(turn),
@@ -133,8 +141,7 @@ impl Session {
     }
 
     fn grant_died(&mut self, turn: &mut Turn<'_>) {
-        self.grant = None;
+        self.lose_grant(turn.now, turn.effects);
         self.login = Login::At(self.deaths.another(turn.now));
-        turn.effects.push(self.report(SourceFact::TokenDead));
     }
 }

@@ -1,8 +1,8 @@
 //! Answers about leases: renewals, look-ups, revocations.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::super::held::{LeaseNext, Next};
+use super::super::held::{LeaseNext, Next, Question};
 use super::super::{Phase, Session};
 use super::{Turn, current};
 use crate::fact::SecretFact;
@@ -18,7 +18,8 @@ impl Session {
         let capped = matches!(due, Due::Replace(_));
         lease.failures = 0;
         lease.ends = turn.sent + renewal.ttl;
-        lease.then(if capped { LeaseNext::Rest } else { LeaseNext::Renew(at) }, turn.now);
+        lease.then(if capped { LeaseNext::Rest } else { LeaseNext::Renew(at) });
+        lease.check_at = next_check(self.look_up_every, lease.check_at, turn.now);
         let of_this_grant = lease.serial == self.serial;
         let (name, ends, left) = (lease.secret.clone(), lease.ends, lease.left(turn.now));
         let Some(tracked) = current(&mut self.secrets, lease) else { return };
@@ -46,7 +47,7 @@ impl Session {
             Fault::Gone { .. } => return self.lease_lost(id, turn),
             Fault::Unreachable { retry_after, .. } => {
                 let pause = lease::unreachable(lease.failures, *retry_after, chance);
-                lease.then(LeaseNext::Renew(turn.now + pause), turn.now);
+                lease.then(LeaseNext::Renew(turn.now + pause));
                 pause
             }
             // A refusal does not say that the lease is gone; a look-up does.
@@ -56,7 +57,7 @@ impl Session {
             | Fault::Refused { .. }
             | Fault::Awaiting { .. }
             | Fault::Malformed { .. } => {
-                lease.then(LeaseNext::LookUp(turn.now), turn.now);
+                lease.then(LeaseNext::LookUp(turn.now));
                 Duration::ZERO
             }
         };
@@ -70,6 +71,9 @@ impl Session {
 
     pub(super) fn looked_up(&mut self, id: &LeaseId, result: &Result<Duration, Fault>, turn: &mut Turn<'_>) {
         let chance = self.draw();
+        if let Err(fault) = result {
+            self.doubt_grant(fault);
+        }
         let Some(lease) = self.leases.get_mut(id) else { return };
         match result {
             Err(Fault::Gone { .. }) => return self.lease_lost(id, turn),
@@ -77,8 +81,13 @@ impl Session {
             // No news of it: what we know of its end stands.
             Err(_) => {}
         }
+        lease.check_at = next_check(self.look_up_every, lease.check_at, turn.now);
+        if lease.asking == Some(Question::Check) {
+            lease.then(lease.next);
+            return;
+        }
         let pause = lease::failing(lease.failures, Some(lease.left(turn.now)), chance);
-        lease.then(LeaseNext::Renew(turn.now + pause), turn.now);
+        lease.then(LeaseNext::Renew(turn.now + pause));
         let (ends, by) = (lease.ends, lease.last_chance(turn.now));
         if let Some(tracked) = current(&mut self.secrets, lease) {
             tracked.ends = Some(ends);
@@ -108,6 +117,7 @@ impl Session {
                 // The server does not queue it: ask again until the lease ends by itself.
                 lease.failures = lease.failures.saturating_add(1);
                 let pause = lease::failing(lease.failures, Some(lease.left(turn.now)), chance);
+                lease.asking = None;
                 lease.next = LeaseNext::Revoke(turn.now + pause);
                 if lease.failures == 1 {
                     turn.say(&secret, SecretFact::NotRevoked { lease: id.clone(), error: fault.to_string() });
@@ -119,4 +129,9 @@ impl Session {
             }
         }
     }
+}
+
+/// When to ask again whether a lease lives that nothing says anything about.
+fn next_check(every: Duration, check_at: Option<Instant>, now: Instant) -> Option<Instant> {
+    check_at.map(|_| now + every)
 }

@@ -25,9 +25,11 @@ impl Session {
         let due = lease::fetched(&life, tracked.want.refresh, chance);
         let at = (turn.sent + due.after()).max(turn.now + lease::SOONEST);
         let next_in = at.saturating_duration_since(turn.now);
+        if tracked.trouble.take().is_some() {
+            turn.say(name, SecretFact::Recovered);
+        }
         let hurried = tracked.next == (Next::Fetching { hurry: true });
         tracked.failures = 0;
-        tracked.trouble = None;
         tracked.expired = false;
         tracked.ends = life.ttl().and_then(|ttl| turn.sent.checked_add(ttl));
         if let Some(ttl) = life.ttl() {
@@ -53,8 +55,13 @@ impl Session {
 
     fn hold_lease(&mut self, name: &SecretName, life: &Life, next: LeaseNext, turn: &Turn<'_>) {
         let (Some(id), Some(ttl)) = (life.lease(), life.ttl()) else { return };
+        let chance = self.draw();
         let Some(tracked) = self.secrets.get_mut(name) else { return };
         let Some((serial, grant)) = tracked.asked_with.take() else { return };
+        let uncounted = grant.uses.is_none();
+        if let Some(held) = self.grant.as_mut().filter(|held| held.serial == serial) {
+            held.has_leases = true;
+        }
         if serial != self.serial {
             // It will die with a token that has a successor already.
             tracked.next = Next::Fetch(turn.now);
@@ -67,6 +74,8 @@ impl Session {
             first_ttl: ttl,
             ends: turn.sent + ttl,
             next,
+            check_at: uncounted.then(|| turn.now + lease::renewal(self.look_up_every, chance)),
+            asking: None,
             failures: 0,
         };
         self.leases.insert(id.clone(), lease);

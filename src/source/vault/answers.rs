@@ -32,6 +32,8 @@ pub(super) struct AuthAnswer {
     renewable: bool,
     #[serde(default)]
     token_type: String,
+    #[serde(default)]
+    num_uses: u64,
 }
 
 /// A token as it looks itself up.
@@ -40,6 +42,8 @@ pub(super) struct TokenState {
     ttl: i64,
     renewable: Option<bool>,
     expire_time: Option<String>,
+    #[serde(default)]
+    num_uses: u64,
 }
 
 /// A lease that was looked up.
@@ -108,7 +112,8 @@ impl<Data> Envelope<Data, AuthAnswer> {
         let life = auth.life();
         // The server cannot end a batch token.
         let revocable = auth.token_type != "batch";
-        Ok(Grant { token: auth.client_token, life, revocable })
+        let uses = (auth.num_uses > 0).then_some(auth.num_uses);
+        Ok(Grant { token: auth.client_token, life, revocable, uses })
     }
 
     /// The life of a grant that was renewed.
@@ -125,6 +130,11 @@ impl AuthAnswer {
 }
 
 impl TokenState {
+    /// How many more requests it is good for, if they are counted.
+    pub(super) fn uses(&self) -> Option<u64> {
+        (self.num_uses > 0).then_some(self.num_uses)
+    }
+
     /// How long the token lives. Only one without an end has no `expire_time`: a `ttl` of 0 alone may be its last second.
     pub(super) fn life(&self) -> GrantLife {
         let ttl = self.expire_time.as_ref().map(|_| seconds(self.ttl));

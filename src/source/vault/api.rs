@@ -174,6 +174,7 @@ mod tests {
             tls_server_name: None,
             insecure_tls: false,
             refresh: Duration::ZERO,
+            look_up_every: Duration::MAX,
             auth: AuthConfig::Token { file: PathBuf::new() },
         };
         let http = Http::new(&config, Limits::default()).unwrap();

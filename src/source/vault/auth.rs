@@ -58,9 +58,9 @@ async fn with_token(api: &Api, file: &Path) -> Result<Grant, Fault> {
         let either = "the token is not valid, or it may not look itself up: no default policy, bound to other addresses";
         return Err(refused(&answer, path, either));
     }
-    let life = api::parsed::<Envelope<TokenState>>(&answer, path, "read")?.into_data(path)?.life();
+    let state = api::parsed::<Envelope<TokenState>>(&answer, path, "read")?.into_data(path)?;
     // Somebody else made it, so it is not ours to end.
-    Ok(Grant { token, life, revocable: false })
+    Ok(Grant { token, life: state.life(), revocable: false, uses: state.uses() })
 }
 
 fn refused(answer: &Answer, path: &str, meaning: &str) -> Fault {
