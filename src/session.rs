@@ -8,11 +8,13 @@
 //! a secret is greater than the one before. A lease is forgotten only when it is revoked, lost or past its end. After
 //! [`Effect::Ended`] nothing more is asked.
 
+mod adopt;
 mod answers;
 mod dispatch;
 mod grant;
 mod held;
 pub mod keeper;
+mod suspend;
 #[cfg(test)]
 mod tests;
 
@@ -53,6 +55,9 @@ pub struct Session {
     not_before: Option<Instant>,
     phase: Phase,
     look_up_every: Duration,
+    adopt: Option<Holdings>,
+    /// What is held has changed since it was recorded.
+    unrecorded: bool,
     chance: fastrand::Rng,
 }
 
@@ -67,6 +72,34 @@ pub struct Settings {
     pub look_up_every: Duration,
     /// Where all its chance comes from.
     pub seed: u64,
+    /// What an earlier run held: taken over as far as it still lives.
+    pub adopt: Option<Holdings>,
+}
+
+/// What a session holds that must outlive it: no server hands it out twice.
+#[derive(Clone, Debug)]
+pub struct Holdings {
+    /// The token, with the life that it had at first.
+    pub grant: Grant,
+    /// Every lease that was made with it.
+    pub leases: Vec<Holding>,
+}
+
+/// A lease with the value that it keeps alive.
+#[derive(Clone, Debug)]
+pub struct Holding {
+    /// What it was fetched for.
+    pub want: Want,
+    /// The lease.
+    pub lease: LeaseId,
+    /// The value.
+    pub fields: Secret<Fields>,
+    /// Tells whether it differs from another.
+    pub digest: Digest,
+    /// How long it lived at first.
+    pub first_ttl: Duration,
+    /// Whether asking for a longer life can help.
+    pub renewable: bool,
 }
 
 /// Where a session is between its start and its end.
@@ -93,6 +126,8 @@ pub enum Event {
     RefreshAsked(Vec<SecretName>),
     /// Nothing uses the revisions of this secret below this one any more.
     Released(SecretName, Revision),
+    /// The machine was suspended for this long.
+    Slept(Duration),
     /// The end: give back what we hold.
     StopAsked,
     /// The deadline came.
@@ -107,6 +142,8 @@ pub enum Effect {
     Ask(Ask),
     /// Hand a new value to the agent.
     Deliver(Update),
+    /// Keep this for a later run, before anything else is done.
+    Record(Holdings),
     /// Say what happened.
     Report(Fact),
     /// The session is over.
@@ -157,7 +194,7 @@ pub struct Update {
 impl Session {
     /// A session that has not logged in yet.
     pub fn new(settings: Settings, now: Instant) -> Self {
-        let Settings { source, wants, look_up_every, seed } = settings;
+        let Settings { source, wants, look_up_every, seed, adopt } = settings;
         Self {
             source,
             login: Login::At(now),
@@ -173,6 +210,8 @@ impl Session {
             not_before: None,
             phase: Phase::Keeping,
             look_up_every,
+            adopt,
+            unrecorded: false,
             chance: fastrand::Rng::with_seed(seed),
         }
     }
@@ -190,6 +229,7 @@ impl Session {
             Event::CredentialChanged => self.login.credential_changed(now),
             Event::RefreshAsked(names) => self.refresh(&names, now),
             Event::Released(secret, below) => self.release(&secret, below, now),
+            Event::Slept(time) => self.slept(time),
             Event::StopAsked => self.phase = Phase::Stopping,
             Event::Due => {}
         }
@@ -197,6 +237,13 @@ impl Session {
             Phase::Keeping => self.dispatch(now, &mut effects),
             Phase::Stopping => self.give_back(&mut effects),
             Phase::Ended => {}
+        }
+        if std::mem::take(&mut self.unrecorded)
+            && self.phase == Phase::Keeping
+            && let Some(holdings) = self.holdings()
+        {
+            // First of all: what is used must never be known to the process alone.
+            effects.insert(0, Effect::Record(holdings));
         }
         effects
     }
@@ -217,7 +264,7 @@ impl Session {
     /// What only former generations used is revoked.
     fn release(&mut self, secret: &SecretName, below: Revision, now: Instant) {
         for lease in self.leases.values_mut() {
-            if lease.secret == *secret && lease.revision < below {
+            if lease.secret() == secret && lease.revision < below {
                 lease.give_up(now);
             }
         }

@@ -135,7 +135,7 @@ fn keep(
     match source {
         SourceConfig::Vault(config) => {
             let look_up_every = config.look_up_every;
-            let settings = Settings { source: name.clone(), wants, look_up_every, seed };
+            let settings = Settings { source: name.clone(), wants, look_up_every, seed, adopt: None };
             if config.insecure_tls {
                 tracing::warn!(source = %name, "insecure_tls: the server's certificate is not verified");
             }

@@ -12,6 +12,7 @@ use crate::names::{LeaseId, SecretName};
 #[expect(missing_docs, reason = "the variants and their fields are the words of the log lines below")]
 pub enum SecretFact {
     Fetched { next_in: Duration },
+    Adopted { next_in: Duration },
     Same { next_in: Duration },
     NotFetched { error: String, again_in: Duration, still_valid: Option<Duration> },
     Recovered,
@@ -28,6 +29,9 @@ impl SecretFact {
     pub(super) fn log(&self, secret: &SecretName) {
         match self {
             Self::Fetched { next_in } => info!(%secret, next_in = shown(*next_in), "secret fetched"),
+            Self::Adopted { next_in } => {
+                info!(%secret, next_in = shown(*next_in), "lease of an earlier run adopted");
+            }
             Self::Same { next_in } => debug!(%secret, next_in = shown(*next_in), "secret unchanged"),
             Self::NotFetched { error, again_in, still_valid } => warn!(
                 %secret, error = %error, again_in = shown(*again_in), still_valid = shown_or(*still_valid, "unlimited"),

@@ -12,6 +12,8 @@ use crate::names::SourceName;
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "the variants and their fields are the words of the log lines below")]
 pub enum SourceFact {
+    Adopted { ttl: Option<Duration>, leases: usize },
+    NotAdopted { error: String },
     LoggedIn { ttl: Option<Duration> },
     CredentialAwaited { file: PathBuf, why: String },
     LoginFailed { error: String, again_in: Duration },
@@ -27,6 +29,10 @@ pub enum SourceFact {
 impl SourceFact {
     pub(super) fn log(&self, source: &SourceName) {
         match self {
+            Self::Adopted { ttl, leases } => {
+                info!(%source, ttl = shown_or(*ttl, "endless"), leases, "token of an earlier run adopted");
+            }
+            Self::NotAdopted { error } => info!(%source, error, "token of an earlier run is of no use"),
             Self::LoggedIn { ttl } => info!(%source, ttl = shown_or(*ttl, "endless"), "logged in"),
             Self::CredentialAwaited { file, why } => {
                 warn!(%source, file = %file.display(), why, "waiting for a credential file");

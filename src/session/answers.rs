@@ -22,7 +22,7 @@ pub(super) struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    fn say(&mut self, secret: &SecretName, fact: SecretFact) {
+    pub(super) fn say(&mut self, secret: &SecretName, fact: SecretFact) {
         self.effects.push(Effect::Report(Fact::Secret(secret.clone(), fact)));
     }
 }
@@ -84,7 +84,7 @@ pub(super) fn current<'a>(
     secrets: &'a mut BTreeMap<SecretName, Tracked>,
     lease: &HeldLease,
 ) -> Option<&'a mut Tracked> {
-    secrets.get_mut(&lease.secret).filter(|tracked| tracked.revision == lease.revision)
+    secrets.get_mut(lease.secret()).filter(|tracked| tracked.revision == lease.revision)
 }
 
 impl Answer {

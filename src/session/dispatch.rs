@@ -96,7 +96,14 @@ impl Session {
                 effects.push(Effect::Report(Fact::Secret(name.clone(), SecretFact::Expired)));
             }
         }
+        for lease in self.leases.values().filter(|lease| lease.asking.is_none() && lease.ends <= now) {
+            if let Some(tracked) = current(&mut self.secrets, lease) {
+                tracked.fetch_by(now);
+            }
+        }
+        let before = self.leases.len();
         self.leases.retain(|_, lease| lease.asking.is_some() || lease.ends > now);
+        self.unrecorded |= self.leases.len() < before;
     }
 
     /// The token is dead, and all that was leased with it.
@@ -114,7 +121,8 @@ impl Session {
     fn dispatch_login(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         if matches!(self.login, Login::At(at) if at <= now) && self.free() > 0 {
             self.login = Login::Asking { changed: false };
-            self.ask(Ask::LogIn, effects);
+            let ask = self.ask_adopted_grant().unwrap_or(Ask::LogIn);
+            self.ask(ask, effects);
         }
     }
 
@@ -189,7 +197,7 @@ impl Session {
         let question = lease.question(now);
         lease.asking = Some(question);
         let ask = match question {
-            Question::Renew => Ask::Renew(grant, id.clone(), lease.first_ttl),
+            Question::Renew => Ask::Renew(grant, id.clone(), lease.holding.first_ttl),
             Question::LookUp | Question::Check => Ask::LookUp(grant, id.clone()),
             Question::Revoke => Ask::Revoke(grant, id.clone()),
         };

@@ -122,6 +122,17 @@ impl HeldGrant {
         };
     }
 
+    /// It is an earlier run's, and lives this much longer. It could look itself up, which proves it.
+    pub(super) fn taken_over(&mut self, life: GrantLife, sent: Instant, chance: Chance) {
+        self.proven = true;
+        self.ends = life.ttl.and_then(|ttl| sent.checked_add(ttl));
+        self.next = match (life.ttl, self.ends) {
+            (Some(ttl), Some(_)) if life.renewable => GrantNext::Renew(sent + lease::renewal(ttl, chance)),
+            (Some(ttl), Some(_)) => GrantNext::LogIn(sent + lease::last_chance(ttl)),
+            (None, _) | (Some(_), None) => GrantNext::Rest,
+        };
+    }
+
     /// Renewed for less than it had at first: its maximum is in sight. One second is what the server's rounding may take.
     fn capped(&self, ttl: Duration) -> bool {
         self.grant.life.ttl.is_some_and(|first| ttl + Duration::from_secs(1) < first)

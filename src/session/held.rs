@@ -7,6 +7,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::Holding;
 use super::grant::Serial;
 use crate::lease;
 use crate::names::{Revision, SecretName};
@@ -139,20 +140,20 @@ impl Mints {
 /// A lease that is ours.
 #[derive(Clone, Debug)]
 pub(super) struct HeldLease {
-    pub(super) secret: SecretName,
+    pub(super) holding: Holding,
     /// The value that it keeps alive.
     pub(super) revision: Revision,
     /// The grant that made it: it dies with that one.
     pub(super) serial: Serial,
     pub(super) grant: Grant,
-    /// How long it lived at first: what renewals ask for.
-    pub(super) first_ttl: Duration,
     pub(super) ends: Instant,
     pub(super) next: LeaseNext,
     /// When to ask whether it still lives, though nothing says that it does not; `None` where each question costs a use.
     pub(super) check_at: Option<Instant>,
     /// The question about it that is out.
     pub(super) asking: Option<Question>,
+    /// It is an earlier run's, and not yet verified.
+    pub(super) adopting: bool,
     pub(super) failures: u32,
 }
 
@@ -179,6 +180,11 @@ pub(super) enum Question {
 }
 
 impl HeldLease {
+    /// The secret that it is for.
+    pub(super) fn secret(&self) -> &SecretName {
+        &self.holding.want.name
+    }
+
     /// Revoke it, now or as soon as the question about it is answered.
     pub(super) fn give_up(&mut self, now: Instant) {
         if !self.is_given_up() {

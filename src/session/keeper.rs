@@ -1,5 +1,7 @@
 //! The task that drives one session: puts its questions to the source, hands its updates to the agent, keeps its time.
 
+mod clock;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,6 +12,7 @@ use super::{Answer, Ask, Effect, Event, Session, Update};
 use crate::names::{Revision, SecretName};
 use crate::secret::DigestKey;
 use crate::source::Source;
+use clock::Suspensions;
 
 /// How long giving back may take before a stop goes on without it.
 const GIVE_BACK_WITHIN: Duration = Duration::from_secs(5);
@@ -38,21 +41,33 @@ pub struct Keeper<S> {
     questions: JoinSet<(Instant, Answer)>,
     updates: mpsc::Sender<Update>,
     give_back_by: Option<Instant>,
+    suspensions: Suspensions,
 }
 
 impl<S: Source> Keeper<S> {
     /// A keeper that hands its updates to `updates`.
     pub fn new(source: Arc<S>, session: Session, key: DigestKey, updates: mpsc::Sender<Update>) -> Self {
-        Self { source, session, key, questions: JoinSet::new(), updates, give_back_by: None }
+        Self {
+            source,
+            session,
+            key,
+            questions: JoinSet::new(),
+            updates,
+            give_back_by: None,
+            suspensions: Suspensions::new(),
+        }
     }
 
     /// Keeps until the session ended.
     pub async fn run(mut self, mut notices: mpsc::UnboundedReceiver<Notice>) {
         let mut event = Event::Due;
         loop {
-            for effect in self.session.step(event, Instant::now()) {
-                if self.perform(effect).await.is_ended() {
-                    return;
+            let slept = self.suspensions.since().map(Event::Slept);
+            for event in slept.into_iter().chain([event]) {
+                for effect in self.session.step(event, Instant::now()) {
+                    if self.perform(effect).await.is_ended() {
+                        return;
+                    }
                 }
             }
             event = self.next_event(&mut notices).await;
@@ -66,7 +81,9 @@ impl<S: Source> Keeper<S> {
     /// Losing any arm is safe: a question that is out stays in the set, a notice stays in its channel, and the deadline is
     /// computed anew.
     async fn next_event(&mut self, notices: &mut mpsc::UnboundedReceiver<Notice>) -> Event {
-        let deadline = [self.session.deadline(), self.give_back_by].into_iter().flatten().min();
+        let look = Instant::now() + clock::LOOK_EVERY;
+        let deadline =
+            [self.session.deadline(), self.give_back_by].into_iter().flatten().fold(look, Instant::min);
         tokio::select! {
             Some(done) = self.questions.join_next() => match done {
                 Ok((sent, answer)) => Event::Answered { sent, answer },
@@ -74,7 +91,7 @@ impl<S: Source> Keeper<S> {
                 Err(error) => std::panic::resume_unwind(error.into_panic()),
             },
             notice = notices.recv(), if self.give_back_by.is_none() => self.noticed(notice.unwrap_or(Notice::Stop)),
-            () = sleep_until(deadline) => Event::Due,
+            () = tokio::time::sleep_until(deadline.into()) => Event::Due,
         }
     }
 
@@ -102,6 +119,7 @@ impl<S: Source> Keeper<S> {
             }
             // The agent takes updates for as long as it lives; one that is gone needs none.
             Effect::Deliver(update) => drop(self.updates.send(update).await),
+            Effect::Record(_holdings) => {}
             Effect::Report(fact) => fact.log(),
             Effect::Ended => return Progress::Ended,
         }
@@ -147,13 +165,5 @@ async fn put<S: Source>(source: &S, ask: Ask, key: &DigestKey) -> Answer {
             let result = source.revoke(&grant, &lease).await;
             Answer::Revoke(lease, result)
         }
-    }
-}
-
-/// Sleeps until the deadline; for ever without one.
-async fn sleep_until(deadline: Option<Instant>) {
-    match deadline {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
-        None => std::future::pending().await,
     }
 }

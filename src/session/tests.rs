@@ -58,8 +58,13 @@ impl Bench {
     fn new(secrets: &[&str]) -> Self {
         let now = Instant::now();
         let wants = secrets.iter().map(|name| want(name)).collect();
-        let settings =
-            Settings { source: SourceName::new("vault"), wants, look_up_every: LOOK_UP_EVERY, seed: 7 };
+        let settings = Settings {
+            source: SourceName::new("vault"),
+            wants,
+            look_up_every: LOOK_UP_EVERY,
+            seed: 7,
+            adopt: None,
+        };
         Self { session: Session::new(settings, now), now }
     }
 
@@ -161,7 +166,7 @@ fn words(effects: &[Effect]) -> Vec<String> {
                 Some("breaker open".to_owned())
             }
             Effect::Report(Fact::Source(_, SourceFact::Reachable)) => Some("breaker closed".to_owned()),
-            Effect::Report(_) => None,
+            Effect::Record(_) | Effect::Report(_) => None,
             Effect::Ended => Some("ended".to_owned()),
         })
         .collect()
@@ -406,7 +411,7 @@ proptest! {
                         let before = revisions.insert(update.secret, update.revision);
                         prop_assert!(before.is_none_or(|before| before < update.revision));
                     }
-                    Effect::Report(_) | Effect::Ended => {}
+                    Effect::Record(_) | Effect::Report(_) | Effect::Ended => {}
                 }
             }
             prop_assert!(open.len() <= IN_FLIGHT);
@@ -532,4 +537,88 @@ fn with_counted_uses_nothing_is_looked_up_and_a_successor_comes_before_the_last_
     let lives_long = Life::Renewable { lease: LeaseId::new("one"), ttl: TTL * 100 };
     assert_eq!(bench.fetched("db", 1, lives_long), ["deliver db 1", "log in"]);
     assert_eq!(bench.answer(counted()), ["fetch db"]);
+}
+
+/// What an earlier run left: a token, and a lease of `db` for each of these ids.
+fn left_behind(leases: &[&str]) -> Holdings {
+    let holding = |id: &&str| {
+        let (fetched, digest) = value(7, lease(id));
+        let (want, fields) = (want("db"), fetched.fields);
+        Holding { want, lease: LeaseId::new(*id), fields, digest, first_ttl: TTL, renewable: true }
+    };
+    Holdings { grant: grant(TTL * 100), leases: leases.iter().map(holding).collect() }
+}
+
+fn adopting(holdings: Holdings) -> Bench {
+    let mut bench = Bench::new(&["db", "kv"]);
+    bench.session.adopt = Some(holdings);
+    assert_eq!(bench.due(), ["look up token"]);
+    bench
+}
+
+fn token_lives() -> Answer {
+    Answer::LookUpGrant(Serial::default(), Ok(GrantLife { ttl: Some(TTL * 50), renewable: true }))
+}
+
+#[test]
+fn what_an_earlier_run_held_is_verified_and_adopted_without_a_login_or_a_mint() {
+    let mut bench = adopting(left_behind(&["one"]));
+    assert_eq!(bench.answer(token_lives()), ["fetch kv", "look up one"]);
+    assert_eq!(bench.answer(Answer::LookUp(LeaseId::new("one"), Ok(TTL / 2))), ["deliver db 1"]);
+    bench.fetched("kv", 1, versioned());
+    assert!(bench.until("renew one by 60") <= TTL / 3);
+}
+
+#[test]
+fn a_token_of_an_earlier_run_that_is_dead_leads_to_a_login() {
+    let mut bench = adopting(left_behind(&["one"]));
+    let said = bench.answer(Answer::LookUpGrant(Serial::default(), Err(Fault::Dead)));
+    assert_eq!(said, ["log in"]);
+    assert_eq!(bench.answer(Answer::LogIn(Ok(grant(TTL)))), ["fetch db", "fetch kv"]);
+}
+
+#[test]
+fn an_outage_at_the_restart_loses_nothing() {
+    let mut bench = adopting(left_behind(&["one"]));
+    assert!(bench.answer(Answer::LookUpGrant(Serial::default(), Err(unreachable()))).is_empty());
+    bench.until("look up token");
+    assert_eq!(bench.answer(token_lives()), ["fetch kv", "look up one"]);
+    assert!(bench.answer(Answer::LookUp(LeaseId::new("one"), Err(unreachable()))).is_empty());
+    bench.until("look up one");
+    assert_eq!(bench.answer(Answer::LookUp(LeaseId::new("one"), Ok(TTL / 2))), ["deliver db 1"]);
+}
+
+#[test]
+fn a_lease_that_ended_meanwhile_is_replaced_and_one_that_nobody_wants_is_revoked() {
+    let mut holdings = left_behind(&["one", "two"]);
+    holdings.leases[1].want.path = "path/of/another/configuration".to_owned();
+    let mut bench = adopting(holdings);
+    assert_eq!(bench.answer(token_lives()), ["fetch kv", "look up one", "revoke two"]);
+    let gone = Fault::Gone { why: "ended".to_owned() };
+    assert_eq!(bench.answer(Answer::LookUp(LeaseId::new("one"), Err(gone))), ["db lost", "fetch db"]);
+}
+
+#[test]
+fn a_new_lease_is_recorded_before_it_is_delivered() {
+    let mut bench = Bench::logged_in(&["db"]);
+    let answer = Answer::Fetch(SecretName::new("db"), Ok(value(1, lease("one"))));
+    let effects = bench.session.step(Event::Answered { sent: bench.now, answer }, bench.now);
+    let Some(Effect::Record(holdings)) = effects.first() else {
+        panic!("it begins with {:?}", effects.first())
+    };
+    let names: Vec<_> = holdings.leases.iter().map(|holding| holding.lease.as_str()).collect();
+    assert_eq!(names, ["one"]);
+}
+
+#[test]
+fn after_a_suspension_everything_due_is_done_at_once_and_nothing_twice() {
+    let mut bench = Bench::logged_in(&["db", "kv"]);
+    bench.fetched("db", 1, lease("one"));
+    bench.fetched("kv", 1, versioned());
+    let mut said = bench.step(Event::Slept(Duration::from_hours(1)));
+    said.retain(|word| !word.starts_with("look up"));
+    assert_eq!(said, ["db expired", "fetch db", "fetch kv"]);
+    assert_eq!(bench.fetched("db", 2, lease("two")), ["deliver db 2"]);
+    assert!(bench.fetched("kv", 1, versioned()).is_empty());
+    assert!(bench.due().is_empty());
 }

@@ -102,7 +102,8 @@ impl World {
         let plan = plan::compile(&config, None, &surroundings).expect("the plan is good");
         let (source, wants) = plan.wants.iter().next().expect("there is one source");
         let look_up_every = Duration::from_secs(20);
-        let settings = Settings { source: source.clone(), wants: wants.clone(), look_up_every, seed };
+        let settings =
+            Settings { source: source.clone(), wants: wants.clone(), look_up_every, seed, adopt: None };
         let session = Session::new(settings, now);
         let task = Task {
             engine,
@@ -220,7 +221,7 @@ impl World {
                     let after = self.delay(0..3);
                     self.enqueue(after, Happening::Agent(agent::Event::Updated(update)));
                 }
-                session::Effect::Report(_) => {}
+                session::Effect::Record(_) | session::Effect::Report(_) => {}
                 session::Effect::Ended => self.session_ended = true,
             }
         }

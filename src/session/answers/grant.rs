@@ -19,6 +19,7 @@ impl Session {
         self.login = Login::Done;
         self.login_failures = 0;
         self.login_trouble = None;
+        self.unrecorded = true;
         let ttl = grant.life.ttl;
         let chance = self.draw();
         let mut held = HeldGrant::new(self.serial, grant, turn.sent, chance);
@@ -122,6 +123,9 @@ impl Session {
         result: &Result<GrantLife, Fault>,
         turn: &mut Turn<'_>,
     ) {
+        if self.adopt.is_some() {
+            return self.grant_adopted(result, turn);
+        }
         let Some(held) = self.grant.as_mut().filter(|held| held.serial == serial) else { return };
         held.doubt = Doubt::None;
         held.look_up_at = held.look_up_at.map(|_| turn.now + self.look_up_every);

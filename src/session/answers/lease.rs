@@ -21,7 +21,7 @@ impl Session {
         lease.then(if capped { LeaseNext::Rest } else { LeaseNext::Renew(at) });
         lease.check_at = next_check(self.look_up_every, lease.check_at, turn.now);
         let of_this_grant = lease.serial == self.serial;
-        let (name, ends, left) = (lease.secret.clone(), lease.ends, lease.left(turn.now));
+        let (name, ends, left) = (lease.secret().clone(), lease.ends, lease.left(turn.now));
         let Some(tracked) = current(&mut self.secrets, lease) else { return };
         tracked.ends = Some(ends);
         tracked.expired = false;
@@ -61,7 +61,7 @@ impl Session {
                 Duration::ZERO
             }
         };
-        let (name, by, first) = (lease.secret.clone(), lease.last_chance(turn.now), lease.failures == 1);
+        let (name, by, first) = (lease.secret().clone(), lease.last_chance(turn.now), lease.failures == 1);
         let Some(tracked) = current(&mut self.secrets, lease) else { return };
         tracked.fetch_by(by);
         if first {
@@ -70,6 +70,9 @@ impl Session {
     }
 
     pub(super) fn looked_up(&mut self, id: &LeaseId, result: &Result<Duration, Fault>, turn: &mut Turn<'_>) {
+        if self.leases.get(id).is_some_and(|lease| lease.adopting) {
+            return self.lease_adopted(id, result, turn);
+        }
         let chance = self.draw();
         if let Err(fault) = result {
             self.doubt_grant(fault);
@@ -95,22 +98,24 @@ impl Session {
         }
     }
 
-    fn lease_lost(&mut self, id: &LeaseId, turn: &mut Turn<'_>) {
+    pub(in crate::session) fn lease_lost(&mut self, id: &LeaseId, turn: &mut Turn<'_>) {
         let Some(lease) = self.leases.remove(id) else { return };
+        self.unrecorded = true;
         let Some(tracked) = current(&mut self.secrets, &lease) else { return };
         tracked.ends = None;
         tracked.fetch_by(turn.now);
-        turn.say(&lease.secret, SecretFact::Lost);
+        turn.say(lease.secret(), SecretFact::Lost);
     }
 
     pub(super) fn revoked(&mut self, id: &LeaseId, result: Result<(), Fault>, turn: &mut Turn<'_>) {
         let chance = self.draw();
         let stopping = self.phase == Phase::Stopping;
         let Some(lease) = self.leases.get_mut(id) else { return };
-        let secret = lease.secret.clone();
+        let secret = lease.secret().clone();
         match result {
             Ok(()) | Err(Fault::Gone { .. }) => {
                 self.leases.remove(id);
+                self.unrecorded = true;
                 turn.say(&secret, SecretFact::Revoked { lease: id.clone() });
             }
             Err(fault @ (Fault::Unreachable { .. } | Fault::Failing { .. })) if !stopping => {
@@ -125,6 +130,7 @@ impl Session {
             }
             Err(fault) => {
                 self.leases.remove(id);
+                self.unrecorded = true;
                 turn.say(&secret, SecretFact::NotRevoked { lease: id.clone(), error: fault.to_string() });
             }
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::held::{HeldLease, LeaseNext, Next};
-use super::super::{Effect, Session, Update};
+use super::super::{Effect, Holding, Session, Update};
 use super::Turn;
 use crate::fact::SecretFact;
 use crate::lease::{self, Due};
@@ -46,19 +46,22 @@ impl Session {
         }
         tracked.digest = Some(digest);
         tracked.revision = tracked.revision.next();
-        let update = Update { secret: name.clone(), revision: tracked.revision, fields, digest };
+        let update =
+            Update { secret: name.clone(), revision: tracked.revision, fields: fields.clone(), digest };
         let next = if matches!(due, Due::Renew(_)) { LeaseNext::Renew(at) } else { LeaseNext::Rest };
-        self.hold_lease(name, &life, next, turn);
+        if let (Some(lease), Some(first_ttl)) = (life.lease().cloned(), life.ttl()) {
+            let renewable = matches!(life, Life::Renewable { .. });
+            let want = tracked.want.clone();
+            self.hold_lease(Holding { want, lease, fields, digest, first_ttl, renewable }, next, turn);
+        }
         turn.say(name, SecretFact::Fetched { next_in });
         turn.effects.push(Effect::Deliver(update));
     }
 
-    fn hold_lease(&mut self, name: &SecretName, life: &Life, next: LeaseNext, turn: &Turn<'_>) {
-        let (Some(id), Some(ttl)) = (life.lease(), life.ttl()) else { return };
+    fn hold_lease(&mut self, holding: Holding, next: LeaseNext, turn: &Turn<'_>) {
         let chance = self.draw();
-        let Some(tracked) = self.secrets.get_mut(name) else { return };
+        let Some(tracked) = self.secrets.get_mut(&holding.want.name) else { return };
         let Some((serial, grant)) = tracked.asked_with.take() else { return };
-        let uncounted = grant.uses.is_none();
         if let Some(held) = self.grant.as_mut().filter(|held| held.serial == serial) {
             held.has_leases = true;
         }
@@ -67,18 +70,19 @@ impl Session {
             tracked.next = Next::Fetch(turn.now);
         }
         let lease = HeldLease {
-            secret: name.clone(),
             revision: tracked.revision,
             serial,
-            grant,
-            first_ttl: ttl,
-            ends: turn.sent + ttl,
+            ends: turn.sent + holding.first_ttl,
             next,
-            check_at: uncounted.then(|| turn.now + lease::renewal(self.look_up_every, chance)),
+            check_at: grant.uses.is_none().then(|| turn.now + lease::renewal(self.look_up_every, chance)),
             asking: None,
+            adopting: false,
             failures: 0,
+            grant,
+            holding,
         };
-        self.leases.insert(id.clone(), lease);
+        self.leases.insert(lease.holding.lease.clone(), lease);
+        self.unrecorded = true;
     }
 
     pub(super) fn not_fetched(&mut self, name: &SecretName, fault: &Fault, turn: &mut Turn<'_>) {

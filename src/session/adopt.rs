@@ -1,0 +1,136 @@
+//! What an earlier run held is taken over, as far as it still lives: verified before it is used, always with the token that made
+//! it.
+//!
+//! A lease looks alive to whoever holds its name, and one that ended but is not yet revoked still looks up; so the token is
+//! asked first, then each lease, and only what has time left is adopted. The rest is fetched as in a first run.
+
+use std::time::Instant;
+
+use super::answers::{Turn, current};
+use super::grant::{HeldGrant, Login};
+use super::held::{HeldLease, LeaseNext, Next};
+use super::{Ask, Effect, Holding, Holdings, Session, Update};
+use crate::fact::{SecretFact, SourceFact};
+use crate::lease;
+use crate::names::{LeaseId, Revision};
+use crate::source::{Fault, GrantLife};
+
+impl Session {
+    /// The question that comes before a login: does the token of the earlier run still live?
+    pub(super) fn ask_adopted_grant(&self) -> Option<Ask> {
+        let holdings = self.adopt.as_ref()?;
+        Some(Ask::LookUpGrant(self.serial, holdings.grant.clone()))
+    }
+
+    /// Its answer.
+    pub(super) fn grant_adopted(&mut self, result: &Result<GrantLife, Fault>, turn: &mut Turn<'_>) {
+        let chance = self.draw();
+        match (result, self.adopt.take()) {
+            (_, None) => {}
+            (Ok(life), Some(holdings)) => self.take_over(holdings, *life, turn),
+            (Err(Fault::Unreachable { retry_after, .. }), holdings) => {
+                self.adopt = holdings;
+                self.login_failures = self.login_failures.saturating_add(1);
+                let pause = lease::unreachable(self.login_failures, *retry_after, chance);
+                self.login.failed(pause, turn.now);
+            }
+            (Err(fault), Some(_)) => {
+                self.login = Login::At(turn.now);
+                turn.effects.push(self.report(SourceFact::NotAdopted { error: fault.to_string() }));
+            }
+        }
+    }
+
+    fn take_over(&mut self, holdings: Holdings, life: GrantLife, turn: &mut Turn<'_>) {
+        self.serial = self.serial.next();
+        self.login = Login::Done;
+        self.login_failures = 0;
+        let mut held = HeldGrant::new(self.serial, holdings.grant, turn.sent, self.draw());
+        held.taken_over(life, turn.sent, self.draw());
+        held.look_up_at = Some(turn.now + self.look_up_every);
+        held.has_leases = !holdings.leases.is_empty();
+        self.grant = Some(held);
+        let leases = holdings.leases.len();
+        for holding in holdings.leases {
+            self.take_over_lease(holding, turn.now);
+        }
+        turn.effects.push(self.report(SourceFact::Adopted { ttl: life.ttl, leases }));
+    }
+
+    /// A lease of a secret that is wanted as before is looked up; any other is nobody's, and is revoked.
+    fn take_over_lease(&mut self, holding: Holding, now: Instant) {
+        let Some(held) = &self.grant else { return };
+        let wanted = self.secrets.get_mut(&holding.want.name).filter(|tracked| tracked.want == holding.want);
+        let next = match wanted {
+            Some(tracked) => {
+                tracked.next = Next::Leased;
+                LeaseNext::LookUp(now)
+            }
+            None => LeaseNext::Revoke(now),
+        };
+        let lease = HeldLease {
+            revision: Revision::default(),
+            serial: held.serial,
+            grant: held.grant.clone(),
+            ends: now + holding.first_ttl,
+            next,
+            check_at: None,
+            asking: None,
+            adopting: true,
+            failures: 0,
+            holding,
+        };
+        self.leases.insert(lease.holding.lease.clone(), lease);
+    }
+
+    /// The answer to the look-up of a lease that is to be taken over.
+    pub(super) fn lease_adopted(
+        &mut self,
+        id: &LeaseId,
+        result: &Result<std::time::Duration, Fault>,
+        turn: &mut Turn<'_>,
+    ) {
+        let chance = self.draw();
+        let look_up_every = self.look_up_every;
+        let Some(lease) = self.leases.get_mut(id) else { return };
+        let left = match result {
+            Ok(left) => *left,
+            Err(Fault::Unreachable { .. } | Fault::Failing { .. }) => {
+                lease.failures = lease.failures.saturating_add(1);
+                let pause = lease::failing(lease.failures, None, chance);
+                return lease.then(LeaseNext::LookUp(turn.now + pause));
+            }
+            Err(_) => return self.lease_lost(id, turn),
+        };
+        let Some(tracked) = current(&mut self.secrets, lease) else { return };
+        tracked.revision = tracked.revision.next();
+        tracked.digest = Some(lease.holding.digest);
+        tracked.ends = Some(turn.sent + left);
+        let at = turn.sent + lease::renewal(left, chance);
+        if !lease.holding.renewable {
+            tracked.fetch_by(at);
+        }
+        lease.adopting = false;
+        lease.revision = tracked.revision;
+        lease.ends = turn.sent + left;
+        lease.check_at = Some(turn.now + look_up_every);
+        lease.then(if lease.holding.renewable { LeaseNext::Renew(at) } else { LeaseNext::Rest });
+        let update = Update {
+            secret: lease.holding.want.name.clone(),
+            revision: lease.revision,
+            fields: lease.holding.fields.clone(),
+            digest: lease.holding.digest,
+        };
+        let next_in = at.saturating_duration_since(turn.now);
+        turn.say(&update.secret, SecretFact::Adopted { next_in });
+        turn.effects.push(Effect::Deliver(update));
+    }
+
+    /// What has to outlive this run now.
+    pub(super) fn holdings(&self) -> Option<Holdings> {
+        let held = self.grant.as_ref()?;
+        let ours = self.leases.values().filter(|lease| lease.serial == held.serial && !lease.is_given_up());
+        let leases = ours.map(|lease| lease.holding.clone()).collect();
+        Some(Holdings { grant: held.grant.clone(), leases })
+    }
+}

@@ -1,0 +1,36 @@
+//! Notices that the machine was suspended, which the clock of the program does not count.
+
+use std::time::Duration;
+
+use nix::time::{ClockId, clock_gettime};
+
+/// How often to look, so that what fell due during a suspension is done soon after it.
+pub(super) const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// Less than this is the noise between reading two clocks.
+const NOISE: Duration = Duration::from_millis(500);
+
+/// Remembers how long the machine has been suspended since it was started.
+pub(super) struct Suspensions {
+    until_now: Duration,
+}
+
+impl Suspensions {
+    pub(super) fn new() -> Self {
+        Self { until_now: suspended() }
+    }
+
+    /// How long it was suspended since the last look, if it was.
+    pub(super) fn since(&mut self) -> Option<Duration> {
+        let suspended = suspended();
+        let more = suspended.checked_sub(self.until_now).filter(|more| *more > NOISE)?;
+        self.until_now = suspended;
+        Some(more)
+    }
+}
+
+/// One clock counts suspensions, the other does not.
+fn suspended() -> Duration {
+    let read = |clock| clock_gettime(clock).map(Duration::from).unwrap_or_default();
+    read(ClockId::CLOCK_BOOTTIME).saturating_sub(read(ClockId::CLOCK_MONOTONIC))
+}
