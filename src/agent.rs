@@ -23,6 +23,8 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
+use crate::config::OnStop;
+pub(crate) use crate::fact::chain;
 use crate::fact::{Fact, ProcessFact, RolloutFact};
 use crate::names::{Generation, Revision, SecretName};
 use crate::plan::Plan;
@@ -47,6 +49,8 @@ pub struct Task {
     pub key: DigestKey,
     /// Keep going, or stop after the first release.
     pub mode: Mode,
+    /// What becomes of token, leases and files at the end; `None` gives back where there is a process.
+    pub on_stop: Option<OnStop>,
     /// How long changes gather.
     pub settle: Duration,
     /// How long old leases live after a commit.
@@ -74,6 +78,7 @@ pub struct Agent {
     engine: Engine,
     key: DigestKey,
     mode: Mode,
+    gives_back: bool,
     gatherer: Gatherer,
     rollout: Rollout,
     supervisor: Option<Supervisor>,
@@ -128,14 +133,20 @@ pub enum Effect {
 impl Agent {
     /// An agent that has nothing yet.
     pub fn new(task: Task, now: Instant) -> Self {
-        let Task { plan, engine, key, mode, settle, grace, startup_timeout, first, superseded } = task;
+        let Task { plan, engine, key, mode, on_stop, settle, grace, startup_timeout, first, superseded } =
+            task;
         let wanted = plan.wants.values().flatten().map(|want| want.name.clone()).collect();
         let process = plan.process.as_ref().filter(|_| mode == Mode::Run);
         let settings = process.map(|process| supervise::Settings {
             stop_signal: process.stop_signal,
             stop_timeout: process.stop_timeout,
         });
+        let gives_back = match on_stop {
+            Some(on_stop) => on_stop == OnStop::GiveBack && mode == Mode::Run,
+            None => process.is_some(),
+        };
         Self {
+            gives_back,
             gatherer: Gatherer::new(wanted, settle, first, now),
             rollout: Rollout::new(rules(&plan, mode, grace), &superseded, now),
             supervisor: settings.map(Supervisor::new),
@@ -352,11 +363,12 @@ impl Agent {
         }
     }
 
-    /// What Squire leased and published is for its own process; where there is none, others may still use it.
+    /// Unless the user says otherwise, what Squire leased and published is for its own process; where there is none, others may
+    /// still use it.
     fn close(&mut self, code: u8, effects: &mut Vec<Effect>) {
         self.closed = true;
         effects.extend(self.commands.kill());
-        effects.push(Effect::Close { code, clean: self.supervisor.is_some() });
+        effects.push(Effect::Close { code, clean: self.gives_back });
     }
 
     fn ticket(&mut self) -> Ticket {
@@ -384,10 +396,4 @@ fn ending_in_words(ending: Ending) -> String {
             Err(_) => format!("killed by signal {number}"),
         },
     }
-}
-
-/// An error with its causes: `a: b: c`.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

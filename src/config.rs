@@ -4,6 +4,7 @@
 //!
 //! *Invariant:* pure. The text, the file's name and the environment are arguments; no file is opened here.
 
+mod agent;
 mod auth;
 mod file;
 mod output;
@@ -50,6 +51,8 @@ pub struct Config {
     pub process: ProcessConfig,
     /// `[rollout]`
     pub rollout: RolloutConfig,
+    /// `[agent]`
+    pub agent: AgentConfig,
     /// `startup_timeout`: how long to wait for the first release; `None` where it was not said.
     pub startup_timeout: Option<Duration>,
 }
@@ -78,7 +81,7 @@ pub struct VaultConfig {
     pub insecure_tls: bool,
     /// `refresh`: how often static secrets are re-read. Default 5 minutes.
     pub refresh: Duration,
-    /// `look_up_every`: how often the token and its leases are looked up. Default 1 minute.
+    /// `look_up_every`: how often the token and its leases are looked up, to notice that somebody revoked one. Default 60 seconds.
     pub look_up_every: Duration,
     /// `[source.NAME.auth.…]`
     pub auth: AuthConfig,
@@ -232,4 +235,31 @@ pub struct RolloutConfig {
     pub settle: Duration,
     /// `grace`: old leases live this long after the commit. Default 30 seconds.
     pub grace: Duration,
+}
+
+/// `[agent]`
+#[derive(Clone, Debug)]
+pub struct AgentConfig {
+    /// `ledger` and `ledger_key_file`; without one a restarted agent makes token and leases anew.
+    pub ledger: Option<LedgerConfig>,
+    /// `on_stop`; `None` gives back where there is a process, and leaves where there is none.
+    pub on_stop: Option<OnStop>,
+}
+
+/// Where the sealed token and leases are. `allow_disk` of `[output]` is for it too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerConfig {
+    /// `ledger`: absolute; a directory that nobody else may enter, apart from the output.
+    pub directory: PathBuf,
+    /// `ledger_key_file`: absolute; `None` is beside the pages.
+    pub key_file: Option<PathBuf>,
+}
+
+/// `on_stop`: what becomes of the token, its leases and the published files when Squire stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnStop {
+    /// `"give_back"`: the token and its leases are revoked, the files removed.
+    GiveBack,
+    /// `"leave"`: they stay, for whoever comes after or still uses them.
+    Leave,
 }

@@ -56,6 +56,12 @@ impl From<ProcessFact> for Fact {
     }
 }
 
+/// An error with its causes, as log lines show it: `a: b: c`.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
 /// A duration as log lines show it: rounded, with its unit.
 fn shown(duration: Duration) -> String {
     format!("{:.1}s", duration.as_secs_f64())

@@ -31,12 +31,16 @@
 pub mod names;
 pub mod secret;
 
+pub mod memory;
+
 pub mod fact;
 
 pub mod config;
 pub mod template;
 
 pub mod plan;
+
+pub mod ledger;
 
 pub mod source;
 

@@ -21,7 +21,6 @@ mod directory;
 mod error;
 mod layout;
 mod manifest;
-mod memory;
 mod step;
 mod survey;
 pub mod tmpfs;

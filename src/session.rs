@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 
 use crate::fact::Fact;
 use crate::lease::Chance;
+use crate::ledger::Entry;
 use crate::names::{LeaseId, Revision, SecretName, SourceName};
 use crate::plan::Want;
 use crate::secret::{Digest, Fields, Secret};
@@ -88,18 +89,10 @@ pub struct Holdings {
 /// A lease with the value that it keeps alive.
 #[derive(Clone, Debug)]
 pub struct Holding {
-    /// What it was fetched for.
-    pub want: Want,
-    /// The lease.
-    pub lease: LeaseId,
-    /// The value.
-    pub fields: Secret<Fields>,
-    /// Tells whether it differs from another.
+    /// The lease, as the ledger has it.
+    pub entry: Entry,
+    /// Tells whether the value differs from another.
     pub digest: Digest,
-    /// How long it lived at first.
-    pub first_ttl: Duration,
-    /// Whether asking for a longer life can help.
-    pub renewable: bool,
 }
 
 /// Where a session is between its start and its end.

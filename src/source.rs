@@ -11,6 +11,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::ledger::Identity;
 use crate::names::LeaseId;
 use crate::plan::Want;
 use crate::secret::{Fields, Secret};
@@ -46,6 +47,9 @@ pub trait Source: Send + Sync + 'static {
 
     /// Ends a lease. One that is gone already counts as ended.
     fn revoke(&self, grant: &Grant, lease: &LeaseId) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// As whom it logs in, where: what one login left is for no other to adopt.
+    fn identity(&self) -> Identity;
 
     /// The files whose appearance or change makes a new login worth trying.
     fn credential_files(&self) -> Vec<PathBuf>;

@@ -9,8 +9,10 @@ use tokio::task::JoinSet;
 
 use super::Event;
 use super::inbox::Credentials;
+use crate::ledger::file::Ledger;
 use crate::names::{SecretName, SourceName};
 use crate::secret::DigestKey;
+use crate::session::keeper::book::Book;
 use crate::session::keeper::{Keeper, Notice};
 use crate::session::{Session, Settings, Update};
 use crate::source::Source;
@@ -43,14 +45,23 @@ impl Default for Keepers {
 }
 
 impl Keepers {
-    /// Starts to keep the session of one source. To be called within the runtime.
-    pub fn keep<S: Source>(&mut self, source: S, settings: Settings, key: &DigestKey) {
+    /// Starts to keep the session of one source, and takes over what an earlier run wrote into the ledger. To be called within
+    /// the runtime.
+    pub fn keep<S: Source>(
+        &mut self,
+        source: S,
+        mut settings: Settings,
+        key: &DigestKey,
+        ledger: Option<Arc<Ledger>>,
+    ) {
         let (keeper, notices) = mpsc::unbounded_channel();
         let name = settings.source.clone();
+        let book = ledger.map(|ledger| Book::new(ledger, name.clone(), source.identity()));
+        settings.adopt = book.as_ref().and_then(|book| book.holdings(key));
         self.credentials.push(Credentials { files: source.credential_files(), keeper: keeper.clone() });
         self.owners.extend(settings.wants.iter().map(|want| (want.name.clone(), name.clone())));
         let session = Session::new(settings, Instant::now());
-        let task = Keeper::new(Arc::new(source), session, key.clone(), self.updates.clone());
+        let task = Keeper::new(source, session, key.clone(), self.updates.clone(), book);
         self.tasks.spawn(task.run(notices));
         self.notices.insert(name, keeper);
     }

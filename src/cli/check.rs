@@ -6,7 +6,7 @@ use std::path::Path;
 use super::USAGE;
 use super::load::{Loaded, complain, load};
 use crate::agent::chain;
-use crate::publish::tmpfs;
+use crate::memory;
 use crate::supervise;
 
 /// Checks a configuration; answers with the exit code.
@@ -43,11 +43,12 @@ pub(super) fn check(file: &Path, command: Option<Vec<String>>) -> u8 {
     0
 }
 
-/// Whether files may be published where the configuration wants them.
+/// Whether the places that the configuration wants for secrets may hold some.
 fn places(loaded: &Loaded) -> Vec<String> {
     let output = &loaded.config.output;
     let absolute = loaded.plan.files.iter().filter(|file| file.path.is_absolute());
     let places = output.dir.as_deref().into_iter().chain(absolute.filter_map(|file| file.path.parent()));
-    let refusals = places.filter_map(|place| tmpfs::require_memory(place, output.allow_disk).err());
+    let places = places.chain(loaded.config.agent.ledger.as_ref().map(|ledger| ledger.directory.as_path()));
+    let refusals = places.filter_map(|place| memory::require(place, output.allow_disk).err());
     refusals.map(|error| chain(&error)).collect()
 }

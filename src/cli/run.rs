@@ -1,6 +1,7 @@
 //! `squire run` and `squire render`: the main thread hosts processes, a second one is the agent.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -11,7 +12,8 @@ use super::load::{Loaded, complain, load};
 use crate::agent::keepers::Keepers;
 use crate::agent::publisher::Publisher;
 use crate::agent::{Event, Mode, Task, chain, lifecycle};
-use crate::config::SourceConfig;
+use crate::config::{LedgerConfig, SourceConfig};
+use crate::ledger::file::Ledger;
 use crate::names::SourceName;
 use crate::secret::DigestKey;
 use crate::session::Settings;
@@ -102,11 +104,13 @@ async fn agent(
     let key = DigestKey::new(random()?);
     let absolute: Vec<PathBuf> =
         plan.files.iter().map(|file| file.path.clone()).filter(|path| path.is_absolute()).collect();
+    let allow_disk = config.output.allow_disk;
     let publisher = Publisher::new(config.output, absolute, key.clone()).map_err(|error| chain(&error))?;
+    let ledger = config.agent.ledger.as_ref().and_then(|ledger| open_ledger(ledger, allow_disk));
     let mut keepers = Keepers::default();
     for (name, wants) in &plan.wants {
         let Some(source) = config.sources.get(name) else { continue };
-        keep(&mut keepers, name, source, wants.clone(), &key)?;
+        keep(&mut keepers, name, source, wants.clone(), &key, ledger.clone())?;
     }
     let default_timeout = (mode == Mode::Once).then_some(RENDER_TIMEOUT);
     let task = Task {
@@ -114,6 +118,7 @@ async fn agent(
         engine,
         key,
         mode,
+        on_stop: config.agent.on_stop,
         settle: config.rollout.settle,
         grace: config.rollout.grace,
         startup_timeout: config.startup_timeout.or(default_timeout),
@@ -123,6 +128,17 @@ async fn agent(
     lifecycle::run(task, keepers, publisher, orders, events).await.map_err(|error| error.to_string())
 }
 
+/// Without its ledger an agent still does its work; only a later run has to begin anew.
+fn open_ledger(config: &LedgerConfig, allow_disk: bool) -> Option<Arc<Ledger>> {
+    match Ledger::open(config, allow_disk) {
+        Ok(ledger) => Some(Arc::new(ledger)),
+        Err(error) => {
+            tracing::warn!(error = chain(&error), "going on without the ledger");
+            None
+        }
+    }
+}
+
 /// The one place that turns a source's configuration into its backend.
 fn keep(
     keepers: &mut Keepers,
@@ -130,6 +146,7 @@ fn keep(
     source: &SourceConfig,
     wants: Vec<crate::plan::Want>,
     key: &DigestKey,
+    ledger: Option<Arc<Ledger>>,
 ) -> Result<(), String> {
     let seed = u64::from_le_bytes(random()?);
     match source {
@@ -140,7 +157,7 @@ fn keep(
                 tracing::warn!(source = %name, "insecure_tls: the server's certificate is not verified");
             }
             let vault = Vault::new(config).map_err(|error| format!("source {name}: {}", chain(&error)))?;
-            keepers.keep(vault, settings, key);
+            keepers.keep(vault, settings, key, ledger);
         }
     }
     Ok(())

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use toml::de::DeTable;
 
+use super::agent;
 use super::output::{self, Output};
 use super::process;
 use super::reader::{Reader, Table};
@@ -49,6 +50,7 @@ fn document(mut root: Table<'_>) -> Option<Config> {
     let files = output::files(root.take("file"), &output);
     let process = process::process(root.table("process", "a table: [process]"));
     let rollout = process::rollout(root.table("rollout", "a table: [rollout]"));
+    let agent = agent::agent(root.table("agent", "a table: [agent]"), output.config.dir.as_deref());
     root.finish();
     Some(Config {
         sources: sources.configs,
@@ -57,6 +59,7 @@ fn document(mut root: Table<'_>) -> Option<Config> {
         files: files?,
         process,
         rollout,
+        agent,
         startup_timeout,
     })
 }

@@ -33,7 +33,7 @@ impl Output {
         let Some(mut table) = table else { return output };
         if let Some(dir) = table.take("dir") {
             output.has_dir = true;
-            output.config.dir = directory(&dir);
+            output.config.dir = absolute(&dir);
         }
         output.mode = table.read("mode", &FILE_MODE).unwrap_or(output.mode);
         output.config.dir_mode = table.read("dir_mode", &DIRECTORY_MODE).unwrap_or(output.config.dir_mode);
@@ -45,7 +45,8 @@ impl Output {
     }
 }
 
-fn directory(value: &Value<'_>) -> Option<PathBuf> {
+/// An absolute path that is not the root directory.
+pub(super) fn absolute(value: &Value<'_>) -> Option<PathBuf> {
     let path = value.read(&PATH)?;
     value::absolute_path(&path).map_err(|why| value.report(why)).ok()
 }

@@ -79,6 +79,11 @@ stop_timeout = "1h"
 [rollout]
 settle = "0s"
 grace  = "7d"
+
+[agent]
+ledger = "/run//squire/./ledger/"
+ledger_key_file = "/etc/squire/${HOST}.key"
+on_stop = "leave"
 "#;
 
 fn parse_with(variables: &[(&str, &str)], text: &str) -> Result<Config, Vec<Problem>> {
@@ -175,6 +180,12 @@ fn a_full_document_means_what_it_says() {
     assert_eq!(process.stop_timeout, Duration::from_hours(1));
     assert_eq!(config.rollout.settle, Duration::ZERO);
     assert_eq!(config.rollout.grace, Duration::from_hours(168));
+
+    let ledger = LedgerConfig {
+        directory: PathBuf::from("/run/squire/ledger"),
+        key_file: Some(PathBuf::from("/etc/squire/web1.key")),
+    };
+    assert_eq!((config.agent.ledger, config.agent.on_stop), (Some(ledger), Some(OnStop::Leave)));
 }
 
 #[test]
@@ -191,7 +202,7 @@ fn what_is_not_said_has_a_default() {
     assert!(matches!(&approle.role_id, RoleId::Inline(id) if id == "r"));
     assert!(vault.namespace.is_none() && vault.ca_file.is_none() && vault.client_identity.is_none());
     assert!(vault.tls_server_name.is_none() && !vault.insecure_tls);
-    assert_eq!(vault.refresh, Duration::from_mins(5));
+    assert_eq!((vault.refresh, vault.look_up_every), (Duration::from_mins(5), Duration::from_mins(1)));
     assert_eq!(config.secrets["a"].source.as_str(), "vault", "the only one");
     assert_eq!(config.secrets["a"].refresh, Duration::from_mins(5));
     assert_eq!((config.output.dir_mode, config.output.allow_disk), (Mode::new(0o755), false));
@@ -208,6 +219,7 @@ fn what_is_not_said_has_a_default() {
     );
     assert_eq!(empty.rollout.settle, Duration::from_millis(100));
     assert_eq!(empty.rollout.grace, Duration::from_secs(30));
+    assert_eq!((empty.agent.ledger, empty.agent.on_stop), (None, None));
 }
 
 #[test]
@@ -616,8 +628,8 @@ settle = 100
 grace = "30"
 check = [["true"]]
 startup_timeout = "5m"
-[agent]
-socket = "/run/squire/squire.sock"
+[agnet]
+ledger = "/run/squire/ledger"
 [[file]]
 path = "/a"
 inline = ""
@@ -661,7 +673,7 @@ on_change = "restrat"
     16: rollout.grace: "30" has no unit; write for example "30s", "5m" or "100ms"
     17: rollout.check: unknown key; known here: settle, grace
     18: rollout.startup_timeout: unknown key; `startup_timeout` belongs at the top of the file, before the first [table]
-    19: agent: unknown key; known here: startup_timeout, source, secret, output, file, process, rollout
+    19: agnet: unknown key; did you mean `agent`?
     24: file[0].on_change: "sigkill" cannot be a reaction, because no process can handle SIGKILL; write "restart" to begin anew
     28: file[1].on_change: "reload" is unknown; write "restart", "none", a signal such as "SIGHUP", or { run = ["/path/to/command"] }
     32: file[2].on_change: expected "restart", "none", a signal such as "SIGHUP", or { run = ["/path/to/command"] }, found the number 1
@@ -681,6 +693,54 @@ on_change = "restrat"
     2: process.command: names no program; write it first, such as ["/usr/local/bin/app"]
     3: process.stop_signal: "x" is no signal; write for example "SIGTERM" or "SIGINT"
     "#);
+}
+
+#[test]
+fn how_often_to_look_up_is_longer_than_zero() {
+    let of = |lines: &str| {
+        let lines = format!("address = 'http://a'\n{lines}");
+        vault_with(&[], &lines).map(|vault| vault.look_up_every)
+    };
+    assert_eq!(of("look_up_every = '1s'"), Ok(Duration::from_secs(1)));
+    assert_snapshot!(of("look_up_every = '0s'").unwrap_err(), @r#"source.vault.look_up_every: "0s" has to be longer than zero"#);
+    assert_snapshot!(of("look_up_every = 60").unwrap_err(), @r#"source.vault.look_up_every: expected a duration in quotes, such as "30s" or "5m", found the number 60"#);
+}
+
+#[test]
+fn problems_of_the_agent() {
+    assert_snapshot!(problems(r#"
+[agent]
+ledger = "run/ledger"
+ledger_key_file = "key"
+on_stop = "give-back"
+socket = "/run/squire/squire.sock"
+"#), @r#"
+    3: agent.ledger: is not an absolute path; begin it with `/`
+    4: agent.ledger_key_file: is not an absolute path; begin it with `/`
+    5: agent.on_stop: "give-back" is unknown; write "give_back" to end the token and its leases and to remove the files, or "leave"
+    6: agent.socket: unknown key; known here: ledger, ledger_key_file, on_stop
+    "#);
+    assert_snapshot!(problems("[agent]\nledger_key_file = '/k'\non_stop = true"), @r#"
+    2: agent.ledger_key_file: there is no ledger to seal; write ledger = "/run/squire/ledger" beside it
+    3: agent.on_stop: expected "give_back" or "leave", found true
+    "#);
+    assert_snapshot!(problems("[agent]\nledger = 1\nledger_key_file = '/a/../k'\n[output]\ndir = '/run/s'"), @r#"
+    2: agent.ledger: expected a path in quotes, found the number 1
+    3: agent.ledger_key_file: contains `..`; write the path that is meant
+    "#);
+    assert_snapshot!(problems("agent = 'leave'"), @r#"1: agent: expected a table: [agent], found text in quotes"#);
+    for ledger in ["/run/s", "/run/s/ledger", "/run", "/run/./s/"] {
+        let problem = problems(&format!("[agent]\nledger = '{ledger}'\n[output]\ndir = '/run/s'"));
+        assert!(problem.starts_with("2: agent.ledger: is, or is above or below, `output.dir`"), "{problem}");
+    }
+    let beside =
+        parse_with(&[], "[agent]\nledger = '/run/sq'\non_stop = 'give_back'\n[output]\ndir = '/run/s'")
+            .unwrap();
+    assert_eq!(beside.agent.on_stop, Some(OnStop::GiveBack));
+    assert_eq!(
+        beside.agent.ledger,
+        Some(LedgerConfig { directory: PathBuf::from("/run/sq"), key_file: None })
+    );
 }
 
 #[test]

@@ -24,6 +24,8 @@ pub enum SourceFact {
     TokenNotRevoked { error: String },
     Unreachable { error: String },
     Reachable,
+    LedgerIgnored { error: String },
+    LedgerNotWritten { error: String },
 }
 
 impl SourceFact {
@@ -51,6 +53,12 @@ impl SourceFact {
                 warn!(%source, error, "source does not answer, going on with what there is");
             }
             Self::Reachable => info!(%source, "source answers again"),
+            Self::LedgerIgnored { error } => {
+                warn!(%source, error, "ledger ignored, logging in and fetching anew");
+            }
+            Self::LedgerNotWritten { error } => {
+                warn!(%source, error, "ledger not written, a restarted agent would make anew what this one holds");
+            }
         }
     }
 }

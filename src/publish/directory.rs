@@ -17,9 +17,9 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::memory::require_memory_of;
 use super::{PublishError, layout};
 use crate::config::Mode;
+use crate::memory;
 
 /// Until a directory is sealed, it is ours alone.
 const UNSEALED: Bits = Bits::RWXU;
@@ -54,7 +54,7 @@ impl Directory {
             }
             Err(errno) => return Err(failed("open", path.to_path_buf(), errno)),
         };
-        let in_memory = require_memory_of(&fd, path, allow_disk)?;
+        let in_memory = memory::require_of(&fd, path, allow_disk)?;
         Ok(Some(Self { fd, path: path.to_path_buf(), in_memory }))
     }
 

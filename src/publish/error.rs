@@ -5,6 +5,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::memory::MemoryError;
+
 /// Why something could not be published. What was live before is live still.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
@@ -18,17 +20,9 @@ pub enum PublishError {
         /// What the system said.
         source: io::Error,
     },
-    /// Secrets would reach a disk.
-    #[error(
-        "{path} is on {file_system}, which may keep secrets on disk: use a directory on tmpfs (below /dev/shm or /run, or a \
-         mounted one), or accept it with `allow_disk = true` in [output]"
-    )]
-    Disk {
-        /// The path, or the nearest directory above it that is there.
-        path: PathBuf,
-        /// What it is on.
-        file_system: String,
-    },
+    /// Secrets would reach a disk, or nobody can say.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
     /// Somebody else's file has a name that we need.
     #[error("{path} is there already and is not Squire's: remove it, or give the file another path")]
     Foreign {

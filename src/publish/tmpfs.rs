@@ -15,10 +15,10 @@ use super::manifest::Leftover;
 use super::survey::{exposed, named};
 use super::{Manifest, Publication, PublishError, Step, layout};
 use crate::config::OutputConfig;
+use crate::memory;
 use crate::names::Generation;
 use crate::secret::DigestKey;
 
-pub use super::memory::require_memory;
 pub use super::survey::survey;
 
 /// Makes `output.dir` if it is not there, with `dir_mode` whatever the umask; so with the directories above it. One that is
@@ -28,7 +28,7 @@ pub use super::survey::survey;
 /// Where it is on disk without leave, or is a symlink, or not a directory.
 pub fn prepare(output: &OutputConfig) -> Result<(), PublishError> {
     let Some(dir) = &output.dir else { return Ok(()) };
-    require_memory(dir, output.allow_disk)?;
+    memory::require(dir, output.allow_disk)?;
     make_directories(dir, output)?;
     Directory::open(dir, Symlink::Refused, output.allow_disk).map(drop)
 }

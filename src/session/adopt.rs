@@ -12,6 +12,7 @@ use super::held::{HeldLease, LeaseNext, Next};
 use super::{Ask, Effect, Holding, Holdings, Session, Update};
 use crate::fact::{SecretFact, SourceFact};
 use crate::lease;
+use crate::ledger::Fingerprint;
 use crate::names::{LeaseId, Revision};
 use crate::source::{Fault, GrantLife};
 
@@ -60,7 +61,8 @@ impl Session {
     /// A lease of a secret that is wanted as before is looked up; any other is nobody's, and is revoked.
     fn take_over_lease(&mut self, holding: Holding, now: Instant) {
         let Some(held) = &self.grant else { return };
-        let wanted = self.secrets.get_mut(&holding.want.name).filter(|tracked| tracked.want == holding.want);
+        let wanted = self.secrets.get_mut(&holding.entry.secret);
+        let wanted = wanted.filter(|tracked| Fingerprint::of(&tracked.want) == holding.entry.want);
         let next = match wanted {
             Some(tracked) => {
                 tracked.next = Next::Leased;
@@ -72,7 +74,7 @@ impl Session {
             revision: Revision::default(),
             serial: held.serial,
             grant: held.grant.clone(),
-            ends: now + holding.first_ttl,
+            ends: now + holding.entry.first_ttl,
             next,
             check_at: None,
             asking: None,
@@ -80,7 +82,7 @@ impl Session {
             failures: 0,
             holding,
         };
-        self.leases.insert(lease.holding.lease.clone(), lease);
+        self.leases.insert(lease.holding.entry.lease.clone(), lease);
     }
 
     /// The answer to the look-up of a lease that is to be taken over.
@@ -107,18 +109,18 @@ impl Session {
         tracked.digest = Some(lease.holding.digest);
         tracked.ends = Some(turn.sent + left);
         let at = turn.sent + lease::renewal(left, chance);
-        if !lease.holding.renewable {
+        if !lease.holding.entry.renewable {
             tracked.fetch_by(at);
         }
         lease.adopting = false;
         lease.revision = tracked.revision;
         lease.ends = turn.sent + left;
         lease.check_at = Some(turn.now + look_up_every);
-        lease.then(if lease.holding.renewable { LeaseNext::Renew(at) } else { LeaseNext::Rest });
+        lease.then(if lease.holding.entry.renewable { LeaseNext::Renew(at) } else { LeaseNext::Rest });
         let update = Update {
-            secret: lease.holding.want.name.clone(),
+            secret: lease.holding.entry.secret.clone(),
             revision: lease.revision,
-            fields: lease.holding.fields.clone(),
+            fields: lease.holding.entry.fields.clone(),
             digest: lease.holding.digest,
         };
         let next_in = at.saturating_duration_since(turn.now);

@@ -197,7 +197,7 @@ impl Session {
         let question = lease.question(now);
         lease.asking = Some(question);
         let ask = match question {
-            Question::Renew => Ask::Renew(grant, id.clone(), lease.holding.first_ttl),
+            Question::Renew => Ask::Renew(grant, id.clone(), lease.holding.entry.first_ttl),
             Question::LookUp | Question::Check => Ask::LookUp(grant, id.clone()),
             Question::Revoke => Ask::Revoke(grant, id.clone()),
         };

@@ -182,7 +182,7 @@ pub(super) enum Question {
 impl HeldLease {
     /// The secret that it is for.
     pub(super) fn secret(&self) -> &SecretName {
-        &self.holding.want.name
+        &self.holding.entry.secret
     }
 
     /// Revoke it, now or as soon as the question about it is answered.

@@ -1,5 +1,6 @@
 //! The task that drives one session: puts its questions to the source, hands its updates to the agent, keeps its time.
 
+pub mod book;
 mod clock;
 
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use super::{Answer, Ask, Effect, Event, Session, Update};
 use crate::names::{Revision, SecretName};
 use crate::secret::DigestKey;
 use crate::source::Source;
+use book::Book;
 use clock::Suspensions;
 
 /// How long giving back may take before a stop goes on without it.
@@ -42,19 +44,27 @@ pub struct Keeper<S> {
     updates: mpsc::Sender<Update>,
     give_back_by: Option<Instant>,
     suspensions: Suspensions,
+    book: Option<Book>,
 }
 
 impl<S: Source> Keeper<S> {
-    /// A keeper that hands its updates to `updates`.
-    pub fn new(source: Arc<S>, session: Session, key: DigestKey, updates: mpsc::Sender<Update>) -> Self {
+    /// A keeper that hands its updates to `updates`, and writes down in `book` what has to outlive it.
+    pub fn new(
+        source: S,
+        session: Session,
+        key: DigestKey,
+        updates: mpsc::Sender<Update>,
+        book: Option<Book>,
+    ) -> Self {
         Self {
-            source,
+            source: Arc::new(source),
             session,
             key,
             questions: JoinSet::new(),
             updates,
             give_back_by: None,
             suspensions: Suspensions::new(),
+            book,
         }
     }
 
@@ -119,9 +129,12 @@ impl<S: Source> Keeper<S> {
             }
             // The agent takes updates for as long as it lives; one that is gone needs none.
             Effect::Deliver(update) => drop(self.updates.send(update).await),
-            Effect::Record(_holdings) => {}
+            Effect::Record(holdings) => self.book.iter().for_each(|book| book.record(holdings.clone())),
             Effect::Report(fact) => fact.log(),
-            Effect::Ended => return Progress::Ended,
+            Effect::Ended => {
+                self.book.iter().for_each(Book::close);
+                return Progress::Ended;
+            }
         }
         Progress::Going
     }

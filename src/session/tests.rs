@@ -4,6 +4,7 @@ use serde_json::json;
 use super::*;
 use crate::fact::{SecretFact, SourceFact};
 use crate::lease;
+use crate::ledger::Fingerprint;
 use crate::secret::DigestKey;
 use crate::source::Life;
 
@@ -543,8 +544,15 @@ fn with_counted_uses_nothing_is_looked_up_and_a_successor_comes_before_the_last_
 fn left_behind(leases: &[&str]) -> Holdings {
     let holding = |id: &&str| {
         let (fetched, digest) = value(7, lease(id));
-        let (want, fields) = (want("db"), fetched.fields);
-        Holding { want, lease: LeaseId::new(*id), fields, digest, first_ttl: TTL, renewable: true }
+        let entry = Entry {
+            secret: SecretName::new("db"),
+            lease: LeaseId::new(*id),
+            fields: fetched.fields,
+            first_ttl: TTL,
+            renewable: true,
+            want: Fingerprint::of(&want("db")),
+        };
+        Holding { entry, digest }
     };
     Holdings { grant: grant(TTL * 100), leases: leases.iter().map(holding).collect() }
 }
@@ -591,7 +599,8 @@ fn an_outage_at_the_restart_loses_nothing() {
 #[test]
 fn a_lease_that_ended_meanwhile_is_replaced_and_one_that_nobody_wants_is_revoked() {
     let mut holdings = left_behind(&["one", "two"]);
-    holdings.leases[1].want.path = "path/of/another/configuration".to_owned();
+    let another = Want { path: "path/of/another/configuration".to_owned(), ..want("db") };
+    holdings.leases[1].entry.want = Fingerprint::of(&another);
     let mut bench = adopting(holdings);
     assert_eq!(bench.answer(token_lives()), ["fetch kv", "look up one", "revoke two"]);
     let gone = Fault::Gone { why: "ended".to_owned() };
@@ -606,7 +615,7 @@ fn a_new_lease_is_recorded_before_it_is_delivered() {
     let Some(Effect::Record(holdings)) = effects.first() else {
         panic!("it begins with {:?}", effects.first())
     };
-    let names: Vec<_> = holdings.leases.iter().map(|holding| holding.lease.as_str()).collect();
+    let names: Vec<_> = holdings.leases.iter().map(|holding| holding.entry.lease.as_str()).collect();
     assert_eq!(names, ["one"]);
 }
 

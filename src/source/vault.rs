@@ -14,6 +14,7 @@ mod index;
 mod mounts;
 mod path;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -23,6 +24,7 @@ use serde_json::{Value, json};
 use super::http::{Http, HttpError, Limits, Repeat};
 use super::{Fault, Fetched, Grant, GrantLife, Renewal, Source};
 use crate::config::{AuthConfig, RoleId, VaultConfig};
+use crate::ledger::Identity;
 use crate::names::LeaseId;
 use crate::plan::Want;
 use crate::secret::Fields;
@@ -38,6 +40,8 @@ const REVOKE_LEASE: &str = "sys/leases/revoke";
 pub struct Vault {
     api: Api,
     auth: AuthConfig,
+    addresses: BTreeSet<String>,
+    namespace: Option<String>,
     mounts: Mounts,
 }
 
@@ -51,7 +55,13 @@ impl Vault {
     pub fn with_limits(config: &VaultConfig, limits: Limits) -> Result<Self, HttpError> {
         let http = Http::new(config, limits)?;
         let api = Api::new(http, config.namespace.as_deref())?;
-        Ok(Self { api, auth: config.auth.clone(), mounts: Mounts::default() })
+        Ok(Self {
+            api,
+            auth: config.auth.clone(),
+            addresses: config.addresses.iter().cloned().collect(),
+            namespace: config.namespace.clone(),
+            mounts: Mounts::default(),
+        })
     }
 
     /// Reads a KV v2 secret, the newest version or a pinned one.
@@ -184,6 +194,12 @@ impl Source for Vault {
             return self.let_end(grant, lease).await;
         }
         api::done(&answer, REVOKE_LEASE, "update")
+    }
+
+    fn identity(&self) -> Identity {
+        let (method, mount, role) = auth::identity(&self.auth);
+        let (addresses, namespace) = (self.addresses.clone(), self.namespace.clone());
+        Identity { addresses, namespace, method: method.to_owned(), mount, role }
     }
 
     fn credential_files(&self) -> Vec<PathBuf> {

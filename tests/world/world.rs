@@ -109,6 +109,7 @@ impl World {
             engine,
             key: DigestKey::new([2; 32]),
             mode: Mode::Run,
+            on_stop: None,
             settle: config.rollout.settle,
             grace: config.rollout.grace,
             startup_timeout: None,

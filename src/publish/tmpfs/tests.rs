@@ -15,6 +15,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::config::Mode;
+use crate::memory::MemoryError;
 use crate::publish::tests::{key, release};
 use crate::publish::{Entry, plan};
 use crate::render::Release;
@@ -600,18 +601,21 @@ fn an_absolute_file_is_removed_only_while_it_is_ours() {
 fn a_disk_is_refused_unless_it_is_allowed() {
     let beside = std::env::current_exe().unwrap();
     let root = tempfile::tempdir_in(beside.parent().unwrap()).unwrap();
-    if require_memory(root.path(), false).is_ok() {
+    if memory::require(root.path(), false).is_ok() {
         println!("skipped: {} is in memory", root.path().display());
         return;
     }
     let mut place = Place::at(root);
     let first = place.release(1, &[("a", "1"), ("conf/x", "1"), ("/abs", "1")]);
     for error in [prepare(&place.output), place.survey(&first).map(drop)].map(Result::unwrap_err) {
-        assert!(matches!(error, PublishError::Disk { .. }), "{error}");
+        assert!(matches!(error, PublishError::Memory(MemoryError::Disk { .. })), "{error}");
         assert!(error.to_string().contains("`allow_disk = true`"), "{error}");
     }
     let publication = place.plan(&place.release(1, &[("/abs", "1")]));
-    assert!(matches!(perform(&place.output, &key(), &publication), Err(PublishError::Disk { .. })));
+    assert!(matches!(
+        perform(&place.output, &key(), &publication),
+        Err(PublishError::Memory(MemoryError::Disk { .. }))
+    ));
     assert_eq!(fs::read_dir(place.root.path()).unwrap().count(), 0);
 
     place.output.allow_disk = true;

@@ -7,6 +7,7 @@ use super::super::{Effect, Holding, Session, Update};
 use super::Turn;
 use crate::fact::SecretFact;
 use crate::lease::{self, Due};
+use crate::ledger::{Entry, Fingerprint};
 use crate::names::{LeaseId, SecretName};
 use crate::secret::Digest;
 use crate::source::{Fault, Fetched, Life};
@@ -51,8 +52,9 @@ impl Session {
         let next = if matches!(due, Due::Renew(_)) { LeaseNext::Renew(at) } else { LeaseNext::Rest };
         if let (Some(lease), Some(first_ttl)) = (life.lease().cloned(), life.ttl()) {
             let renewable = matches!(life, Life::Renewable { .. });
-            let want = tracked.want.clone();
-            self.hold_lease(Holding { want, lease, fields, digest, first_ttl, renewable }, next, turn);
+            let want = Fingerprint::of(&tracked.want);
+            let entry = Entry { secret: name.clone(), lease, fields, first_ttl, renewable, want };
+            self.hold_lease(Holding { entry, digest }, next, turn);
         }
         turn.say(name, SecretFact::Fetched { next_in });
         turn.effects.push(Effect::Deliver(update));
@@ -60,7 +62,7 @@ impl Session {
 
     fn hold_lease(&mut self, holding: Holding, next: LeaseNext, turn: &Turn<'_>) {
         let chance = self.draw();
-        let Some(tracked) = self.secrets.get_mut(&holding.want.name) else { return };
+        let Some(tracked) = self.secrets.get_mut(&holding.entry.secret) else { return };
         let Some((serial, grant)) = tracked.asked_with.take() else { return };
         if let Some(held) = self.grant.as_mut().filter(|held| held.serial == serial) {
             held.has_leases = true;
@@ -72,7 +74,7 @@ impl Session {
         let lease = HeldLease {
             revision: tracked.revision,
             serial,
-            ends: turn.sent + holding.first_ttl,
+            ends: turn.sent + holding.entry.first_ttl,
             next,
             check_at: grant.uses.is_none().then(|| turn.now + lease::renewal(self.look_up_every, chance)),
             asking: None,
@@ -81,7 +83,7 @@ impl Session {
             grant,
             holding,
         };
-        self.leases.insert(lease.holding.lease.clone(), lease);
+        self.leases.insert(lease.holding.entry.lease.clone(), lease);
         self.unrecorded = true;
     }
 

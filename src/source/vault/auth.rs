@@ -27,6 +27,23 @@ pub(super) async fn log_in(api: &Api, auth: &AuthConfig) -> Result<Grant, Fault>
     }
 }
 
+/// The method, where it is mounted, and as whom it logs in. A role that stands in a file is named by what is in it, or by the
+/// file while that cannot be read.
+pub(super) fn identity(auth: &AuthConfig) -> (&'static str, Option<String>, Option<String>) {
+    match auth {
+        AuthConfig::AppRole(role) => {
+            let id = match &role.role_id {
+                RoleId::Inline(id) => id.clone(),
+                RoleId::File(file) => {
+                    credential(file).map_or_else(|_| file.display().to_string(), |id| id.expose().to_owned())
+                }
+            };
+            ("approle", Some(role.mount.clone()), Some(id))
+        }
+        AuthConfig::Token { file } => ("token", None, Some(file.display().to_string())),
+    }
+}
+
 async fn with_role(api: &Api, role: &AppRoleConfig) -> Result<Grant, Fault> {
     let role_id = match &role.role_id {
         RoleId::Inline(id) => id.clone(),

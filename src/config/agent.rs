@@ -1,0 +1,53 @@
+//! `[agent]`: what Squire itself keeps, and how it goes.
+//!
+//! *Invariant:* the ledger and the output are apart: one is for nobody else's eyes, the other is for others to read.
+
+use std::path::{Path, PathBuf};
+
+use super::output;
+use super::reader::{Table, Value};
+use super::value::Form;
+use super::{AgentConfig, LedgerConfig, OnStop};
+
+/// Reads `[agent]`. `output` is the output directory.
+pub(super) fn agent(table: Option<Table<'_>>, output: Option<&Path>) -> AgentConfig {
+    let Some(mut table) = table else { return AgentConfig { ledger: None, on_stop: None } };
+    let ledger = ledger(&mut table, output);
+    let on_stop = table.read("on_stop", &ON_STOP);
+    table.finish();
+    AgentConfig { ledger, on_stop }
+}
+
+fn ledger(table: &mut Table<'_>, output: Option<&Path>) -> Option<LedgerConfig> {
+    let written = table.take("ledger");
+    let key_file = table.take("ledger_key_file");
+    if let (None, Some(key_file)) = (&written, &key_file) {
+        key_file.report("there is no ledger to seal; write ledger = \"/run/squire/ledger\" beside it");
+    }
+    let key_file = key_file.and_then(|key_file| output::absolute(&key_file));
+    Some(LedgerConfig { directory: directory(&written?, output)?, key_file })
+}
+
+fn directory(value: &Value<'_>, output: Option<&Path>) -> Option<PathBuf> {
+    let directory = output::absolute(value)?;
+    if output.is_some_and(|output| directory.starts_with(output) || output.starts_with(&directory)) {
+        value.report(
+            "is, or is above or below, `output.dir`, which others read; give the ledger a directory of its own, \
+             such as \"/run/squire/ledger\"",
+        );
+        return None;
+    }
+    Some(directory)
+}
+
+const ON_STOP: Form<OnStop> = Form {
+    expected: "\"give_back\" or \"leave\"",
+    shown: true,
+    read: |text| {
+        match text {
+        "give_back" => Ok(OnStop::GiveBack),
+        "leave" => Ok(OnStop::Leave),
+        _ => Err("is unknown; write \"give_back\" to end the token and its leases and to remove the files, or \"leave\"".to_owned()),
+    }
+    },
+};

@@ -1,0 +1,176 @@
+//! What must outlive us: the token and the leases of one source, sealed.
+//!
+//! An agent that was killed, or the sidecar after its own init container, adopts what the [`Page`] of a source says instead of
+//! making new ones. Whoever adopts asks the server first, since a page tells only what was true when it was written. The values
+//! of leased secrets are in it, because no server hands them out twice; static ones are not, because every server does.
+//!
+//! A sealed page is:
+//!
+//! ```text
+//! "squire" 0x00 | version, 1 byte | nonce, 12 bytes | AES-256-GCM of the page as JSON, with a tag of 16 bytes
+//! ```
+//!
+//! The associated data are the bytes before the nonce and the [`Identity`] as JSON: a page that was written under another login
+//! opens no more than one that was edited.
+//!
+//! *Invariant:* pure: bytes, key and nonce are arguments; [`mod@file`] acts. Nothing of a page is in an error or in a `Debug`, and
+//! bytes that do not open whole open not at all.
+
+mod error;
+pub mod file;
+mod key_file;
+mod layout;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use aes_gcm::aead::{Aead, KeyInit, Payload};
+use aes_gcm::{Aes256Gcm, Nonce};
+use serde::Serialize;
+
+use crate::names::{LeaseId, SecretName};
+use crate::plan::Want;
+use crate::secret::{Fields, Secret};
+
+pub use error::LedgerError;
+
+const MAGIC: &[u8] = b"squire\0";
+const VERSION: u8 = 1;
+/// Magic and version.
+const HEAD: usize = MAGIC.len() + 1;
+const NONCE: usize = 12;
+const TAG: usize = 16;
+
+/// A larger page is not written, nor read: far above what a source's secrets need, far below what a file system in memory has.
+const LARGEST: usize = 16 * 1024 * 1024;
+
+/// What must outlive us of one source.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// The bearer token.
+    pub token: Secret<str>,
+    /// How long the token lived at first: what renewals ask for. `None` lives for ever.
+    pub token_ttl: Option<Duration>,
+    /// Whether asking for a longer life of the token can help.
+    pub renewable: bool,
+    /// Whether the token is ours to end.
+    pub revocable: bool,
+    /// How many requests the token was good for at first; `None` is not limited.
+    pub uses: Option<u64>,
+    /// Every lease that the token made and that is still ours.
+    pub leases: Vec<Entry>,
+}
+
+/// One leased secret.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its name in templates.
+    pub secret: SecretName,
+    /// What renews and ends it.
+    pub lease: LeaseId,
+    /// The value that it keeps alive.
+    pub fields: Secret<Fields>,
+    /// How long it lived at first: what renewals ask for.
+    pub first_ttl: Duration,
+    /// Whether it may be renewed.
+    pub renewable: bool,
+    /// What it answered. Where the want of this name has another fingerprint now, the entry is not for adoption.
+    pub want: Fingerprint,
+}
+
+/// Tells whether two wants ask a source for the same thing, in this run or another. How often it is re-read does not matter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fingerprint([u8; 32]);
+
+impl Fingerprint {
+    /// The fingerprint of this want.
+    pub fn of(want: &Want) -> Self {
+        // Maps of JSON values are ordered and can always be written.
+        let asked = (&want.path, &want.params, want.version);
+        let canonical = serde_json::to_vec(&asked).unwrap_or_default();
+        Self(*blake3::hash(&canonical).as_bytes())
+    }
+}
+
+/// Which login a page is of: one that is opened under another is foreign.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Identity {
+    /// The servers, in any order.
+    pub addresses: BTreeSet<String>,
+    /// The namespace.
+    pub namespace: Option<String>,
+    /// How we log in: `approle`, `token`, …
+    pub method: String,
+    /// Where that is mounted; `None` for a method without a mount.
+    pub mount: Option<String>,
+    /// As whom: what the method calls its role.
+    pub role: Option<String>,
+}
+
+/// The key of a ledger.
+#[derive(Clone, Debug)]
+pub struct Key(Secret<[u8; KEY]>);
+
+/// Its length.
+const KEY: usize = 32;
+
+impl Key {
+    /// A key from 32 random bytes.
+    pub fn new(random: [u8; KEY]) -> Self {
+        Self(Secret::new(random))
+    }
+
+    fn cipher(&self) -> Aes256Gcm {
+        Aes256Gcm::new(self.0.expose().into())
+    }
+}
+
+impl Page {
+    /// Makes the bytes that only [`Page::open`] with this key and identity can read. The nonce has to be random: no two pages
+    /// may have one nonce under one key.
+    ///
+    /// # Errors
+    /// [`LedgerError::TooLarge`].
+    pub fn seal(&self, key: &Key, nonce: [u8; NONCE], identity: &Identity) -> Result<Vec<u8>, LedgerError> {
+        let plaintext = layout::write(self);
+        if plaintext.expose().len() > LARGEST - HEAD - NONCE - TAG {
+            return Err(LedgerError::TooLarge);
+        }
+        let head = [MAGIC, &[VERSION]].concat();
+        let aad = associated(&head, identity);
+        let payload = Payload { msg: plaintext.expose(), aad: &aad };
+        // The cipher has a limit too, far above ours, and nothing else to object to.
+        let sealed = key.cipher().encrypt(&Nonce::from(nonce), payload).map_err(|_| LedgerError::TooLarge)?;
+        Ok([&head, nonce.as_slice(), &sealed].concat())
+    }
+
+    /// Opens what [`Page::seal`] made.
+    ///
+    /// # Errors
+    /// [`LedgerError::NotAPage`], [`LedgerError::Version`], [`LedgerError::Sealed`], [`LedgerError::Layout`]: why these bytes are
+    /// of no use. What they hold is in none of them.
+    pub fn open(bytes: &[u8], key: &Key, identity: &Identity) -> Result<Self, LedgerError> {
+        let Some((head, sealed)) = bytes.split_at_checked(HEAD) else { return Err(LedgerError::NotAPage) };
+        match head.strip_prefix(MAGIC) {
+            Some([VERSION]) => {}
+            Some([found]) => return Err(LedgerError::Version { found: *found, known: VERSION }),
+            Some(_) | None => return Err(LedgerError::NotAPage),
+        }
+        let (nonce, sealed) = sealed.split_first_chunk::<NONCE>().ok_or(LedgerError::Sealed)?;
+        let aad = associated(head, identity);
+        let payload = Payload { msg: sealed, aad: &aad };
+        let plaintext =
+            key.cipher().decrypt(&Nonce::from(*nonce), payload).map_err(|_| LedgerError::Sealed)?;
+        layout::read(&Secret::new(plaintext))
+    }
+}
+
+/// What is not in the page but has to be the same when it is opened.
+fn associated(head: &[u8], identity: &Identity) -> Vec<u8> {
+    // JSON keeps where each part begins and ends; text and lists of it can always be written.
+    let identity = serde_json::to_vec(identity).unwrap_or_default();
+    [head, &identity].concat()
+}
+
+#[cfg(test)]
+mod tests;
