@@ -79,6 +79,8 @@ pub struct VaultConfig {
     pub tls_server_name: Option<String>,
     /// `insecure_tls`: do not verify the server's certificate.
     pub insecure_tls: bool,
+    /// `allow_redirects`: follow a redirect to a host outside `addresses` too. Default false.
+    pub allow_redirects: bool,
     /// `refresh`: how often static secrets are re-read. Default 5 minutes.
     pub refresh: Duration,
     /// `look_up_every`: how often the token and its leases are looked up, to notice that somebody revoked one. Default 60 seconds.
@@ -106,6 +108,12 @@ pub enum AuthConfig {
         /// `file`
         file: PathBuf,
     },
+    /// `[source.NAME.auth.jwt]`: a JWT that somebody keeps fresh in a file.
+    Jwt(JwtConfig),
+    /// `[source.NAME.auth.kubernetes]`: the same with the token of a pod's service account.
+    Kubernetes(JwtConfig),
+    /// `[source.NAME.auth.cert]`: the source's client certificate, which is there.
+    Cert(CertConfig),
 }
 
 /// An AppRole login.
@@ -115,8 +123,39 @@ pub struct AppRoleConfig {
     pub mount: String,
     /// `role_id` or `role_id_file`.
     pub role_id: RoleId,
-    /// `secret_id_file`; roles with `bind_secret_id = false` have none.
-    pub secret_id_file: Option<PathBuf>,
+    /// Roles with `bind_secret_id = false` have none.
+    pub secret_id: Option<SecretIdConfig>,
+}
+
+/// Where the secret-id of an AppRole login comes from, and what becomes of it.
+#[derive(Clone, Debug)]
+pub struct SecretIdConfig {
+    /// `secret_id_file`
+    pub file: PathBuf,
+    /// `unwrap`: the file holds a response-wrapping token instead. Default false.
+    pub unwrap: bool,
+    /// `delete_secret_id`: the file is removed after a successful login. Default: the value of `unwrap`.
+    pub delete: bool,
+}
+
+/// A login with a signed token that says who we are.
+#[derive(Clone, Debug)]
+pub struct JwtConfig {
+    /// `mount`: where the method is mounted below `auth/`. Default the name of the method.
+    pub mount: String,
+    /// `role`
+    pub role: String,
+    /// `jwt_file`, or `token_file` of the Kubernetes method; read again at each login.
+    pub file: PathBuf,
+}
+
+/// A login with the client certificate of the connection.
+#[derive(Clone, Debug)]
+pub struct CertConfig {
+    /// `mount`: where the method is mounted below `auth/`. Default `cert`.
+    pub mount: String,
+    /// `name`: the certificate role; without it the server takes the first that fits.
+    pub name: Option<String>,
 }
 
 /// The role id is a name, not a credential, so it may stand in the configuration.

@@ -115,6 +115,8 @@ pub enum Event {
     },
     /// A credential file appeared or changed.
     CredentialChanged,
+    /// The file that holds the grant itself appeared or changed.
+    GrantChanged,
     /// These secrets are to be fetched now, whatever their schedule says; all if empty.
     RefreshAsked(Vec<SecretName>),
     /// Nothing uses the revisions of this secret below this one any more.
@@ -220,6 +222,7 @@ impl Session {
                 self.answered(answer, &mut Turn { sent, now, effects: &mut effects });
             }
             Event::CredentialChanged => self.login.credential_changed(now),
+            Event::GrantChanged => self.login.grant_changed(now),
             Event::RefreshAsked(names) => self.refresh(&names, now),
             Event::Released(secret, below) => self.release(&secret, below, now),
             Event::Slept(time) => self.slept(time),

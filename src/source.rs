@@ -53,6 +53,11 @@ pub trait Source: Send + Sync + 'static {
 
     /// The files whose appearance or change makes a new login worth trying.
     fn credential_files(&self) -> Vec<PathBuf>;
+
+    /// Whether a credential file holds the grant itself, so that its change is a new grant and not only a new way to one.
+    fn credential_is_grant(&self) -> bool {
+        false
+    }
 }
 
 /// What a login gave: the right to ask.
@@ -64,7 +69,7 @@ pub struct Grant {
     pub life: GrantLife,
     /// Whether it is ours to end when we stop: we made it by a login, and the server can end it (a batch token it cannot).
     pub revocable: bool,
-    /// How many requests it is good for; `None` does not count them.
+    /// How many requests it was good for when it was given, at least 1; `None` for any number.
     pub uses: Option<u64>,
 }
 
@@ -154,6 +159,9 @@ pub enum Fault {
     Refused {
         /// The server's words.
         why: String,
+        /// When it may be sent again all the same: nothing locks, or the server may not know it yet. `None`: when its file changes,
+        /// or no role is locked any more.
+        again_in: Option<Duration>,
     },
     /// The grant lives, but its policy does not allow this.
     #[error("permission denied on {path}: needs {capability}")]

@@ -2,17 +2,30 @@
 //!
 //! *Invariant:* no secret value is accepted, only the names of files that hold one.
 
+use std::path::PathBuf;
+
 use super::reader::Table;
 use super::value::{SERVER_PATH, WORD};
-use super::{AppRoleConfig, AuthConfig, RoleId};
+use super::{AppRoleConfig, AuthConfig, CertConfig, JwtConfig, RoleId, SecretIdConfig};
+
+/// Where Kubernetes puts the token of a pod's service account.
+const SERVICE_ACCOUNT_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
+
+/// How the table of a login method is read.
+type Read = fn(Table<'_>) -> Option<AuthConfig>;
+
+/// Every login method by the name of its table.
+const METHODS: [(&str, Read); 5] =
+    [("approle", approle), ("token", token), ("jwt", jwt), ("kubernetes", kubernetes), ("cert", cert)];
 
 /// Reads the one login method of a source.
 pub(super) fn auth(table: &mut Table<'_>) -> Option<AuthConfig> {
-    const BOTH: &str = "add [source.NAME.auth.approle] with role_id_file and secret_id_file, \
-                        or [source.NAME.auth.token] with file";
     let no_login = |table: &Table<'_>| {
         let name = table.place().key.split('.').nth(1).unwrap_or("NAME");
-        table.report(format!("no login; {}", BOTH.replace("NAME", name)));
+        table.report(format!(
+            "no login; add [source.{name}.auth.approle] with role_id_file and secret_id_file, \
+             or a table of another method: token, jwt, kubernetes, cert"
+        ));
     };
     let Some(auth) = table.take("auth") else {
         no_login(table);
@@ -23,14 +36,18 @@ pub(super) fn auth(table: &mut Table<'_>) -> Option<AuthConfig> {
         no_login(&auth);
         return None;
     }
-    let (by_role, by_token) = (auth.take("approle"), auth.take("token"));
-    if let (Some(_), Some(by_token)) = (&by_role, &by_token) {
-        by_token.report("`approle` is there too; a source logs in one way, so keep one of the two");
+    let mut chosen: Option<(&str, Option<AuthConfig>)> = None;
+    for (name, read) in METHODS {
+        let Some(value) = auth.take(name) else { continue };
+        if let Some((other, _)) = &chosen {
+            value.report(format!("`{other}` is there too; a source logs in one way, so keep one of them"));
+        }
+        // Read for the sake of its problems even if there is another one.
+        let config = value.table(&format!("a table: [source.NAME.auth.{name}]")).and_then(read);
+        chosen.get_or_insert((name, config));
     }
-    let by_role = by_role.and_then(|value| approle(value.table("a table: [source.NAME.auth.approle]")?));
-    let by_token = by_token.and_then(|value| token(value.table("a table: [source.NAME.auth.token]")?));
     auth.finish_as("login method");
-    by_role.or(by_token)
+    chosen?.1
 }
 
 fn approle(mut table: Table<'_>) -> Option<AuthConfig> {
@@ -39,11 +56,11 @@ fn approle(mut table: Table<'_>) -> Option<AuthConfig> {
         "a secret id is a secret, and no secret is written in the configuration; \
          put it into a file and name that with `secret_id_file`",
     );
-    let mount = table.take("mount").map_or(Some("approle".to_owned()), |mount| mount.read(&SERVER_PATH));
+    let mount = mount(&mut table, "approle");
     let role_id = role_id(&mut table);
-    let secret_id_file = table.path("secret_id_file");
+    let secret_id = secret_id(&mut table);
     table.finish();
-    Some(AuthConfig::AppRole(AppRoleConfig { mount: mount?, role_id: role_id?, secret_id_file }))
+    Some(AuthConfig::AppRole(AppRoleConfig { mount: mount?, role_id: role_id?, secret_id }))
 }
 
 fn role_id(table: &mut Table<'_>) -> Option<RoleId> {
@@ -61,6 +78,20 @@ fn role_id(table: &mut Table<'_>) -> Option<RoleId> {
     }
 }
 
+fn secret_id(table: &mut Table<'_>) -> Option<SecretIdConfig> {
+    let is_said = table.has("secret_id_file");
+    let file = table.path("secret_id_file");
+    let [unwrap, delete] = ["unwrap", "delete_secret_id"].map(|key| {
+        let value = table.take(key)?;
+        if !is_said {
+            value.report("needs `secret_id_file` beside it");
+        }
+        value.boolean()
+    });
+    let unwrap = unwrap.unwrap_or(false);
+    Some(SecretIdConfig { file: file?, unwrap, delete: delete.unwrap_or(unwrap) })
+}
+
 fn token(mut table: Table<'_>) -> Option<AuthConfig> {
     table.refuse(
         "token",
@@ -70,4 +101,44 @@ fn token(mut table: Table<'_>) -> Option<AuthConfig> {
     let file = table.require("file", "file = \"/run/squire-id/token\"").and_then(|file| file.path());
     table.finish();
     Some(AuthConfig::Token { file: file? })
+}
+
+fn jwt(mut table: Table<'_>) -> Option<AuthConfig> {
+    table.refuse(
+        "jwt",
+        "a JWT is a secret, and no secret is written in the configuration; \
+         put it into a file and name that with `jwt_file`",
+    );
+    let (mount, role) = (mount(&mut table, "jwt"), role(&mut table));
+    let file = table.require("jwt_file", "jwt_file = \"/run/squire-id/jwt\"").and_then(|file| file.path());
+    table.finish();
+    Some(AuthConfig::Jwt(JwtConfig { mount: mount?, role: role?, file: file? }))
+}
+
+fn kubernetes(mut table: Table<'_>) -> Option<AuthConfig> {
+    table.refuse(
+        "token",
+        "a token is a secret, and no secret is written in the configuration; \
+         leave it out, or name a file that holds it with `token_file`",
+    );
+    let (mount, role) = (mount(&mut table, "kubernetes"), role(&mut table));
+    let usual = || Some(PathBuf::from(SERVICE_ACCOUNT_TOKEN));
+    let file = table.take("token_file").map_or_else(usual, |file| file.path());
+    table.finish();
+    Some(AuthConfig::Kubernetes(JwtConfig { mount: mount?, role: role?, file: file? }))
+}
+
+fn cert(mut table: Table<'_>) -> Option<AuthConfig> {
+    let mount = mount(&mut table, "cert");
+    let name = table.read("name", &WORD);
+    table.finish();
+    Some(AuthConfig::Cert(CertConfig { mount: mount?, name }))
+}
+
+fn mount(table: &mut Table<'_>, usual: &str) -> Option<String> {
+    table.take("mount").map_or_else(|| Some(usual.to_owned()), |mount| mount.read(&SERVER_PATH))
+}
+
+fn role(table: &mut Table<'_>) -> Option<String> {
+    table.require("role", "role = \"app\"").and_then(|role| role.read(&WORD))
 }

@@ -76,6 +76,11 @@ impl<'a> Table<'a> {
         self.entries.is_empty()
     }
 
+    /// Whether a key is there, whatever is written behind it.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.entries.contains_key(key)
+    }
+
     /// The value of a key, which is known from now on.
     pub(super) fn take(&mut self, key: &'static str) -> Option<Value<'a>> {
         self.known.push(key);

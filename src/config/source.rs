@@ -11,7 +11,7 @@ use rustls::pki_types::ServerName;
 
 use super::reader::{Table, every};
 use super::value::{self, Form, POSITIVE_DURATION};
-use super::{ClientIdentity, SourceConfig, VaultConfig, auth, text};
+use super::{AuthConfig, ClientIdentity, SourceConfig, VaultConfig, auth, text};
 use crate::names::SourceName;
 
 /// How often static secrets are re-read where nothing is said.
@@ -91,7 +91,11 @@ fn vault(mut table: Table<'_>) -> Option<VaultConfig> {
     let insecure_tls = insecure_tls(&mut table);
     let refresh = table.read("refresh", &POSITIVE_DURATION).unwrap_or(REFRESH);
     let look_up_every = table.read("look_up_every", &POSITIVE_DURATION).unwrap_or(LOOK_UP_EVERY);
+    let allow_redirects = table.boolean("allow_redirects").unwrap_or(false);
     let auth = auth::auth(&mut table);
+    if matches!(auth, Some(AuthConfig::Cert(_))) && !says_identity(&table) {
+        table.report("`auth.cert` has no certificate to show; write client_cert_file and client_key_file");
+    }
     table.finish();
     Some(VaultConfig {
         addresses: addresses?,
@@ -100,6 +104,7 @@ fn vault(mut table: Table<'_>) -> Option<VaultConfig> {
         client_identity,
         tls_server_name,
         insecure_tls,
+        allow_redirects,
         refresh,
         look_up_every,
         auth: auth?,
@@ -215,6 +220,17 @@ fn server_name(text: &str) -> Result<String, String> {
     }
 }
 
+const CERT_VARIABLES: [&str; 2] = ["VAULT_CLIENT_CERT", "BAO_CLIENT_CERT"];
+const KEY_VARIABLES: [&str; 2] = ["VAULT_CLIENT_KEY", "BAO_CLIENT_KEY"];
+
+/// Whether a client certificate is meant to be there, well written or not.
+fn says_identity(table: &Table<'_>) -> bool {
+    table.has("client_cert_file")
+        || table.has("client_key_file")
+        || table.variable(CERT_VARIABLES).is_some()
+        || table.variable(KEY_VARIABLES).is_some()
+}
+
 /// The two are a pair: both are the table's, or both come from the environment.
 fn client_identity(table: &mut Table<'_>) -> Option<ClientIdentity> {
     let (cert, key) = (table.take("client_cert_file"), table.take("client_key_file"));
@@ -236,8 +252,7 @@ fn client_identity(table: &mut Table<'_>) -> Option<ClientIdentity> {
 }
 
 fn identity_of_environment(table: &Table<'_>) -> Option<ClientIdentity> {
-    let cert = table.variable(["VAULT_CLIENT_CERT", "BAO_CLIENT_CERT"]);
-    let key = table.variable(["VAULT_CLIENT_KEY", "BAO_CLIENT_KEY"]);
+    let (cert, key) = (table.variable(CERT_VARIABLES), table.variable(KEY_VARIABLES));
     match (cert, key) {
         (None, None) => None,
         (Some((_, cert)), Some((_, key))) => {

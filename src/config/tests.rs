@@ -28,11 +28,13 @@ refresh   = "10m"
 mount          = "/teams/approle/"
 role_id_file   = "/etc/squire/role-id"
 secret_id_file = "/run/squire-id/secret-id"
+unwrap         = true
 
 [source.other]
 type = "vault"
 addresses = ["http://[::1]:8200/", "HTTP://127.0.0.1"]
 insecure_tls = true
+allow_redirects = true
 auth.token.file = "token"
 
 [secret.db]
@@ -131,11 +133,14 @@ fn a_full_document_means_what_it_says() {
     let AuthConfig::AppRole(approle) = &vault.auth else { panic!("{:?}", vault.auth) };
     assert_eq!(approle.mount, "teams/approle");
     assert!(matches!(&approle.role_id, RoleId::File(file) if file == Path::new("/etc/squire/role-id")));
-    assert_eq!(approle.secret_id_file.as_deref(), Some(Path::new("/run/squire-id/secret-id")));
+    let secret_id = approle.secret_id.as_ref().unwrap();
+    assert_eq!(secret_id.file, Path::new("/run/squire-id/secret-id"));
+    assert!(secret_id.unwrap && secret_id.delete, "what is wrapped is deleted");
+    assert!(!vault.allow_redirects);
 
     let SourceConfig::Vault(other) = &config.sources["other"];
     assert_eq!(other.addresses, ["http://[::1]:8200", "http://127.0.0.1"]);
-    assert!(other.insecure_tls);
+    assert!(other.insecure_tls && other.allow_redirects);
     assert!(matches!(&other.auth, AuthConfig::Token { file } if file == Path::new("/etc/squire/token")));
 
     let db = &config.secrets["db"];
@@ -159,7 +164,7 @@ fn a_full_document_means_what_it_says() {
     );
     assert_eq!((&tls.owner, &tls.group), (&Some(Account::Name("app".to_owned())), &Some(Account::Id(1000))));
     assert_eq!(tls.on_change, Some(Reaction::Signal(Signal::SIGHUP)));
-    assert_eq!((tls.place.line, tls.place.key.as_str()), (44, "file[0]"));
+    assert_eq!((tls.place.line, tls.place.key.as_str()), (46, "file[0]"));
     assert_eq!((json.path.as_path(), json.mode), (Path::new("/etc/app/db.json"), Mode::new(0o600)));
     assert!(matches!(&json.template, TemplateSource::Inline(text) if text.contains("${HOST}")));
     assert_eq!(
@@ -198,10 +203,10 @@ fn what_is_not_said_has_a_default() {
     .unwrap();
     let SourceConfig::Vault(vault) = &config.sources["vault"];
     let AuthConfig::AppRole(approle) = &vault.auth else { panic!("{:?}", vault.auth) };
-    assert_eq!((approle.mount.as_str(), &approle.secret_id_file), ("approle", &None));
+    assert!(approle.mount == "approle" && approle.secret_id.is_none());
     assert!(matches!(&approle.role_id, RoleId::Inline(id) if id == "r"));
     assert!(vault.namespace.is_none() && vault.ca_file.is_none() && vault.client_identity.is_none());
-    assert!(vault.tls_server_name.is_none() && !vault.insecure_tls);
+    assert!(vault.tls_server_name.is_none() && !vault.insecure_tls && !vault.allow_redirects);
     assert_eq!((vault.refresh, vault.look_up_every), (Duration::from_mins(5), Duration::from_mins(1)));
     assert_eq!(config.secrets["a"].source.as_str(), "vault", "the only one");
     assert_eq!(config.secrets["a"].refresh, Duration::from_mins(5));
@@ -388,7 +393,7 @@ eight = "vault"
     7: source.vault.tls_server_name: "https://vault" is not a host name; write it without scheme and port, for example "vault.internal"
     8: source.vault.insecure_tls: expected true or false, found text in quotes
     9: source.vault.refresh: "0s" has to be longer than zero
-    10: source.vault.unwrap: unknown key; known here: type, address, addresses, namespace, ca_file, client_cert_file, client_key_file, tls_server_name, insecure_tls, refresh, look_up_every, auth
+    10: source.vault.unwrap: unknown key; known here: type, address, addresses, namespace, ca_file, client_cert_file, client_key_file, tls_server_name, insecure_tls, refresh, look_up_every, allow_redirects, auth
     11: source.vault.auth.approle: no role; write role_id_file = "/etc/squire/role-id" or role_id = "…"
     12: source.vault.auth.approle.mount: "/" names nothing
     13: source.vault.auth.approle.secret_id: a secret id is a secret, and no secret is written in the configuration; put it into a file and name that with `secret_id_file`
@@ -404,16 +409,146 @@ eight = "vault"
     29: source."a b".addresses[1]: contains a user name or password; the login goes into [source.NAME.auth.…]
     29: source."a b".addresses[2]: expected an address in quotes, such as "https://vault.internal:8200", found the number 3
     30: source."a b".client_key_file: needs `client_cert_file` beside it
-    31: source."a b".auth: no login; add [source."a b".auth.approle] with role_id_file and secret_id_file, or [source."a b".auth.token] with file
+    31: source."a b".auth: no login; add [source."a b".auth.approle] with role_id_file and secret_id_file, or a table of another method: token, jwt, kubernetes, cert
     32: source.four: no address; write address = "https://vault.internal:8200" or addresses = ["…", "…"], or set the environment variable VAULT_ADDR or BAO_ADDR
     35: source.four.auth.approl: unknown login method; did you mean `approle`?
     37: source.five.type: "store" is not in this version; it has only type = "vault"
     43: source.six.auth.approle.role_id_file: `role_id` is there too; keep one of the two
-    44: source.six.auth.token: `approle` is there too; a source logs in one way, so keep one of the two
+    44: source.six.auth.token: `approle` is there too; a source logs in one way, so keep one of them
     45: source.six.auth.token.file: is empty
     49: source.seven.auth: expected a table of a login method, such as [source.NAME.auth.approle], found text in quotes
     51: source.eight: expected a table: [source.NAME], found text in quotes
     "#);
+}
+
+/// How the only source of a document logs in.
+fn login(lines: &str) -> AuthConfig {
+    let text = format!("[source.vault]\naddress = 'https://a'\n{lines}");
+    let config = parse_with(&[], &text).unwrap();
+    let SourceConfig::Vault(vault) = config.sources["vault"].clone();
+    vault.auth
+}
+
+#[test]
+fn each_login_method_means_what_it_says() {
+    let shown = |lines| format!("{:?}", login(lines)).replace("/etc/squire/", "");
+    let identity = "client_cert_file = 'c'\nclient_key_file = 'k'";
+    let lines = [
+        shown("auth.approle = { role_id = 'r', secret_id_file = 's' }"),
+        shown("auth.approle = { role_id = 'r', secret_id_file = 's', unwrap = true }"),
+        shown(
+            "auth.approle = { role_id = 'r', secret_id_file = 's', unwrap = true, delete_secret_id = false }",
+        ),
+        shown("auth.approle = { role_id = 'r', secret_id_file = 's', delete_secret_id = true }"),
+        shown("auth.jwt = { role = 'app', jwt_file = 'jwt' }"),
+        shown("auth.jwt = { mount = 'ci/jwt', role = 'app', jwt_file = '/run/jwt' }"),
+        shown("auth.kubernetes = { role = 'app' }"),
+        shown("auth.kubernetes = { mount = 'k8s', role = 'app', token_file = 'token' }"),
+        shown(&format!("{identity}\n[source.vault.auth.cert]")),
+        shown(&format!("{identity}\nauth.cert = {{ mount = 'tls', name = 'web' }}")),
+    ];
+    assert_snapshot!(lines.join("\n"), @r#"
+    AppRole(AppRoleConfig { mount: "approle", role_id: Inline("r"), secret_id: Some(SecretIdConfig { file: "s", unwrap: false, delete: false }) })
+    AppRole(AppRoleConfig { mount: "approle", role_id: Inline("r"), secret_id: Some(SecretIdConfig { file: "s", unwrap: true, delete: true }) })
+    AppRole(AppRoleConfig { mount: "approle", role_id: Inline("r"), secret_id: Some(SecretIdConfig { file: "s", unwrap: true, delete: false }) })
+    AppRole(AppRoleConfig { mount: "approle", role_id: Inline("r"), secret_id: Some(SecretIdConfig { file: "s", unwrap: false, delete: true }) })
+    Jwt(JwtConfig { mount: "jwt", role: "app", file: "jwt" })
+    Jwt(JwtConfig { mount: "ci/jwt", role: "app", file: "/run/jwt" })
+    Kubernetes(JwtConfig { mount: "kubernetes", role: "app", file: "/var/run/secrets/kubernetes.io/serviceaccount/token" })
+    Kubernetes(JwtConfig { mount: "k8s", role: "app", file: "token" })
+    Cert(CertConfig { mount: "cert", name: None })
+    Cert(CertConfig { mount: "tls", name: Some("web") })
+    "#);
+}
+
+#[test]
+fn problems_of_logins() {
+    assert_snapshot!(problems(r#"
+[source.a]
+type = "vault"
+address = "https://a"
+[source.a.auth.approle]
+role_id = "r"
+unwrap = true
+delete_secret_id = "yes"
+[source.b]
+type = "vault"
+address = "https://a"
+[source.b.auth.approle]
+role_id = "r"
+secret_id_file = ""
+unwrapped = true
+[source.c]
+type = "vault"
+address = "https://a"
+allow_redirects = 1
+[source.c.auth.jwt]
+mount = ""
+jwt = "eyJ"
+[source.d]
+type = "vault"
+address = "https://a"
+[source.d.auth.kubernetes]
+rule = "app"
+token = "eyJ"
+token_file = 3
+[source.e]
+type = "vault"
+address = "https://a"
+[source.e.auth.cert]
+name = 7
+[source.f]
+type = "vault"
+address = "https://a"
+client_cert_file = "c"
+[source.f.auth.cert]
+role = "web"
+[source.g]
+type = "vault"
+address = "https://a"
+auth.kubernetes.role = "app"
+auth.jwt = { role = "app", jwt_file = "" }
+auth.token = "hvs.x"
+[source.h]
+type = "vault"
+address = "https://a"
+auth.kubernets.role = "app"
+auth.ldap.user = "x"
+"#), @r#"
+    7: source.a.auth.approle.unwrap: needs `secret_id_file` beside it
+    8: source.a.auth.approle.delete_secret_id: needs `secret_id_file` beside it
+    8: source.a.auth.approle.delete_secret_id: expected true or false, found text in quotes
+    14: source.b.auth.approle.secret_id_file: is empty
+    15: source.b.auth.approle.unwrapped: unknown key; did you mean `unwrap`?
+    19: source.c.allow_redirects: expected true or false, found the number 1
+    20: source.c.auth.jwt: `role` is missing; write role = "app"
+    20: source.c.auth.jwt: `jwt_file` is missing; write jwt_file = "/run/squire-id/jwt"
+    21: source.c.auth.jwt.mount: "" names nothing
+    22: source.c.auth.jwt.jwt: a JWT is a secret, and no secret is written in the configuration; put it into a file and name that with `jwt_file`
+    26: source.d.auth.kubernetes: `role` is missing; write role = "app"
+    27: source.d.auth.kubernetes.rule: unknown key; did you mean `role`?
+    28: source.d.auth.kubernetes.token: a token is a secret, and no secret is written in the configuration; leave it out, or name a file that holds it with `token_file`
+    29: source.d.auth.kubernetes.token_file: expected a path in quotes, found the number 3
+    30: source.e: `auth.cert` has no certificate to show; write client_cert_file and client_key_file
+    34: source.e.auth.cert.name: expected text in quotes, found the number 7
+    38: source.f.client_cert_file: needs `client_key_file` beside it
+    40: source.f.auth.cert.role: unknown key; known here: mount, name
+    44: source.g.auth.kubernetes: `token` is there too; a source logs in one way, so keep one of them
+    45: source.g.auth.jwt: `token` is there too; a source logs in one way, so keep one of them
+    45: source.g.auth.jwt.jwt_file: is empty
+    46: source.g.auth.token: expected a table: [source.NAME.auth.token], found text in quotes
+    50: source.h.auth.kubernets: unknown login method; did you mean `kubernetes`?
+    51: source.h.auth.ldap: unknown login method; known here: approle, token, jwt, kubernetes, cert
+    "#);
+}
+
+#[test]
+fn a_certificate_from_the_environment_is_one_to_log_in_with() {
+    let text = "[source.vault]\naddress = 'https://a'\n[source.vault.auth.cert]";
+    let variables = [("VAULT_CLIENT_CERT", "c"), ("VAULT_CLIENT_KEY", "k")];
+    parse_with(&variables, text).unwrap();
+    let half = problems_with(&variables[..1], text);
+    assert_eq!(half.lines().count(), 1, "one mistake, one problem: {half}");
 }
 
 #[test]

@@ -44,7 +44,7 @@ impl Session {
 
     fn take_over(&mut self, holdings: Holdings, life: GrantLife, turn: &mut Turn<'_>) {
         self.serial = self.serial.next();
-        self.login = Login::Done;
+        self.login.succeeded(turn.now);
         self.login_failures = 0;
         let mut held = HeldGrant::new(self.serial, holdings.grant, turn.sent, self.draw());
         held.taken_over(life, turn.sent, self.draw());

@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use super::answers::current;
-use super::grant::{Doubt, GrantNext, HeldGrant, Login};
+use super::grant::{Again, Doubt, GrantNext, HeldGrant, Login};
 use super::held::{Next, Question};
 use super::{Ask, BREAKER_OPENS_AT, Effect, IN_FLIGHT, Phase, Session};
 use crate::fact::{Fact, SecretFact, SourceFact};
@@ -120,7 +120,7 @@ impl Session {
 
     fn dispatch_login(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         if matches!(self.login, Login::At(at) if at <= now) && self.free() > 0 {
-            self.login = Login::Asking { changed: false };
+            self.login = Login::Asking { again: Again::No };
             let ask = self.ask_adopted_grant().unwrap_or(Ask::LogIn);
             self.ask(ask, effects);
         }

@@ -29,23 +29,57 @@ pub(super) enum Login {
     Done,
     /// At this time, or when a credential file changes.
     At(Instant),
-    /// The question is out. `changed` if a credential file changed meanwhile.
-    Asking { changed: bool },
+    /// The question is out.
+    Asking { again: Again },
+}
+
+/// Whether the question has to be put again, because a credential file changed while it was out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Again {
+    No,
+    /// If the credential was refused, since that was the old one.
+    IfRefused,
+    /// Whatever the answer is: the file holds the grant itself.
+    Anyway,
 }
 
 impl Login {
     pub(super) fn credential_changed(&mut self, now: Instant) {
         match self {
-            Self::Done => {}
+            Self::Done | Self::Asking { again: Again::Anyway } => {}
             Self::At(at) => *at = now.min(*at),
-            Self::Asking { changed } => *changed = true,
+            Self::Asking { again } => *again = Again::IfRefused,
         }
+    }
+
+    /// There is another grant in its file than the one we have.
+    pub(super) fn grant_changed(&mut self, now: Instant) {
+        match self {
+            Self::Done => *self = Self::At(now),
+            Self::At(at) => *at = now.min(*at),
+            Self::Asking { again } => *again = Again::Anyway,
+        }
+    }
+
+    /// After a success: no more, unless there is another grant by now.
+    pub(super) fn succeeded(&mut self, now: Instant) {
+        let another = *self == Self::Asking { again: Again::Anyway };
+        *self = if another { Self::At(now + lease::SOONEST) } else { Self::Done };
     }
 
     /// After a failure: again after the pause, or at once if the credential is a new one already.
     pub(super) fn failed(&mut self, pause: Duration, now: Instant) {
-        let changed = matches!(self, Self::Asking { changed: true });
+        let changed = matches!(self, Self::Asking { again: Again::IfRefused | Again::Anyway });
         *self = Self::At(if changed { now + lease::SOONEST } else { now + pause });
+    }
+
+    /// The grant is dead: a successor from this time on. One that is being asked for already, or waits until its credential
+    /// may be sent again, is not hurried.
+    pub(super) fn needed(&mut self, at: Instant) {
+        match self {
+            Self::Done => *self = Self::At(at),
+            Self::At(_) | Self::Asking { .. } => {}
+        }
     }
 }
 

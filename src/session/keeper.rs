@@ -107,6 +107,7 @@ impl<S: Source> Keeper<S> {
 
     fn noticed(&mut self, notice: Notice) -> Event {
         match notice {
+            Notice::CredentialChanged if self.source.credential_is_grant() => Event::GrantChanged,
             Notice::CredentialChanged => Event::CredentialChanged,
             Notice::Refresh(names) => Event::RefreshAsked(names),
             Notice::Released(secret, below) => Event::Released(secret, below),

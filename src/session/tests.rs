@@ -1,3 +1,5 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -22,9 +24,12 @@ fn want(name: &str) -> Want {
     }
 }
 
+/// Another one each time.
 fn grant(ttl: Duration) -> Grant {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let token = format!("token-{}", COUNT.fetch_add(1, Ordering::Relaxed));
     let life = GrantLife { ttl: Some(ttl), renewable: true };
-    Grant { token: Secret::new("token"), life, revocable: true, uses: None }
+    Grant { token: Secret::new(token), life, revocable: true, uses: None }
 }
 
 fn value(content: u64, life: Life) -> (Fetched, Digest) {
@@ -210,7 +215,7 @@ fn a_missing_credential_is_waited_for_and_said_once() {
 fn a_refused_credential_waits_for_its_file_to_change() {
     let mut bench = Bench::new(&["a"]);
     bench.due();
-    let refused = || Answer::LogIn(Err(Fault::Refused { why: "invalid".to_owned() }));
+    let refused = || Answer::LogIn(Err(Fault::Refused { why: "invalid".to_owned(), again_in: None }));
     assert_eq!(bench.answer(refused()), ["login failed"]);
     assert_eq!(bench.session.deadline(), Some(bench.now + lease::REFUSED_PAUSE));
     assert_eq!(bench.step(Event::CredentialChanged), ["log in"]);
@@ -219,6 +224,72 @@ fn a_refused_credential_waits_for_its_file_to_change() {
     assert!(bench.answer(refused()).is_empty());
     assert_eq!(bench.sleep(), lease::SOONEST);
     assert_eq!(bench.due(), ["log in"]);
+}
+
+#[test]
+fn a_refused_credential_that_the_server_may_not_know_yet_is_sent_again_when_the_source_says() {
+    let mut bench = Bench::new(&["a"]);
+    bench.due();
+    let refused = |again_in| Answer::LogIn(Err(Fault::Refused { why: "invalid".to_owned(), again_in }));
+    let soon = Duration::from_secs(3);
+    assert_eq!(bench.answer(refused(Some(soon))), ["login failed"]);
+    assert_eq!(bench.sleep(), soon);
+    assert_eq!(bench.due(), ["log in"]);
+    assert_eq!(bench.answer(refused(None)), ["login failed"]);
+    assert_eq!(bench.sleep(), lease::REFUSED_PAUSE);
+}
+
+#[test]
+fn a_changed_credential_disturbs_no_living_grant_and_a_changed_grant_is_taken_first() {
+    let mut bench = Bench::new(&["db", "kv"]);
+    bench.due();
+    bench.answer(Answer::LogIn(Ok(grant(TTL * 100))));
+    bench.fetched("db", 1, lease("one"));
+    bench.fetched("kv", 1, versioned());
+    assert!(bench.step(Event::CredentialChanged).is_empty());
+    assert_eq!(bench.step(Event::GrantChanged), ["log in"]);
+    assert_eq!(bench.answer(Answer::LogIn(Ok(grant(TTL * 100)))), ["fetch db"], "what is static stays");
+    assert_eq!(bench.fetched("db", 2, lease("two")), ["deliver db 2"]);
+}
+
+#[test]
+fn a_grant_that_changes_while_it_is_looked_at_is_looked_at_again() {
+    let mut bench = Bench::logged_in(&[]);
+    assert_eq!(bench.step(Event::GrantChanged), ["log in"]);
+    assert!(bench.step(Event::GrantChanged).is_empty());
+    // Another credential file of the same source changes nothing about that.
+    assert!(bench.step(Event::CredentialChanged).is_empty());
+    assert!(bench.answer(Answer::LogIn(Ok(grant(TTL)))).is_empty());
+    assert_eq!(bench.sleep(), lease::SOONEST);
+    assert_eq!(bench.due(), ["log in"]);
+}
+
+#[test]
+fn the_same_grant_again_replaces_no_lease() {
+    let mut bench = Bench::new(&["db"]);
+    bench.due();
+    let same = grant(TTL * 100);
+    bench.answer(Answer::LogIn(Ok(same.clone())));
+    bench.fetched("db", 1, lease("one"));
+    assert_eq!(bench.step(Event::GrantChanged), ["log in"]);
+    assert!(bench.answer(Answer::LogIn(Ok(same))).is_empty());
+}
+
+#[test]
+fn the_death_of_a_grant_hurries_no_refused_credential() {
+    let mut bench = Bench::logged_in(&["db"]);
+    let serial = bench.session.serial;
+    bench.failed("db", denied());
+    let life = GrantLife { ttl: Some(TTL), renewable: true };
+    bench.answer(Answer::LookUpGrant(serial, Ok(life)));
+    assert_eq!(bench.step(Event::GrantChanged), ["log in"]);
+    let refused = Fault::Refused { why: "invalid".to_owned(), again_in: None };
+    assert_eq!(bench.answer(Answer::LogIn(Err(refused))), ["login failed"]);
+    let allowed = bench.now + lease::REFUSED_PAUSE;
+    bench.until("fetch db");
+    assert_eq!(bench.failed("db", denied()), ["look up token"]);
+    assert_eq!(bench.answer(Answer::LookUpGrant(serial, Err(Fault::Dead))), ["token dead"]);
+    assert_eq!(bench.session.deadline(), Some(allowed));
 }
 
 #[test]
@@ -438,6 +509,7 @@ fn any_answer(ask: &Ask, choice: u8, count: u64) -> Answer {
         3 => Some(Fault::Gone { why: String::new() }),
         4 => Some(Fault::Failing { why: String::new() }),
         5 => Some(Fault::Malformed { why: String::new() }),
+        8 => Some(Fault::Refused { why: String::new(), again_in: Some(Duration::ZERO) }),
         _ => None,
     };
     let life = GrantLife { ttl: Some(TTL), renewable: choice.is_multiple_of(2) };

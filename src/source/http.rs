@@ -4,7 +4,7 @@
 //! [`Answer`]. What no address could answer is a [`Fault`].
 //!
 //! *Invariant:* a request marked [`Repeat::OnlyIfUnsent`] is acted on by at most one server; no body and no credential stands in a
-//! fault; a credential is sent to nobody but the configured addresses.
+//! fault; a credential is sent to nobody but the configured addresses, unless `allow_redirects` says otherwise.
 
 mod failure;
 mod origin;
@@ -14,6 +14,7 @@ mod words;
 
 use std::error::Error;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -30,9 +31,11 @@ use super::Fault;
 use crate::config::VaultConfig;
 use crate::secret::Secret;
 
-use failure::{Failure, causes, together, usable};
+pub(super) use failure::causes;
+use failure::{Failure, together, usable};
 use origin::Origin;
 pub use problem::HttpError;
+use tls::Identity;
 pub(super) use words::words;
 
 /// The bounds of one exchange.
@@ -96,48 +99,59 @@ impl Answer {
     }
 }
 
+/// A pool of connections that all show the same client certificate.
+type Pool = Client<TimeoutConnector<HttpsConnector<HttpConnector>>, Full<Bytes>>;
+
 /// A client for the addresses of one source. Connections are kept and shared; HTTP/2 where TLS negotiates it.
 #[derive(Debug)]
 pub struct Http {
-    client: Client<TimeoutConnector<HttpsConnector<HttpConnector>>, Full<Bytes>>,
+    config: VaultConfig,
+    connections: Mutex<Connections>,
     origins: Vec<Origin>,
     /// The place in `origins` of the one that answered last.
     answering: AtomicUsize,
     limits: Limits,
 }
 
+#[derive(Debug)]
+struct Connections {
+    pool: Pool,
+    identity: Option<Identity>,
+}
+
 impl Http {
-    /// A client for these addresses. Certificate files are read now, and only now.
+    /// A client for these addresses. Certificate files are read now, and again by [`Self::look_at_identity`].
     pub fn new(config: &VaultConfig, limits: Limits) -> Result<Self, HttpError> {
         let origins =
             config.addresses.iter().map(|text| Origin::parse(text)).collect::<Result<Vec<_>, _>>()?;
         if origins.is_empty() {
             return Err(HttpError::NoAddress);
         }
-        let https = HttpsConnectorBuilder::new()
-            .with_tls_config(tls::client_config(config, origins.iter().any(Origin::is_https))?)
-            .https_or_http();
-        let https = match tls::server_name(config)? {
-            Some(name) => https.with_server_name_resolver(hyper_rustls::FixedServerNameResolver::new(name)),
-            None => https,
-        };
-        let https = https.enable_all_versions().wrap_connector(tcp(limits));
-        let mut connector = TimeoutConnector::new(https);
-        connector.set_connect_timeout(Some(limits.connect));
-        let client = Client::builder(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            // Without pings a peer that vanished would hold its dead connection, and with it every request, for minutes.
-            .http2_keep_alive_interval(limits.request / 3)
-            .http2_keep_alive_timeout(limits.request / 3)
-            .build(connector);
-        Ok(Self { client, origins, answering: AtomicUsize::new(0), limits })
+        let identity = tls::identity(config)?;
+        let pool = pool(config, identity.as_ref(), limits)?;
+        let connections = Mutex::new(Connections { pool, identity });
+        Ok(Self { config: config.clone(), connections, origins, answering: AtomicUsize::new(0), limits })
+    }
+
+    /// Reads the client certificate again. If it is another one, new connections are made that show it; the authorities are read
+    /// again with it.
+    pub fn look_at_identity(&self) -> Result<(), HttpError> {
+        if self.config.client_identity.is_none() {
+            return Ok(());
+        }
+        let identity = tls::identity(&self.config)?;
+        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        if connections.identity != identity {
+            connections.pool = pool(&self.config, identity.as_ref(), self.limits)?;
+            connections.identity = identity;
+        }
+        Ok(())
     }
 
     /// Asks the addresses in turn until one answers.
     ///
-    /// A redirect (307, 308) is followed once, without a change of scheme and only to one of the addresses. A status that
-    /// means "not this server, not now" (412, 429, 472, 473, 501 to 504) is [`Fault::Unreachable`].
+    /// A redirect (307, 308) is followed once, without a change of scheme and only to one of the addresses, unless the
+    /// configuration allows others. A status that means "not this server, not now" (412, 429, 472, 473, 501 to 504) is [`Fault::Unreachable`].
     pub async fn send(&self, request: &Request) -> Result<Answer, Fault> {
         let mut faults = Vec::new();
         for place in self.turns() {
@@ -160,7 +174,12 @@ impl Http {
                 }
             }
         }
-        Err(together(faults))
+        let fault = together(faults);
+        if matches!(fault, Fault::Unreachable { .. }) {
+            // Perhaps because our certificate has ended. If its successor cannot be read now, a login will say so.
+            self.look_at_identity().ok();
+        }
+        Err(fault)
     }
 
     /// The one that answered last, then the others in their order.
@@ -176,19 +195,18 @@ impl Http {
         if !answer.status.is_redirection() {
             return usable(origin, answer, SystemTime::now()).map(|answer| (place, answer));
         }
-        let (place, path) = self.target(place, &answer)?;
-        let target = &self.origins[place];
-        let answer = self.exchange(target, &path, request).await?;
+        let (target, path) = self.target(origin, &answer)?;
+        let place = self.origins.iter().position(|known| *known == target).unwrap_or(place);
+        let answer = self.exchange(&target, &path, request).await?;
         if answer.status.is_redirection() {
             // Two servers that both hold the other one for the leader: an election is going on.
             return Err(Failure::unsent(format!("{target}: was redirected to, and redirects again")));
         }
-        usable(target, answer, SystemTime::now()).map(|answer| (place, answer))
+        usable(&target, answer, SystemTime::now()).map(|answer| (place, answer))
     }
 
-    /// Where an answer redirects to: the place of an address, and the path there.
-    fn target(&self, place: usize, answer: &Answer) -> Result<(usize, String), Failure> {
-        let origin = &self.origins[place];
+    /// Where an answer redirects to: the server, and the path there.
+    fn target(&self, origin: &Origin, answer: &Answer) -> Result<(Origin, String), Failure> {
         let refused = |why: String| Failure::last(Fault::Malformed { why: format!("{origin}: {why}") });
         let location = answer.headers.get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let (target, path) = match origin::split(location) {
@@ -202,17 +220,20 @@ impl Http {
                 answer.status
             )));
         }
-        match self.origins.iter().position(|known| *known == target) {
-            Some(place) if target.is_https() == origin.is_https() => Ok((place, path)),
-            Some(_) => Err(refused(format!("redirects to {target}, which changes the scheme"))),
-            None => Err(refused(format!("redirects to {target}: add it to `addresses` to allow that"))),
+        if !self.config.allow_redirects && !self.origins.contains(&target) {
+            let way_out = "add it to `addresses` to allow that, or any with `allow_redirects = true`";
+            return Err(refused(format!("redirects to {target}: {way_out}")));
         }
+        if target.is_https() != origin.is_https() {
+            return Err(refused(format!("redirects to {target}, which changes the scheme")));
+        }
+        Ok((target, path))
     }
 
     /// Sends the request to one server and reads the whole answer, whatever its status.
     async fn exchange(&self, origin: &Origin, path: &str, request: &Request) -> Result<Answer, Failure> {
         let exchange = async {
-            let response = self.client.request(message(origin, path, request)?).await.map_err(|error| {
+            let response = self.pool().request(message(origin, path, request)?).await.map_err(|error| {
                 if error.is_connect() {
                     Failure::unsent(format!("{origin}: cannot connect: {}", causes(error.source())))
                 } else {
@@ -228,6 +249,10 @@ impl Http {
             Ok(outcome) => outcome,
             Err(_elapsed) => Err(self.too_late(origin, request.repeat)),
         }
+    }
+
+    fn pool(&self) -> Pool {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner).pool.clone()
     }
 
     fn too_late(&self, origin: &Origin, repeat: Repeat) -> Failure {
@@ -246,6 +271,25 @@ impl Http {
         }
         Failure::perhaps_sent(format!("{origin}: the answer was cut off: {}", causes(Some(error))))
     }
+}
+
+fn pool(config: &VaultConfig, identity: Option<&Identity>, limits: Limits) -> Result<Pool, HttpError> {
+    let https =
+        HttpsConnectorBuilder::new().with_tls_config(tls::client_config(config, identity)?).https_or_http();
+    let https = match tls::server_name(config)? {
+        Some(name) => https.with_server_name_resolver(hyper_rustls::FixedServerNameResolver::new(name)),
+        None => https,
+    };
+    let https = https.enable_all_versions().wrap_connector(tcp(limits));
+    let mut connector = TimeoutConnector::new(https);
+    connector.set_connect_timeout(Some(limits.connect));
+    Ok(Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        // Without pings a peer that vanished would hold its dead connection, and with it every request, for minutes.
+        .http2_keep_alive_interval(limits.request / 3)
+        .http2_keep_alive_timeout(limits.request / 3)
+        .build(connector))
 }
 
 fn tcp(limits: Limits) -> HttpConnector {

@@ -23,13 +23,14 @@ use serde_json::{Value, json};
 
 use super::http::{Http, HttpError, Limits, Repeat};
 use super::{Fault, Fetched, Grant, GrantLife, Renewal, Source};
-use crate::config::{AuthConfig, RoleId, VaultConfig};
+use crate::config::VaultConfig;
 use crate::ledger::Identity;
 use crate::names::LeaseId;
 use crate::plan::Want;
 use crate::secret::Fields;
 use answers::{AuthAnswer, Envelope, LeaseState, TokenState};
 use api::{Api, Call};
+use auth::Login;
 use mounts::{Engine, Mount, Mounts};
 
 /// Where a lease is revoked.
@@ -39,14 +40,14 @@ const REVOKE_LEASE: &str = "sys/leases/revoke";
 #[derive(Debug)]
 pub struct Vault {
     api: Api,
-    auth: AuthConfig,
+    login: Login,
     addresses: BTreeSet<String>,
     namespace: Option<String>,
     mounts: Mounts,
 }
 
 impl Vault {
-    /// A source for this configuration. Certificate files are read now; credential files at each login.
+    /// A source for this configuration. Certificate files are read now, and like credential files again at each login.
     pub fn new(config: &VaultConfig) -> Result<Self, HttpError> {
         Self::with_limits(config, Limits::default())
     }
@@ -57,7 +58,7 @@ impl Vault {
         let api = Api::new(http, config.namespace.as_deref())?;
         Ok(Self {
             api,
-            auth: config.auth.clone(),
+            login: Login::new(config),
             addresses: config.addresses.iter().cloned().collect(),
             namespace: config.namespace.clone(),
             mounts: Mounts::default(),
@@ -120,7 +121,7 @@ impl Vault {
 
 impl Source for Vault {
     async fn log_in(&self) -> Result<Grant, Fault> {
-        auth::log_in(&self.api, &self.auth).await
+        self.login.log_in(&self.api).await
     }
 
     /// The increment is left to the server: what a token had at first is its role's, and that is the server's default.
@@ -197,22 +198,17 @@ impl Source for Vault {
     }
 
     fn identity(&self) -> Identity {
-        let (method, mount, role) = auth::identity(&self.auth);
+        let (method, mount, role) = self.login.identity();
         let (addresses, namespace) = (self.addresses.clone(), self.namespace.clone());
         Identity { addresses, namespace, method: method.to_owned(), mount, role }
     }
 
     fn credential_files(&self) -> Vec<PathBuf> {
-        match &self.auth {
-            AuthConfig::Token { file } => vec![file.clone()],
-            AuthConfig::AppRole(role) => {
-                let role_id = match &role.role_id {
-                    RoleId::Inline(_) => None,
-                    RoleId::File(file) => Some(file.clone()),
-                };
-                role_id.into_iter().chain(role.secret_id_file.clone()).collect()
-            }
-        }
+        self.login.files()
+    }
+
+    fn credential_is_grant(&self) -> bool {
+        self.login.is_grant()
     }
 }
 

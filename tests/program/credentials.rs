@@ -208,3 +208,87 @@ fn a_token_from_a_file_is_enough() {
     assert_eq!(outcome.code, 0, "{}", outcome.stderr);
     assert!(!rig.read("out/password").is_empty());
 }
+
+/// A rig whose secret-id file is to hold a wrapping token, and is not there yet.
+fn wrapping_rig(tenant: &Tenant<'_>) -> Rig {
+    let rig = rig(tenant);
+    let configuration = rig.read("squire.toml");
+    let unwrapping = "[source.vault.auth.approle]\nunwrap = true";
+    rig.whole_config(&configuration.replace("[source.vault.auth.approle]", unwrapping));
+    std::fs::remove_file(rig.path("secret-id")).unwrap();
+    rig
+}
+
+#[test]
+fn a_wrapped_secret_id_that_comes_late_is_used_deleted_and_remembered() {
+    let bao = Bao::start();
+    let tenant = bao.tenant_with(&json!({"token_ttl": "3s", "token_max_ttl": "6s"}));
+    let rig = wrapping_rig(&tenant);
+    let mut squire = rig.run();
+    squire.wait_until("it says that it waits", || {
+        rig.read("stderr.1").contains("waiting for a credential file")
+    });
+    rig.write("secret-id", &tenant.wrapped_secret_id());
+    assert!(
+        holds_within(Duration::from_secs(3), || !rig.read("seen/starts").is_empty()),
+        "the wrapped secret-id is there but no child started: {:?}",
+        bao.requests()
+    );
+    assert!(!rig.path("secret-id").exists());
+    // Without the file, since the tokens cannot live longer.
+    squire.wait_until("it has logged in three times", || bao.count("update auth/approle/login") >= 3);
+    assert_eq!(bao.count("update sys/wrapping/unwrap"), 1);
+    assert_eq!((rig.read("seen/starts").as_str(), squire.is_running()), ("start\n", true));
+}
+
+#[test]
+fn a_wrapping_token_from_another_path_is_refused_and_said_loudly() {
+    let bao = Bao::start();
+    let tenant = bao.tenant();
+    let rig = wrapping_rig(&tenant);
+    let forged = bao.api().wrap("sys/wrapping/wrap", &json!({"secret_id": tenant.secret_id()}));
+    rig.canaries().add(&forged);
+    rig.write("secret-id", &forged);
+    let mut squire = rig.run();
+    squire.wait_until("it has refused the token", || !squire_said(&rig, "SECURITY: ").is_empty());
+    let said = squire_said(&rig, "SECURITY: ");
+    assert!(said.contains("\"ERROR\"") && said.contains("sys/wrapping/wrap"), "{said}");
+    assert!(said.contains(&format!("{}", rig.path("secret-id").display())), "{said}");
+    squire.wait_until("it says what it does", || !squire_said(&rig, "login failed").is_empty());
+    assert_eq!((bao.count("update sys/wrapping/unwrap"), bao.count("update auth/approle/login")), (0, 0));
+    rig.write("secret-id", &tenant.wrapped_secret_id());
+    squire.wait_until("the child starts with the right one", || !rig.read("seen/starts").is_empty());
+}
+
+/// The first line of the first run's log that contains this; empty if there is none.
+fn squire_said(rig: &Rig, part: &str) -> String {
+    rig.read("stderr.1").lines().find(|line| line.contains(part)).unwrap_or_default().to_owned()
+}
+
+#[test]
+fn a_token_file_that_is_replaced_is_used_within_a_second_and_touches_no_process() {
+    let bao = Bao::start();
+    let tenant = bao.tenant();
+    let rig = rig(&tenant);
+    let configuration = rig.read("squire.toml");
+    let (before, after) = configuration.split_once("[source.vault.auth.approle]").unwrap();
+    let (_, after) = after.split_once("[output]").unwrap();
+    let token = "[source.vault.auth.token]\nfile = \"@dir@/token\"\n[output]";
+    rig.whole_config(&format!("{before}{token}{after}"));
+    let old = tenant.token();
+    rig.write("token", &old);
+    let mut squire = rig.run();
+    squire.wait_until("the child starts", || !rig.read("seen/starts").is_empty());
+    // Nothing but the file says that there is another token: the old one lives on.
+    rig.write("token", &format!("{}\n", tenant.token()));
+    assert!(
+        holds_within(Duration::from_secs(1), || squire.events("logged in").len() == 2),
+        "the new token was not taken"
+    );
+    assert_eq!(rig.read("seen/starts"), "start\n", "the process is not touched by a new token");
+    bao.api().post("auth/token/revoke", &json!({"token": old}));
+    let second = fresh("second");
+    tenant.write("db", &json!({"password": second}));
+    squire.wait_until("secrets are followed with the new token", || rig.read("out/password") == second);
+    assert!(squire.events("token is dead, logging in anew").is_empty());
+}

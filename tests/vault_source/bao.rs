@@ -89,13 +89,29 @@ impl Bao {
         self.call(Method::POST, path, Some(body)).await
     }
 
+    /// What a write answers, wrapped: the wrapping token.
+    pub(crate) async fn wrapped(&self, path: &str, body: Value) -> String {
+        let wrap = [("x-vault-wrap-ttl".parse().unwrap(), HeaderValue::from_static("60s"))];
+        let answer = self.send(Method::POST, path, Some(&body), HeaderMap::from_iter(wrap)).await.unwrap();
+        answer["wrap_info"]["token"].as_str().unwrap().to_owned()
+    }
+
     pub(crate) async fn delete(&self, path: &str) {
         self.call(Method::DELETE, path, None).await.unwrap();
     }
 
     async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, String> {
-        let token = HeaderValue::from_str(&self.token).unwrap();
-        let headers = HeaderMap::from_iter([("x-vault-token".parse().unwrap(), token)]);
+        self.send(method, path, body, HeaderMap::new()).await
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        mut headers: HeaderMap,
+    ) -> Result<Value, String> {
+        headers.insert("x-vault-token", HeaderValue::from_str(&self.token).unwrap());
         let body = body.map(|body| Secret::new(body.to_string().into_bytes()));
         let path = format!("/v1/{path}");
         let request = Request { method, path, headers, body, repeat: Repeat::Always };

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use serde_json::json;
-use squire::config::{AppRoleConfig, AuthConfig, RoleId, VaultConfig};
+use squire::config::{AppRoleConfig, AuthConfig, RoleId, SecretIdConfig, VaultConfig};
 use squire::source::vault::Vault;
 use squire::source::{Grant, Source as _};
 
@@ -50,9 +50,10 @@ async fn talk(bao: &Bao, config: VaultConfig) -> Vec<String> {
     let reader = "path \"secret/data/ready\" { capabilities = [\"read\"] }";
     bao.post("sys/policies/acl/reader", json!({ "policy": reader })).await;
     bao.post("secret/data/ready", json!({ "data": { "password": "canary-password" } })).await;
-    let secret_id_file = Some(bao.file("secret-id", "canary-secret-id"));
+    let file = bao.file("secret-id", "canary-secret-id");
+    let secret_id = Some(SecretIdConfig { file, unwrap: false, delete: false });
     let role_id = RoleId::Inline("app".into());
-    let auth = AuthConfig::AppRole(AppRoleConfig { mount: "approle".into(), role_id, secret_id_file });
+    let auth = AuthConfig::AppRole(AppRoleConfig { mount: "approle".into(), role_id, secret_id });
     let vault = Vault::new(&VaultConfig { auth, ..config }).unwrap();
 
     let grant = vault.log_in().await.unwrap();
@@ -90,10 +91,12 @@ async fn no_log_of_any_crate_holds_a_credential_or_a_value() {
     let mut encrypted = Bao::with_tls(home, &settings, secure.clone()).await;
     encrypted.open().await;
 
+    // Where there is one subscriber only, what another test's thread is the first to log is switched off for all threads.
+    let other = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new());
     let listening = tracing::subscriber::set_default(subscriber);
     let mut secrets = talk(&plain, config(&[&plain.address], Path::new(""))).await;
     secrets.extend(talk(&encrypted, secure).await);
-    drop(listening);
+    drop((listening, other));
 
     let logged = String::from_utf8_lossy(&capture.0.lock().unwrap()).into_owned();
     assert!(logged.contains("h2::"), "HTTP/2 was not negotiated, or nothing was captured");

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::json;
-use squire::config::{AppRoleConfig, AuthConfig, RoleId, VaultConfig};
+use squire::config::{AppRoleConfig, AuthConfig, RoleId, SecretIdConfig, VaultConfig};
 use squire::source::vault::Vault;
 use squire::source::{Fault, Grant, GrantLife, Source as _};
 
@@ -12,28 +12,29 @@ use crate::bao::Bao;
 use crate::{config, grant};
 
 /// A role whose tokens live 20 seconds, and what it takes to log in to it.
-async fn approle(bao: &Bao, mount: &str) -> VaultConfig {
+pub(crate) async fn approle(bao: &Bao, mount: &str) -> VaultConfig {
     bao.post(&format!("sys/auth/{mount}"), json!({ "type": "approle" })).await;
     let role = json!({ "token_ttl": "20s", "token_max_ttl": "1h" });
     bao.post(&format!("auth/{mount}/role/app"), role).await;
     bao.post(&format!("auth/{mount}/role/app/role-id"), json!({ "role_id": "role-of-the-app" })).await;
     let made = bao.post(&format!("auth/{mount}/role/app/secret-id"), json!({})).await;
-    let secret_id = bao.file("secret-id", &format!("{}\n", made["data"]["secret_id"].as_str().unwrap()));
+    let file = bao.file("secret-id", &format!("{}\n", made["data"]["secret_id"].as_str().unwrap()));
     let mut config = config(&[&bao.address], bao.home.path());
     config.auth = AuthConfig::AppRole(AppRoleConfig {
         mount: mount.into(),
         role_id: RoleId::File(bao.file("role-id", "role-of-the-app\n")),
-        secret_id_file: Some(secret_id),
+        secret_id: Some(SecretIdConfig { file, unwrap: false, delete: false }),
     });
     config
 }
 
-async fn log_in(config: &VaultConfig) -> Result<Grant, Fault> {
+pub(crate) async fn log_in(config: &VaultConfig) -> Result<Grant, Fault> {
     Vault::new(config).unwrap().log_in().await
 }
 
-fn refused(outcome: &Result<Grant, Fault>, part: &str) {
-    assert!(matches!(outcome, Err(Fault::Refused { why }) if why.contains(part)), "{part}: {outcome:?}");
+#[track_caller]
+pub(crate) fn refused(outcome: &Result<Grant, Fault>, part: &str) {
+    assert!(matches!(outcome, Err(Fault::Refused { why, .. }) if why.contains(part)), "{part}: {outcome:?}");
 }
 
 #[tokio::test]
@@ -47,6 +48,7 @@ async fn a_role_logs_in_renews_looks_itself_up_and_is_revoked() {
     let life = GrantLife { ttl: Some(Duration::from_secs(20)), renewable: true };
     assert_eq!(grant.life, life);
     assert_eq!(vault.renew_grant(&grant).await.unwrap(), life);
+    assert_eq!(grant.uses, None);
     let looked_up = vault.look_up_grant(&grant).await.unwrap();
     assert!(looked_up.ttl.unwrap() > Duration::from_secs(10), "{looked_up:?}");
     vault.revoke_grant(&grant).await.unwrap();
@@ -75,7 +77,7 @@ async fn wrong_missing_and_empty_credentials_are_told_apart() {
     elsewhere.auth = AuthConfig::AppRole(AppRoleConfig {
         mount: "nowhere".into(),
         role_id: RoleId::Inline("role-of-the-app".into()),
-        secret_id_file: None,
+        secret_id: None,
     });
     refused(&log_in(&elsewhere).await, "nothing is mounted there");
 }
@@ -94,6 +96,19 @@ async fn a_token_file_gives_a_grant_with_the_life_that_the_token_has() {
     refused(&log_in(&with("s.canary")).await, "not valid, or it may not look itself up");
     let silent = bao.token_for("none", &[("nothing", "deny")], json!({ "no_default_policy": true })).await;
     refused(&log_in(&with(&silent)).await, "not valid, or it may not look itself up");
+}
+
+#[tokio::test]
+async fn a_limited_number_of_uses_is_told() {
+    let bao = Bao::dev().await;
+    let config = approle(&bao, "approle").await;
+    bao.post("auth/approle/role/app", json!({ "token_num_uses": 5 })).await;
+    assert_eq!(log_in(&config).await.unwrap().uses, Some(5));
+
+    let token = bao.token_for("none", &[("nothing", "deny")], json!({ "num_uses": 5 })).await;
+    let given = log_in(&crate::config(&[&bao.address], &bao.file("token", &token))).await.unwrap();
+    // Looking it up was the first one.
+    assert_eq!(given.uses, Some(4));
 }
 
 #[tokio::test]

@@ -8,9 +8,11 @@ mod postgres;
 mod leaks;
 mod leases;
 mod login;
+mod methods;
 mod reads;
 mod tls;
 mod transport;
+mod wrapping;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -32,6 +34,7 @@ fn config(addresses: &[&str], token_file: &Path) -> VaultConfig {
         client_identity: None,
         tls_server_name: None,
         insecure_tls: false,
+        allow_redirects: false,
         refresh: Duration::from_mins(5),
         look_up_every: Duration::from_mins(1),
         auth: AuthConfig::Token { file: token_file.to_owned() },
@@ -44,12 +47,8 @@ fn short() -> Limits {
 }
 
 fn grant(token: &str) -> Grant {
-    Grant {
-        token: Secret::new(token),
-        life: GrantLife { ttl: None, renewable: false },
-        revocable: true,
-        uses: None,
-    }
+    let life = GrantLife { ttl: None, renewable: false };
+    Grant { token: Secret::new(token), life, revocable: true, uses: None }
 }
 
 fn want(path: &str) -> Want {

@@ -232,6 +232,29 @@ async fn a_redirect_is_followed_once_and_only_to_an_address() {
 }
 
 #[tokio::test]
+async fn a_redirect_to_a_stranger_is_followed_where_that_is_allowed_once_and_in_the_same_scheme() {
+    let allowed = |address: &str| {
+        let mut config = config(&[address], Path::new(""));
+        config.allow_redirects = true;
+        Http::new(&config, short()).unwrap()
+    };
+    let stranger = Fake::new(|_| json("200 OK", &[], "{}")).await;
+    let standby = redirecting("307 Temporary Redirect", format!("{}/v1/b", stranger.address)).await;
+    let http = allowed(&standby.address);
+    for times in 1..=2 {
+        send(&http, Repeat::Always).await.unwrap();
+        assert_eq!((standby.asked("GET /v1/a"), stranger.asked("GET /v1/b")), (times, times));
+    }
+
+    let twice = redirecting("307 Temporary Redirect", format!("{}/v1/b", standby.address)).await;
+    unreachable_because(send(&allowed(&twice.address), Repeat::Always).await, "redirects again");
+
+    let secure = stranger.address.replace("http://", "https://");
+    let upgrading = redirecting("307 Temporary Redirect", format!("{secure}/v1/b")).await;
+    malformed_because(&send(&allowed(&upgrading.address), Repeat::Always).await, "changes the scheme");
+}
+
+#[tokio::test]
 async fn a_redirect_within_the_same_server_is_followed() {
     let fake = Fake::new(|head| {
         if head.starts_with("GET /v1/a ") {

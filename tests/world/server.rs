@@ -138,7 +138,7 @@ impl Server {
     fn log_in(&mut self, now: Instant) -> Result<Grant, Fault> {
         self.logins += 1;
         if self.weather == Weather::WrongCredential {
-            return Err(Fault::Refused { why: "invalid secret id".to_owned() });
+            return Err(Fault::Refused { why: "invalid secret id".to_owned(), again_in: None });
         }
         let token = format!("token-{}", self.logins);
         let living = Living { ends: now + TOKEN_TTL, latest: now + TOKEN_MAX, parent: String::new() };

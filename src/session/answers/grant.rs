@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::grant::{Doubt, GrantNext, HeldGrant, Login};
+use super::super::grant::{Doubt, GrantNext, HeldGrant};
 use super::super::{Serial, Session};
 use super::{Turn, current};
 use crate::fact::SourceFact;
@@ -15,8 +15,13 @@ const FIRST_LOOK_UP: Duration = Duration::from_secs(5);
 
 impl Session {
     pub(super) fn logged_in(&mut self, grant: Grant, turn: &mut Turn<'_>) {
-        self.serial = self.serial.next();
-        self.login = Login::Done;
+        // A token file gives the same token again.
+        let is_another =
+            self.grant.as_ref().is_none_or(|held| held.grant.token.expose() != grant.token.expose());
+        if is_another {
+            self.serial = self.serial.next();
+        }
+        self.login.succeeded(turn.now);
         self.login_failures = 0;
         self.login_trouble = None;
         self.unrecorded = true;
@@ -30,7 +35,7 @@ impl Session {
         for tracked in self.secrets.values_mut().filter(|tracked| tracked.failures > 0) {
             tracked.fetch_by(turn.now);
         }
-        for lease in self.leases.values() {
+        for lease in self.leases.values().filter(|_| is_another) {
             if let Some(tracked) = current(&mut self.secrets, lease) {
                 tracked.fetch_by(turn.now);
             }
@@ -66,7 +71,7 @@ impl Session {
         let chance = self.draw();
         match fault {
             Fault::Awaiting { .. } => lease::AWAITED_PAUSE,
-            Fault::Refused { .. } => lease::REFUSED_PAUSE,
+            Fault::Refused { again_in, .. } => again_in.unwrap_or(lease::REFUSED_PAUSE).max(lease::SOONEST),
             Fault::Unreachable { retry_after, .. } => {
                 lease::unreachable(self.login_failures, *retry_after, chance)
             }
@@ -146,6 +151,6 @@ impl Session {
 
     fn grant_died(&mut self, turn: &mut Turn<'_>) {
         self.lose_grant(turn.now, turn.effects);
-        self.login = Login::At(self.deaths.another(turn.now));
+        self.login.needed(self.deaths.another(turn.now));
     }
 }

@@ -87,7 +87,7 @@ pub(super) fn together(mut faults: Vec<Fault>) -> Fault {
 }
 
 /// An error and its causes in one line, each said once.
-pub(super) fn causes(mut error: Option<&(dyn Error + 'static)>) -> String {
+pub(crate) fn causes(mut error: Option<&(dyn Error + 'static)>) -> String {
     let mut line = String::new();
     let mut hint = "";
     while let Some(cause) = error {

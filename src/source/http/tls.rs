@@ -14,27 +14,43 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use super::HttpError;
-use crate::config::VaultConfig;
+use super::origin::Origin;
+use crate::config::{ClientIdentity, VaultConfig};
 
-/// What TLS needs. `needed` tells whether any address uses it: only then are the system's authorities read.
-pub(super) fn client_config(config: &VaultConfig, needed: bool) -> Result<ClientConfig, HttpError> {
+/// Who we are: a client certificate, with those that lead to its authority, and its key.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+}
+
+/// Reads the client certificate, if there is one.
+pub(super) fn identity(config: &VaultConfig) -> Result<Option<Identity>, HttpError> {
+    let Some(ClientIdentity { cert_file, key_file }) = &config.client_identity else { return Ok(None) };
+    let chain = certificates("client_cert_file", cert_file)?;
+    let key = PrivateKeyDer::from_pem_file(key_file);
+    let key = key.map_err(|source| unreadable("client_key_file", key_file, source))?;
+    Ok(Some(Identity { chain, key }))
+}
+
+/// What TLS needs.
+pub(super) fn client_config(
+    config: &VaultConfig,
+    identity: Option<&Identity>,
+) -> Result<ClientConfig, HttpError> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider));
     let builder = builder.with_safe_default_protocol_versions().map_err(HttpError::Tls)?;
     let builder = if config.insecure_tls {
         builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
     } else {
-        builder.with_root_certificates(authorities(config.ca_file.as_deref(), needed)?)
+        builder.with_root_certificates(authorities(config)?)
     };
-    let Some(identity) = &config.client_identity else { return Ok(builder.with_no_client_auth()) };
-    let (cert, key) = (identity.cert_file.clone(), identity.key_file.clone());
-    let chain = certificates("client_cert_file", &cert)?;
-    let secret_key =
-        PrivateKeyDer::from_pem_file(&key).map_err(|source| unreadable("client_key_file", &key, source))?;
-    builder.with_client_auth_cert(chain, secret_key).map_err(|source| HttpError::Identity {
-        cert,
-        key,
-        source,
+    let (Some(identity), Some(files)) = (identity, &config.client_identity) else {
+        return Ok(builder.with_no_client_auth());
+    };
+    builder.with_client_auth_cert(identity.chain.clone(), identity.key.clone_key()).map_err(|source| {
+        HttpError::Identity { cert: files.cert_file.clone(), key: files.key_file.clone(), source }
     })
 }
 
@@ -54,14 +70,19 @@ pub(super) fn is_unknown_issuer(error: &(dyn Error + 'static)) -> bool {
     matches!(tls, Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)))
 }
 
-fn authorities(ca_file: Option<&Path>, needed: bool) -> Result<RootCertStore, HttpError> {
+/// The system's authorities are read only if an address uses TLS.
+fn authorities(config: &VaultConfig) -> Result<RootCertStore, HttpError> {
     let mut store = RootCertStore::empty();
-    if let Some(file) = ca_file {
+    if let Some(file) = &config.ca_file {
         for certificate in certificates("ca_file", file)? {
             let added = store.add(certificate);
             added.map_err(|source| HttpError::Authority { file: file.to_owned(), source })?;
         }
-    } else if needed {
+    } else if config
+        .addresses
+        .iter()
+        .any(|address| Origin::parse(address).is_ok_and(|origin| origin.is_https()))
+    {
         // One odd certificate among a system's hundred is no reason to trust none of them.
         store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         if store.is_empty() {

@@ -33,7 +33,7 @@ pub(super) struct AuthAnswer {
     #[serde(default)]
     token_type: String,
     #[serde(default)]
-    num_uses: u64,
+    num_uses: i64,
 }
 
 /// A token as it looks itself up.
@@ -43,7 +43,21 @@ pub(super) struct TokenState {
     renewable: Option<bool>,
     expire_time: Option<String>,
     #[serde(default)]
-    num_uses: u64,
+    num_uses: i64,
+}
+
+/// A response-wrapping token as it was looked up.
+#[derive(Deserialize)]
+pub(super) struct WrappingState {
+    /// The path whose answer it wraps.
+    pub(super) creation_path: String,
+}
+
+/// A secret-id that was made.
+#[derive(Deserialize)]
+pub(super) struct MadeSecretId {
+    #[serde(deserialize_with = "secret")]
+    pub(super) secret_id: Secret<str>,
 }
 
 /// A lease that was looked up.
@@ -112,8 +126,7 @@ impl<Data> Envelope<Data, AuthAnswer> {
         let life = auth.life();
         // The server cannot end a batch token.
         let revocable = auth.token_type != "batch";
-        let uses = (auth.num_uses > 0).then_some(auth.num_uses);
-        Ok(Grant { token: auth.client_token, life, revocable, uses })
+        Ok(Grant { token: auth.client_token, life, revocable, uses: uses(auth.num_uses) })
     }
 
     /// The life of a grant that was renewed.
@@ -130,15 +143,15 @@ impl AuthAnswer {
 }
 
 impl TokenState {
-    /// How many more requests it is good for, if they are counted.
-    pub(super) fn uses(&self) -> Option<u64> {
-        (self.num_uses > 0).then_some(self.num_uses)
-    }
-
     /// How long the token lives. Only one without an end has no `expire_time`: a `ttl` of 0 alone may be its last second.
     pub(super) fn life(&self) -> GrantLife {
         let ttl = self.expire_time.as_ref().map(|_| seconds(self.ttl));
         GrantLife { ttl, renewable: self.renewable.unwrap_or_default() }
+    }
+
+    /// How many requests it may still make; `None` for any number.
+    pub(super) fn uses(&self) -> Option<u64> {
+        uses(self.num_uses)
     }
 }
 
@@ -241,6 +254,11 @@ fn unleased(fields: &Fields, now: SystemTime) -> Life {
 
 fn nothing_in(part: &str, path: &str) -> Fault {
     Fault::Malformed { why: format!("{path}: the answer has no `{part}`") }
+}
+
+/// 0 is any number; less than that is a token that is being revoked, which its next use shows.
+fn uses(number: i64) -> Option<u64> {
+    u64::try_from(number).ok().filter(|number| *number > 0)
 }
 
 fn seconds(number: i64) -> Duration {
@@ -367,6 +385,20 @@ mod tests {
             serde_json::from_value(json!({"client_token": "t", "lease_duration": 0, "renewable": false}))
                 .unwrap();
         assert_eq!(auth.life(), GrantLife { ttl: None, renewable: false });
+    }
+
+    #[test]
+    fn only_a_number_of_uses_above_zero_is_a_limit() {
+        for (number, expected) in [(json!(3), Some(3)), (json!(0), None), (json!(-1), None)] {
+            let state: TokenState = serde_json::from_value(json!({"ttl": 9, "num_uses": number})).unwrap();
+            assert_eq!(state.uses(), expected);
+            let auth =
+                json!({"client_token": "t", "lease_duration": 9, "renewable": true, "num_uses": number});
+            let envelope: Envelope<Value, AuthAnswer> = envelope(json!({ "auth": auth }));
+            assert_eq!(envelope.grant("p").unwrap().uses, expected);
+        }
+        let state: TokenState = serde_json::from_value(json!({"ttl": 9})).unwrap();
+        assert_eq!(state.uses(), None);
     }
 
     #[test]

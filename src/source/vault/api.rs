@@ -58,6 +58,11 @@ impl Api {
         Ok(Self { http, namespace: namespace.transpose()?, index: NewestIndex::default() })
     }
 
+    /// Shows another client certificate from now on, if there is another one in its file.
+    pub(super) fn look_at_identity(&self) -> Result<(), HttpError> {
+        self.http.look_at_identity()
+    }
+
     /// Makes a call. Statuses that belong to one path are left to the caller.
     pub(super) async fn ask(&self, token: Option<&Secret<str>>, call: Call) -> Result<Answer, Fault> {
         let Call { method, path, body, query, repeat } = call;
@@ -75,8 +80,7 @@ impl Api {
         headers.insert(REQUEST, HeaderValue::from_static("true"));
         headers.extend(self.namespace.clone().map(|namespace| (NAMESPACE, namespace)));
         if let Some(token) = token {
-            let mut value = HeaderValue::from_str(token.expose())
-                .map_err(|_| Fault::Refused { why: "the token holds characters that no token has".into() })?;
+            let mut value = HeaderValue::from_str(token.expose()).map_err(|_| bad_token())?;
             value.set_sensitive(true);
             headers.insert(TOKEN, value);
         }
@@ -86,6 +90,10 @@ impl Api {
         }
         Ok(headers)
     }
+}
+
+fn bad_token() -> Fault {
+    Fault::Refused { why: "the token holds characters that no token has".into(), again_in: None }
 }
 
 /// What a successful answer says; else the fault of its status.
@@ -173,6 +181,7 @@ mod tests {
             client_identity: None,
             tls_server_name: None,
             insecure_tls: false,
+            allow_redirects: false,
             refresh: Duration::ZERO,
             look_up_every: Duration::MAX,
             auth: AuthConfig::Token { file: PathBuf::new() },

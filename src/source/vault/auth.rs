@@ -1,135 +1,177 @@
-//! Logging in: credentials from their files, and what the server says to them.
+//! Logging in: which method, which files, and what the server says.
 //!
-//! *Invariant:* files are read at each login and never kept; what is in them is in no fault.
+//! *Invariant:* what is in a credential file is in no fault and no log line, and sent to the server only.
 
-use std::fs::File;
-use std::io::Read;
-use std::path::Path;
+mod approle;
+mod credential;
+mod jwt;
+mod secret_id;
+mod token;
+mod wrapping;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use hyper::StatusCode;
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 
-use super::answers::{AuthAnswer, Envelope, TokenState};
+use super::answers::{AuthAnswer, Envelope};
 use super::api::{self, Api, Call};
-use crate::config::{AppRoleConfig, AuthConfig, RoleId};
-use crate::secret::Secret;
-use crate::source::http::{Answer, Repeat, words};
+use crate::config::{AuthConfig, CertConfig, ClientIdentity, RoleId, VaultConfig};
+use crate::source::http::{Answer, Repeat, causes, words};
 use crate::source::{Fault, Grant};
+use secret_id::Memory;
 
-/// The longest credential that is read, in bytes.
-const LONGEST: u64 = 64 << 10;
-
-/// Logs in with what the files hold now.
-pub(super) async fn log_in(api: &Api, auth: &AuthConfig) -> Result<Grant, Fault> {
-    match auth {
-        AuthConfig::AppRole(role) => with_role(api, role).await,
-        AuthConfig::Token { file } => with_token(api, file).await,
-    }
+/// The one login method of a source, with what it has to remember.
+#[derive(Debug)]
+pub(super) struct Login {
+    method: AuthConfig,
+    identity: Option<ClientIdentity>,
+    memory: Mutex<Memory>,
 }
 
-/// The method, where it is mounted, and as whom it logs in. A role that stands in a file is named by what is in it, or by the
-/// file while that cannot be read.
-pub(super) fn identity(auth: &AuthConfig) -> (&'static str, Option<String>, Option<String>) {
-    match auth {
-        AuthConfig::AppRole(role) => {
-            let id = match &role.role_id {
-                RoleId::Inline(id) => id.clone(),
-                RoleId::File(file) => {
-                    credential(file).map_or_else(|_| file.display().to_string(), |id| id.expose().to_owned())
-                }
-            };
-            ("approle", Some(role.mount.clone()), Some(id))
+impl Login {
+    pub(super) fn new(config: &VaultConfig) -> Self {
+        let (method, identity) = (config.auth.clone(), config.client_identity.clone());
+        Self { method, identity, memory: Mutex::default() }
+    }
+
+    /// Logs in with what the files hold now.
+    pub(super) async fn log_in(&self, api: &Api) -> Result<Grant, Fault> {
+        self.look_at_identity(api)?;
+        match &self.method {
+            AuthConfig::AppRole(role) => approle::log_in(api, role, &mut *self.memory.lock().await).await,
+            AuthConfig::Token { file } => token::log_in(api, file).await,
+            AuthConfig::Jwt(config) => jwt::log_in(api, config, &JWT).await,
+            AuthConfig::Kubernetes(config) => jwt::log_in(api, config, &KUBERNETES).await,
+            AuthConfig::Cert(config) => with_certificate(api, config).await,
         }
-        AuthConfig::Token { file } => ("token", None, Some(file.display().to_string())),
+    }
+
+    /// Whether the file holds the token itself.
+    pub(super) fn is_grant(&self) -> bool {
+        matches!(self.method, AuthConfig::Token { .. })
+    }
+
+    /// The method, where it is mounted, and as whom it logs in. A role that stands in a file is named by what is in it, or by
+    /// the file while that cannot be read; a token, by its hash.
+    pub(super) fn identity(&self) -> (&'static str, Option<String>, Option<String>) {
+        let in_file = |file: &Path, name: fn(&str) -> String| {
+            let read = credential::Credential::read(file);
+            read.map_or_else(|_| file.display().to_string(), |read| name(read.text.expose()))
+        };
+        match &self.method {
+            AuthConfig::AppRole(role) => {
+                let id = match &role.role_id {
+                    RoleId::Inline(id) => id.clone(),
+                    RoleId::File(file) => in_file(file, str::to_owned),
+                };
+                ("approle", Some(role.mount.clone()), Some(id))
+            }
+            AuthConfig::Token { file } => {
+                let hash = in_file(file, |token| blake3::hash(token.as_bytes()).to_hex().to_string());
+                ("token", None, Some(hash))
+            }
+            AuthConfig::Jwt(config) => ("jwt", Some(config.mount.clone()), Some(config.role.clone())),
+            AuthConfig::Kubernetes(config) => {
+                ("kubernetes", Some(config.mount.clone()), Some(config.role.clone()))
+            }
+            AuthConfig::Cert(config) => ("cert", Some(config.mount.clone()), config.name.clone()),
+        }
+    }
+
+    /// The files that a login reads.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        let mut files = match &self.method {
+            AuthConfig::AppRole(role) => {
+                let role_id = match &role.role_id {
+                    RoleId::Inline(_) => None,
+                    RoleId::File(file) => Some(file.clone()),
+                };
+                role_id.into_iter().chain(role.secret_id.iter().map(|config| config.file.clone())).collect()
+            }
+            AuthConfig::Token { file } => vec![file.clone()],
+            AuthConfig::Jwt(config) | AuthConfig::Kubernetes(config) => vec![config.file.clone()],
+            AuthConfig::Cert(_) => Vec::new(),
+        };
+        // Of a token source, only the token's file may change the grant.
+        if let Some(identity) = self.identity.iter().find(|_| !self.is_grant()) {
+            files.extend([identity.cert_file.clone(), identity.key_file.clone()]);
+        }
+        files
+    }
+
+    /// A certificate that was replaced is shown from now on; half of one is waited for.
+    fn look_at_identity(&self, api: &Api) -> Result<(), Fault> {
+        let Some(identity) = &self.identity else { return Ok(()) };
+        api.look_at_identity()
+            .map_err(|error| Fault::Awaiting { file: identity.cert_file.clone(), why: causes(Some(&error)) })
     }
 }
 
-async fn with_role(api: &Api, role: &AppRoleConfig) -> Result<Grant, Fault> {
-    let role_id = match &role.role_id {
-        RoleId::Inline(id) => id.clone(),
-        RoleId::File(file) => credential(file)?.expose().to_owned(),
-    };
-    let mut body = json!({ "role_id": role_id });
-    if let Some(file) = &role.secret_id_file {
-        body["secret_id"] = credential(file)?.expose().into();
-    }
-    let path = format!("auth/{}/login", role.mount);
-    let mut call = Call::post(&path, &body);
-    // A secret-id may be good for a single use.
+/// What the refusals of one method mean, for who has to do something about them.
+struct Meaning {
+    /// A 400.
+    rejected: &'static str,
+    /// A 403.
+    forbidden: &'static str,
+    /// When to try again although no file changed.
+    again_in: Option<Duration>,
+}
+
+/// No server locks a role for a wrong JWT or certificate, and what is wrong may be the server's: a role that is not written yet,
+/// or a cluster that cannot be asked just now, which is a 403 too.
+const NOTHING_LOCKS: Option<Duration> = Some(Duration::from_mins(1));
+
+const JWT: Meaning = Meaning {
+    rejected: "check `role`, and what it asks of the JWT: its signature, issuer, audience, subject and claims",
+    forbidden: "nothing is mounted there, or not for this namespace",
+    again_in: NOTHING_LOCKS,
+};
+
+const KUBERNETES: Meaning = Meaning {
+    rejected: "check `role`, and that it takes this pod's service account",
+    forbidden: "the cluster does not know the token or cannot be asked, the role does not take this pod's service account, or nothing \
+                is mounted there",
+    again_in: NOTHING_LOCKS,
+};
+
+const CERTIFICATE: Meaning = Meaning {
+    rejected: "no certificate role takes the client certificate, or the server did not ask for one; check `name`",
+    forbidden: "nothing is mounted there, or not for this namespace",
+    again_in: NOTHING_LOCKS,
+};
+
+async fn with_certificate(api: &Api, config: &CertConfig) -> Result<Grant, Fault> {
+    let body = config.name.as_ref().map_or_else(|| json!({}), |name| json!({ "name": name }));
+    let path = login_path(&config.mount);
+    grant(&post(api, &path, &body).await?, &path, &CERTIFICATE)
+}
+
+fn login_path(mount: &str) -> String {
+    format!("auth/{mount}/login")
+}
+
+/// Sends a credential. It may be good for a single use, so it is never sent twice.
+async fn post(api: &Api, path: &str, body: &Value) -> Result<Answer, Fault> {
+    let mut call = Call::post(path, body);
     call.repeat = Repeat::OnlyIfUnsent;
-    let answer = api.ask(None, call).await?;
-    match answer.status {
-        StatusCode::BAD_REQUEST => Err(refused(&answer, &path, "check role id and secret-id")),
-        StatusCode::FORBIDDEN => {
-            Err(refused(&answer, &path, "the role is locked after wrong logins, or nothing is mounted there"))
-        }
-        _ => api::parsed::<Envelope<Value, AuthAnswer>>(&answer, &path, "update")?.grant(&path),
-    }
+    api.ask(None, call).await
 }
 
-async fn with_token(api: &Api, file: &Path) -> Result<Grant, Fault> {
-    let token = credential(file)?;
-    let path = "auth/token/lookup-self";
-    let answer = api.ask(Some(&token), Call::get(path)).await?;
-    if answer.status == StatusCode::FORBIDDEN {
-        let either = "the token is not valid, or it may not look itself up: no default policy, bound to other addresses";
-        return Err(refused(&answer, path, either));
-    }
-    let state = api::parsed::<Envelope<TokenState>>(&answer, path, "read")?.into_data(path)?;
-    // Somebody else made it, so it is not ours to end.
-    Ok(Grant { token, life: state.life(), revocable: false, uses: state.uses() })
+/// The grant that a login gave, or the fault.
+fn grant(answer: &Answer, path: &str, meaning: &Meaning) -> Result<Grant, Fault> {
+    let explanation = match answer.status {
+        StatusCode::BAD_REQUEST => meaning.rejected,
+        StatusCode::FORBIDDEN => meaning.forbidden,
+        _ => return api::parsed::<Envelope<Value, AuthAnswer>>(answer, path, "update")?.grant(path),
+    };
+    Err(refused(answer, path, explanation, meaning.again_in))
 }
 
-fn refused(answer: &Answer, path: &str, meaning: &str) -> Fault {
+fn refused(answer: &Answer, path: &str, meaning: &str, again_in: Option<Duration>) -> Fault {
     let said =
         words(answer.body.expose()).unwrap_or_else(|| format!("no reason, but {}", answer.content_type()));
-    Fault::Refused { why: format!("{path}: {}: {said} ({meaning})", answer.status) }
-}
-
-/// What a credential file holds, trimmed.
-fn credential(file: &Path) -> Result<Secret<str>, Fault> {
-    let awaiting = |why: &str| Fault::Awaiting { file: file.to_owned(), why: why.to_owned() };
-    let opened = File::open(file).map_err(|error| awaiting(&error.to_string()))?;
-    // A directory can be opened, and a pipe would keep us waiting for its other end.
-    if !opened.metadata().is_ok_and(|metadata| metadata.is_file()) {
-        return Err(awaiting("it is not a regular file"));
-    }
-    let mut text = String::new();
-    opened.take(LONGEST + 1).read_to_string(&mut text).map_err(|error| awaiting(&error.to_string()))?;
-    match text.trim() {
-        "" => Err(awaiting("it is empty")),
-        _ if text.len() as u64 > LONGEST => Err(awaiting("it is longer than any credential")),
-        trimmed if trimmed.contains(char::is_control) => Err(awaiting("it holds more than one line")),
-        trimmed => Ok(Secret::new(trimmed)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_credential_file_is_trimmed_and_has_to_hold_one_line_of_text() {
-        let directory = tempfile::tempdir().unwrap();
-        let long = vec![b'a'; 70_000];
-        let cases: [(&[u8], Result<&str, &str>); 6] = [
-            (b" s.abc\r\n", Ok("s.abc")),
-            (b"", Err("it is empty")),
-            (b" \n", Err("it is empty")),
-            (b"s.abc\ns.def\n", Err("it holds more than one line")),
-            (b"\xff\xfe", Err("stream did not contain valid UTF-8")),
-            (&long, Err("it is longer than any credential")),
-        ];
-        let file = directory.path().join("credential");
-        for (contents, expected) in cases {
-            std::fs::write(&file, contents).unwrap();
-            let expected = expected
-                .map(str::to_owned)
-                .map_err(|why| Fault::Awaiting { file: file.clone(), why: why.into() });
-            assert_eq!(credential(&file).map(|secret| secret.expose().to_owned()), expected);
-        }
-        for missing in [directory.path().join("missing"), directory.path().to_owned()] {
-            assert!(matches!(credential(&missing), Err(Fault::Awaiting { file, .. }) if file == missing));
-        }
-    }
+    Fault::Refused { why: format!("{path}: {}: {said} ({meaning})", answer.status), again_in }
 }

@@ -70,6 +70,15 @@ impl Api {
         accepted("POST", path, self.try_post(path, body))
     }
 
+    /// Writes to a path that has to take it, and has the answer wrapped: the wrapping token.
+    #[track_caller]
+    pub(crate) fn wrap(&self, path: &str, body: &Value) -> String {
+        let request = self.agent.post(self.url(path)).header("X-Vault-Token", &self.token);
+        let answer = request.header("X-Vault-Wrap-TTL", "60s").send(body.to_string());
+        let answer = accepted("POST", path, answer.ok().map(read));
+        answer["wrap_info"]["token"].as_str().unwrap().to_owned()
+    }
+
     /// Deletes a path.
     #[track_caller]
     pub(crate) fn delete(&self, path: &str) {

@@ -229,6 +229,14 @@ impl Tenant<'_> {
         secret_id
     }
 
+    /// A new secret-id of the role, wrapped: the wrapping token.
+    pub(crate) fn wrapped_secret_id(&self) -> String {
+        let path = format!("auth/approle/role/{}/secret-id", self.name);
+        let token = self.bao.api.wrap(&path, &json!({}));
+        self.canaries.add(&token);
+        token
+    }
+
     /// A new token with the role's policy.
     pub(crate) fn token(&self) -> String {
         let answer = self.bao.api.post("auth/token/create", &json!({"policies": [self.name], "ttl": "1h"}));

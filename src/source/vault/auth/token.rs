@@ -1,0 +1,26 @@
+//! A token that somebody else made, from its file.
+//!
+//! *Invariant:* it is not ours to end.
+
+use std::path::Path;
+
+use hyper::StatusCode;
+
+use super::credential::Credential;
+use super::{api, refused};
+use crate::source::vault::answers::{Envelope, TokenState};
+use crate::source::vault::api::{Api, Call};
+use crate::source::{Fault, Grant};
+
+/// Takes the token that is in the file now, and asks for its life.
+pub(super) async fn log_in(api: &Api, file: &Path) -> Result<Grant, Fault> {
+    let token = Credential::read(file)?.text;
+    let path = "auth/token/lookup-self";
+    let answer = api.ask(Some(&token), Call::get(path)).await?;
+    if answer.status == StatusCode::FORBIDDEN {
+        let either = "the token is not valid, or it may not look itself up: no default policy, bound to other addresses";
+        return Err(refused(&answer, path, either, None));
+    }
+    let state: TokenState = api::parsed::<Envelope<_>>(&answer, path, "read")?.into_data(path)?;
+    Ok(Grant { token, life: state.life(), revocable: false, uses: state.uses() })
+}
