@@ -88,6 +88,7 @@ pub struct Agent {
     started: Instant,
     startup_by: Option<Instant>,
     render_errors: Vec<String>,
+    publish_error: Option<String>,
     closed: bool,
 }
 
@@ -125,9 +126,10 @@ pub enum Effect {
     Refresh,
     /// Say what happened.
     Report(Fact),
-    /// End Squire with this exit code; `clean` if leases are to be given back and files removed first.
+    /// End Squire with this exit code, after giving back token and leases, and after removing what was published, where that
+    /// is to be.
     #[expect(missing_docs, reason = "said above")]
-    Close { code: u8, clean: bool },
+    Close { code: u8, give_back: bool, sweep: bool },
 }
 
 impl Agent {
@@ -156,6 +158,7 @@ impl Agent {
             started: now,
             startup_by: startup_timeout.map(|timeout| now + timeout),
             render_errors: Vec::new(),
+            publish_error: None,
             closed: false,
             plan,
             engine,
@@ -175,7 +178,10 @@ impl Agent {
             Event::Published { changed, superseded } => {
                 self.roll(rollout::Event::Published { changed, superseded }, now, &mut effects);
             }
-            Event::NotPublished(error) => self.roll(rollout::Event::NotPublished(error), now, &mut effects),
+            Event::NotPublished(error) => {
+                self.publish_error = Some(error.clone());
+                self.roll(rollout::Event::NotPublished(error), now, &mut effects);
+            }
             Event::Reported(report) => self.reported(report, now, &mut effects),
             Event::Failed => self.fail(now, &mut effects),
             Event::Due => self.due(now, &mut effects),
@@ -203,9 +209,16 @@ impl Agent {
             self.startup_by = None;
             let missing = self.gatherer.missing().iter().cloned().collect();
             let waited = now.saturating_duration_since(self.started);
-            effects.push(Effect::Report(RolloutFact::TimedOut { waited, missing }.into()));
+            effects.push(Effect::Report(
+                RolloutFact::TimedOut { waited, missing, errors: self.trouble() }.into(),
+            ));
             self.fail(now, effects);
         }
+    }
+
+    /// What stands in the way of a release.
+    fn trouble(&self) -> Vec<String> {
+        self.render_errors.iter().chain(&self.publish_error).cloned().collect()
     }
 
     fn gather(&mut self, event: snapshot::Event, now: Instant, effects: &mut Vec<Effect>) {
@@ -368,7 +381,9 @@ impl Agent {
     fn close(&mut self, code: u8, effects: &mut Vec<Effect>) {
         self.closed = true;
         effects.extend(self.commands.kill());
-        effects.push(Effect::Close { code, clean: self.gives_back });
+        // Where nothing was ever published, nobody can use what was leased.
+        let give_back = self.gives_back || self.rollout.live().is_none();
+        effects.push(Effect::Close { code, give_back, sweep: self.gives_back });
     }
 
     fn ticket(&mut self) -> Ticket {

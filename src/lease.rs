@@ -19,7 +19,10 @@ pub const REFUSED_PAUSE: Duration = Duration::from_mins(16);
 /// How often a credential file is looked for while it is not there. A watch on its directory is usually quicker.
 pub const AWAITED_PAUSE: Duration = Duration::from_secs(1);
 
-/// The longest pause between two looks at a server that cannot be reached: what bounds the recovery after an outage.
+/// The pause between two looks at a server that cannot be reached is below a second at first, and doubles its bound each time that
+/// so many looks failed, up to four seconds: it is what bounds the recovery, in proportion to the outage.
+const LOOKS_BEFORE_DOUBLING: u32 = 64;
+const FIRST_PROBE: Duration = Duration::from_secs(1);
 const LONGEST_PROBE: Duration = Duration::from_secs(4);
 
 /// The bounds of the pause after a failure that concerns one path.
@@ -94,10 +97,10 @@ pub fn renewal(ttl: Duration, chance: Chance) -> Duration {
     share(ttl, chance.between(0.6, 2.0 / 3.0))
 }
 
-/// The pause before a server that cannot be reached is looked at again: full jitter below a bound that doubles with each
-/// failure in a row. What the server asked for counts if it is longer.
+/// The pause before a server that cannot be reached is looked at again: full jitter below a bound that grows with the number of
+/// failures in a row. What the server asked for counts if it is longer.
 pub fn unreachable(failures: u32, retry_after: Option<Duration>, chance: Chance) -> Duration {
-    let bound = Duration::from_secs(1).saturating_mul(doubled(failures)).min(LONGEST_PROBE);
+    let bound = FIRST_PROBE.saturating_mul(doubled(1 + failures / LOOKS_BEFORE_DOUBLING)).min(LONGEST_PROBE);
     let asked = retry_after.unwrap_or_default().min(LONGEST_PAUSE);
     share(bound, chance.between(0.0, 1.0)).max(asked)
 }

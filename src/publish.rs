@@ -20,6 +20,7 @@ mod destination;
 mod directory;
 mod error;
 mod layout;
+mod lock;
 mod manifest;
 mod step;
 mod survey;
@@ -33,6 +34,7 @@ use crate::names::Generation;
 use crate::render::{Release, RenderedFile};
 
 pub use error::PublishError;
+pub use lock::OutputLock;
 pub use manifest::{Entry, Leftover, Manifest, Standing, Tree};
 pub use step::Step;
 

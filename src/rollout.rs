@@ -257,9 +257,7 @@ impl Rollout {
 
     fn commit(&mut self, release: Arc<Release>, now: Instant, effects: &mut Vec<Effect>) {
         let generation = release.generation;
-        if self.live.is_some() {
-            self.chores.push((now + self.rules.grace, Chore::Free(release.revisions.clone())));
-        }
+        self.chores.push((now + self.rules.grace, Chore::Free(release.revisions.clone())));
         self.live = Some(release);
         effects.push(Effect::Report(RolloutFact::Committed { generation }.into()));
         effects.push(Effect::Committed(generation));

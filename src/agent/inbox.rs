@@ -4,9 +4,13 @@
 //! the directory. A change is a change of contents, since a credential that was refused must not be sent again for less.
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::libc::O_NONBLOCK;
 use notify::event::{AccessKind, AccessMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
@@ -47,6 +51,9 @@ pub async fn watch(credentials: Vec<Credentials>, key: DigestKey) {
     }
 }
 
+/// No credential is longer than this, in bytes.
+const LONGEST: u64 = 64 << 10;
+
 struct Inbox {
     watched: Vec<Watched>,
     watcher: Option<RecommendedWatcher>,
@@ -84,7 +91,8 @@ impl Inbox {
         self.watch_directories();
         for watched in &mut self.watched {
             let contents = digest(&watched.file, &self.key);
-            if contents != watched.contents {
+            // Whoever rewrites a file may empty it first: that is not a change, and the same contents again are not either.
+            if contents.is_some() && contents != watched.contents {
                 watched.contents = contents;
                 drop(watched.keeper.send(Notice::CredentialChanged));
             }
@@ -108,7 +116,15 @@ impl Inbox {
     }
 }
 
-/// Of what is in the file; `None` while it cannot be read.
+/// Of what is in the file, trimmed as a login trims it; `None` while it is missing, empty or not a regular file. It is not
+/// waited for: a pipe has another end that may never come.
 fn digest(file: &Path, key: &DigestKey) -> Option<Digest> {
-    std::fs::read(file).ok().map(|contents| key.digest(&contents))
+    let opened = File::options().read(true).custom_flags(O_NONBLOCK).open(file).ok()?;
+    if !opened.metadata().ok()?.is_file() {
+        return None;
+    }
+    let mut contents = Vec::new();
+    opened.take(LONGEST).read_to_end(&mut contents).ok()?;
+    let contents = contents.trim_ascii();
+    (!contents.is_empty()).then(|| key.digest(contents))
 }

@@ -44,7 +44,8 @@ struct Lifecycle {
 /// How it ends.
 struct End {
     code: u8,
-    clean: bool,
+    give_back: bool,
+    sweep: bool,
 }
 
 impl Lifecycle {
@@ -82,15 +83,17 @@ impl Lifecycle {
             }
             Effect::Refresh => self.keepers.tell_all(&Notice::Refresh(Vec::new())),
             Effect::Report(fact) => fact.log(),
-            Effect::Close { code, clean } => return Some(End { code, clean }),
+            Effect::Close { code, give_back, sweep } => return Some(End { code, give_back, sweep }),
         }
         None
     }
 
     /// Files first, since that is quick: whoever meets them missing knows that the process is gone.
     async fn close(self, end: &End) {
-        if end.clean {
+        if end.sweep {
             self.desk.hand(Job::Sweep);
+        }
+        if end.give_back {
             self.keepers.stop().await;
         }
         self.desk.close();

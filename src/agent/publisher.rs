@@ -12,7 +12,7 @@ use super::{Event, chain};
 use crate::config::OutputConfig;
 use crate::fact::{Fact, RolloutFact};
 use crate::names::Generation;
-use crate::publish::{self, Manifest, PublishError, tmpfs};
+use crate::publish::{self, Manifest, OutputLock, PublishError, tmpfs};
 use crate::render::Release;
 use crate::secret::DigestKey;
 
@@ -33,6 +33,8 @@ pub struct Publisher {
     key: DigestKey,
     absolute: Vec<PathBuf>,
     manifest: Manifest,
+    /// Held for as long as we publish there: whoever else did would remove what is live.
+    _lock: Option<OutputLock>,
 }
 
 /// How jobs reach the publisher's thread.
@@ -59,8 +61,9 @@ impl Publisher {
     /// Prepares the output directory and looks at what an earlier run left there. `absolute` are the destinations outside it.
     pub fn new(output: OutputConfig, absolute: Vec<PathBuf>, key: DigestKey) -> Result<Self, PublishError> {
         tmpfs::prepare(&output)?;
+        let lock = OutputLock::take(&output)?;
         let manifest = tmpfs::survey(&output, &absolute, &key)?;
-        Ok(Self { output, key, absolute, manifest })
+        Ok(Self { output, key, absolute, manifest, _lock: lock })
     }
 
     /// The number that the next generation has to have at least.

@@ -26,7 +26,7 @@ impl ProcessFact {
             Self::NotStarted { error } => error!(error, "process not started"),
             Self::Restarting => info!("process is restarted for a new generation"),
             Self::Signalled { signal } => info!(signal = signal.as_str(), "process signalled"),
-            Self::Killed => warn!("process did not stop in time, killed"),
+            Self::Killed => warn!("process is killed: it did not stop in time, or was to stop at once"),
             Self::Exited { ending } => info!(ending, "process exited"),
             Self::CommandStarted { program } => debug!(program, "command started"),
             Self::CommandDone { program } => info!(program, "command done"),

@@ -18,7 +18,7 @@ pub enum RolloutFact {
     NotPublished { generation: Generation, error: String, again_in: Duration },
     Committed { generation: Generation },
     NotRetired { generation: Generation, error: String },
-    TimedOut { waited: Duration, missing: Vec<SecretName> },
+    TimedOut { waited: Duration, missing: Vec<SecretName>, errors: Vec<String> },
     Swept,
     NotSwept { error: String },
 }
@@ -31,6 +31,9 @@ impl RolloutFact {
                     error!(%generation, error, "release not rendered");
                 }
             }
+            Self::Published { generation, changed, env_changed: false } if changed.is_empty() => {
+                debug!(%generation, "nothing changed, what is published stays");
+            }
             Self::Published { generation, changed, env_changed } => {
                 info!(%generation, changed = names(changed), env_changed, "generation published");
             }
@@ -39,9 +42,10 @@ impl RolloutFact {
             }
             Self::Committed { generation } => debug!(%generation, "generation committed"),
             Self::NotRetired { generation, error } => warn!(%generation, error, "old generation not removed"),
-            Self::TimedOut { waited, missing } => {
+            Self::TimedOut { waited, missing, errors } => {
                 let missing = missing.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-                error!(waited = shown(*waited), missing, "no complete release in time");
+                let errors = errors.join("; ");
+                error!(waited = shown(*waited), missing, errors, "no complete release in time");
             }
             Self::Swept => debug!("published files removed"),
             Self::NotSwept { error } => warn!(error, "published files not removed"),

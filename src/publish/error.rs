@@ -53,6 +53,12 @@ pub enum PublishError {
         /// The destination.
         path: PathBuf,
     },
+    /// Two would remove each other's files.
+    #[error("another Squire publishes in {path}: give each a directory of its own, or end the other first")]
+    Shared {
+        /// The output directory.
+        path: PathBuf,
+    },
     /// There is a relative file, and no place for it.
     #[error("a relative file needs `dir` in [output]")]
     NoDirectory,

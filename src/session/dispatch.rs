@@ -86,7 +86,7 @@ impl Session {
         if self.grant.as_ref().is_some_and(|held| held.ends.is_some_and(|ends| ends <= now)) {
             self.lose_grant(now, effects);
             if self.login == Login::Done {
-                self.login = Login::At(now);
+                self.login = Login::At(self.deaths.another(now));
             }
         }
         for (name, tracked) in &mut self.secrets {
@@ -219,7 +219,7 @@ impl Session {
             .filter(|(_, lease)| lease.asking.is_none())
             .map(|(id, _)| id.clone())
             .collect();
-        for id in waiting {
+        for id in waiting.into_iter().take(IN_FLIGHT.saturating_sub(self.in_flight)) {
             if let Some(lease) = self.leases.get_mut(&id) {
                 lease.asking = Some(Question::Revoke);
                 let ask = Ask::Revoke(lease.grant.clone(), id);

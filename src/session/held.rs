@@ -29,6 +29,8 @@ pub(super) struct Tracked {
     pub(super) next: Next,
     /// The grant that the last question was put with: a lease that comes back is that one's, even if there is a newer by then.
     pub(super) asked_with: Option<(Serial, Grant)>,
+    /// The grant that it was last read with.
+    pub(super) read_with: Option<Serial>,
     pub(super) failures: u32,
     /// What was reported last, so that the same trouble is said once.
     pub(super) trouble: Option<Fault>,
@@ -56,6 +58,7 @@ impl Tracked {
             mints: Mints::default(),
             next: Next::Fetch(now),
             asked_with: None,
+            read_with: None,
             failures: 0,
             trouble: None,
         }
@@ -121,11 +124,14 @@ pub(super) struct Mints {
 
 const MINT_PAUSE: Duration = Duration::from_secs(5);
 const MINTS_AT_ONCE: u32 = 3;
+/// No replacement comes in time for what lives shorter than this.
+const SHORTEST_TTL: Duration = Duration::from_millis(500);
 
 impl Mints {
     /// A credential was made that lives this long.
     pub(super) fn made(&mut self, at: Instant, ttl: Duration) {
-        let pause = MINT_PAUSE.min(ttl / 2);
+        // What is dead on arrival would only be made again at once.
+        let pause = if ttl < SHORTEST_TTL { MINT_PAUSE } else { MINT_PAUSE.min(ttl / 2) };
         let from = self.made_up.map_or(at, |(until, _)| until.max(at));
         self.made_up = Some((from + pause, pause));
     }

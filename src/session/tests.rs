@@ -703,3 +703,40 @@ fn after_a_suspension_everything_due_is_done_at_once_and_nothing_twice() {
     assert!(bench.fetched("kv", 1, versioned()).is_empty());
     assert!(bench.due().is_empty());
 }
+
+#[test]
+fn the_same_token_again_is_no_successor() {
+    let mut bench = Bench::new(&["db"]);
+    bench.due();
+    let short = Grant { life: GrantLife { ttl: Some(TTL), renewable: false }, ..grant(TTL) };
+    bench.answer(Answer::LogIn(Ok(short.clone())));
+    bench.fetched("db", 1, Life::Renewable { lease: LeaseId::new("one"), ttl: TTL * 100 });
+    bench.until("log in");
+    let again = Grant { life: GrantLife { ttl: Some(TTL / 3), renewable: false }, ..short };
+    assert!(bench.answer(Answer::LogIn(Ok(again))).is_empty(), "the lease stays");
+    assert!(bench.until("log in") <= TTL / 3);
+    assert_eq!(bench.answer(Answer::LogIn(Ok(grant(TTL)))), ["fetch db"]);
+}
+
+#[test]
+fn a_token_that_is_dead_on_arrival_makes_no_storm_of_logins() {
+    let mut bench = Bench::new(&["db"]);
+    bench.due();
+    let start = bench.now;
+    for _ in 0..6 {
+        if !bench.answer(Answer::LogIn(Ok(grant(Duration::ZERO)))).contains(&"log in".to_owned()) {
+            bench.until("log in");
+        }
+    }
+    assert!(bench.now - start > Duration::from_mins(10), "six logins in {:?}", bench.now - start);
+}
+
+#[test]
+fn a_token_that_dies_before_its_first_look_up_is_known_by_what_it_could_read() {
+    let mut bench = Bench::logged_in(&["db"]);
+    let serial = bench.session.serial;
+    bench.fetched("db", 1, versioned());
+    bench.step(Event::RefreshAsked(Vec::new()));
+    assert_eq!(bench.failed("db", denied()), ["db not fetched", "look up token"]);
+    assert_eq!(bench.answer(Answer::LookUpGrant(serial, Err(Fault::Dead))), ["token dead", "log in"]);
+}

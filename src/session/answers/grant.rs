@@ -15,12 +15,10 @@ const FIRST_LOOK_UP: Duration = Duration::from_secs(5);
 
 impl Session {
     pub(super) fn logged_in(&mut self, grant: Grant, turn: &mut Turn<'_>) {
-        // A token file gives the same token again.
-        let is_another =
-            self.grant.as_ref().is_none_or(|held| held.grant.token.expose() != grant.token.expose());
-        if is_another {
-            self.serial = self.serial.next();
+        if self.is_the_same(&grant) {
+            return self.same_grant_again(&grant, turn);
         }
+        self.serial = self.serial.next();
         self.login.succeeded(turn.now);
         self.login_failures = 0;
         self.login_trouble = None;
@@ -35,12 +33,28 @@ impl Session {
         for tracked in self.secrets.values_mut().filter(|tracked| tracked.failures > 0) {
             tracked.fetch_by(turn.now);
         }
-        for lease in self.leases.values().filter(|_| is_another) {
+        for lease in self.leases.values() {
             if let Some(tracked) = current(&mut self.secrets, lease) {
                 tracked.fetch_by(turn.now);
             }
         }
         turn.effects.push(self.report(SourceFact::LoggedIn { ttl }));
+    }
+
+    fn is_the_same(&self, grant: &Grant) -> bool {
+        self.grant.as_ref().is_some_and(|held| held.grant.token.expose() == grant.token.expose())
+    }
+
+    /// The file still holds the token that we have. It is no successor: wait for another one in the file, or for the end.
+    fn same_grant_again(&mut self, grant: &Grant, turn: &mut Turn<'_>) {
+        self.login_failures = 0;
+        self.login_trouble = None;
+        self.login.succeeded(turn.now);
+        if let Some(held) = &mut self.grant {
+            held.ends =
+                grant.life.ttl.and_then(|ttl| turn.sent.checked_add(ttl)).map(|ends| ends.max(turn.now));
+            held.next = GrantNext::Rest;
+        }
     }
 
     pub(super) fn not_logged_in(&mut self, fault: Fault, turn: &mut Turn<'_>) {

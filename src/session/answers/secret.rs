@@ -29,6 +29,7 @@ impl Session {
         if tracked.trouble.take().is_some() {
             turn.say(name, SecretFact::Recovered);
         }
+        tracked.read_with = tracked.asked_with.as_ref().map(|(serial, _)| *serial);
         let hurried = tracked.next == (Next::Fetching { hurry: true });
         tracked.failures = 0;
         tracked.expired = false;
@@ -105,6 +106,11 @@ impl Session {
         if tracked.is_news(fault) {
             let error = fault.to_string();
             turn.say(name, SecretFact::NotFetched { error, again_in: pause, still_valid: left });
+        }
+        let read_before = tracked.read_with;
+        if let (Fault::Denied { .. }, Some(held)) = (fault, &mut self.grant) {
+            // What it could read before and now cannot shows as much as a look-up that once succeeded.
+            held.proven |= read_before == Some(held.serial);
         }
         self.doubt_grant(fault);
     }

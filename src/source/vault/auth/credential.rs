@@ -4,8 +4,11 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::SystemTime;
+
+use nix::libc::O_NONBLOCK;
 
 use crate::secret::Secret;
 use crate::source::Fault;
@@ -24,9 +27,10 @@ impl Credential {
     /// Reads a file; one that cannot be used is waited for.
     pub(super) fn read(file: &Path) -> Result<Self, Fault> {
         let awaiting = |why: &str| Fault::Awaiting { file: file.to_owned(), why: why.to_owned() };
-        let opened = File::open(file).map_err(|error| awaiting(&error.to_string()))?;
-        let metadata = opened.metadata().map_err(|error| awaiting(&error.to_string()))?;
         // A directory can be opened, and a pipe would keep us waiting for its other end.
+        let opened = File::options().read(true).custom_flags(O_NONBLOCK).open(file);
+        let opened = opened.map_err(|error| awaiting(&error.to_string()))?;
+        let metadata = opened.metadata().map_err(|error| awaiting(&error.to_string()))?;
         if !metadata.is_file() {
             return Err(awaiting("it is not a regular file"));
         }
