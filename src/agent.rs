@@ -321,6 +321,7 @@ impl Agent {
                 effects.push(Effect::Report(ProcessFact::NotStarted { error: chain(&refusal) }.into()));
                 self.supervise(supervise::Event::Refused(refusal), now, effects);
             }
+            Report::Left { ticket, ending } => self.leader_ended(ticket, ending, effects),
             Report::Exited { ticket, ending } if self.child == Some(ticket) => {
                 self.child = None;
                 effects.push(Effect::Report(ProcessFact::Exited { ending: ending_in_words(ending) }.into()));
@@ -336,6 +337,14 @@ impl Agent {
             Report::Exited { ticket, ending } => {
                 self.command_ended(ticket, Err(ending_in_words(ending)), now, effects);
             }
+        }
+    }
+
+    /// Others of the child's group live on. In a stop they have until its end; otherwise nobody needs them without their leader.
+    fn leader_ended(&self, ticket: Ticket, ending: Ending, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Report(ProcessFact::Left { ending: ending_in_words(ending) }.into()));
+        if !self.supervisor.as_ref().is_some_and(Supervisor::is_stopping) {
+            effects.push(Effect::Order(Order::Kill { ticket }));
         }
     }
 

@@ -171,6 +171,11 @@ impl Supervisor {
         }
     }
 
+    /// Whether the child was asked to stop, and has its time for that.
+    pub fn is_stopping(&self) -> bool {
+        matches!(self.state, State::Stopping { .. })
+    }
+
     fn starting(&self, stop: Option<Stop>, event: Event, now: Instant) -> (State, Vec<Effect>) {
         let stop = match event {
             Event::LaunchAsked(launch) => Some(self.merge(stop, Cause::Launch(launch))),

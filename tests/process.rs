@@ -349,6 +349,13 @@ impl Life {
         let event = match self.reports.recv_timeout(until.saturating_duration_since(Instant::now())) {
             Ok(Report::Started { .. }) => Event::Started,
             Ok(Report::Refused { refusal, .. }) => Event::Refused(refusal),
+            // As the agent does: in a stop the rest of the group has its time.
+            Ok(Report::Left { ticket, .. }) => {
+                if !self.supervisor.is_stopping() {
+                    shared().orders.send(Order::Kill { ticket });
+                }
+                return;
+            }
             Ok(Report::Exited { ending, .. }) => Event::Exited(ending),
             Ok(Report::Signalled(signal)) => Event::Signalled(signal),
             Err(_) => {
@@ -399,7 +406,10 @@ impl Process {
     fn pid(&self) -> Pid {
         match self.reports.recv_timeout(PATIENCE).unwrap() {
             Report::Started { pid, .. } => pid,
-            other @ (Report::Refused { .. } | Report::Exited { .. } | Report::Signalled(_)) => {
+            other @ (Report::Refused { .. }
+            | Report::Left { .. }
+            | Report::Exited { .. }
+            | Report::Signalled(_)) => {
                 panic!("{other:?}")
             }
         }
@@ -407,7 +417,7 @@ impl Process {
 
     fn ending(&self) -> Ending {
         match self.reports.recv_timeout(PATIENCE).unwrap() {
-            Report::Started { .. } => self.ending(),
+            Report::Started { .. } | Report::Left { .. } => self.ending(),
             Report::Exited { ending, .. } => ending,
             other @ (Report::Refused { .. } | Report::Signalled(_)) => panic!("{other:?}"),
         }
@@ -416,7 +426,10 @@ impl Process {
     fn refusal(&self) -> Refusal {
         match self.reports.recv_timeout(PATIENCE).unwrap() {
             Report::Refused { refusal, .. } => refusal,
-            other @ (Report::Started { .. } | Report::Exited { .. } | Report::Signalled(_)) => {
+            other @ (Report::Started { .. }
+            | Report::Left { .. }
+            | Report::Exited { .. }
+            | Report::Signalled(_)) => {
                 panic!("{other:?}")
             }
         }
@@ -444,6 +457,7 @@ fn shared() -> &'static Shared {
             Report::Signalled(signal) => sender.send(signal).unwrap(),
             Report::Started { ticket, .. }
             | Report::Refused { ticket, .. }
+            | Report::Left { ticket, .. }
             | Report::Exited { ticket, .. } => {
                 let listeners = LISTENERS.lock().unwrap();
                 // The test may have ended, with its process still there.

@@ -100,9 +100,10 @@ impl Tracked {
         self.fetch_by(now);
     }
 
-    /// How long the value still lives, if it ends.
+    /// How long the value still lives, if it ends. What has no value yet is as urgent as what has ended: the start waits for it.
     pub(super) fn left(&self, now: Instant) -> Option<Duration> {
-        self.ends.map(|ends| ends.saturating_duration_since(now))
+        let ends = if self.has_value() { self.ends } else { Some(now) };
+        ends.map(|ends| ends.saturating_duration_since(now))
     }
 
     /// Whether this trouble is news.

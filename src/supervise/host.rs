@@ -15,6 +15,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -76,7 +77,14 @@ pub enum Report {
         /// Why.
         refusal: Refusal,
     },
-    /// The process ended; others of its group may live on.
+    /// The process ended, but others of its group live on; `Exited` comes when they are gone. Only for a child.
+    Left {
+        /// Which process.
+        ticket: Ticket,
+        /// How it ended.
+        ending: Ending,
+    },
+    /// The process ended; of a child, its whole group.
     Exited {
         /// Which process.
         ticket: Ticket,
@@ -137,7 +145,24 @@ pub struct Host {
     wake: UnixStream,
     report: Box<dyn Fn(Report) + Send>,
     /// Those that were started and are not yet reaped.
-    running: BTreeMap<Pid, Ticket>,
+    running: BTreeMap<Pid, Running>,
+    /// Leaders that are reaped while others of their group live on. Its number stays theirs for as long as they do.
+    left: BTreeMap<Pid, Left>,
+}
+
+/// A process that was started.
+#[derive(Clone, Copy)]
+struct Running {
+    ticket: Ticket,
+    streams: Streams,
+}
+
+/// What is left of a child.
+struct Left {
+    ticket: Ticket,
+    ending: Ending,
+    /// It was killed, and is not waited for after this: what nobody reaps would be waited for for ever.
+    give_up_at: Option<Instant>,
 }
 
 impl Host {
@@ -155,14 +180,22 @@ impl Host {
         let (sender, orders) = mpsc::channel();
         let environment = environment.into_iter().collect();
         let surroundings = Surroundings { environment, signals: inheritance, null };
-        let host = Self { surroundings, signals, orders, wake, report, running: BTreeMap::new() };
+        let host = Self {
+            surroundings,
+            signals,
+            orders,
+            wake,
+            report,
+            running: BTreeMap::new(),
+            left: BTreeMap::new(),
+        };
         Ok((host, Orders { sender, wake: Arc::new(caller) }))
     }
 
     /// Works until [`Order::End`].
     pub fn run(mut self) -> Result<(), HostError> {
         let ended = self.work();
-        for leader in self.running.keys() {
+        for leader in self.running.keys().chain(self.left.keys()) {
             send(*leader, Signal::SIGTERM);
             send(*leader, Signal::SIGCONT);
         }
@@ -184,8 +217,9 @@ impl Host {
 
     /// Sleeps until a signal or an order has come. Both pipes are emptied before their news is looked at, so none is missed.
     fn wait(&mut self) -> Result<(), HostError> {
+        let timeout = if self.left.is_empty() { PollTimeout::NONE } else { LOOK_EVERY_MS.into() };
         let readable = |fd| PollFd::new(fd, PollFlags::POLLIN);
-        match poll(&mut [readable(self.signals.as_fd()), readable(self.wake.as_fd())], PollTimeout::NONE) {
+        match poll(&mut [readable(self.signals.as_fd()), readable(self.wake.as_fd())], timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(cause) => return Err(HostError::Wait { cause }),
         }
@@ -196,9 +230,20 @@ impl Host {
     /// Collects everyone who has ended. Strangers are orphans that came to Squire as process 1, and refused processes.
     fn reap(&mut self) {
         while let Some((pid, ending)) = child::reap() {
-            if let Some(ticket) = self.running.remove(&pid) {
+            let Some(Running { ticket, streams }) = self.running.remove(&pid) else { continue };
+            if streams == Streams::Inherited && group_lives(pid) {
+                self.left.insert(pid, Left { ticket, ending, give_up_at: None });
+                (self.report)(Report::Left { ticket, ending });
+            } else {
                 (self.report)(Report::Exited { ticket, ending });
             }
+        }
+        let now = Instant::now();
+        let gone = |leader: &Pid, left: &mut Left| {
+            !group_lives(*leader) || left.give_up_at.is_some_and(|at| at <= now)
+        };
+        for (_, Left { ticket, ending, .. }) in self.left.extract_if(.., gone) {
+            (self.report)(Report::Exited { ticket, ending });
         }
     }
 
@@ -219,18 +264,36 @@ impl Host {
     fn spawn(&mut self, ticket: Ticket, launch: &Launch, streams: Streams) {
         (self.report)(match child::spawn(launch, streams, &self.surroundings) {
             Ok(pid) => {
-                self.running.insert(pid, ticket);
+                self.running.insert(pid, Running { ticket, streams });
                 Report::Started { ticket, pid }
             }
             Err(refusal) => Report::Refused { ticket, refusal },
         });
     }
 
-    fn signal(&self, ticket: Ticket, signal: Signal) {
-        if let Some((leader, _)) = self.running.iter().find(|(_, known)| **known == ticket) {
+    fn signal(&mut self, ticket: Ticket, signal: Signal) {
+        let leader =
+            self.running.iter().find(|(_, running)| running.ticket == ticket).map(|(leader, _)| *leader);
+        if let Some(leader) = leader {
+            return send(leader, signal);
+        }
+        if let Some((leader, left)) = self.left.iter_mut().find(|(_, left)| left.ticket == ticket) {
             send(*leader, signal);
+            if signal == Signal::SIGKILL {
+                left.give_up_at = Some(Instant::now() + KILLED_WITHIN);
+            }
         }
     }
+}
+
+/// Nobody tells when the last of a group is gone that has lost its leader: it is looked at, this often, in milliseconds.
+const LOOK_EVERY_MS: u8 = 20;
+
+/// How long a group that was killed is waited for.
+const KILLED_WITHIN: Duration = Duration::from_secs(1);
+
+fn group_lives(leader: Pid) -> bool {
+    killpg(leader, None) != Err(Errno::ESRCH)
 }
 
 fn wake_up() -> io::Result<(UnixStream, UnixStream)> {

@@ -292,3 +292,33 @@ fn a_token_file_that_is_replaced_is_used_within_a_second_and_touches_no_process(
     squire.wait_until("secrets are followed with the new token", || rig.read("out/password") == second);
     assert!(squire.events("token is dead, logging in anew").is_empty());
 }
+
+#[test]
+fn a_refused_secret_id_that_is_rewritten_with_the_same_contents_is_not_sent_again() {
+    let bao = Bao::shared();
+    let tenant = bao.tenant();
+    tenant.write("db", &json!({"password": fresh("password")}));
+    let rig = Rig::new(&tenant);
+    rig.config(
+        "\n[secret.db]\npath = \"secret/@tenant@/db\"\n[[file]]\npath = \"db\"\ninline = \"{{db.password}}\"\n",
+    );
+    let right = rig.read("secret-id");
+    rig.write("secret-id", "00000000-0000-0000-0000-000000000000");
+    let mut squire = rig.run();
+    squire.wait_until("it is refused", || squire_log(&rig).contains("login failed"));
+    let before = bao.count("update auth/approle/login");
+    for _ in 0..6 {
+        // As a tool does that truncates the file before it writes.
+        std::fs::write(rig.path("secret-id"), "").unwrap();
+        std::thread::sleep(Duration::from_millis(60));
+        std::fs::write(rig.path("secret-id"), "00000000-0000-0000-0000-000000000000\n").unwrap();
+        std::thread::sleep(Duration::from_millis(60));
+    }
+    assert_eq!(bao.count("update auth/approle/login"), before);
+    rig.write("secret-id", &right);
+    squire.wait_until("the right one is used", || !rig.read("out/db").is_empty());
+}
+
+fn squire_log(rig: &Rig) -> String {
+    rig.read("stderr.1")
+}

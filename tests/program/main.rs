@@ -14,14 +14,25 @@
 mod support;
 
 mod bad_configuration;
+mod bad_leases;
 mod bad_servers;
+mod bad_tokens;
+mod clock;
+mod cluster;
 mod credentials;
+mod crowd;
 mod database;
+mod locked;
+mod outages;
 mod process;
 mod publishing;
 mod reactions;
 mod requests;
+mod restarts;
+mod revoked;
 mod rotation;
+mod soak;
 mod sources;
 mod support_works;
 mod tls;
+mod values;

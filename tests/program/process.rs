@@ -172,3 +172,33 @@ fn a_stop_before_the_first_release_ends_squire_without_a_child() {
     assert!(!rig.path("seen/started").exists());
     assert!([0, 125, 128 + 15].contains(&code), "unexpected exit code {code}");
 }
+
+/// A shell that dies at once when it is asked to stop, with a worker in its group that drains first.
+const DRAINS: &str = r#"
+    sh -c 'trap "sleep 0.5; echo drained >> seen/worker; exit 0" TERM; echo works >> seen/worker; while :; do sleep 0.05; done' &
+    wait
+"#;
+
+#[test]
+fn a_restart_waits_for_the_whole_group() {
+    let tenant = Bao::shared().tenant();
+    let rig = rig(&tenant, "");
+    let mut squire = rig.run_command(&["sh", "-c", DRAINS]);
+    squire.wait_until("the worker is there", || rig.read("seen/worker") == "works\n");
+    tenant.write("db", &json!({"user": "ann", "password": fresh("another")}));
+    squire.wait_until("the next worker is there", || rig.read("seen/worker").matches("works").count() == 2);
+    assert_eq!(rig.read("seen/worker"), "works\ndrained\nworks\n", "never two at once");
+    assert_eq!(squire.stop(), 128 + 15);
+    assert_eq!(rig.read("seen/worker"), "works\ndrained\nworks\ndrained\n");
+}
+
+#[test]
+fn a_child_that_exits_by_itself_takes_its_group_along() {
+    let tenant = Bao::shared().tenant();
+    let rig = rig(&tenant, "");
+    let script = "sleep 1000 & echo $! > seen/left; exit 3";
+    let outcome = rig.run_command(&["sh", "-c", script]).outcome(SOON);
+    assert_eq!(outcome.code, 3, "{}", outcome.stderr);
+    let left = std::path::PathBuf::from(format!("/proc/{}", rig.read("seen/left").trim()));
+    wait_until(SOON, "nobody is left", || !left.join("exe").exists());
+}

@@ -228,3 +228,26 @@ fn without_a_child_files_outlive_the_stop_which_is_a_success() {
     assert!(!rig.read("out/password").is_empty());
     assert_eq!(tenant.living_tokens(), 1);
 }
+
+#[test]
+fn a_second_squire_on_one_output_directory_is_refused_and_the_first_keeps_its_files() {
+    let tenant = Bao::shared().tenant();
+    tenant.write("db", &json!({"password": fresh("password")}));
+    let rig = Rig::new(&tenant);
+    rig.config(
+        r#"
+        [secret.db]
+        path = "secret/@tenant@/db"
+        [[file]]
+        path   = "password"
+        inline = "{{db.password}}"
+        "#,
+    );
+    let mut squire = rig.run();
+    squire.wait_until("the file is there", || !rig.read("out/password").is_empty());
+    let second = rig.render();
+    assert_eq!(second.code, 1, "{}", second.stderr);
+    assert!(second.stderr.contains("another Squire publishes in"), "{}", second.stderr);
+    assert!(!rig.read("out/password").is_empty());
+    assert_eq!(squire.stop(), 0);
+}

@@ -5,27 +5,86 @@
 mod api;
 mod bao;
 mod canary;
+mod clock;
+mod cluster;
 mod daemon;
+mod gate;
 mod impostor;
+mod log_ins;
 mod postgres;
 mod raft;
 mod rig;
 mod scratch;
 mod squire;
+mod table;
 
 use std::time::{Duration, Instant};
 
 pub(crate) use api::Api;
 pub(crate) use bao::{Bao, Tenant};
 pub(crate) use canary::{Canaries, fresh};
+pub(crate) use clock::Clock;
+pub(crate) use cluster::Cluster;
+pub(crate) use gate::Gate;
 pub(crate) use impostor::{Impostor, Manners};
+pub(crate) use log_ins::{LogIns, learn_password};
 pub(crate) use postgres::{Postgres, log_in};
 pub(crate) use raft::Raft;
 pub(crate) use rig::Rig;
-pub(crate) use squire::Outcome;
+pub(crate) use squire::{Outcome, Squire};
+pub(crate) use table::{record, recovered};
 
 /// Long enough for anything that is not meant to take time, on a machine that is busy with other tests.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
+
+/// A process that notes its starts in `seen/starts` and waits; no change of a file concerns it.
+pub(crate) const CHILD: &str = r#"
+    [process]
+    command = ["sh", "-c", "echo start >> seen/starts; exec sleep 1000"]
+    on_change = "none"
+"#;
+
+/// The part of a configuration that puts a tenant's KV secret with a `password` into the file `out/NAME`.
+pub(crate) fn kv_file(name: &str) -> String {
+    format!(
+        r#"
+        [secret.{name}]
+        path = "secret/@tenant@/{name}"
+        [[file]]
+        path   = "{name}"
+        inline = "{{{{{name}.password}}}}"
+        on_change = "none"
+        "#
+    )
+}
+
+/// The part of a configuration that puts the URL with the credentials of a database role into the file `out/ROLE`. The
+/// server shortens the role's name to eight letters in the names of the users that it makes, so it is no longer.
+pub(crate) fn database_file(postgres: &Postgres, role: &str) -> String {
+    format!(
+        r#"
+        [secret.{role}]
+        path = "database/creds/{role}"
+        [[file]]
+        path   = "{role}"
+        inline = "{}"
+        on_change = "none"
+        "#,
+        postgres.url_template(role)
+    )
+}
+
+/// Whether a file holds credentials with which one can log in to the database; they are hunted for from then on.
+pub(crate) fn works(rig: &Rig, file: &str) -> bool {
+    let url = rig.read(file);
+    learn_password(&url, rig.canaries());
+    log_in(&url).is_ok()
+}
+
+/// Whether the long forms of the tests are asked for, with `SQUIRE_LONG=1`.
+pub(crate) fn long() -> bool {
+    std::env::var_os("SQUIRE_LONG").is_some_and(|value| value == "1")
+}
 
 /// Asks every 20 ms until the condition holds; tells whether it did within the limit.
 pub(crate) fn holds_within(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {

@@ -102,7 +102,8 @@ impl Session {
         let Some(lease) = self.leases.remove(id) else { return };
         self.unrecorded = true;
         let Some(tracked) = current(&mut self.secrets, &lease) else { return };
-        tracked.ends = None;
+        tracked.ends = Some(turn.now);
+        tracked.expired = true;
         tracked.fetch_by(turn.now);
         turn.say(lease.secret(), SecretFact::Lost);
     }

@@ -4,8 +4,8 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ const ROOT_TOKEN: &str = "root-token-of-the-tests";
 pub(crate) struct Bao {
     api: Api,
     // Dropped in this order: the server ends before its directory goes.
-    daemon: Daemon,
+    daemon: Mutex<Daemon>,
     directory: TempDir,
 }
 
@@ -52,7 +52,7 @@ impl Bao {
             format!("-dev-root-token-id={ROOT_TOKEN}"),
             format!("-dev-listen-address=127.0.0.1:{port}"),
         ];
-        let mut bao = Self::launch(directory, &arguments, "", &format!("http://127.0.0.1:{port}"));
+        let bao = Self::launch(directory, &arguments, "", &format!("http://127.0.0.1:{port}"));
         bao.is_ready().then_some(bao)
     }
 
@@ -63,16 +63,15 @@ impl Bao {
         configuration: &str,
         address: &str,
     ) -> Self {
-        let audit = directory.path().join("audit.jsonl");
         let file = directory.path().join("bao.hcl");
-        let audit =
-            format!("audit \"file\" \"main\" {{ options {{ file_path = \"{}\" }} }}\n", audit.display());
-        std::fs::write(&file, audit + configuration).unwrap();
+        // Below the server's own directory: the nodes of a cluster have to say the same, and each writes its own.
+        let audit = "audit \"file\" \"main\" { options { file_path = \"audit.jsonl\" } }\n";
+        std::fs::write(&file, audit.to_owned() + configuration).unwrap();
         let mut command = Command::new(program());
         command.arg("server").args(arguments).arg(format!("-config={}", file.display()));
-        command.env("HOME", directory.path());
+        command.env("HOME", directory.path()).current_dir(directory.path());
         let daemon = Daemon::start(&command, &directory.path().join("log"), Signal::SIGTERM);
-        Self { api: Api::new(address, ROOT_TOKEN), daemon, directory }
+        Self { api: Api::new(address, ROOT_TOKEN), daemon: Mutex::new(daemon), directory }
     }
 
     /// The same server, asked with this root token from now on.
@@ -81,12 +80,11 @@ impl Bao {
     }
 
     /// Whether it answers to our token: another server on the same port would not.
-    fn is_ready(&mut self) -> bool {
-        let Self { api, daemon, .. } = self;
+    fn is_ready(&self) -> bool {
         let mut ready = false;
         holds_within(SOON, || {
-            ready = api.try_get("auth/token/lookup-self").is_some_and(|(status, _)| status == 200);
-            ready || daemon.ended().is_some()
+            ready = self.api.try_get("auth/token/lookup-self").is_some_and(|(status, _)| status == 200);
+            ready || self.has_ended()
         });
         ready
     }
@@ -162,6 +160,17 @@ impl Bao {
 
     /// Every request that the server has taken, `operation path`, in order, without those of the tests themselves.
     pub(crate) fn requests(&self) -> Vec<String> {
+        self.audit()
+            .iter()
+            .map(|entry| {
+                let text = |key: &str| entry["request"][key].as_str().unwrap_or_default().to_owned();
+                format!("{} {}", text("operation"), text("path"))
+            })
+            .collect()
+    }
+
+    /// The audit records of the requests that [`Self::requests`] tells of.
+    fn audit(&self) -> Vec<Value> {
         let audit = std::fs::read_to_string(self.directory.path().join("audit.jsonl")).unwrap_or_default();
         audit
             .lines()
@@ -169,10 +178,6 @@ impl Bao {
             .filter(|entry| entry["type"] == "request" && entry["auth"]["policies"] != json!(["root"]))
             // The server tries its audit device out by itself.
             .filter(|entry| entry["request"]["path"] != "sys/audit/test")
-            .map(|entry| {
-                let text = |key: &str| entry["request"][key].as_str().unwrap_or_default().to_owned();
-                format!("{} {}", text("operation"), text("path"))
-            })
             .collect()
     }
 
@@ -183,12 +188,54 @@ impl Bao {
 
     /// Ends the server and everything in it.
     pub(crate) fn stop(&mut self) {
-        self.daemon.stop();
+        self.daemon.lock().unwrap().stop();
+    }
+
+    /// Halts the server: it takes connections and answers nothing, and its clock goes on.
+    pub(crate) fn halt(&self) {
+        self.daemon.lock().unwrap().signal(Signal::SIGSTOP);
+    }
+
+    /// Lets it go on.
+    pub(crate) fn go_on(&self) {
+        self.daemon.lock().unwrap().signal(Signal::SIGCONT);
+    }
+
+    /// Ends the server as a crash does.
+    pub(crate) fn crash(&self) {
+        self.daemon.lock().unwrap().kill();
+    }
+
+    /// Starts it again after a crash. Only a server with storage on disk knows anything then.
+    pub(super) fn start_again(&self) {
+        self.daemon.lock().unwrap().start_again();
     }
 
     /// Whether the process has ended by itself.
-    pub(super) fn has_ended(&mut self) -> bool {
-        self.daemon.ended().is_some()
+    pub(super) fn has_ended(&self) -> bool {
+        self.daemon.lock().unwrap().ended().is_some()
+    }
+
+    /// The ids of all leases below a path such as `database/creds/app`.
+    pub(crate) fn leases(&self, path: &str) -> Vec<String> {
+        // 404: there is none.
+        let Some((200, answer)) = self.api.try_get(&format!("sys/leases/lookup/{path}?list=true")) else {
+            return Vec::new();
+        };
+        strings(&answer["data"]["keys"]).map(|key| format!("{path}/{key}")).collect()
+    }
+
+    /// How many requests there were in each tenth of a second, from the first to the last, those of the tests left out.
+    pub(crate) fn histogram(&self) -> Vec<usize> {
+        let times: Vec<u128> = self.audit().iter().map(milliseconds).collect();
+        let Some(first) = times.iter().min() else { return Vec::new() };
+        let mut buckets = Vec::new();
+        for time in &times {
+            let bucket = usize::try_from((time - first) / 100).unwrap();
+            buckets.resize(buckets.len().max(bucket + 1), 0);
+            buckets[bucket] += 1;
+        }
+        buckets
     }
 }
 
@@ -214,6 +261,43 @@ impl Tenant<'_> {
     /// The role id.
     pub(crate) fn role_id(&self) -> &str {
         &self.role_id
+    }
+
+    /// The accessors of all living tokens that logged in with the role.
+    pub(crate) fn tokens(&self) -> Vec<String> {
+        let all = self.bao.api.get("auth/token/accessors?list=true");
+        strings(&all["data"]["keys"])
+            .filter(|accessor| {
+                // One may end between the two questions.
+                let token =
+                    self.bao.api.try_post("auth/token/lookup-accessor", &json!({"accessor": accessor}));
+                token.is_some_and(|(_, token)| token["data"]["meta"]["role_name"] == self.name)
+            })
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// Revokes all tokens that logged in with the role, and their leases.
+    pub(crate) fn revoke_tokens(&self) {
+        for accessor in self.tokens() {
+            self.bao.api.try_post("auth/token/revoke-accessor", &json!({"accessor": accessor}));
+        }
+    }
+
+    /// Replaces the policy of the role. The one that it was made with is [`Self::policy`].
+    pub(crate) fn set_policy(&self, policy: &str) {
+        self.bao.api.post(&format!("sys/policies/acl/{}", self.name), &json!({"policy": policy}));
+    }
+
+    /// The policy that the role was made with.
+    pub(crate) fn policy(&self) -> String {
+        policy(&self.name)
+    }
+
+    /// Logs in as anybody else does who has the role's credentials; the status of the answer.
+    pub(crate) fn log_in(&self, secret_id: &str) -> u16 {
+        let credentials = json!({"role_id": self.role_id, "secret_id": secret_id});
+        self.bao.api.try_post("auth/approle/login", &credentials).map_or(0, |(status, _)| status)
     }
 
     /// What must not leak.
@@ -284,14 +368,25 @@ pub(crate) fn program() -> PathBuf {
     installed
 }
 
+fn strings(list: &Value) -> impl Iterator<Item = &str> {
+    list.as_array().into_iter().flatten().filter_map(Value::as_str)
+}
+
+/// When the server took a request, since 1970.
+fn milliseconds(entry: &Value) -> u128 {
+    let time = humantime::parse_rfc3339(entry["time"].as_str().unwrap()).unwrap();
+    time.duration_since(std::time::UNIX_EPOCH).unwrap().as_millis()
+}
+
 fn policy(name: &str) -> String {
     let rule =
         |path: &str, capabilities: &str| format!("path \"{path}\" {{ capabilities = [{capabilities}] }}\n");
     [
         rule(&format!("secret/data/{name}/*"), "\"read\""),
         rule(&format!("kv1/{name}/*"), "\"read\""),
-        rule("pki/issue/web", "\"create\", \"update\""),
+        rule("pki/issue/*", "\"create\", \"update\""),
         rule("database/creds/*", "\"read\""),
+        rule("database/static-creds/*", "\"read\""),
         rule("sys/leases/revoke", "\"update\""),
     ]
     .concat()

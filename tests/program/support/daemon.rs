@@ -7,7 +7,7 @@
 
 use std::fs::File;
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{OnceLock, mpsc};
 use std::time::Duration;
@@ -21,16 +21,33 @@ use super::holds_within;
 /// A running server.
 pub(crate) struct Daemon {
     child: Child,
+    command: Command,
+    log: PathBuf,
     stop_signal: Signal,
 }
 
 impl Daemon {
     /// Starts it with its output in a file. `stop_signal` is how it likes to be ended.
     pub(crate) fn start(command: &Command, log: &Path, stop_signal: Signal) -> Self {
-        let output = File::create(log).unwrap();
-        let mut command = bound_to_this_process(command);
-        command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);
-        Self { child: spawn(command), stop_signal }
+        let command = copy(command);
+        Self { child: spawn_logged(&command, log), command, log: log.to_owned(), stop_signal }
+    }
+
+    /// Starts the same program once more, after it has ended.
+    pub(crate) fn start_again(&mut self) {
+        assert!(self.ended().is_some(), "the server still runs");
+        self.child = spawn_logged(&self.command, &self.log);
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        send(self.child.id(), signal);
+    }
+
+    /// Ends it as a crash does.
+    pub(crate) fn kill(&mut self) {
+        self.signal(Signal::SIGKILL);
+        drop(self.child.wait());
     }
 
     /// Its exit status, if it has ended.
@@ -43,7 +60,9 @@ impl Daemon {
         if self.ended().is_some() {
             return;
         }
-        send(self.child.id(), self.stop_signal);
+        // One that is halted takes no other signal.
+        self.signal(Signal::SIGCONT);
+        self.signal(self.stop_signal);
         if !holds_within(Duration::from_secs(5), || {
             self.child.try_wait().is_ok_and(|status| status.is_some())
         }) {
@@ -57,6 +76,14 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// Starts a server; its output is added to the file.
+fn spawn_logged(command: &Command, log: &Path) -> Child {
+    let output = File::options().append(true).create(true).open(log).unwrap();
+    let mut command = bound_to_this_process(command);
+    command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);
+    spawn(command)
 }
 
 /// Starts a process from the one thread that never ends.
@@ -82,14 +109,24 @@ pub(crate) fn spawn(command: Command) -> Child {
 /// becomes the program. Of the environment only `PATH` and what the command names is passed on.
 pub(crate) fn bound_to_this_process(command: &Command) -> Command {
     let mut bound = Command::new("setpriv");
-    bound.args(["--pdeathsig", "KILL", "--"]).arg(command.get_program()).args(command.get_args());
-    if let Some(directory) = command.get_current_dir() {
-        bound.current_dir(directory);
+    bound.args(["--pdeathsig", "KILL", "--"]).arg(command.get_program());
+    with_the_rest(bound, command)
+}
+
+fn copy(command: &Command) -> Command {
+    with_the_rest(Command::new(command.get_program()), command)
+}
+
+/// Gives a command the arguments, the directory and the named variables of another.
+fn with_the_rest(mut command: Command, other: &Command) -> Command {
+    command.args(other.get_args());
+    if let Some(directory) = other.get_current_dir() {
+        command.current_dir(directory);
     }
-    bound.env_clear();
-    bound.env("PATH", std::env::var_os("PATH").unwrap_or_default());
-    bound.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    bound
+    command.env_clear();
+    command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command.envs(other.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command
 }
 
 /// Sends a signal to a process; one that has ended already is no error.

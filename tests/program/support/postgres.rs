@@ -5,7 +5,7 @@
 use std::os::unix::fs::chown;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -14,7 +14,7 @@ use postgres::{Client, NoTls};
 use tempfile::TempDir;
 
 use super::daemon::{Daemon, free_port};
-use super::{SOON, holds_within, scratch};
+use super::{SOON, holds_within, scratch, wait_until};
 
 /// Who may create roles.
 pub(crate) const SUPERUSER: &str = "keeper";
@@ -24,7 +24,7 @@ pub(crate) struct Postgres {
     port: u16,
     password: String,
     // Dropped in this order: the server ends before its directory goes.
-    _daemon: Daemon,
+    daemon: Mutex<Daemon>,
     _directory: TempDir,
 }
 
@@ -32,9 +32,24 @@ impl Postgres {
     /// The cluster that the tests share; each has its own database roles.
     pub(crate) fn shared() -> &'static Self {
         static SHARED: OnceLock<Postgres> = OnceLock::new();
-        SHARED.get_or_init(|| {
-            (0..5).find_map(|_| Self::try_start(free_port())).expect("postgres did not start in five tries")
-        })
+        SHARED.get_or_init(Self::start)
+    }
+
+    /// A cluster of the test's own.
+    pub(crate) fn start() -> Self {
+        (0..5).find_map(|_| Self::try_start(free_port())).expect("postgres did not start in five tries")
+    }
+
+    /// Ends the server; its data stay.
+    pub(crate) fn go_down(&self) {
+        self.daemon.lock().unwrap().stop();
+    }
+
+    /// Starts it again and waits until it takes log-ins.
+    pub(crate) fn come_back(&self) {
+        self.daemon.lock().unwrap().start_again();
+        let url = self.url_for(SUPERUSER, &self.password);
+        wait_until(SOON, "postgres takes log-ins again", || log_in(&url).is_ok());
     }
 
     fn try_start(port: u16) -> Option<Self> {
@@ -74,7 +89,7 @@ impl Postgres {
             ready = log_in(&url).is_ok();
             ready || daemon.ended().is_some()
         });
-        ready.then_some(Self { port, password, _daemon: daemon, _directory: directory })
+        ready.then_some(Self { port, password, daemon: Mutex::new(daemon), _directory: directory })
     }
 
     /// The password of the superuser.
@@ -90,6 +105,12 @@ impl Postgres {
     /// A template of the same for the credentials that a secret holds.
     pub(crate) fn url_template(&self, secret: &str) -> String {
         url(self.port, &format!("{{{{{secret}.username}}}}"), &format!("{{{{url {secret}.password}}}}"))
+    }
+
+    /// Runs a statement as the superuser.
+    pub(crate) fn execute(&self, statement: &str) {
+        let mut client = Client::connect(&url(self.port, SUPERUSER, &self.password), NoTls).unwrap();
+        client.batch_execute(statement).unwrap();
     }
 
     /// The names of the roles that can log in and contain this.

@@ -59,7 +59,7 @@ impl Raft {
             key = file("server-key.pem"),
         );
         let plain = format!("http://127.0.0.1:{plain_port}");
-        let mut bao = Bao::launch(directory, &[], &configuration, &plain);
+        let bao = Bao::launch(directory, &[], &configuration, &plain);
         let mut initialised = None;
         holds_within(SOON, || {
             initialised = bao.api().try_post("sys/init", &json!({"secret_shares": 1, "secret_threshold": 1}));
@@ -93,6 +93,13 @@ impl Raft {
     /// Seals the server: it answers 503 to everything.
     pub(crate) fn seal(&self) {
         self.bao.api().post("sys/seal", &json!({}));
+    }
+
+    /// Starts the server again after a crash and unseals it.
+    pub(crate) fn come_back(&self) {
+        self.bao.start_again();
+        wait_until(SOON, "the server answers again", || self.bao.api().try_get("sys/seal-status").is_some());
+        self.unseal();
     }
 
     /// Opens the seal and waits until the server leads its cluster of one.

@@ -54,6 +54,12 @@ impl Rig {
         rig
     }
 
+    /// The same rig with the server behind another address.
+    pub(crate) fn through(mut self, address: &str) -> Self {
+        address.clone_into(&mut self.address);
+        self
+    }
+
     fn empty(address: &str, tenant: &str, canaries: Canaries) -> Self {
         let directory = scratch::on_tmpfs("test");
         let rig = Self {
@@ -74,17 +80,19 @@ impl Rig {
 
     /// Writes the configuration: the rig's source (re-read each second) and output directory, then this.
     pub(crate) fn config(&self, rest: &str) {
+        self.config_of_source("address = \"@address@\"\nrefresh = \"1s\"", rest);
+    }
+
+    /// Writes the configuration: a source with these settings, the rig's output directory, then the rest.
+    pub(crate) fn config_of_source(&self, source: &str, rest: &str) {
         let beginning = r#"
-            [source.vault]
-            address = "@address@"
-            refresh = "1s"
             [source.vault.auth.approle]
             role_id_file   = "@dir@/role-id"
             secret_id_file = "@dir@/secret-id"
             [output]
             dir = "@dir@/out"
         "#;
-        self.whole_config(&format!("{beginning}{rest}"));
+        self.whole_config(&format!("[source.vault]\n{source}\n{beginning}{rest}"));
     }
 
     /// Writes the configuration, whole.

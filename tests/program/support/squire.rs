@@ -62,10 +62,16 @@ impl<'a> Squire<'a> {
 
     /// Waits for a condition while it runs; panics when the time is up, or as soon as it ends without it.
     #[track_caller]
-    pub(crate) fn wait_until(&mut self, what: &str, mut condition: impl FnMut() -> bool) {
+    pub(crate) fn wait_until(&mut self, what: &str, condition: impl FnMut() -> bool) {
+        self.wait_at_most(SOON, what, condition);
+    }
+
+    /// The same with another limit.
+    #[track_caller]
+    pub(crate) fn wait_at_most(&mut self, limit: Duration, what: &str, mut condition: impl FnMut() -> bool) {
         let started = Instant::now();
         let mut ended = None;
-        let held = holds_within(SOON, || {
+        let held = holds_within(limit, || {
             // Asked in this order: what came true just before the end counts.
             let status = self.child.try_wait().unwrap();
             let holds = condition();
@@ -76,6 +82,12 @@ impl<'a> Squire<'a> {
             panic!("squire ended ({status}) before: {what}");
         }
         assert!(held, "waited {:?} in vain for: {what}", started.elapsed());
+    }
+
+    /// Ends it as a crash does.
+    pub(crate) fn kill(&mut self) {
+        self.signal(Signal::SIGKILL);
+        drop(self.child.wait());
     }
 
     /// Waits for its end; the exit code, 128 + n if a signal ended it.

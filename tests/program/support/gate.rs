@@ -1,0 +1,124 @@
+//! A door between Squire and a server, which a test shuts and opens.
+//!
+//! *Invariant:* the server behind it is never touched; what it does meanwhile is its own affair.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::{SOON, holds_within};
+
+/// A port that leads to a server while it is open.
+pub(crate) struct Gate {
+    port: u16,
+    server: SocketAddr,
+    open: Mutex<Option<Passage>>,
+}
+
+/// What there is while the gate is open.
+struct Passage {
+    closed: Arc<AtomicBool>,
+    stuck: Arc<AtomicBool>,
+    streams: Arc<Mutex<Vec<TcpStream>>>,
+    listener: std::thread::JoinHandle<()>,
+}
+
+impl Gate {
+    /// An open gate before the server at this address, which begins with `http://`.
+    pub(crate) fn before(address: &str) -> Self {
+        let server = address.trim_start_matches("http://").parse().unwrap();
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        Self { port, server, open: Mutex::new(Some(Passage::through(listener, server))) }
+    }
+
+    /// Where it stands.
+    pub(crate) fn address(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Shuts it: what is connected is cut off, and who comes is refused.
+    pub(crate) fn shut(&self) {
+        if let Some(passage) = self.open.lock().unwrap().take() {
+            passage.end(self.port);
+        }
+    }
+
+    /// Opens it again.
+    pub(crate) fn open(&self) {
+        let mut listener = None;
+        let bound = holds_within(SOON, || {
+            listener = TcpListener::bind(("127.0.0.1", self.port)).ok();
+            listener.is_some()
+        });
+        assert!(bound, "the port of the gate was taken by somebody else");
+        *self.open.lock().unwrap() = Some(Passage::through(listener.unwrap(), self.server));
+    }
+
+    /// Jams it: connections are taken, and nothing comes through any more in either direction.
+    pub(crate) fn jam(&self) {
+        if let Some(passage) = &*self.open.lock().unwrap() {
+            passage.stuck.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        self.shut();
+    }
+}
+
+impl Passage {
+    fn through(listener: TcpListener, server: SocketAddr) -> Self {
+        let (closed, stuck) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let streams = Arc::new(Mutex::new(Vec::new()));
+        let thread = {
+            let (closed, stuck, streams) = (Arc::clone(&closed), Arc::clone(&stuck), Arc::clone(&streams));
+            std::thread::spawn(move || {
+                for visitor in listener.incoming().map_while(Result::ok) {
+                    if closed.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    // Without a server behind it the visitor is cut off, as by a server that is just ending.
+                    let Ok(host) = TcpStream::connect(server) else { continue };
+                    let copies = [visitor.try_clone().unwrap(), host.try_clone().unwrap()];
+                    streams.lock().unwrap().extend(copies);
+                    carry(visitor.try_clone().unwrap(), host.try_clone().unwrap(), &stuck);
+                    carry(host, visitor, &stuck);
+                }
+            })
+        };
+        Self { closed, stuck, streams, listener: thread }
+    }
+
+    fn end(self, port: u16) {
+        self.closed.store(true, Ordering::Relaxed);
+        // Wakes the listener, so that it sees that it is closed.
+        drop(TcpStream::connect(("127.0.0.1", port)));
+        self.listener.join().unwrap();
+        for stream in self.streams.lock().unwrap().drain(..) {
+            drop(stream.shutdown(Shutdown::Both));
+        }
+        self.stuck.store(false, Ordering::Relaxed);
+    }
+}
+
+/// Carries bytes one way until either end hangs up.
+fn carry(mut from: TcpStream, mut to: TcpStream, stuck: &Arc<AtomicBool>) {
+    let stuck = Arc::clone(stuck);
+    std::thread::spawn(move || {
+        let mut bytes = [0; 16 * 1024];
+        while let Ok(length) = from.read(&mut bytes) {
+            while stuck.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            if length == 0 || to.write_all(&bytes[..length]).is_err() {
+                break;
+            }
+        }
+        drop(to.shutdown(Shutdown::Both));
+    });
+}
