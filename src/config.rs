@@ -29,7 +29,7 @@ use nix::sys::signal::Signal;
 
 use crate::names::{SecretName, SourceName};
 
-pub use file::parse;
+pub use file::{parse, survey};
 pub use problem::{Place, Problem};
 pub use value::{Account, Mode};
 

@@ -25,7 +25,9 @@ pub(super) fn load(file: &Path, command: Option<Vec<String>>) -> Result<Loaded, 
     let text = read(file)
         .map_err(|error| vec![format!("{}: cannot read the configuration: {error}", file.display())])?;
     let variable = |name: &str| std::env::var(name).ok();
-    let config = config::parse(file, &text, &variable).map_err(|problems| lines(&problems))?;
+    let (config, problems) = config::survey(file, &text, &variable);
+    let problems = lines(&problems);
+    let Some(config) = config else { return Err(problems) };
     let engine = Engine::new(template::Surroundings {
         env: Box::new(|name| std::env::var(name).ok()),
         file: Box::new(read),
@@ -36,7 +38,11 @@ pub(super) fn load(file: &Path, command: Option<Vec<String>>) -> Result<Loaded, 
         group: &group,
         own: (geteuid().as_raw(), getegid().as_raw()),
     };
-    let plan = plan::compile(&config, command, &surroundings).map_err(|problems| lines(&problems))?;
+    let plan = match plan::compile(&config, command, &surroundings) {
+        Ok(plan) if problems.is_empty() => plan,
+        Ok(_) => return Err(problems),
+        Err(findings) => return Err([problems, lines(&findings)].concat()),
+    };
     Ok(Loaded { config, plan, engine })
 }
 

@@ -1,6 +1,6 @@
 //! The document as written → [`Config`].
 //!
-//! *Invariant:* either a whole configuration or at least one problem.
+//! *Invariant:* [`parse`] gives either a whole configuration or at least one problem.
 
 use std::path::Path;
 
@@ -24,23 +24,28 @@ use super::{Config, Environment, Problem};
 /// Every problem there is, sorted by line. Where the text is not even TOML, and so badly that the rest of it cannot be trusted,
 /// only that is reported.
 pub fn parse(file: &Path, text: &str, environment: Environment<'_>) -> Result<Config, Vec<Problem>> {
+    match survey(file, text, environment) {
+        (Some(config), problems) if problems.is_empty() => Ok(config),
+        (_, problems) => Err(problems),
+    }
+}
+
+/// [`parse`] for whoever looks for problems: beside them, what could be read. Where there is a problem, that is only good for finding
+/// more of them.
+pub fn survey(file: &Path, text: &str, environment: Environment<'_>) -> (Option<Config>, Vec<Problem>) {
     let (tree, errors) = DeTable::parse_recoverable(text);
     let reader = Reader::new(file, text, environment);
     let damage = Damage::assess(text, tree.get_ref(), errors, &reader);
-    let config = if damage.is_contained { document(reader.root(tree.get_ref())) } else { None };
+    let config = damage.is_contained.then(|| document(reader.root(tree.get_ref())));
 
     let mut problems = reader.into_problems();
     problems.retain(|problem| !damage.lines.contains(&problem.place.line));
     problems.extend(damage.problems);
     problems.sort_by_key(|problem| problem.place.line);
-    match config {
-        Some(config) if problems.is_empty() => Ok(config),
-        Some(_) | None => Err(problems),
-    }
+    (config, problems)
 }
 
-/// Reads everything before it gives up on anything.
-fn document(mut root: Table<'_>) -> Option<Config> {
+fn document(mut root: Table<'_>) -> Config {
     let startup_timeout = root.read("startup_timeout", &POSITIVE_DURATION);
     let sources =
         source::sources(root.table("source", "a table for each source, such as [source.vault]").as_ref());
@@ -52,14 +57,14 @@ fn document(mut root: Table<'_>) -> Option<Config> {
     let rollout = process::rollout(root.table("rollout", "a table: [rollout]"));
     let agent = agent::agent(root.table("agent", "a table: [agent]"), output.config.dir.as_deref());
     root.finish();
-    Some(Config {
+    Config {
         sources: sources.configs,
-        secrets: secrets?,
+        secrets,
         output: output.config,
-        files: files?,
+        files,
         process,
         rollout,
         agent,
         startup_timeout,
-    })
+    }
 }

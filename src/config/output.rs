@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::process;
-use super::reader::{Table, Value, every};
+use super::reader::{Table, Value};
 use super::value::{self, ACCOUNT, DIRECTORY_MODE, FILE_MODE, PATH};
 use super::{Account, FileConfig, Mode, OutputConfig, Place, TemplateSource};
 
@@ -60,12 +60,11 @@ fn account(value: &Value<'_>) -> Option<Account> {
 }
 
 /// Reads every `[[file]]`.
-pub(super) fn files(value: Option<Value<'_>>, output: &Output) -> Option<Vec<FileConfig>> {
+pub(super) fn files(value: Option<Value<'_>>, output: &Output) -> Vec<FileConfig> {
     const EXPECTED: &str = "[[file]] for each file, with two brackets on each side";
-    let Some(value) = value else { return Some(Vec::new()) };
-    let items = value.list(EXPECTED)?;
+    let Some(items) = value.and_then(|value| value.list(EXPECTED)) else { return Vec::new() };
     let mut claims = Vec::new();
-    let files = every(items.iter().map(|item| file(item.table(EXPECTED)?, output, &mut claims)));
+    let files = items.iter().filter_map(|item| file(item.table(EXPECTED)?, output, &mut claims)).collect();
     report_collisions(&claims, output.config.dir.as_deref());
     files
 }
@@ -86,7 +85,16 @@ fn file<'a>(mut table: Table<'a>, output: &Output, claims: &mut Vec<Claim<'a>>) 
     let group = table.take("group").and_then(|group| account(&group)).or_else(|| output.group.clone());
     let on_change = table.take("on_change").and_then(|on_change| process::reaction(&on_change));
     table.finish();
-    Some(FileConfig { path: path?, template: template?, mode, owner, group, on_change, place })
+    // Without its path it still has a template with problems of its own; nobody publishes what has problems.
+    Some(FileConfig {
+        path: path.unwrap_or_default(),
+        template: template?,
+        mode,
+        owner,
+        group,
+        on_change,
+        place,
+    })
 }
 
 fn destination(value: &Value<'_>, output: &Output) -> Option<PathBuf> {

@@ -27,7 +27,8 @@ pub(super) fn process(table: Option<Table<'_>>) -> ProcessConfig {
         stop_timeout: STOP_TIMEOUT,
     };
     let Some(mut table) = table else { return process };
-    process.command = table.take("command").and_then(|command| self::command(&command));
+    // One that is wrong was meant: that there is none would be a second problem which is not true.
+    process.command = table.take("command").map(|command| self::command(&command).unwrap_or_default());
     let env = table.table("env", "a table such as { DATABASE_URL = \"{{db.url}}\" }");
     let has_env = env.as_ref().is_some_and(|env| !env.is_empty());
     process.env = env.map(|env| variables(&env)).unwrap_or_default();

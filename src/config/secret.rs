@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::reader::{Table, Value, every};
+use super::reader::{Table, Value};
 use super::source::Sources;
 use super::value::{POSITIVE_DURATION, SERVER_PATH, WORD};
 use super::{SecretConfig, params, text};
@@ -57,19 +57,17 @@ const TEMPLATE_WORDS: &[&str] = &[
 ];
 
 /// Reads `[secret]`.
-pub(super) fn secrets(
-    table: Option<Table<'_>>,
-    sources: &Sources,
-) -> Option<BTreeMap<SecretName, SecretConfig>> {
-    let Some(table) = table else { return Some(BTreeMap::new()) };
+pub(super) fn secrets(table: Option<Table<'_>>, sources: &Sources) -> BTreeMap<SecretName, SecretConfig> {
+    let Some(table) = table else { return BTreeMap::new() };
     if sources.names.is_empty() && !table.is_empty() {
         table.report("secrets need a source to come from; add [source.vault]");
     }
-    every(table.named().into_iter().map(|(name, value)| {
+    let secrets = table.named().into_iter().map(|(name, value)| {
         check_name(name, &value);
-        let config = value.table("a table: [secret.NAME]").and_then(|table| secret(table, sources));
-        Some((SecretName::new(name), config?))
-    }))
+        let config = value.table("a table: [secret.NAME]").map(|table| secret(table, sources));
+        (SecretName::new(name), config.unwrap_or_else(nothing))
+    });
+    secrets.collect()
 }
 
 fn check_name(name: &str, value: &Value<'_>) {
@@ -85,7 +83,14 @@ fn check_name(name: &str, value: &Value<'_>) {
     }
 }
 
-fn secret(mut table: Table<'_>, sources: &Sources) -> Option<SecretConfig> {
+/// What stands for a secret that cannot be read at all: its name is known, so that templates may refer to it.
+fn nothing() -> SecretConfig {
+    let (source, refresh) = (SourceName::new(""), std::time::Duration::ZERO);
+    SecretConfig { source, path: String::new(), params: None, version: None, refresh }
+}
+
+/// Reads one secret. What is wrong in it is reported and then stands empty: nobody fetches what has problems.
+fn secret(mut table: Table<'_>, sources: &Sources) -> SecretConfig {
     let source = source(&mut table, sources);
     let path = table.require("path", "path = \"secret/app/db\"").and_then(|path| path.read(&SERVER_PATH));
     let params = table.take("params");
@@ -96,13 +101,13 @@ fn secret(mut table: Table<'_>, sources: &Sources) -> Option<SecretConfig> {
              a version is only for reading, so keep one of the two",
         );
     }
-    let params = params.map_or(Some(None), |params| params::params(&params).map(Some));
-    let version = version.map_or(Some(None), |version| self::version(&version).map(Some));
+    let params = params.and_then(|params| params::params(&params));
+    let version = version.and_then(|version| self::version(&version));
     let refresh = table.read("refresh", &POSITIVE_DURATION);
     table.finish();
-    let source = source?;
+    let source = source.unwrap_or_else(|| SourceName::new(""));
     let refresh = refresh.unwrap_or_else(|| sources.refresh(source.as_str()));
-    Some(SecretConfig { source, path: path?, params: params?, version: version?, refresh })
+    SecretConfig { source, path: path.unwrap_or_default(), params, version, refresh }
 }
 
 fn source(table: &mut Table<'_>, sources: &Sources) -> Option<SourceName> {

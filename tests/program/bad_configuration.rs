@@ -292,3 +292,41 @@ fn the_command_line_explains_itself() {
         assert!(outcome.stderr.to_lowercase().contains("usage"), "{arguments:?}: {}", outcome.stderr);
     }
 }
+
+#[test]
+fn what_is_wrong_in_the_file_and_what_is_wrong_in_its_templates_is_said_in_one_run() {
+    let rig = Rig::at("http://127.0.0.1:1");
+    rig.config(
+        r#"
+        [secret.db]
+        path = "secret/app/db"
+        refresh = "often"
+        [[file]]
+        path   = "one"
+        mode   = "0999"
+        owner  = "nobody-of-this-name"
+        inline = "{{db.password}} {{dbb.password}}"
+        [[file]]
+        path     = "../two"
+        template = "missing.hbs"
+        [[file]]
+        path   = "three"
+        inline = "{{nope x}} {{#if db.a}}"
+        "#,
+    );
+    let outcome = rig.check();
+    assert_eq!(outcome.code, 2, "{}", outcome.stderr);
+    let said = [
+        "secret.db.refresh: \"often\"",
+        "mode: \"0999\"",
+        "there is no user `nobody-of-this-name`",
+        "unknown secret `dbb`; did you mean `db`?",
+        "file[1].path: leads out of `output.dir`",
+        "missing.hbs",
+        "file[2].inline:1:",
+    ];
+    for words in said {
+        assert!(outcome.stderr.contains(words), "{words:?} is not in:\n{}", outcome.stderr);
+    }
+    assert_eq!(outcome.stderr.lines().count(), said.len(), "nothing else: {}", outcome.stderr);
+}
