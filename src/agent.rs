@@ -63,6 +63,9 @@ pub struct Task {
     pub superseded: BTreeSet<Generation>,
 }
 
+/// The same signal again within this long is the same request: `timeout` and shells signal a process, and then its group too.
+const ONE_SIGNAL: Duration = Duration::from_millis(50);
+
 /// How long an agent goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -89,6 +92,8 @@ pub struct Agent {
     startup_by: Option<Instant>,
     render_errors: Vec<String>,
     publish_error: Option<String>,
+    /// The last signal that asked Squire to end.
+    last_end: Option<(Signal, Instant)>,
     closed: bool,
 }
 
@@ -159,6 +164,7 @@ impl Agent {
             startup_by: startup_timeout.map(|timeout| now + timeout),
             render_errors: Vec::new(),
             publish_error: None,
+            last_end: None,
             closed: false,
             plan,
             engine,
@@ -365,6 +371,10 @@ impl Agent {
     fn signalled(&mut self, signal: Signal, now: Instant, effects: &mut Vec<Effect>) {
         let ends = matches!(signal, Signal::SIGTERM | Signal::SIGINT | Signal::SIGQUIT);
         if ends {
+            let again = self.last_end.replace((signal, now));
+            if again.is_some_and(|(last, at)| last == signal && now < at + ONE_SIGNAL) {
+                return;
+            }
             effects.push(Effect::Report(ProcessFact::Stopping { cause: signal.as_str().to_owned() }.into()));
         }
         if self.supervisor.is_some() {

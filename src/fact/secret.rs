@@ -38,7 +38,7 @@ impl SecretFact {
                 "secret not fetched"
             ),
             Self::Recovered => info!(%secret, "secret can be fetched again"),
-            Self::Expired => error!(%secret, "secret is past its end and could not be replaced"),
+            Self::Expired => error!(%secret, "secret is past its end, asking for a new one"),
             Self::Renewed { ttl, next_in } => {
                 debug!(%secret, ttl = shown(*ttl), next_in = shown(*next_in), "lease renewed");
             }

@@ -740,3 +740,16 @@ fn a_token_that_dies_before_its_first_look_up_is_known_by_what_it_could_read() {
     assert_eq!(bench.failed("db", denied()), ["db not fetched", "look up token"]);
     assert_eq!(bench.answer(Answer::LookUpGrant(serial, Err(Fault::Dead))), ["token dead", "log in"]);
 }
+
+#[test]
+fn a_lease_without_any_life_is_not_minted_in_a_loop() {
+    let mut bench = Bench::logged_in(&["db"]);
+    let start = bench.now;
+    for number in 0..10 {
+        let life = Life::Renewable { lease: LeaseId::new(format!("lease-{number}")), ttl: Duration::ZERO };
+        if !bench.fetched("db", number, life).contains(&"fetch db".to_owned()) {
+            bench.until("fetch db");
+        }
+    }
+    assert!(bench.now - start >= Duration::from_secs(5 * (10 - 3)), "{:?}", bench.now - start);
+}
