@@ -15,6 +15,7 @@ pub mod inbox;
 pub mod keepers;
 pub mod lifecycle;
 pub mod publisher;
+mod reports;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -34,7 +35,7 @@ use crate::secret::DigestKey;
 use crate::session::Update;
 use crate::snapshot::{self, Gatherer, Snapshot};
 use crate::supervise::host::{Order, Report, Streams, Ticket};
-use crate::supervise::{self, Ending, FAILED, Launch, Supervisor};
+use crate::supervise::{self, FAILED, Launch, Supervisor};
 use crate::template::Engine;
 
 use commands::Commands;
@@ -62,9 +63,6 @@ pub struct Task {
     /// Generations that an earlier run left for its slow readers.
     pub superseded: BTreeSet<Generation>,
 }
-
-/// The same signal again within this long is the same request: `timeout` and shells signal a process, and then its group too.
-const ONE_SIGNAL: Duration = Duration::from_millis(50);
 
 /// How long an agent goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -316,77 +314,6 @@ impl Agent {
         }
     }
 
-    fn reported(&mut self, report: Report, now: Instant, effects: &mut Vec<Effect>) {
-        match report {
-            Report::Signalled(signal) => self.signalled(signal, now, effects),
-            Report::Started { ticket, pid } if self.child == Some(ticket) => {
-                effects.push(Effect::Report(ProcessFact::Started { pid: pid.as_raw() }.into()));
-                self.supervise(supervise::Event::Started, now, effects);
-            }
-            Report::Refused { ticket, refusal } if self.child == Some(ticket) => {
-                effects.push(Effect::Report(ProcessFact::NotStarted { error: chain(&refusal) }.into()));
-                self.supervise(supervise::Event::Refused(refusal), now, effects);
-            }
-            Report::Left { ticket, ending } => self.leader_ended(ticket, ending, effects),
-            Report::Exited { ticket, ending } if self.child == Some(ticket) => {
-                self.child = None;
-                effects.push(Effect::Report(ProcessFact::Exited { ending: ending_in_words(ending) }.into()));
-                self.supervise(supervise::Event::Exited(ending), now, effects);
-            }
-            Report::Started { .. } => {}
-            Report::Refused { ticket, refusal } => {
-                self.command_ended(ticket, Err(chain(&refusal)), now, effects);
-            }
-            Report::Exited { ticket, ending: Ending::Code(0) } => {
-                self.command_ended(ticket, Ok(()), now, effects);
-            }
-            Report::Exited { ticket, ending } => {
-                self.command_ended(ticket, Err(ending_in_words(ending)), now, effects);
-            }
-        }
-    }
-
-    /// Others of the child's group live on. In a stop they have until its end; otherwise nobody needs them without their leader.
-    fn leader_ended(&self, ticket: Ticket, ending: Ending, effects: &mut Vec<Effect>) {
-        effects.push(Effect::Report(ProcessFact::Left { ending: ending_in_words(ending) }.into()));
-        if !self.supervisor.as_ref().is_some_and(Supervisor::is_stopping) {
-            effects.push(Effect::Order(Order::Kill { ticket }));
-        }
-    }
-
-    fn command_ended(
-        &mut self,
-        ticket: Ticket,
-        result: Result<(), String>,
-        now: Instant,
-        effects: &mut Vec<Effect>,
-    ) {
-        if let Some(fact) = self.commands.ended(ticket, result) {
-            effects.push(Effect::Report(fact.into()));
-            self.roll(rollout::Event::CommandEnded, now, effects);
-        }
-    }
-
-    /// With a process, its supervisor decides. Without, TERM, INT and QUIT end Squire, and USR1 fetches everything anew.
-    fn signalled(&mut self, signal: Signal, now: Instant, effects: &mut Vec<Effect>) {
-        let ends = matches!(signal, Signal::SIGTERM | Signal::SIGINT | Signal::SIGQUIT);
-        if ends {
-            let again = self.last_end.replace((signal, now));
-            if again.is_some_and(|(last, at)| last == signal && now < at + ONE_SIGNAL) {
-                return;
-            }
-            effects.push(Effect::Report(ProcessFact::Stopping { cause: signal.as_str().to_owned() }.into()));
-        }
-        if self.supervisor.is_some() {
-            self.supervise(supervise::Event::Signalled(signal), now, effects);
-        } else if ends {
-            let served = self.mode == Mode::Run && self.rollout.live().is_some();
-            self.close(if served { 0 } else { Ending::Signal(signal as i32).code() }, effects);
-        } else if signal == Signal::SIGUSR1 {
-            effects.push(Effect::Refresh);
-        }
-    }
-
     fn fail(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         if self.supervisor.is_some() {
             self.supervise(supervise::Event::Failed, now, effects);
@@ -419,15 +346,5 @@ fn rules(plan: &Plan, mode: Mode, grace: Duration) -> rollout::Rules {
         env: process.map_or(crate::config::Reaction::Nothing, |process| process.on_change.clone()),
         has_process: process.is_some(),
         grace,
-    }
-}
-
-fn ending_in_words(ending: Ending) -> String {
-    match ending {
-        Ending::Code(code) => format!("exit code {code}"),
-        Ending::Signal(number) => match Signal::try_from(number) {
-            Ok(signal) => format!("killed by {signal}"),
-            Err(_) => format!("killed by signal {number}"),
-        },
     }
 }

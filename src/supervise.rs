@@ -10,6 +10,7 @@ pub mod host;
 mod launch;
 mod signals;
 
+use std::fmt;
 use std::mem;
 use std::time::{Duration, Instant};
 
@@ -84,6 +85,18 @@ impl Ending {
         match self {
             Self::Code(code) => code,
             Self::Signal(number) => u8::try_from(number.saturating_add(128)).unwrap_or(u8::MAX),
+        }
+    }
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exit code {code}"),
+            Self::Signal(number) => match Signal::try_from(*number) {
+                Ok(signal) => write!(f, "killed by {signal}"),
+                Err(_) => write!(f, "killed by signal {number}"),
+            },
         }
     }
 }
