@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use crate::lease::{self, Chance};
 use crate::source::{Grant, GrantLife};
 
-/// A login for the reason that the token is dead happens at most this often, doubling while it goes on: a token that cannot
-/// look itself up may be alive all the same, and must not make a storm of logins.
+/// A login for the reason that the token is dead happens this often in the long run: a token that cannot look itself up may be
+/// alive all the same, and must not make a storm of logins.
 const DEAD_PAUSE: Duration = Duration::from_mins(1);
+const DEATHS_AT_ONCE: u32 = 3;
 const LONGEST_DEAD_PAUSE: Duration = Duration::from_hours(1);
 
 /// Tells one grant of a session from the next.
@@ -215,25 +216,22 @@ impl HeldGrant {
     }
 }
 
-/// How often tokens died, so that logins for this reason do not become a storm.
+/// How often tokens died, so that logins for this reason do not become a storm: one in [`DEAD_PAUSE`] in the long run, a few at once,
+/// and a pause that doubles while even that is too often.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Deaths {
-    last: Option<Instant>,
-    in_a_row: u32,
+    /// When all of them are made up for.
+    made_up: Option<Instant>,
+    pause: Duration,
 }
 
 impl Deaths {
     /// A token died: when may the login for it be?
     pub(super) fn another(&mut self, now: Instant) -> Instant {
-        let Some(last) = self.last else {
-            self.last = Some(now);
-            self.in_a_row = 1;
-            return now;
-        };
-        let pause = DEAD_PAUSE.saturating_mul(1 << (self.in_a_row - 1).min(10)).min(LONGEST_DEAD_PAUSE);
-        let at = now.max(last + pause);
-        self.in_a_row = if now > last + pause * 2 { 1 } else { self.in_a_row + 1 };
-        self.last = Some(at);
+        let earliest = self.made_up.and_then(|until| until.checked_sub(DEAD_PAUSE * (DEATHS_AT_ONCE - 1)));
+        let at = earliest.map_or(now, |earliest| earliest.max(now));
+        self.pause = if at > now { (self.pause * 2).min(LONGEST_DEAD_PAUSE) } else { DEAD_PAUSE };
+        self.made_up = Some(self.made_up.map_or(at, |until| until.max(at)) + self.pause);
         at
     }
 }
