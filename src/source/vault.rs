@@ -28,10 +28,10 @@ use crate::ledger::Identity;
 use crate::names::LeaseId;
 use crate::plan::Want;
 use crate::secret::Fields;
-use answers::{AuthAnswer, Envelope, LeaseState, TokenState};
+use answers::{AuthAnswer, Engine, Envelope, LeaseState, TokenState};
 use api::{Api, Call};
 use auth::Login;
-use mounts::{Engine, Mount, Mounts};
+use mounts::{Mount, Mounts};
 
 /// Where a lease is revoked.
 const REVOKE_LEASE: &str = "sys/leases/revoke";

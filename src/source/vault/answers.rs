@@ -7,7 +7,6 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::mounts::Engine;
 use crate::names::LeaseId;
 use crate::secret::{Fields, Secret};
 use crate::source::{Fault, Fetched, Grant, GrantLife, Life, Renewal};
@@ -79,6 +78,27 @@ pub(super) struct MountState {
 #[derive(Deserialize)]
 struct MountOptions {
     version: Option<String>,
+}
+
+/// How the secrets below a mount are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Engine {
+    /// KV v2.
+    Versioned,
+    /// KV v1 and what is like it.
+    Unversioned,
+    /// All that makes its answers itself: databases, PKI, clouds.
+    Other,
+}
+
+impl Engine {
+    /// Whether it keeps what somebody wrote.
+    pub(super) fn is_kv(self) -> bool {
+        match self {
+            Self::Versioned | Self::Unversioned => true,
+            Self::Other => false,
+        }
+    }
 }
 
 /// A secret of KV v2.

@@ -7,31 +7,10 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::answers::{Envelope, MountState};
+use super::answers::{Engine, Envelope, MountState};
 use super::api::{self, Api, Call};
 use crate::secret::Secret;
 use crate::source::Fault;
-
-/// How the secrets below a mount are read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Engine {
-    /// KV v2.
-    Versioned,
-    /// KV v1 and what is like it.
-    Unversioned,
-    /// All that makes its answers itself: databases, PKI, clouds.
-    Other,
-}
-
-impl Engine {
-    /// Whether it keeps what somebody wrote.
-    pub(super) fn is_kv(self) -> bool {
-        match self {
-            Self::Versioned | Self::Unversioned => true,
-            Self::Other => false,
-        }
-    }
-}
 
 /// One mounted engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
