@@ -1,6 +1,6 @@
-//! What was asked on the command line.
+//! What was asked on the command line; the files in `cli/` do it.
 //!
-//! *Invariant:* pure; [`crate::cli::perform`] acts.
+//! *Invariant:* every way out of the program is an exit code that [`perform`] answers with; nothing here ends the process.
 
 mod check;
 mod load;
