@@ -280,7 +280,13 @@ impl Agent {
 
     fn launch(&mut self, release: &Release, now: Instant, effects: &mut Vec<Effect>) {
         let Some(process) = &self.plan.process else { return };
-        let launch = Launch { command: process.command.clone(), env: release.env.clone() };
+        let launch = Launch {
+            command: process.command.clone(),
+            env: release.env.clone(),
+            setting: Arc::clone(&process.setting),
+            listens: true,
+            notifies: false,
+        };
         self.supervise(supervise::Event::LaunchAsked(launch), now, effects);
     }
 

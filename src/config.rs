@@ -17,6 +17,7 @@ mod source;
 mod syntax;
 mod text;
 mod value;
+mod window;
 
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ use crate::names::{SecretName, SourceName};
 pub use file::{parse, survey};
 pub use problem::{Place, Problem};
 pub use value::{Account, Mode};
+pub use window::Window;
 
 /// How the environment is asked: the name of a variable → its value, if it is set.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -228,10 +230,43 @@ pub enum Reaction {
     Restart,
     /// A signal's name.
     Signal(Signal),
+    /// `{ signal = "HUP", pid_file = "…" }` or `{ signal = "HUP", process = "…" }`: a signal to a process that is not ours.
+    SignalTo(SignalTo),
     /// `{ run = ["…"], timeout = "30s" }`
     Run(RunCommand),
+    /// `{ http = "http://…", method = "POST", timeout = "30s" }`
+    Call(HttpCall),
     /// `"none"`
     Nothing,
+}
+
+/// A signal to a process that Squire did not start.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SignalTo {
+    /// `signal`
+    pub signal: Signal,
+    /// Who gets it.
+    pub target: SignalTarget,
+}
+
+/// How to find a process that Squire did not start.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SignalTarget {
+    /// `pid_file`: absolute; it holds the number.
+    PidFile(PathBuf),
+    /// `process`: the name of its program, in a PID namespace that Squire shares.
+    Process(String),
+}
+
+/// A request that a reaction sends.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HttpCall {
+    /// `method`: in upper case. Default POST.
+    pub method: String,
+    /// `http`: the address, `http://` only.
+    pub url: String,
+    /// Given up after this long. Default 30 seconds.
+    pub timeout: Duration,
 }
 
 /// A command that a reaction runs.
@@ -256,6 +291,41 @@ pub struct ProcessConfig {
     pub stop_signal: Signal,
     /// `stop_timeout`: from the stop signal to SIGKILL. Default 30 seconds.
     pub stop_timeout: Duration,
+    /// `restart`, `restart_limit`, `restart_period`: what follows when it exits by itself.
+    pub restart: RestartConfig,
+    /// `restart_mode`: how it is restarted for a new release.
+    pub restart_mode: RestartMode,
+}
+
+/// What follows when the process exits by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RestartConfig {
+    /// `restart`. Default never.
+    pub policy: RestartPolicy,
+    /// `restart_limit`: so often within `period`, then Squire ends. Default 5.
+    pub limit: u32,
+    /// `restart_period`: what the limit is counted in. A process that ran for this long begins a new count. Default 5 minutes.
+    pub period: Duration,
+}
+
+/// `process.restart`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RestartPolicy {
+    /// `"never"`: Squire ends with the process's exit code.
+    Never,
+    /// `"on-failure"`: it is started again unless its exit code is 0.
+    OnFailure,
+    /// `"always"`
+    Always,
+}
+
+/// `process.restart_mode`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RestartMode {
+    /// `"replace"`: the old process is stopped, then the new one is started. Default.
+    Replace,
+    /// `"overlap"`: the new process proves itself before the old one is stopped.
+    Overlap,
 }
 
 /// One variable of `process.env`.
@@ -274,6 +344,55 @@ pub struct RolloutConfig {
     pub settle: Duration,
     /// `grace`: old leases live this long after the commit. Default 30 seconds.
     pub grace: Duration,
+    /// `check`: commands that a staged release has to pass, in this order.
+    pub checks: Vec<RunCommand>,
+    /// `probe`: how a published release proves that the process is well with it.
+    pub probe: Option<ProbeConfig>,
+    /// `window`: when rollouts may happen; `None` is always.
+    pub window: Option<Window>,
+}
+
+/// `rollout.probe`
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProbeConfig {
+    /// What is asked.
+    pub kind: ProbeKind,
+    /// `period`: from one try to the next. Default 1 second.
+    pub period: Duration,
+    /// `timeout`: how long the process may take to be well. Default 30 seconds.
+    pub timeout: Duration,
+    /// `attempt_timeout`: how long one try may take. Default 5 seconds.
+    pub attempt_timeout: Duration,
+    /// `successes`: so many tries in a row have to succeed. Default 1.
+    pub successes: u32,
+    /// `failures`: so many failures in a row end it before its time; `None` waits for `timeout`.
+    pub failures: Option<u32>,
+}
+
+/// What a probe asks.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ProbeKind {
+    /// `http = "http://127.0.0.1:8080/healthz"`
+    Http(HttpProbe),
+    /// `tcp = "127.0.0.1:5432"`: a connection is accepted. Host and port.
+    Tcp(String),
+    /// `command = ["…"]`: it exits with 0. It is told the process's number as `{pid}` and `SQUIRE_PID`.
+    Command(Vec<String>),
+    /// `alive = "5s"`: the process runs for that long.
+    Alive(Duration),
+    /// `notify = true`: the process sends READY=1 to the socket in `NOTIFY_SOCKET`.
+    Notify,
+}
+
+/// A request whose answer tells health.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpProbe {
+    /// `http`: the address, `http://` only.
+    pub url: String,
+    /// `status`: what is well. Default: any from 200 to 399.
+    pub status: Option<u16>,
+    /// `body`: what the answer has to contain.
+    pub body: Option<String>,
 }
 
 /// `[agent]`

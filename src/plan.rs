@@ -9,11 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{
-    Account, Config, EnvConfig, FileConfig, Mode, Problem, ProcessConfig, Reaction, SecretConfig,
-    TemplateSource,
+    Account, Config, EnvConfig, FileConfig, Mode, Problem, ProcessConfig, Reaction, RestartConfig,
+    RestartMode, SecretConfig, TemplateSource,
 };
 use crate::names::{SecretName, SourceName};
 use crate::secret::Fields;
@@ -88,7 +89,17 @@ pub struct PlannedProcess {
     pub stop_signal: Signal,
     /// How long it may take for that.
     pub stop_timeout: Duration,
+    /// What follows when it exits by itself.
+    pub restart: RestartConfig,
+    /// How it is restarted for a new release.
+    pub restart_mode: RestartMode,
+    /// How it stands on this machine.
+    pub setting: Arc<Setting>,
 }
+
+/// How a process stands on this machine: whose it is, where it runs, what it may use.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Setting {}
 
 /// What the plan has to ask the machine.
 pub struct Surroundings<'a> {
@@ -160,6 +171,9 @@ fn planned_process(config: &ProcessConfig, command: Option<Vec<String>>) -> Opti
         on_change: config.on_change.clone(),
         stop_signal: config.stop_signal,
         stop_timeout: config.stop_timeout,
+        restart: config.restart,
+        restart_mode: config.restart_mode,
+        setting: Arc::default(),
     })
 }
 
@@ -280,7 +294,12 @@ impl Compiler<'_> {
                 self.problem(file, way_out.to_owned());
                 None
             }
-            Reaction::Restart | Reaction::Signal(_) | Reaction::Run(_) | Reaction::Nothing => Some(reaction),
+            Reaction::Restart
+            | Reaction::Signal(_)
+            | Reaction::SignalTo(_)
+            | Reaction::Run(_)
+            | Reaction::Call(_)
+            | Reaction::Nothing => Some(reaction),
         }
     }
 

@@ -295,7 +295,7 @@ impl Asked {
                 Reaction::Restart => asked.restart = true,
                 Reaction::Signal(signal) => _ = asked.signals.insert(*signal),
                 Reaction::Run(command) if !asked.run.contains(command) => asked.run.push(command.clone()),
-                Reaction::Run(_) | Reaction::Nothing => {}
+                Reaction::Run(_) | Reaction::SignalTo(_) | Reaction::Call(_) | Reaction::Nothing => {}
             }
         }
         asked

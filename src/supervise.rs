@@ -654,6 +654,6 @@ mod tests {
     }
 
     fn launch(program: &str) -> Launch {
-        Launch { command: vec![program.to_owned()], env: BTreeMap::new() }
+        Launch::new(vec![program.to_owned()], BTreeMap::new())
     }
 }

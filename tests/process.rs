@@ -76,7 +76,7 @@ fn what_cannot_run_is_refused_with_the_code_of_shells() {
         (vec!["sh".to_owned(), "\0".to_owned()], 125),
         (vec!["s\0h".to_owned()], 125),
     ] {
-        let launch = Launch { command, env: BTreeMap::new() };
+        let launch = Launch::new(command, BTreeMap::new());
         let refusal = Process::spawn(launch.clone(), Streams::Inherited).refusal();
         assert_eq!(refusal.status(), status, "{launch:?}: {refusal}");
     }
@@ -348,6 +348,7 @@ impl Life {
         let until = self.supervisor.deadline().map_or(patience, |deadline| deadline.min(patience));
         let event = match self.reports.recv_timeout(until.saturating_duration_since(Instant::now())) {
             Ok(Report::Started { .. }) => Event::Started,
+            Ok(Report::Said { .. } | Report::Ready { .. } | Report::Interrupted { .. }) => return,
             Ok(Report::Refused { refusal, .. }) => Event::Refused(refusal),
             // As the agent does: in a stop the rest of the group has its time.
             Ok(Report::Left { ticket, .. }) => {
@@ -409,6 +410,9 @@ impl Process {
             other @ (Report::Refused { .. }
             | Report::Left { .. }
             | Report::Exited { .. }
+            | Report::Said { .. }
+            | Report::Ready { .. }
+            | Report::Interrupted { .. }
             | Report::Signalled(_)) => {
                 panic!("{other:?}")
             }
@@ -417,7 +421,11 @@ impl Process {
 
     fn ending(&self) -> Ending {
         match self.reports.recv_timeout(PATIENCE).unwrap() {
-            Report::Started { .. } | Report::Left { .. } => self.ending(),
+            Report::Started { .. }
+            | Report::Left { .. }
+            | Report::Said { .. }
+            | Report::Ready { .. }
+            | Report::Interrupted { .. } => self.ending(),
             Report::Exited { ending, .. } => ending,
             other @ (Report::Refused { .. } | Report::Signalled(_)) => panic!("{other:?}"),
         }
@@ -429,6 +437,9 @@ impl Process {
             other @ (Report::Started { .. }
             | Report::Left { .. }
             | Report::Exited { .. }
+            | Report::Said { .. }
+            | Report::Ready { .. }
+            | Report::Interrupted { .. }
             | Report::Signalled(_)) => {
                 panic!("{other:?}")
             }
@@ -457,6 +468,9 @@ fn shared() -> &'static Shared {
             Report::Signalled(signal) => sender.send(signal).unwrap(),
             Report::Started { ticket, .. }
             | Report::Refused { ticket, .. }
+            | Report::Said { ticket, .. }
+            | Report::Ready { ticket }
+            | Report::Interrupted { ticket }
             | Report::Left { ticket, .. }
             | Report::Exited { ticket, .. } => {
                 let listeners = LISTENERS.lock().unwrap();
@@ -595,7 +609,7 @@ fn number(path: &Path) -> u32 {
 }
 
 fn words(command: &[&str]) -> Launch {
-    Launch { command: command.iter().map(|&word| word.to_owned()).collect(), env: BTreeMap::new() }
+    Launch::new(command.iter().map(|&word| word.to_owned()).collect(), BTreeMap::new())
 }
 
 fn shell(script: &str) -> Launch {
@@ -603,8 +617,6 @@ fn shell(script: &str) -> Launch {
 }
 
 fn with_variable(script: &str, name: &str, value: &str) -> Launch {
-    Launch {
-        command: ["sh", "-c", script].map(str::to_owned).into(),
-        env: [(name.to_owned(), Secret::new(value))].into(),
-    }
+    let command = ["sh", "-c", script].map(str::to_owned).into();
+    Launch::new(command, [(name.to_owned(), Secret::new(value))].into())
 }

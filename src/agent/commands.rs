@@ -29,7 +29,7 @@ impl Commands {
         let RunCommand { command, timeout } = command;
         let program = command.first().cloned().unwrap_or_default();
         self.running.insert(ticket, Running { program: program.clone(), kill_at: now.checked_add(timeout) });
-        let launch = Launch { command, env: BTreeMap::new() };
+        let launch = Launch::new(command, BTreeMap::new());
         [
             Effect::Report(ProcessFact::CommandStarted { program }.into()),
             Effect::Order(Order::Spawn { ticket, launch, streams: Streams::Aside }),

@@ -33,7 +33,10 @@ impl Agent {
                 effects.push(Effect::Report(ProcessFact::Exited { ending: ending.to_string() }.into()));
                 self.supervise(supervise::Event::Exited(ending), now, effects);
             }
-            Report::Started { .. } => {}
+            Report::Started { .. }
+            | Report::Said { .. }
+            | Report::Ready { .. }
+            | Report::Interrupted { .. } => {}
             Report::Refused { ticket, refusal } => {
                 self.command_ended(ticket, Err(chain(&refusal)), now, effects);
             }

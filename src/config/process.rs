@@ -9,11 +9,16 @@ use nix::sys::signal::Signal;
 
 use super::reader::{Table, Value, every};
 use super::value::{self, DURATION, Form, POSITIVE_DURATION, STOP_SIGNAL};
-use super::{EnvConfig, ProcessConfig, Reaction, RolloutConfig, RunCommand};
+use super::{
+    EnvConfig, ProcessConfig, Reaction, RestartConfig, RestartMode, RestartPolicy, RolloutConfig, RunCommand,
+};
 
 /// From the stop signal to SIGKILL, as other supervisors and Kubernetes do.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 const RUN_TIMEOUT: Duration = Duration::from_secs(30);
+/// A process that fails this often in this time does not fail by chance.
+const RESTART_LIMIT: u32 = 5;
+const RESTART_PERIOD: Duration = Duration::from_mins(5);
 const SETTLE: Duration = Duration::from_millis(100);
 const GRACE: Duration = Duration::from_secs(30);
 
@@ -25,6 +30,8 @@ pub(super) fn process(table: Option<Table<'_>>) -> ProcessConfig {
         on_change: Reaction::Restart,
         stop_signal: Signal::SIGTERM,
         stop_timeout: STOP_TIMEOUT,
+        restart: RestartConfig { policy: RestartPolicy::Never, limit: RESTART_LIMIT, period: RESTART_PERIOD },
+        restart_mode: RestartMode::Replace,
     };
     let Some(mut table) = table else { return process };
     // One that is wrong was meant: that there is none would be a second problem which is not true.
@@ -43,17 +50,66 @@ pub(super) fn process(table: Option<Table<'_>>) -> ProcessConfig {
     }
     process.stop_signal = table.read("stop_signal", &STOP_SIGNAL).unwrap_or(process.stop_signal);
     process.stop_timeout = table.read("stop_timeout", &POSITIVE_DURATION).unwrap_or(process.stop_timeout);
+    process.restart = restart(&mut table, process.restart);
+    process.restart_mode = table.read("restart_mode", &RESTART_MODE).unwrap_or(process.restart_mode);
     table.finish();
     process
 }
 
+fn restart(table: &mut Table<'_>, default: RestartConfig) -> RestartConfig {
+    RestartConfig {
+        policy: table.read("restart", &RESTART).unwrap_or(default.policy),
+        limit: table.take("restart_limit").and_then(|limit| count(&limit)).unwrap_or(default.limit),
+        period: table.read("restart_period", &POSITIVE_DURATION).unwrap_or(default.period),
+    }
+}
+
+const RESTART: Form<RestartPolicy> = Form {
+    expected: "\"never\", \"on-failure\" or \"always\"",
+    shown: true,
+    read: |text| match text {
+        "never" => Ok(RestartPolicy::Never),
+        "on-failure" => Ok(RestartPolicy::OnFailure),
+        "always" => Ok(RestartPolicy::Always),
+        _ => Err("is unknown; write \"never\", \"on-failure\" or \"always\"".to_owned()),
+    },
+};
+
+const RESTART_MODE: Form<RestartMode> = Form {
+    expected: "\"replace\" or \"overlap\"",
+    shown: true,
+    read: |text| {
+        match text {
+        "replace" => Ok(RestartMode::Replace),
+        "overlap" => Ok(RestartMode::Overlap),
+        _ => Err("is unknown; write \"replace\", or \"overlap\" to start the new process before the old one is stopped"
+            .to_owned()),
+    }
+    },
+};
+
+/// A number of times: at least once.
+fn count(value: &Value<'_>) -> Option<u32> {
+    let Some(number) = value.integer() else {
+        value.expected("a number, such as 5");
+        return None;
+    };
+    let count = u32::try_from(number).ok().filter(|count| *count > 0);
+    if count.is_none() {
+        value.report("has to be between 1 and 4294967295");
+    }
+    count
+}
+
 /// Reads `[rollout]`.
 pub(super) fn rollout(table: Option<Table<'_>>) -> RolloutConfig {
-    let Some(mut table) = table else { return RolloutConfig { settle: SETTLE, grace: GRACE } };
-    let settle = table.read("settle", &DURATION).unwrap_or(SETTLE);
-    let grace = table.read("grace", &DURATION).unwrap_or(GRACE);
+    let mut rollout =
+        RolloutConfig { settle: SETTLE, grace: GRACE, checks: Vec::new(), probe: None, window: None };
+    let Some(mut table) = table else { return rollout };
+    rollout.settle = table.read("settle", &DURATION).unwrap_or(SETTLE);
+    rollout.grace = table.read("grace", &DURATION).unwrap_or(GRACE);
     table.finish();
-    RolloutConfig { settle, grace }
+    rollout
 }
 
 /// Reads an `on_change`.

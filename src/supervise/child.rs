@@ -36,6 +36,9 @@ pub enum Streams {
     Inherited,
     /// Nothing comes in, and what goes out goes to Squire's stderr: for the commands of a reaction.
     Aside,
+    /// Nothing comes in, and the end of what goes out is reported as [`Report::Said`](super::host::Report::Said): for checks and
+    /// probes.
+    Captured,
 }
 
 /// What every process that Squire starts gets from Squire.
@@ -251,7 +254,7 @@ fn die_with(squire: Pid) -> nix::Result<()> {
 fn connect(streams: Streams, null: &File) -> nix::Result<()> {
     match streams {
         Streams::Inherited => Ok(()),
-        Streams::Aside => {
+        Streams::Aside | Streams::Captured => {
             dup2_stdin(null)?;
             dup2_stdout(io::stderr().as_fd())
         }

@@ -91,6 +91,23 @@ pub enum Report {
         /// How.
         ending: Ending,
     },
+    /// What a captured process wrote at last; comes before its `Exited`. May hold secrets.
+    Said {
+        /// Which process.
+        ticket: Ticket,
+        /// The last lines, as they were written.
+        tail: Vec<u8>,
+    },
+    /// A process that notifies sent READY=1.
+    Ready {
+        /// Which process.
+        ticket: Ticket,
+    },
+    /// The user ended the child from the terminal: its `Exited` that follows is a stop that was asked for.
+    Interrupted {
+        /// Which process.
+        ticket: Ticket,
+    },
     /// Squire got a signal.
     Signalled(Signal),
 }
