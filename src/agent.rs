@@ -125,6 +125,8 @@ pub enum Effect {
     Order(Order),
     /// Nothing uses the revisions of this secret below this one any more.
     Free(SecretName, Revision),
+    /// Nothing uses this revision of this secret, and nothing will.
+    Reject(SecretName, Revision),
     /// Fetch every secret now.
     Refresh,
     /// Say what happened.
@@ -226,8 +228,14 @@ impl Agent {
     }
 
     fn gather(&mut self, event: snapshot::Event, now: Instant, effects: &mut Vec<Effect>) {
-        for snapshot::Effect::Render(snapshot) in self.gatherer.step(event, now) {
-            self.render(&snapshot, now, effects);
+        for effect in self.gatherer.step(event, now) {
+            match effect {
+                snapshot::Effect::Render(snapshot) => self.render(&snapshot, now, effects),
+                snapshot::Effect::Reject(secret, revision) => effects.push(Effect::Reject(secret, revision)),
+                snapshot::Effect::Hold(secrets) => {
+                    effects.push(Effect::Report(RolloutFact::Held { secrets }.into()));
+                }
+            }
         }
     }
 
@@ -245,6 +253,7 @@ impl Agent {
                     let fact = RolloutFact::NotRendered { generation: snapshot.generation, errors };
                     effects.push(Effect::Report(fact.into()));
                 }
+                self.gather(snapshot::Event::Dropped(snapshot.generation), now, effects);
             }
         }
     }
@@ -266,7 +275,13 @@ impl Agent {
                     let ticket = self.ticket();
                     effects.extend(self.commands.start(ticket, command, now));
                 }
-                rollout::Effect::Committed(_) => self.committed(effects),
+                rollout::Effect::Committed(generation) => {
+                    self.gather(snapshot::Event::Accepted(generation), now, effects);
+                    self.committed(effects);
+                }
+                rollout::Effect::Dropped(generation) => {
+                    self.gather(snapshot::Event::Dropped(generation), now, effects);
+                }
             }
         }
     }

@@ -25,6 +25,9 @@ const LOOKS_BEFORE_DOUBLING: u32 = 64;
 const FIRST_PROBE: Duration = Duration::from_secs(1);
 const LONGEST_PROBE: Duration = Duration::from_secs(4);
 
+/// A credential that is of no use is made this often at least, since whoever mends its rights tells nobody.
+const LONGEST_REJECTED: Duration = Duration::from_mins(5);
+
 /// The bounds of the pause after a failure that concerns one path.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
@@ -117,6 +120,16 @@ pub fn failing(failures: u32, left: Option<Duration>, chance: Chance) -> Duratio
 pub fn denied(failures: u32, refresh: Duration, chance: Chance) -> Duration {
     let bound = Duration::from_secs(5).saturating_mul(doubled(failures)).min(LONGEST_PAUSE);
     share(bound.min(refresh.max(SOONEST)), chance.between(0.75, 1.0))
+}
+
+/// The pause before what its process could not work with is replaced again. `left` is how long the value before it still lives: it
+/// is tried once more before that ends.
+pub fn rejected(rejections: u32, left: Duration) -> Duration {
+    Duration::from_secs(5)
+        .saturating_mul(doubled(rejections))
+        .min(LONGEST_REJECTED)
+        .min(last_chance(left))
+        .max(SOONEST)
 }
 
 /// A static role is read again one second after its rotation, and each second while the rotation is going on.

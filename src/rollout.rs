@@ -105,6 +105,8 @@ pub enum Effect {
     Run(RunCommand),
     /// This generation is the good one now.
     Committed(Generation),
+    /// A newer one took this generation's place before it was tried.
+    Dropped(Generation),
     /// Remove this generation's files.
     Retire(Generation),
     /// Nothing uses the revisions of this secret below this one any more.
@@ -125,7 +127,10 @@ impl Rollout {
     pub fn step(&mut self, event: Event, now: Instant) -> Vec<Effect> {
         let mut effects = Vec::new();
         match event {
-            Event::Rendered(release) => self.waiting = Some(Arc::new(release)),
+            Event::Rendered(release) => {
+                let overtaken = self.waiting.replace(Arc::new(release));
+                effects.extend(overtaken.map(|release| Effect::Dropped(release.generation)));
+            }
             Event::Published { changed, superseded } => {
                 self.published(&changed, superseded, now, &mut effects);
             }

@@ -14,6 +14,7 @@ mod dispatch;
 mod grant;
 mod held;
 pub mod keeper;
+mod reject;
 mod suspend;
 #[cfg(test)]
 mod tests;
@@ -52,6 +53,8 @@ pub struct Session {
     secrets: BTreeMap<SecretName, Tracked>,
     leases: BTreeMap<LeaseId, HeldLease>,
     in_flight: usize,
+    /// At most [`IN_FLIGHT`]; few when the source has just come back.
+    allowed_in_flight: usize,
     unreachable_in_a_row: u32,
     not_before: Option<Instant>,
     phase: Phase,
@@ -121,6 +124,8 @@ pub enum Event {
     RefreshAsked(Vec<SecretName>),
     /// Nothing uses the revisions of this secret below this one any more.
     Released(SecretName, Revision),
+    /// Nothing uses this revision of this secret, and nothing will: a release with it was taken back, or never tried.
+    Rejected(SecretName, Revision),
     /// The machine was suspended for this long.
     Slept(Duration),
     /// The end: give back what we hold.
@@ -184,6 +189,8 @@ pub struct Update {
     pub fields: Secret<Fields>,
     /// Tells whether it differs from another.
     pub digest: Digest,
+    /// When the value before it stops being good, if it does: in the past where it is dead already.
+    pub former_ends: Option<Instant>,
 }
 
 impl Session {
@@ -201,6 +208,7 @@ impl Session {
             secrets: wants.into_iter().map(|want| (want.name.clone(), Tracked::new(want, now))).collect(),
             leases: BTreeMap::new(),
             in_flight: 0,
+            allowed_in_flight: IN_FLIGHT,
             unreachable_in_a_row: 0,
             not_before: None,
             phase: Phase::Keeping,
@@ -225,6 +233,7 @@ impl Session {
             Event::GrantChanged => self.login.grant_changed(now),
             Event::RefreshAsked(names) => self.refresh(&names, now),
             Event::Released(secret, below) => self.release(&secret, below, now),
+            Event::Rejected(secret, revision) => self.reject(&secret, revision, now),
             Event::Slept(time) => self.slept(time),
             Event::StopAsked => self.phase = Phase::Stopping,
             Event::Due => {}
@@ -257,12 +266,15 @@ impl Session {
         }
     }
 
-    /// What only former generations used is revoked.
+    /// What only former generations used is revoked; the process can work with the newest.
     fn release(&mut self, secret: &SecretName, below: Revision, now: Instant) {
         for lease in self.leases.values_mut() {
             if lease.secret() == secret && lease.revision < below {
                 lease.give_up(now);
             }
+        }
+        if let Some(tracked) = self.secrets.get_mut(secret).filter(|tracked| tracked.revision == below) {
+            tracked.rejections = 0;
         }
     }
 

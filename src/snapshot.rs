@@ -3,7 +3,11 @@
 //! `settle` is a fixed wait from the first change, not a pause that every further change prolongs: secrets that change all the
 //! time bound the rate of generations and starve nobody. The first generation never waits for it.
 //!
-//! *Invariants:* pure. Generations only grow. A snapshot has a value for every secret that is wanted.
+//! A generation that was taken back is settled secret by secret: what was new in it is held at its last good value, until its source
+//! has something newer, so that one bad value does not block the others.
+//!
+//! *Invariants:* pure. Generations only grow. A snapshot has a value for every secret that is wanted. What was taken back is not
+//! yielded again, unless that is asked for or the value before it is dead.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -28,13 +32,22 @@ pub struct Value {
     pub revision: Revision,
     /// What templates see.
     pub fields: Secret<Fields>,
+    /// When what the process has instead stops being good, if it does.
+    pub former_ends: Option<Instant>,
 }
 
 /// Gathers the updates of all sessions.
 #[derive(Clone, Debug)]
 pub struct Gatherer {
     missing: BTreeSet<SecretName>,
-    values: BTreeMap<SecretName, Value>,
+    /// The newest of each.
+    newest: BTreeMap<SecretName, Value>,
+    /// What the process is known to work with; empty before the first generation is accepted.
+    good: BTreeMap<SecretName, Value>,
+    /// Not the newest of these, but the good one.
+    held: BTreeSet<SecretName>,
+    /// What was yielded and is neither accepted nor taken back.
+    open: BTreeMap<Generation, BTreeMap<SecretName, Value>>,
     settle: Duration,
     next: Generation,
     yielded: bool,
@@ -46,6 +59,16 @@ pub struct Gatherer {
 pub enum Event {
     /// A session has a new value.
     Updated(Update),
+    /// The process works with this generation.
+    Accepted(Generation),
+    /// It does not, and is back on what it had.
+    TakenBack(Generation),
+    /// It does not, but cannot go back: what it had is dead.
+    Forced(Generation),
+    /// It could not be rendered, or a newer one took its place before it was tried.
+    Dropped(Generation),
+    /// The user asks that what is held be tried again.
+    RetryAsked,
     /// The deadline came.
     Due,
 }
@@ -56,6 +79,10 @@ pub enum Event {
 pub enum Effect {
     /// Render this.
     Render(Snapshot),
+    /// This revision of this secret is used by nobody and will not be.
+    Reject(SecretName, Revision),
+    /// The newest value of these secrets is not used: they are held at their last good one.
+    Hold(Vec<SecretName>),
 }
 
 impl Gatherer {
@@ -63,16 +90,35 @@ impl Gatherer {
     /// first [`Event::Due`] yields it.
     pub fn new(wanted: BTreeSet<SecretName>, settle: Duration, next: Generation, now: Instant) -> Self {
         let changed_at = wanted.is_empty().then_some(now);
-        Self { missing: wanted, values: BTreeMap::new(), settle, next, yielded: false, changed_at }
+        Self {
+            missing: wanted,
+            newest: BTreeMap::new(),
+            good: BTreeMap::new(),
+            held: BTreeSet::new(),
+            open: BTreeMap::new(),
+            settle,
+            next,
+            yielded: false,
+            changed_at,
+        }
     }
 
     /// Takes what happened at `now`, answers with what to do.
     pub fn step(&mut self, event: Event, now: Instant) -> Vec<Effect> {
+        let mut effects = Vec::new();
         match event {
             Event::Updated(update) => self.take(update, now),
+            Event::Accepted(generation) => self.accept(generation),
+            Event::TakenBack(generation) => self.take_back(generation, now, &mut effects),
+            Event::Forced(generation) => self.force(generation, now, &mut effects),
+            Event::Dropped(generation) => self.drop(generation, &mut effects),
+            Event::RetryAsked => self.retry(now),
             Event::Due => {}
         }
-        if self.deadline().is_some_and(|due| due <= now) { vec![self.settled()] } else { Vec::new() }
+        if self.deadline().is_some_and(|due| due <= now) {
+            effects.push(self.settled());
+        }
+        effects
     }
 
     /// When the changes have settled.
@@ -88,15 +134,106 @@ impl Gatherer {
         &self.missing
     }
 
+    /// Every value that is known: whatever a process prints has to be kept out of the log.
+    pub fn plaintexts(&self) -> impl Iterator<Item = &Secret<Fields>> {
+        let open = self.open.values().flat_map(BTreeMap::values);
+        self.newest.values().chain(self.good.values()).chain(open).map(|value| &value.fields)
+    }
+
     /// An older value than the one held, or one of a secret that nobody wants any more, changes nothing.
     fn take(&mut self, update: Update, now: Instant) {
-        let Update { secret, revision, fields, .. } = update;
-        let known = self.values.get(&secret).map(|value| value.revision);
+        let Update { secret, revision, fields, former_ends, .. } = update;
+        let known = self.newest.get(&secret);
         let first = self.missing.remove(&secret);
-        if first || known.is_some_and(|known| known < revision) {
-            self.values.insert(secret, Value { revision, fields });
+        if !first && known.is_none_or(|known| known.revision >= revision) {
+            return;
+        }
+        // Where the process still has an older value than the one before, it is that one's end which counts.
+        let skipped = known.filter(|_| !self.held.contains(&secret));
+        let skipped =
+            skipped.filter(|known| self.good.get(&secret).is_some_and(|good| good.revision < known.revision));
+        let former_ends = skipped.map_or(former_ends, |skipped| skipped.former_ends);
+        self.newest.insert(secret.clone(), Value { revision, fields, former_ends });
+        self.held.remove(&secret);
+        self.changed_at.get_or_insert(now);
+    }
+
+    fn accept(&mut self, generation: Generation) {
+        if let Some(values) = self.open.remove(&generation) {
+            self.good = values;
+        }
+        self.open.retain(|number, _| *number > generation);
+    }
+
+    /// What was new in it is suspect, all of it, since nobody knows which it was.
+    fn take_back(&mut self, generation: Generation, now: Instant, effects: &mut Vec<Effect>) {
+        self.hold_suspects(generation, now, effects);
+        self.open.retain(|number, _| *number > generation);
+    }
+
+    /// The process has to live with it. What has a good value left is suspect all the same, and goes back to that.
+    fn force(&mut self, generation: Generation, now: Instant, effects: &mut Vec<Effect>) {
+        self.hold_suspects(generation, now, effects);
+        let kept = std::mem::take(&mut self.good);
+        self.accept(generation);
+        for (secret, value) in kept {
+            if self.held.contains(&secret) {
+                self.good.insert(secret, value);
+            }
+        }
+    }
+
+    fn hold_suspects(&mut self, generation: Generation, now: Instant, effects: &mut Vec<Effect>) {
+        let Some(values) = self.open.get(&generation) else { return };
+        let mut held = Vec::new();
+        for (secret, value) in values {
+            let Some(good) = self.good.get(secret).filter(|good| good.revision != value.revision) else {
+                continue;
+            };
+            if value.former_ends.is_some_and(|ends| ends <= now) {
+                continue;
+            }
+            effects.push(Effect::Reject(secret.clone(), value.revision));
+            if self.newest.get(secret).is_some_and(|newest| newest.revision == value.revision) {
+                held.push(secret.clone());
+            }
+            debug_assert!(good.revision < value.revision, "revisions only grow");
+        }
+        self.held.extend(held.iter().cloned());
+        if !held.is_empty() {
+            effects.push(Effect::Hold(held));
+        }
+        self.changed_at = self.differs().then(|| self.changed_at.unwrap_or(now));
+    }
+
+    /// What only it had is rejected.
+    fn drop(&mut self, generation: Generation, effects: &mut Vec<Effect>) {
+        for (secret, value) in self.open.remove(&generation).unwrap_or_default() {
+            let others = self.open.values().chain([&self.newest, &self.good]);
+            let mut others = others.filter_map(|values| values.get(&secret));
+            if others.all(|other| other.revision != value.revision) {
+                effects.push(Effect::Reject(secret, value.revision));
+            }
+        }
+    }
+
+    fn retry(&mut self, now: Instant) {
+        self.held.clear();
+        if self.differs() {
             self.changed_at.get_or_insert(now);
         }
+    }
+
+    /// Whether the next snapshot would be another than what the process has.
+    fn differs(&self) -> bool {
+        self.newest.keys().any(|secret| {
+            self.value(secret).map(|value| value.revision) != self.good.get(secret).map(|good| good.revision)
+        })
+    }
+
+    fn value(&self, secret: &SecretName) -> Option<&Value> {
+        let good = self.good.get(secret).filter(|_| self.held.contains(secret));
+        good.or_else(|| self.newest.get(secret))
     }
 
     fn settled(&mut self) -> Effect {
@@ -104,7 +241,11 @@ impl Gatherer {
         self.next = generation.next();
         self.yielded = true;
         self.changed_at = None;
-        Effect::Render(Snapshot { generation, values: self.values.clone() })
+        let secrets =
+            self.newest.keys().filter_map(|secret| Some((secret.clone(), self.value(secret)?.clone())));
+        let values: BTreeMap<_, _> = secrets.collect();
+        self.open.insert(generation, values.clone());
+        Effect::Render(Snapshot { generation, values })
     }
 }
 
@@ -131,11 +272,16 @@ mod tests {
             revision,
             fields: Secret::new(fields),
             digest,
+            former_ends: None,
         })
     }
 
     fn yielded(effects: &[Effect]) -> Vec<u64> {
-        effects.iter().map(|Effect::Render(snapshot)| snapshot.generation.number()).collect()
+        let snapshot = |effect: &Effect| match effect {
+            Effect::Render(snapshot) => Some(snapshot.generation.number()),
+            Effect::Reject(..) | Effect::Hold(_) => None,
+        };
+        effects.iter().filter_map(snapshot).collect()
     }
 
     #[test]
@@ -177,6 +323,128 @@ mod tests {
         assert_eq!(gatherer.deadline(), None);
     }
 
+    /// Effects in words: snapshots with the revision of each secret.
+    fn words(effects: &[Effect]) -> Vec<String> {
+        let word = |effect: &Effect| match effect {
+            Effect::Render(Snapshot { generation, values }) => {
+                let values: Vec<_> =
+                    values.iter().map(|(name, value)| format!("{name}{}", value.revision)).collect();
+                format!("{generation}: {}", values.join(" "))
+            }
+            Effect::Reject(secret, revision) => format!("reject {secret}{revision}"),
+            Effect::Hold(secrets) => {
+                let secrets: Vec<_> = secrets.iter().map(ToString::to_string).collect();
+                format!("hold {}", secrets.join(" "))
+            }
+        };
+        effects.iter().map(word).collect()
+    }
+
+    fn at(generation: u64) -> Generation {
+        Generation::from_number(generation).unwrap()
+    }
+
+    /// Both secrets have revision 1, and the process works with it.
+    fn accepted(now: Instant) -> Gatherer {
+        let mut gatherer = gatherer(&["a", "b"], now);
+        assert!(gatherer.step(update("a", 1), now).is_empty());
+        assert_eq!(words(&gatherer.step(update("b", 1), now)), ["1: a1 b1"]);
+        assert!(gatherer.step(Event::Accepted(at(1)), now).is_empty());
+        gatherer
+    }
+
+    fn settled(gatherer: &mut Gatherer, now: Instant) -> Vec<String> {
+        words(&gatherer.step(Event::Due, now + SETTLE))
+    }
+
+    #[test]
+    fn what_was_taken_back_is_held_and_blocks_no_other_secret() {
+        let now = Instant::now();
+        let mut gatherer = accepted(now);
+        assert!(gatherer.step(update("a", 2), now).is_empty());
+        assert_eq!(settled(&mut gatherer, now), ["2: a2 b1"]);
+        assert_eq!(words(&gatherer.step(Event::TakenBack(at(2)), now)), ["reject a2", "hold a"]);
+        assert_eq!(gatherer.deadline(), None, "the same is not tried again");
+        assert!(gatherer.step(update("b", 2), now).is_empty());
+        assert_eq!(settled(&mut gatherer, now), ["3: a1 b2"]);
+        assert!(gatherer.step(Event::Accepted(at(3)), now).is_empty());
+        assert!(gatherer.step(update("a", 3), now).is_empty());
+        assert_eq!(settled(&mut gatherer, now), ["4: a3 b2"]);
+    }
+
+    #[test]
+    fn all_that_was_new_is_suspect_and_what_came_meanwhile_is_not() {
+        let now = Instant::now();
+        let mut gatherer = accepted(now);
+        drop(gatherer.step(update("a", 2), now));
+        drop(gatherer.step(update("b", 2), now));
+        assert_eq!(settled(&mut gatherer, now), ["2: a2 b2"]);
+        drop(gatherer.step(update("b", 3), now));
+        assert_eq!(words(&gatherer.step(Event::TakenBack(at(2)), now)), ["reject a2", "reject b2", "hold a"]);
+        assert_eq!(settled(&mut gatherer, now), ["3: a1 b3"]);
+    }
+
+    #[test]
+    fn what_is_held_is_tried_again_when_that_is_asked_for() {
+        let now = Instant::now();
+        let mut gatherer = accepted(now);
+        drop(gatherer.step(update("a", 2), now));
+        assert_eq!(settled(&mut gatherer, now), ["2: a2 b1"]);
+        drop(gatherer.step(Event::TakenBack(at(2)), now));
+        assert!(gatherer.step(Event::RetryAsked, now).is_empty());
+        assert_eq!(settled(&mut gatherer, now), ["3: a2 b1"]);
+    }
+
+    #[test]
+    fn what_has_no_live_value_left_is_not_held() {
+        let now = Instant::now();
+        let mut gatherer = accepted(now);
+        drop(gatherer.step(dying("a", 2, now), now));
+        drop(gatherer.step(update("b", 2), now));
+        assert_eq!(settled(&mut gatherer, now), ["2: a2 b2"]);
+        let forced = gatherer.step(Event::Forced(at(2)), now);
+        assert_eq!(words(&forced), ["reject b2", "hold b"]);
+        assert_eq!(
+            settled(&mut gatherer, now),
+            ["3: a2 b1"],
+            "forward, to what is known to be good of the others"
+        );
+        assert!(gatherer.step(Event::Accepted(at(3)), now).is_empty());
+        assert_eq!(gatherer.deadline(), None);
+    }
+
+    #[test]
+    fn what_was_overtaken_before_it_was_tried_is_rejected() {
+        let now = Instant::now();
+        let mut gatherer = accepted(now);
+        for revision in 2..4 {
+            drop(gatherer.step(update("a", revision), now));
+            drop(gatherer.step(Event::Due, now + SETTLE));
+        }
+        assert_eq!(words(&gatherer.step(Event::Dropped(at(2)), now)), ["reject a2"]);
+        assert!(
+            gatherer.step(Event::Dropped(at(3)), now).is_empty(),
+            "it is the newest: a later one has it too"
+        );
+    }
+
+    #[test]
+    fn the_end_that_counts_is_that_of_what_the_process_has() {
+        let now = Instant::now();
+        let mut gatherer = accepted(now);
+        let soon = now + SETTLE * 10;
+        drop(gatherer.step(dying("a", 2, soon), now));
+        drop(gatherer.step(dying("a", 3, soon + SETTLE), now));
+        let effects = gatherer.step(Event::Due, now + SETTLE);
+        let Some(Effect::Render(snapshot)) = effects.first() else { panic!("{effects:?}") };
+        assert_eq!(snapshot.values[&SecretName::new("a")].former_ends, Some(soon));
+    }
+
+    fn dying(secret: &str, revision: u64, ends: Instant) -> Event {
+        let Event::Updated(update) = update(secret, revision) else { panic!("it is one") };
+        Event::Updated(Update { former_ends: Some(ends), ..update })
+    }
+
     proptest! {
         #[test]
         fn generations_grow_are_complete_and_come_no_faster_than_settle(
@@ -190,7 +458,8 @@ mod tests {
             for (which, wait) in schedule {
                 now += Duration::from_millis(wait);
                 revisions[which] += 1;
-                for Effect::Render(snapshot) in gatherer.step(update(names[which], revisions[which]), now) {
+                for effect in gatherer.step(update(names[which], revisions[which]), now) {
+                    let Effect::Render(snapshot) = effect else { panic!("nothing was taken back") };
                     prop_assert_eq!(snapshot.values.len(), 3);
                     if let Some((at, generation)) = last {
                         prop_assert!(snapshot.generation == generation.next());

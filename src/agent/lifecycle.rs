@@ -81,6 +81,9 @@ impl Lifecycle {
                 let notice = Notice::Released(secret.clone(), below);
                 self.keepers.tell_owner(&secret, notice);
             }
+            Effect::Reject(secret, revision) => {
+                self.keepers.tell_owner(&secret, Notice::Rejected(secret.clone(), revision));
+            }
             Effect::Refresh => self.keepers.tell_all(&Notice::Refresh(Vec::new())),
             Effect::Report(fact) => fact.log(),
             Effect::Close { code, give_back, sweep } => return Some(End { code, give_back, sweep }),

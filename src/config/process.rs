@@ -50,55 +50,8 @@ pub(super) fn process(table: Option<Table<'_>>) -> ProcessConfig {
     }
     process.stop_signal = table.read("stop_signal", &STOP_SIGNAL).unwrap_or(process.stop_signal);
     process.stop_timeout = table.read("stop_timeout", &POSITIVE_DURATION).unwrap_or(process.stop_timeout);
-    process.restart = restart(&mut table, process.restart);
-    process.restart_mode = table.read("restart_mode", &RESTART_MODE).unwrap_or(process.restart_mode);
     table.finish();
     process
-}
-
-fn restart(table: &mut Table<'_>, default: RestartConfig) -> RestartConfig {
-    RestartConfig {
-        policy: table.read("restart", &RESTART).unwrap_or(default.policy),
-        limit: table.take("restart_limit").and_then(|limit| count(&limit)).unwrap_or(default.limit),
-        period: table.read("restart_period", &POSITIVE_DURATION).unwrap_or(default.period),
-    }
-}
-
-const RESTART: Form<RestartPolicy> = Form {
-    expected: "\"never\", \"on-failure\" or \"always\"",
-    shown: true,
-    read: |text| match text {
-        "never" => Ok(RestartPolicy::Never),
-        "on-failure" => Ok(RestartPolicy::OnFailure),
-        "always" => Ok(RestartPolicy::Always),
-        _ => Err("is unknown; write \"never\", \"on-failure\" or \"always\"".to_owned()),
-    },
-};
-
-const RESTART_MODE: Form<RestartMode> = Form {
-    expected: "\"replace\" or \"overlap\"",
-    shown: true,
-    read: |text| {
-        match text {
-        "replace" => Ok(RestartMode::Replace),
-        "overlap" => Ok(RestartMode::Overlap),
-        _ => Err("is unknown; write \"replace\", or \"overlap\" to start the new process before the old one is stopped"
-            .to_owned()),
-    }
-    },
-};
-
-/// A number of times: at least once.
-fn count(value: &Value<'_>) -> Option<u32> {
-    let Some(number) = value.integer() else {
-        value.expected("a number, such as 5");
-        return None;
-    };
-    let count = u32::try_from(number).ok().filter(|count| *count > 0);
-    if count.is_none() {
-        value.report("has to be between 1 and 4294967295");
-    }
-    count
 }
 
 /// Reads `[rollout]`.

@@ -17,6 +17,7 @@ pub enum RolloutFact {
     Published { generation: Generation, changed: BTreeSet<PathBuf>, env_changed: bool },
     NotPublished { generation: Generation, error: String, again_in: Duration },
     Committed { generation: Generation },
+    Held { secrets: Vec<SecretName> },
     NotRetired { generation: Generation, error: String },
     TimedOut { waited: Duration, missing: Vec<SecretName>, errors: Vec<String> },
     Swept,
@@ -41,9 +42,15 @@ impl RolloutFact {
                 error!(%generation, error, again_in = shown(*again_in), "generation not published");
             }
             Self::Committed { generation } => debug!(%generation, "generation committed"),
+            Self::Held { secrets } => {
+                warn!(
+                    secrets = listed(secrets),
+                    "held at the last good value until the source has something newer"
+                );
+            }
             Self::NotRetired { generation, error } => warn!(%generation, error, "old generation not removed"),
             Self::TimedOut { waited, missing, errors } => {
-                let missing = missing.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                let missing = listed(missing);
                 let errors = errors.join("; ");
                 error!(waited = shown(*waited), missing, errors, "no complete release in time");
             }
@@ -51,6 +58,10 @@ impl RolloutFact {
             Self::NotSwept { error } => warn!(error, "published files not removed"),
         }
     }
+}
+
+fn listed(secrets: &[SecretName]) -> String {
+    secrets.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn names(paths: &BTreeSet<PathBuf>) -> String {

@@ -16,7 +16,7 @@ pub enum SecretFact {
     Same { next_in: Duration },
     NotFetched { error: String, again_in: Duration, still_valid: Option<Duration> },
     Recovered,
-    Expired,
+    Expired { next_in: Duration },
     Renewed { ttl: Duration, next_in: Duration },
     NotRenewed { error: String, again_in: Duration },
     Ending { left: Duration },
@@ -38,7 +38,9 @@ impl SecretFact {
                 "secret not fetched"
             ),
             Self::Recovered => info!(%secret, "secret can be fetched again"),
-            Self::Expired => error!(%secret, "secret is past its end, asking for a new one"),
+            Self::Expired { next_in } => {
+                error!(%secret, next_in = shown(*next_in), "secret is past its end, what is published is no longer good");
+            }
             Self::Renewed { ttl, next_in } => {
                 debug!(%secret, ttl = shown(*ttl), next_in = shown(*next_in), "lease renewed");
             }

@@ -105,7 +105,7 @@ impl Session {
             Err(_) => return self.lease_lost(id, turn),
         };
         let Some(tracked) = current(&mut self.secrets, lease) else { return };
-        tracked.revision = tracked.revision.next();
+        tracked.advance();
         tracked.digest = Some(lease.holding.digest);
         tracked.ends = Some(turn.sent + left);
         let at = turn.sent + lease::renewal(left, chance);
@@ -122,6 +122,7 @@ impl Session {
             revision: lease.revision,
             fields: lease.holding.entry.fields.clone(),
             digest: lease.holding.digest,
+            former_ends: None,
         };
         let next_in = at.saturating_duration_since(turn.now);
         turn.say(&update.secret, SecretFact::Adopted { next_in });

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::held::{HeldLease, Tracked};
-use super::{Answer, BREAKER_OPENS_AT, Effect, Session};
+use super::{Answer, BREAKER_OPENS_AT, Effect, IN_FLIGHT, Session};
 use crate::fact::{Fact, SecretFact, SourceFact};
 use crate::lease::unreachable;
 use crate::names::SecretName;
@@ -64,7 +64,11 @@ impl Session {
             None | Some(_) => {
                 if self.unreachable_in_a_row >= BREAKER_OPENS_AT {
                     turn.effects.push(self.report(SourceFact::Reachable));
+                    self.allowed_in_flight = 1;
                 }
+                // Each answer allows for two more questions: after an outage work resumes as fast as the source takes it, not all
+                // at once.
+                self.allowed_in_flight = (self.allowed_in_flight * 2).min(IN_FLIGHT);
                 self.unreachable_in_a_row = 0;
                 self.not_before = None;
             }
@@ -84,7 +88,7 @@ pub(super) fn current<'a>(
     secrets: &'a mut BTreeMap<SecretName, Tracked>,
     lease: &HeldLease,
 ) -> Option<&'a mut Tracked> {
-    secrets.get_mut(lease.secret()).filter(|tracked| tracked.revision == lease.revision)
+    secrets.get_mut(lease.secret()).filter(|tracked| tracked.relied_on == lease.revision)
 }
 
 impl Answer {

@@ -2,7 +2,7 @@
 //!
 //! Level-triggered: it never asks what changed, only what is due now and allowed to go out.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::answers::current;
 use super::grant::{Again, Doubt, GrantNext, HeldGrant, Login};
@@ -72,7 +72,7 @@ impl Session {
     }
 
     fn free(&self) -> usize {
-        let limit = if self.unreachable_in_a_row >= BREAKER_OPENS_AT { 1 } else { IN_FLIGHT };
+        let limit = if self.unreachable_in_a_row >= BREAKER_OPENS_AT { 1 } else { self.allowed_in_flight };
         limit.saturating_sub(self.in_flight)
     }
 
@@ -93,7 +93,8 @@ impl Session {
             if !tracked.expired && tracked.ends.is_some_and(|ends| ends <= now) {
                 tracked.expired = true;
                 tracked.fetch_by(now);
-                effects.push(Effect::Report(Fact::Secret(name.clone(), SecretFact::Expired)));
+                let next_in = tracked.due().map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
+                effects.push(Effect::Report(Fact::Secret(name.clone(), SecretFact::Expired { next_in })));
             }
         }
         for lease in self.leases.values().filter(|lease| lease.asking.is_none() && lease.ends <= now) {

@@ -20,8 +20,14 @@ use crate::source::{Fault, Grant};
 pub(super) struct Tracked {
     pub(super) want: Want,
     pub(super) revision: Revision,
+    /// The revision that the process has to live with: the newest, unless that was rejected.
+    pub(super) relied_on: Revision,
+    /// So many in a row were rejected.
+    pub(super) rejections: u32,
     pub(super) digest: Option<Digest>,
-    /// When the value that we hold stops being good; `None` while there is no value, and for one without end.
+    /// When the value before the newest stops being good, if it does.
+    pub(super) former_ends: Option<Instant>,
+    /// When the value that we rely on stops being good; `None` while there is no value, and for one without end.
     pub(super) ends: Option<Instant>,
     /// Its end has passed, and that was said.
     pub(super) expired: bool,
@@ -52,7 +58,10 @@ impl Tracked {
         Self {
             want,
             revision: Revision::default(),
+            relied_on: Revision::default(),
+            rejections: 0,
             digest: None,
+            former_ends: None,
             ends: None,
             expired: false,
             mints: Mints::default(),
@@ -67,6 +76,12 @@ impl Tracked {
     /// Whether a value was ever delivered.
     pub(super) fn has_value(&self) -> bool {
         self.digest.is_some()
+    }
+
+    /// There is a newer value.
+    pub(super) fn advance(&mut self) {
+        self.revision = self.revision.next();
+        self.relied_on = self.revision;
     }
 
     /// When it is to be fetched, if it is.
@@ -227,6 +242,11 @@ impl HeldLease {
             LeaseNext::LookUp(at) if at <= now => Question::LookUp,
             LeaseNext::Renew(_) | LeaseNext::LookUp(_) | LeaseNext::Rest => Question::Check,
         }
+    }
+
+    /// Whether nothing but its user decides how long it lives: it is the present grant's, and can be renewed.
+    pub(super) fn is_renewed_on(&self, serial: Serial) -> bool {
+        self.serial == serial && matches!(self.next, LeaseNext::Renew(_) | LeaseNext::LookUp(_))
     }
 
     pub(super) fn is_given_up(&self) -> bool {

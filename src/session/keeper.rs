@@ -31,6 +31,8 @@ pub enum Notice {
     Refresh(Vec<SecretName>),
     /// Nothing uses the revisions of this secret below this one any more.
     Released(SecretName, Revision),
+    /// Nothing uses this revision of this secret, and nothing will.
+    Rejected(SecretName, Revision),
     /// Give back what is held, then end.
     Stop,
 }
@@ -111,6 +113,7 @@ impl<S: Source> Keeper<S> {
             Notice::CredentialChanged => Event::CredentialChanged,
             Notice::Refresh(names) => Event::RefreshAsked(names),
             Notice::Released(secret, below) => Event::Released(secret, below),
+            Notice::Rejected(secret, revision) => Event::Rejected(secret, revision),
             Notice::Stop => {
                 let within = if self.session.holds_anything() { GIVE_BACK_WITHIN } else { HEAR_WITHIN };
                 self.give_back_by = Some(Instant::now() + within);

@@ -156,7 +156,7 @@ fn words(effects: &[Effect]) -> Vec<String> {
                 Ask::Revoke(_, lease) => format!("revoke {lease}"),
             }),
             Effect::Deliver(update) => Some(format!("deliver {} {}", update.secret, update.revision)),
-            Effect::Report(Fact::Secret(name, SecretFact::Expired)) => Some(format!("{name} expired")),
+            Effect::Report(Fact::Secret(name, SecretFact::Expired { .. })) => Some(format!("{name} expired")),
             Effect::Report(Fact::Secret(name, SecretFact::Lost)) => Some(format!("{name} lost")),
             Effect::Report(Fact::Secret(name, SecretFact::NotFetched { .. })) => {
                 Some(format!("{name} not fetched"))
@@ -413,8 +413,14 @@ fn the_breaker_lets_one_question_at_a_time_look_for_the_server() {
     assert!(slept <= Duration::from_secs(4), "{slept:?}");
     let said = bench.due();
     let name = said[0].strip_prefix("fetch ").unwrap().to_owned();
+    bench.now += Duration::from_mins(2);
     let said = bench.fetched(&name, 1, versioned());
     assert_eq!(said[0], "breaker closed");
+    // All are due by now. They go out as the answers come, twice as many each time.
+    let asked: Vec<_> = said.iter().filter_map(|word| word.strip_prefix("fetch ")).collect();
+    assert_eq!(asked.len(), 2, "{said:?}");
+    let said = bench.fetched(asked[0], 1, versioned());
+    assert_eq!(said.iter().filter(|word| word.starts_with("fetch ")).count(), 3, "{said:?}");
 }
 
 #[test]

@@ -262,6 +262,9 @@ impl World {
                 agent::Effect::Free(secret, below) => {
                     self.step_session(session::Event::Released(secret, below));
                 }
+                agent::Effect::Reject(secret, revision) => {
+                    self.step_session(session::Event::Rejected(secret, revision));
+                }
                 agent::Effect::Refresh => self.step_session(session::Event::RefreshAsked(Vec::new())),
                 agent::Effect::Retire(_) | agent::Effect::Report(_) => {}
                 agent::Effect::Close { .. } => self.closed = true,

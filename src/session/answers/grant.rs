@@ -27,14 +27,17 @@ impl Session {
         let chance = self.draw();
         let mut held = HeldGrant::new(self.serial, grant, turn.sent, chance);
         held.look_up_at = held.uses_left.is_none().then(|| turn.now + FIRST_LOOK_UP.min(self.look_up_every));
-        self.grant = Some(held);
+        let before = self.grant.replace(held);
         // Leases die with the token that made them: each is replaced, one by one, while the old token still lives. Static
         // secrets stay as they are, unless they wait for a better token.
         for tracked in self.secrets.values_mut().filter(|tracked| tracked.failures > 0) {
             tracked.fetch_by(turn.now);
         }
-        for lease in self.leases.values() {
+        let ends_with_it = before.and_then(|held| held.ends);
+        for lease in self.leases.values_mut() {
+            lease.ends = ends_with_it.map_or(lease.ends, |ends| lease.ends.min(ends));
             if let Some(tracked) = current(&mut self.secrets, lease) {
+                tracked.ends = Some(lease.ends);
                 tracked.fetch_by(turn.now);
             }
         }

@@ -1,8 +1,8 @@
 //! Answers about secrets: values that came, and that did not.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::super::held::{HeldLease, LeaseNext, Next};
+use super::super::held::{HeldLease, LeaseNext, Next, Tracked};
 use super::super::{Effect, Holding, Session, Update};
 use super::Turn;
 use crate::fact::SecretFact;
@@ -21,6 +21,7 @@ impl Session {
         turn: &mut Turn<'_>,
     ) {
         let chance = self.draw();
+        let is_kept = self.is_renewed_on(name);
         let Some(tracked) = self.secrets.get_mut(name) else { return };
         let Fetched { fields, life } = fetched;
         let due = lease::fetched(&life, tracked.want.refresh, chance);
@@ -33,6 +34,7 @@ impl Session {
         let hurried = tracked.next == (Next::Fetching { hurry: true });
         tracked.failures = 0;
         tracked.expired = false;
+        let former_ends = if is_kept { None } else { tracked.value_ends(&life, turn.now) };
         tracked.ends = life.ttl().and_then(|ttl| turn.sent.checked_add(ttl));
         if let Some(ttl) = life.ttl() {
             tracked.mints.made(turn.sent, ttl);
@@ -47,9 +49,10 @@ impl Session {
             return turn.say(name, SecretFact::Same { next_in });
         }
         tracked.digest = Some(digest);
-        tracked.revision = tracked.revision.next();
-        let update =
-            Update { secret: name.clone(), revision: tracked.revision, fields: fields.clone(), digest };
+        tracked.former_ends = former_ends;
+        tracked.advance();
+        let (secret, revision) = (name.clone(), tracked.revision);
+        let update = Update { secret, revision, fields: fields.clone(), digest, former_ends };
         let next = if matches!(due, Due::Renew(_)) { LeaseNext::Renew(at) } else { LeaseNext::Rest };
         if let (Some(lease), Some(first_ttl)) = (life.lease().cloned(), life.ttl()) {
             let renewable = matches!(life, Life::Renewable { .. });
@@ -59,6 +62,14 @@ impl Session {
         }
         turn.say(name, SecretFact::Fetched { next_in });
         turn.effects.push(Effect::Deliver(update));
+    }
+
+    /// Whether the lease of the present value is renewed for as long as anything uses it.
+    fn is_renewed_on(&self, name: &SecretName) -> bool {
+        let relied_on = self.secrets.get(name).map(|tracked| tracked.relied_on);
+        self.leases.values().any(|lease| {
+            lease.secret() == name && Some(lease.revision) == relied_on && lease.is_renewed_on(self.serial)
+        })
     }
 
     fn hold_lease(&mut self, holding: Holding, next: LeaseNext, turn: &Turn<'_>) {
@@ -113,6 +124,19 @@ impl Session {
             held.proven |= read_before == Some(held.serial);
         }
         self.doubt_grant(fault);
+    }
+}
+
+impl Tracked {
+    /// When the value that a new one replaces ends, if it does. What the server itself rotates is dead by now.
+    fn value_ends(&self, successor: &Life, now: Instant) -> Option<Instant> {
+        match successor {
+            Life::Rotating { .. } if self.has_value() => Some(now),
+            Life::Rotating { .. }
+            | Life::Renewable { .. }
+            | Life::Expiring { .. }
+            | Life::Versioned { .. } => self.ends,
+        }
     }
 }
 
