@@ -17,28 +17,29 @@ pub mod lifecycle;
 pub mod publisher;
 mod reports;
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 
-use crate::config::OnStop;
+use crate::config::{OnStop, ProbeConfig, ProbeKind, RestartConfig, RolloutConfig, RunCommand};
 pub(crate) use crate::fact::chain;
 use crate::fact::{Fact, ProcessFact, RolloutFact};
 use crate::names::{Generation, Revision, SecretName};
 use crate::plan::Plan;
 use crate::render::{self, Release};
 use crate::rollout::{self, Rollout};
-use crate::secret::DigestKey;
+use crate::secret::{DigestKey, Secret};
 use crate::session::Update;
 use crate::snapshot::{self, Gatherer, Snapshot};
 use crate::supervise::host::{Order, Report, Streams, Ticket};
 use crate::supervise::{self, FAILED, Launch, Supervisor};
 use crate::template::Engine;
 
-use commands::Commands;
+use commands::{Commands, Purpose};
 
 /// What one agent is to do.
 pub struct Task {
@@ -52,10 +53,8 @@ pub struct Task {
     pub mode: Mode,
     /// What becomes of token, leases and files at the end; `None` gives back where there is a process.
     pub on_stop: Option<OnStop>,
-    /// How long changes gather.
-    pub settle: Duration,
-    /// How long old leases live after a commit.
-    pub grace: Duration,
+    /// How a rollout goes.
+    pub rollout: RolloutConfig,
     /// How long the first release may take.
     pub startup_timeout: Option<Duration>,
     /// The number of the first generation.
@@ -83,7 +82,9 @@ pub struct Agent {
     gatherer: Gatherer,
     rollout: Rollout,
     supervisor: Option<Supervisor>,
+    probe: Option<ProbeConfig>,
     child: Option<Ticket>,
+    child_pid: Option<Pid>,
     commands: Commands,
     tickets: u64,
     started: Instant,
@@ -100,11 +101,18 @@ pub struct Agent {
 pub enum Event {
     /// A session has a new value.
     Updated(Update),
+    /// A release is on disk, where nobody looks: its relative files in this directory.
+    #[expect(missing_docs, reason = "said above; whether any file differs from what is published")]
+    Staged { directory: Option<PathBuf>, changes: bool },
+    /// A release could not be staged; nothing is left of it.
+    NotStaged(String),
     /// A release is on disk: these files differ from before, and this generation is superseded for good.
     #[expect(missing_docs, reason = "said above")]
     Published { changed: BTreeSet<PathBuf>, superseded: Option<Generation> },
-    /// A release could not be published; what was live is live still.
+    /// A release could not be published, or only in part.
     NotPublished(String),
+    /// The try of this number was answered.
+    Tried(u64, Result<(), String>),
     /// The main thread reports.
     Reported(Report),
     /// A part of Squire failed for good.
@@ -117,8 +125,17 @@ pub enum Event {
 #[derive(Debug)]
 #[must_use = "an effect that is dropped leaves the agent waiting"]
 pub enum Effect {
+    /// Write this release where nobody looks.
+    Stage(Arc<Release>),
+    /// Remove what is staged.
+    Discard,
+    /// Put what is staged where its readers find it.
+    Publish,
     /// Put this release where its readers find it.
-    Publish(Arc<Release>),
+    Restore(Arc<Release>),
+    /// Ask whether the process is well, and answer with [`Event::Tried`].
+    #[expect(missing_docs, reason = "the number of the try, what is asked, and how long that may take")]
+    Try { attempt: u64, kind: ProbeKind, timeout: Duration },
     /// Remove this generation's files.
     Retire(Generation),
     /// An order for the main thread.
@@ -140,13 +157,13 @@ pub enum Effect {
 impl Agent {
     /// An agent that has nothing yet.
     pub fn new(task: Task, now: Instant) -> Self {
-        let Task { plan, engine, key, mode, on_stop, settle, grace, startup_timeout, first, superseded } =
-            task;
+        let Task { plan, engine, key, mode, on_stop, rollout, startup_timeout, first, superseded } = task;
         let wanted = plan.wants.values().flatten().map(|want| want.name.clone()).collect();
         let process = plan.process.as_ref().filter(|_| mode == Mode::Run);
         let settings = process.map(|process| supervise::Settings {
             stop_signal: process.stop_signal,
             stop_timeout: process.stop_timeout,
+            restart: process.restart,
         });
         let gives_back = match on_stop {
             Some(on_stop) => on_stop == OnStop::GiveBack && mode == Mode::Run,
@@ -154,10 +171,12 @@ impl Agent {
         };
         Self {
             gives_back,
-            gatherer: Gatherer::new(wanted, settle, first, now),
-            rollout: Rollout::new(rules(&plan, mode, grace), &superseded, now),
+            gatherer: Gatherer::new(wanted, rollout.settle, first, now),
+            rollout: Rollout::new(rules(&plan, mode, &rollout), &superseded, now),
             supervisor: settings.map(Supervisor::new),
+            probe: rollout.probe,
             child: None,
+            child_pid: None,
             commands: Commands::default(),
             tickets: 0,
             started: now,
@@ -184,6 +203,16 @@ impl Agent {
             Event::Published { changed, superseded } => {
                 self.roll(rollout::Event::Published { changed, superseded }, now, &mut effects);
             }
+            Event::Staged { directory, changes } => {
+                self.roll(rollout::Event::Staged { directory, changes }, now, &mut effects);
+            }
+            Event::NotStaged(error) => {
+                self.publish_error = Some(error.clone());
+                self.roll(rollout::Event::NotStaged(error), now, &mut effects);
+            }
+            Event::Tried(attempt, result) => {
+                self.roll(rollout::Event::Tried(attempt, result), now, &mut effects);
+            }
             Event::NotPublished(error) => {
                 self.publish_error = Some(error.clone());
                 self.roll(rollout::Event::NotPublished(error), now, &mut effects);
@@ -191,6 +220,11 @@ impl Agent {
             Event::Reported(report) => self.reported(report, now, &mut effects),
             Event::Failed => self.fail(now, &mut effects),
             Event::Due => self.due(now, &mut effects),
+        }
+        // What the machines wanted beside the end is for nobody.
+        let end = effects.iter().position(|effect| matches!(effect, Effect::Close { .. }));
+        if let Some(at) = end {
+            effects.truncate(at + 1);
         }
         effects
     }
@@ -261,7 +295,24 @@ impl Agent {
     fn roll(&mut self, event: rollout::Event, now: Instant, effects: &mut Vec<Effect>) {
         for effect in self.rollout.step(event, now) {
             match effect {
-                rollout::Effect::Publish(release) => effects.push(Effect::Publish(release)),
+                rollout::Effect::Stage(release) => effects.push(Effect::Stage(release)),
+                rollout::Effect::Discard => effects.push(Effect::Discard),
+                rollout::Effect::Publish => effects.push(Effect::Publish),
+                rollout::Effect::Restore(release) => effects.push(Effect::Restore(release)),
+                rollout::Effect::Check { command, directory, release } => {
+                    self.check(command, directory.as_deref(), &release, now, effects);
+                }
+                rollout::Effect::Try(attempt) => self.try_process(attempt, now, effects),
+                rollout::Effect::OnTrial(on_trial) => {
+                    self.supervise(supervise::Event::OnTrial(on_trial), now, effects);
+                }
+                rollout::Effect::TakenBack(generation) => {
+                    self.gather(snapshot::Event::TakenBack(generation), now, effects);
+                }
+                rollout::Effect::Forced(generation) => {
+                    self.gather(snapshot::Event::Forced(generation), now, effects);
+                    self.committed(effects);
+                }
                 rollout::Effect::Retire(generation) => effects.push(Effect::Retire(generation)),
                 rollout::Effect::Free(secret, below) => effects.push(Effect::Free(secret, below)),
                 rollout::Effect::Report(fact) => effects.push(Effect::Report(fact)),
@@ -272,8 +323,9 @@ impl Agent {
                 }
                 rollout::Effect::Signal(signals) => self.signal(&signals, now, effects),
                 rollout::Effect::Run(command) => {
-                    let ticket = self.ticket();
-                    effects.extend(self.commands.start(ticket, command, now));
+                    let RunCommand { command, timeout } = command;
+                    let launch = Launch::new(command, BTreeMap::new());
+                    self.run(Purpose::Reaction, launch, timeout, now, effects);
                 }
                 rollout::Effect::Committed(generation) => {
                     self.gather(snapshot::Event::Accepted(generation), now, effects);
@@ -293,15 +345,53 @@ impl Agent {
         }
     }
 
+    /// A check is given what the process would be given.
+    fn check(
+        &mut self,
+        command: RunCommand,
+        directory: Option<&Path>,
+        release: &Release,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+    ) {
+        let mut env = release.env.clone();
+        let mut words = command.command;
+        if let Some(directory) = directory.and_then(Path::to_str) {
+            for word in &mut words {
+                *word = word.replace("{dir}", directory);
+            }
+            env.insert("SQUIRE_STAGED_DIR".to_owned(), Secret::new(directory));
+        }
+        self.run(Purpose::Check, Launch::new(words, env), command.timeout, now, effects);
+    }
+
+    fn try_process(&mut self, attempt: u64, now: Instant, effects: &mut Vec<Effect>) {
+        let Some(ProbeConfig { kind, attempt_timeout, .. }) = self.probe.clone() else { return };
+        if let ProbeKind::Command(command) = kind {
+            let mut env = self.rollout.shown().map(|release| release.env.clone()).unwrap_or_default();
+            let pid = self.child_pid.map(|pid| ("SQUIRE_PID".to_owned(), Secret::new(pid.to_string())));
+            env.extend(pid);
+            self.run(Purpose::Try(attempt), Launch::new(command, env), attempt_timeout, now, effects);
+        } else {
+            effects.push(Effect::Try { attempt, kind, timeout: attempt_timeout });
+        }
+    }
+
+    fn run(
+        &mut self,
+        purpose: Purpose,
+        launch: Launch,
+        timeout: Duration,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+    ) {
+        let ticket = self.ticket();
+        effects.extend(self.commands.start(ticket, purpose, launch, timeout, now));
+    }
+
     fn launch(&mut self, release: &Release, now: Instant, effects: &mut Vec<Effect>) {
         let Some(process) = &self.plan.process else { return };
-        let launch = Launch {
-            command: process.command.clone(),
-            env: release.env.clone(),
-            setting: Arc::clone(&process.setting),
-            listens: true,
-            notifies: false,
-        };
+        let launch = Launch::new(process.command.clone(), release.env.clone());
         self.supervise(supervise::Event::LaunchAsked(launch), now, effects);
     }
 
@@ -330,6 +420,22 @@ impl Agent {
                 }
                 (supervise::Effect::Signal(_) | supervise::Effect::Kill, None) => {}
                 (supervise::Effect::Settled, _) => self.roll(rollout::Event::ProcessSettled, now, effects),
+                (supervise::Effect::Down(why), _) => {
+                    self.roll(rollout::Event::ProcessDown(why), now, effects);
+                }
+                (supervise::Effect::Rest(again_in), _) => {
+                    effects.push(Effect::Report(ProcessFact::Resting { again_in }.into()));
+                }
+                (supervise::Effect::GiveUp, _) => {
+                    let Some(process) = &self.plan.process else { continue };
+                    let RestartConfig { limit: restarts, period, .. } = process.restart;
+                    effects.push(Effect::Report(ProcessFact::GaveUp { restarts, period }.into()));
+                }
+                (supervise::Effect::Respawn, _) => {
+                    if let Some(release) = self.rollout.shown().cloned() {
+                        self.launch(&release, now, effects);
+                    }
+                }
                 (supervise::Effect::Finish(code), _) => return self.close(code, effects),
             }
         }
@@ -359,13 +465,15 @@ impl Agent {
     }
 }
 
-fn rules(plan: &Plan, mode: Mode, grace: Duration) -> rollout::Rules {
+fn rules(plan: &Plan, mode: Mode, config: &RolloutConfig) -> rollout::Rules {
     let process = plan.process.as_ref().filter(|_| mode == Mode::Run);
     let files = plan.files.iter().filter(|_| mode == Mode::Run);
     rollout::Rules {
         files: files.map(|file| (file.path.clone(), file.on_change.clone())).collect(),
         env: process.map_or(crate::config::Reaction::Nothing, |process| process.on_change.clone()),
         has_process: process.is_some(),
-        grace,
+        grace: config.grace,
+        checks: config.checks.clone(),
+        probe: config.probe.clone().filter(|_| mode == Mode::Run),
     }
 }

@@ -12,12 +12,12 @@ mod params;
 mod problem;
 mod process;
 mod reader;
+mod rollout;
 mod secret;
 mod source;
 mod syntax;
 mod text;
 mod value;
-mod window;
 
 #[cfg(test)]
 mod tests;
@@ -33,7 +33,6 @@ use crate::names::{SecretName, SourceName};
 pub use file::{parse, survey};
 pub use problem::{Place, Problem};
 pub use value::{Account, Mode};
-pub use window::Window;
 
 /// How the environment is asked: the name of a variable → its value, if it is set.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -230,46 +229,13 @@ pub enum Reaction {
     Restart,
     /// A signal's name.
     Signal(Signal),
-    /// `{ signal = "HUP", pid_file = "…" }` or `{ signal = "HUP", process = "…" }`: a signal to a process that is not ours.
-    SignalTo(SignalTo),
     /// `{ run = ["…"], timeout = "30s" }`
     Run(RunCommand),
-    /// `{ http = "http://…", method = "POST", timeout = "30s" }`
-    Call(HttpCall),
     /// `"none"`
     Nothing,
 }
 
-/// A signal to a process that Squire did not start.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct SignalTo {
-    /// `signal`
-    pub signal: Signal,
-    /// Who gets it.
-    pub target: SignalTarget,
-}
-
-/// How to find a process that Squire did not start.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum SignalTarget {
-    /// `pid_file`: absolute; it holds the number.
-    PidFile(PathBuf),
-    /// `process`: the name of its program, in a PID namespace that Squire shares.
-    Process(String),
-}
-
-/// A request that a reaction sends.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct HttpCall {
-    /// `method`: in upper case. Default POST.
-    pub method: String,
-    /// `http`: the address, `http://` only.
-    pub url: String,
-    /// Given up after this long. Default 30 seconds.
-    pub timeout: Duration,
-}
-
-/// A command that a reaction runs.
+/// A command that a reaction or a check runs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RunCommand {
     /// Program and arguments; at least the program. No shell.
@@ -293,8 +259,6 @@ pub struct ProcessConfig {
     pub stop_timeout: Duration,
     /// `restart`, `restart_limit`, `restart_period`: what follows when it exits by itself.
     pub restart: RestartConfig,
-    /// `restart_mode`: how it is restarted for a new release.
-    pub restart_mode: RestartMode,
 }
 
 /// What follows when the process exits by itself.
@@ -302,9 +266,10 @@ pub struct ProcessConfig {
 pub struct RestartConfig {
     /// `restart`. Default never.
     pub policy: RestartPolicy,
-    /// `restart_limit`: so often within `period`, then Squire ends. Default 5.
+    /// `restart_limit`: so often within `period`; the next time Squire ends. Default 5.
     pub limit: u32,
-    /// `restart_period`: what the limit is counted in. A process that ran for this long begins a new count. Default 5 minutes.
+    /// `restart_period`: what the limit is counted in, so a process that ran for this long begins a new count. Default 5
+    /// minutes.
     pub period: Duration,
 }
 
@@ -317,15 +282,6 @@ pub enum RestartPolicy {
     OnFailure,
     /// `"always"`
     Always,
-}
-
-/// `process.restart_mode`
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RestartMode {
-    /// `"replace"`: the old process is stopped, then the new one is started. Default.
-    Replace,
-    /// `"overlap"`: the new process proves itself before the old one is stopped.
-    Overlap,
 }
 
 /// One variable of `process.env`.
@@ -348,8 +304,6 @@ pub struct RolloutConfig {
     pub checks: Vec<RunCommand>,
     /// `probe`: how a published release proves that the process is well with it.
     pub probe: Option<ProbeConfig>,
-    /// `window`: when rollouts may happen; `None` is always.
-    pub window: Option<Window>,
 }
 
 /// `rollout.probe`
@@ -367,6 +321,8 @@ pub struct ProbeConfig {
     pub successes: u32,
     /// `failures`: so many failures in a row end it before its time; `None` waits for `timeout`.
     pub failures: Option<u32>,
+    /// Where it stands.
+    pub place: Place,
 }
 
 /// What a probe asks.
@@ -376,12 +332,10 @@ pub enum ProbeKind {
     Http(HttpProbe),
     /// `tcp = "127.0.0.1:5432"`: a connection is accepted. Host and port.
     Tcp(String),
-    /// `command = ["…"]`: it exits with 0. It is told the process's number as `{pid}` and `SQUIRE_PID`.
+    /// `command = ["…"]`: it exits with 0. It is told the process's number in `SQUIRE_PID`.
     Command(Vec<String>),
     /// `alive = "5s"`: the process runs for that long.
     Alive(Duration),
-    /// `notify = true`: the process sends READY=1 to the socket in `NOTIFY_SOCKET`.
-    Notify,
 }
 
 /// A request whose answer tells health.

@@ -31,6 +31,8 @@
 pub mod names;
 pub mod secret;
 
+pub mod mask;
+
 pub mod memory;
 
 pub mod fact;

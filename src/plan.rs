@@ -9,12 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{
-    Account, Config, EnvConfig, FileConfig, Mode, Problem, ProcessConfig, Reaction, RestartConfig,
-    RestartMode, SecretConfig, TemplateSource,
+    Account, Config, EnvConfig, FileConfig, Mode, ProbeConfig, ProbeKind, Problem, ProcessConfig, Reaction,
+    RestartConfig, SecretConfig, TemplateSource,
 };
 use crate::names::{SecretName, SourceName};
 use crate::secret::Fields;
@@ -91,15 +90,7 @@ pub struct PlannedProcess {
     pub stop_timeout: Duration,
     /// What follows when it exits by itself.
     pub restart: RestartConfig,
-    /// How it is restarted for a new release.
-    pub restart_mode: RestartMode,
-    /// How it stands on this machine.
-    pub setting: Arc<Setting>,
 }
-
-/// How a process stands on this machine: whose it is, where it runs, what it may use.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Setting {}
 
 /// What the plan has to ask the machine.
 pub struct Surroundings<'a> {
@@ -144,6 +135,7 @@ pub fn compile(
     let env = config.process.env.iter().filter_map(|(name, env)| compiler.variable(name, env)).collect();
     if process.is_none() {
         compiler.refuse_env_without_process(&config.process);
+        compiler.refuse_life_without_process(config.rollout.probe.as_ref());
     }
     let Compiler { findings, used, .. } = compiler;
     if !findings.is_empty() {
@@ -172,8 +164,6 @@ fn planned_process(config: &ProcessConfig, command: Option<Vec<String>>) -> Opti
         stop_signal: config.stop_signal,
         stop_timeout: config.stop_timeout,
         restart: config.restart,
-        restart_mode: config.restart_mode,
-        setting: Arc::default(),
     })
 }
 
@@ -294,12 +284,7 @@ impl Compiler<'_> {
                 self.problem(file, way_out.to_owned());
                 None
             }
-            Reaction::Restart
-            | Reaction::Signal(_)
-            | Reaction::SignalTo(_)
-            | Reaction::Run(_)
-            | Reaction::Call(_)
-            | Reaction::Nothing => Some(reaction),
+            Reaction::Restart | Reaction::Signal(_) | Reaction::Run(_) | Reaction::Nothing => Some(reaction),
         }
     }
 
@@ -308,6 +293,14 @@ impl Compiler<'_> {
             let message =
                 "there is no process to give it to: set process.command or give a command after `--`";
             self.findings.push(Finding::Config(Problem::new(env.place.clone(), message)));
+        }
+    }
+
+    fn refuse_life_without_process(&mut self, probe: Option<&ProbeConfig>) {
+        if let Some(ProbeConfig { kind: ProbeKind::Alive(_), place, .. }) = probe {
+            let message = "there is no process to stay alive: set process.command, give a command after `--`, or \
+                           probe by `http`, `tcp` or `command`";
+            self.findings.push(Finding::Config(Problem::new(place.clone(), message)));
         }
     }
 

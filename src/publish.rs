@@ -255,6 +255,7 @@ mod tests {
             env: BTreeMap::new(),
             env_digest: key().digest(b""),
             revisions: BTreeMap::new(),
+            former_ends: BTreeMap::new(),
         }
     }
 

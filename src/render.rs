@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use crate::names::{Generation, Revision, SecretName};
 use crate::plan::{Attributes, Plan, PlannedFile};
@@ -24,6 +25,8 @@ pub struct Release {
     pub env_digest: Digest,
     /// Which value of each secret it was made from.
     pub revisions: BTreeMap<SecretName, Revision>,
+    /// When the value that a secret's replaced stops being good, for those where it does.
+    pub former_ends: BTreeMap<SecretName, Instant>,
 }
 
 /// One file of a release.
@@ -68,7 +71,16 @@ pub fn render(
         return Err(errors);
     }
     let revisions = snapshot.values.iter().map(|(name, value)| (name.clone(), value.revision)).collect();
-    Ok(Release { generation: snapshot.generation, files, env_digest: digest_env(&env, key), env, revisions })
+    let former_ends =
+        snapshot.values.iter().filter_map(|(name, value)| Some((name.clone(), value.former_ends?)));
+    Ok(Release {
+        generation: snapshot.generation,
+        files,
+        env_digest: digest_env(&env, key),
+        env,
+        revisions,
+        former_ends: former_ends.collect(),
+    })
 }
 
 fn rendered_file(file: &PlannedFile, text: &Secret<str>, key: &DigestKey) -> RenderedFile {

@@ -1,34 +1,51 @@
-//! The transaction that takes the process from one release to the next: publish, react, commit.
+//! The transaction that takes the process from one release to the next: stage, check, publish, react, try, then commit or go back.
 //!
-//! One at a time; a newer release replaces the one that waits. What the former generation alone used is freed `grace` after the
-//! commit, and superseded generations are removed once slow readers had their time.
+//! ```text
+//! Rendered ─▶ stage ─▶ check ─▶ publish ─▶ react ─▶ try ─▶ commit; after `grace`, what only the former one used is freed
+//!               │        │                   │       │
+//!               └────────┴─ nothing is seen  └───────┴─▶ back: publish the live one, react; what was new is rejected
+//! ```
 //!
-//! *Invariants:* pure. A release is committed only after it was published and every reaction to it is done. Nothing of a
-//! generation is freed before a later one is committed.
+//! One at a time; a newer release replaces the one that waits. A release that fails its checks was never seen. One that its process
+//! cannot live with is taken back, unless what it replaced is dead: then there is no way back, which is said.
+//!
+//! *Invariants:* pure. A release is committed only after it was published, every reaction to it is done, and the process proved to be
+//! well with it. Nothing of a generation is freed before a later one is committed.
 
+mod chores;
+pub mod probe;
+mod reactions;
 #[cfg(test)]
 mod tests;
+mod trial;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::config::{Reaction, RunCommand};
+use crate::config::{ProbeConfig, Reaction, RunCommand};
 use crate::fact::{Fact, RolloutFact};
 use crate::names::{Generation, Revision, SecretName};
 use crate::render::Release;
 
+use chores::Chores;
+use reactions::Reactions;
+use trial::{Step, Trial};
+
 /// How long a superseded generation stays for readers that are slow.
 pub const READERS_HAVE: Duration = Duration::from_secs(10);
 
-/// The pause after a publication that failed doubles between these.
+/// The pause after a rollout that failed doubles between these.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// What reacts on what.
+/// What may have to go through before its pause is over has this long before what is live ends, or a fifth of the time there was.
+const IN_TIME: Duration = Duration::from_mins(2);
+
+/// What reacts on what, and what a release has to prove.
 #[derive(Clone, Debug)]
 pub struct Rules {
     /// Of each file.
@@ -39,6 +56,10 @@ pub struct Rules {
     pub has_process: bool,
     /// How long what only the former generation used lives after a commit.
     pub grace: Duration,
+    /// What a staged release has to pass.
+    pub checks: Vec<RunCommand>,
+    /// How the process proves that it is well.
+    pub probe: Option<ProbeConfig>,
 }
 
 /// The rollouts of one agent.
@@ -46,29 +67,59 @@ pub struct Rules {
 pub struct Rollout {
     rules: Rules,
     phase: Phase,
-    waiting: Option<Arc<Release>>,
+    waiting: Option<Waiting>,
+    /// The good one.
     live: Option<Arc<Release>>,
+    /// What readers see: the live one, or one that is still to prove itself.
+    shown: Option<Arc<Release>>,
+    /// The process ended while a release was tried.
+    is_down: bool,
     failures: u32,
-    chores: Vec<(Instant, Chore)>,
+    /// The number of the last try of all.
+    attempt: u64,
+    chores: Chores,
+}
+
+/// A release that waits for its turn.
+#[derive(Clone, Debug)]
+struct Waiting {
+    release: Arc<Release>,
+    since: Instant,
 }
 
 #[derive(Debug)]
 enum Phase {
     /// Nothing is going on.
     Idle,
-    /// The last publication failed; the next is not tried before this.
+    /// The last rollout failed; the next is not begun before this.
     Pausing(Instant),
-    Publishing(Arc<Release>),
+    Staging(Arc<Release>),
+    /// One command runs, these are left.
+    Checking(Arc<Release>, Option<PathBuf>, VecDeque<RunCommand>),
+    Publishing(Course),
+    /// The way back could not be published, and is tried again at this time.
+    Stuck(Course, Instant),
     /// The process reacts; these commands come after it.
-    Moving(Arc<Release>, Vec<RunCommand>),
+    Moving(Course, Vec<RunCommand>),
     /// So many commands are still running.
-    Running(Arc<Release>, usize),
+    Running(Course, usize),
+    Trying(Course, Box<Trial>),
+}
+
+/// A release on its way to the process.
+#[derive(Clone, Debug)]
+struct Course {
+    release: Arc<Release>,
+    way: Way,
 }
 
 #[derive(Clone, Debug)]
-enum Chore {
-    Retire(Generation),
-    Free(BTreeMap<SecretName, Revision>),
+enum Way {
+    Forward,
+    /// From this one, which the process could not live with.
+    Back(Arc<Release>),
+    /// From this one, which could only be published in part, and is to be tried again.
+    Undo(Arc<Release>),
 }
 
 /// What happened.
@@ -76,15 +127,30 @@ enum Chore {
 pub enum Event {
     /// A release is whole.
     Rendered(Release),
-    /// The release is on disk: these files differ from before, and this generation is superseded for good.
+    /// The release is on disk, where nobody looks.
+    Staged {
+        /// Its relative files are here.
+        directory: Option<PathBuf>,
+        /// Whether any file differs from what is published.
+        changes: bool,
+    },
+    /// The release could not be staged; nothing is left of it.
+    NotStaged(String),
+    /// A check ended.
+    Checked(Result<(), String>),
+    /// The release is what readers see: these files differ from before, and this generation is superseded for good.
     #[expect(missing_docs, reason = "said above")]
     Published { changed: BTreeSet<PathBuf>, superseded: Option<Generation> },
-    /// The release could not be published; the live one is untouched.
+    /// The release could not be published, or only in part.
     NotPublished(String),
     /// The process did what it was asked.
     ProcessSettled,
+    /// The process, on trial, ended, or could not be started.
+    ProcessDown(String),
     /// A command ended, well or not.
     CommandEnded,
+    /// The try of this number was answered.
+    Tried(u64, Result<(), String>),
     /// The deadline came.
     Due,
 }
@@ -93,8 +159,17 @@ pub enum Event {
 #[derive(Clone, Debug)]
 #[must_use = "an effect that is dropped leaves the rollout waiting"]
 pub enum Effect {
-    /// Put this release where its readers find it.
-    Publish(Arc<Release>),
+    /// Write this release where nobody looks.
+    Stage(Arc<Release>),
+    /// Run this command on what is staged.
+    #[expect(missing_docs, reason = "the parts of what was staged")]
+    Check { command: RunCommand, directory: Option<PathBuf>, release: Arc<Release> },
+    /// Remove what is staged.
+    Discard,
+    /// Put what is staged where its readers find it.
+    Publish,
+    /// Put this release, which was live before, where its readers find it.
+    Restore(Arc<Release>),
     /// Start the process with this release.
     Start(Arc<Release>),
     /// Restart the process with this release.
@@ -103,8 +178,16 @@ pub enum Effect {
     Signal(BTreeSet<Signal>),
     /// Run this command.
     Run(RunCommand),
+    /// Ask whether the process is well.
+    Try(u64),
+    /// Whether the process has yet to prove that it is well: if it ends, that is for [`Event::ProcessDown`].
+    OnTrial(bool),
     /// This generation is the good one now.
     Committed(Generation),
+    /// This generation was taken back.
+    TakenBack(Generation),
+    /// The process has to live with this generation, though it is not well: there is nothing to go back to.
+    Forced(Generation),
     /// A newer one took this generation's place before it was tried.
     Dropped(Generation),
     /// Remove this generation's files.
@@ -118,39 +201,60 @@ pub enum Effect {
 impl Rollout {
     /// Nothing is live yet. `superseded` are generations that an earlier run left for its slow readers.
     pub fn new(rules: Rules, superseded: &BTreeSet<Generation>, now: Instant) -> Self {
-        let chores =
-            superseded.iter().map(|generation| (now + READERS_HAVE, Chore::Retire(*generation))).collect();
-        Self { rules, phase: Phase::Idle, waiting: None, live: None, failures: 0, chores }
+        let mut chores = Chores::default();
+        chores.retire(superseded.iter().copied(), now);
+        Self {
+            rules,
+            phase: Phase::Idle,
+            waiting: None,
+            live: None,
+            shown: None,
+            is_down: false,
+            failures: 0,
+            attempt: 0,
+            chores,
+        }
     }
 
     /// Takes what happened at `now`, answers with what to do.
     pub fn step(&mut self, event: Event, now: Instant) -> Vec<Effect> {
         let mut effects = Vec::new();
+        let turn = &mut Turn { now, effects: &mut effects };
         match event {
-            Event::Rendered(release) => {
-                let overtaken = self.waiting.replace(Arc::new(release));
-                effects.extend(overtaken.map(|release| Effect::Dropped(release.generation)));
-            }
-            Event::Published { changed, superseded } => {
-                self.published(&changed, superseded, now, &mut effects);
-            }
-            Event::NotPublished(error) => self.not_published(error, now, &mut effects),
-            Event::ProcessSettled => self.process_settled(now, &mut effects),
-            Event::CommandEnded => self.command_ended(now, &mut effects),
-            Event::Due => {}
+            Event::Rendered(release) => self.rendered(release, turn),
+            Event::Staged { directory, changes } => self.staged(directory, changes, turn),
+            Event::NotStaged(error) => self.not_staged(error, turn),
+            Event::Checked(result) => self.checked(result, turn),
+            Event::Published { changed, superseded } => self.published(&changed, superseded, turn),
+            Event::NotPublished(error) => self.not_published(error, turn),
+            Event::ProcessSettled => self.process_settled(turn),
+            Event::ProcessDown(why) => self.process_down(why, turn),
+            Event::CommandEnded => self.command_ended(turn),
+            Event::Tried(attempt, result) => self.tried(attempt, result, turn),
+            Event::Due => self.due(turn),
         }
-        self.begin(now, &mut effects);
-        self.do_chores(now, &mut effects);
+        self.begin(turn);
+        self.chores.perform(now, &mut effects);
         effects
     }
 
     /// When to be called again.
     pub fn deadline(&self) -> Option<Instant> {
-        let pause = match self.phase {
-            Phase::Pausing(until) => self.waiting.as_ref().map(|_| until),
-            Phase::Idle | Phase::Publishing(_) | Phase::Moving(..) | Phase::Running(..) => None,
+        let phase = match &self.phase {
+            Phase::Pausing(until) => self
+                .waiting
+                .as_ref()
+                .map(|waiting| self.must_begin(waiting).map_or(*until, |at| at.min(*until))),
+            Phase::Stuck(_, until) => Some(*until),
+            Phase::Trying(_, trial) => Some(trial.deadline()),
+            Phase::Idle
+            | Phase::Staging(_)
+            | Phase::Checking(..)
+            | Phase::Publishing(_)
+            | Phase::Moving(..)
+            | Phase::Running(..) => None,
         };
-        self.chores.iter().map(|(at, _)| *at).chain(pause).min()
+        [phase, self.chores.deadline()].into_iter().flatten().min()
     }
 
     /// The release that was committed last.
@@ -158,66 +262,176 @@ impl Rollout {
         self.live.as_deref()
     }
 
-    fn begin(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        let ready = match self.phase {
+    /// The release that readers see: what a process that is started now has to be given.
+    pub fn shown(&self) -> Option<&Release> {
+        self.shown.as_deref()
+    }
+
+    fn rendered(&mut self, release: Release, turn: &mut Turn<'_>) {
+        let waiting = Waiting { release: Arc::new(release), since: turn.now };
+        let overtaken = self.waiting.replace(waiting);
+        turn.effects.extend(overtaken.map(|waiting| Effect::Dropped(waiting.release.generation)));
+    }
+
+    fn begin(&mut self, turn: &mut Turn<'_>) {
+        let Some(waiting) = &self.waiting else { return };
+        let is_ready = match self.phase {
             Phase::Idle => true,
-            Phase::Pausing(until) => until <= now,
-            Phase::Publishing(_) | Phase::Moving(..) | Phase::Running(..) => false,
+            Phase::Pausing(until) => {
+                until <= turn.now || self.must_begin(waiting).is_some_and(|at| at <= turn.now)
+            }
+            Phase::Staging(_)
+            | Phase::Checking(..)
+            | Phase::Publishing(_)
+            | Phase::Stuck(..)
+            | Phase::Moving(..)
+            | Phase::Running(..)
+            | Phase::Trying(..) => false,
         };
-        if !ready {
+        if !is_ready {
             return;
         }
-        if let Some(release) = self.waiting.take() {
-            self.phase = Phase::Publishing(Arc::clone(&release));
-            effects.push(Effect::Publish(release));
+        let release = Arc::clone(&waiting.release);
+        self.waiting = None;
+        self.chores.make_room(&self.renewed(&release), turn.effects);
+        self.phase = Phase::Staging(Arc::clone(&release));
+        turn.effects.push(Effect::Stage(release));
+    }
+
+    /// The secrets that have another value in this release than in the live one.
+    fn renewed(&self, release: &Release) -> BTreeSet<SecretName> {
+        let live = self.live.as_deref().map(|live| &live.revisions);
+        let is_new = |(secret, revision): &(&SecretName, &Revision)| {
+            live.is_none_or(|live| live.get(*secret) != Some(*revision))
+        };
+        release.revisions.iter().filter(is_new).map(|(secret, _)| secret.clone()).collect()
+    }
+
+    /// When what the process has ends so soon that a pause cannot be waited for.
+    fn must_begin(&self, waiting: &Waiting) -> Option<Instant> {
+        let renewed = self.renewed(&waiting.release);
+        let ends = renewed.iter().filter_map(|secret| waiting.release.former_ends.get(secret)).min()?;
+        let margin = (ends.saturating_duration_since(waiting.since) / 5).min(IN_TIME);
+        ends.checked_sub(margin).map(|at| at.max(waiting.since))
+    }
+
+    fn staged(&mut self, directory: Option<PathBuf>, changes: bool, turn: &mut Turn<'_>) {
+        let Phase::Staging(release) = &self.phase else { return };
+        let release = Arc::clone(release);
+        let is_other = changes || self.live.as_ref().is_none_or(|live| live.env_digest != release.env_digest);
+        let checks = if is_other { self.rules.checks.iter().cloned().collect() } else { VecDeque::new() };
+        self.phase = Phase::Checking(release, directory, checks);
+        self.check(turn);
+    }
+
+    /// The next check, or the publication.
+    fn check(&mut self, turn: &mut Turn<'_>) {
+        let Phase::Checking(release, directory, left) = &mut self.phase else { return };
+        if let Some(command) = left.pop_front() {
+            let (directory, release) = (directory.clone(), Arc::clone(release));
+            return turn.effects.push(Effect::Check { command, directory, release });
         }
+        let release = Arc::clone(release);
+        self.phase = Phase::Publishing(Course { release, way: Way::Forward });
+        turn.effects.push(Effect::Publish);
+    }
+
+    fn checked(&mut self, result: Result<(), String>, turn: &mut Turn<'_>) {
+        let Phase::Checking(release, ..) = &self.phase else { return };
+        let release = Arc::clone(release);
+        let Err(why) = result else { return self.check(turn) };
+        turn.effects.push(Effect::Discard);
+        let again_in = self.pause(turn.now);
+        let generation = release.generation;
+        turn.report(RolloutFact::NotPassed { generation, why, again_in });
+        if self.live.is_some() {
+            self.take_back(generation, turn);
+        } else {
+            // There is nothing to hold to: what it needs may come to be without a new value.
+            self.wait_again(release, turn.now);
+        }
+    }
+
+    fn not_staged(&mut self, error: String, turn: &mut Turn<'_>) {
+        let Phase::Staging(release) = &self.phase else { return };
+        let release = Arc::clone(release);
+        let again_in = self.pause(turn.now);
+        turn.report(RolloutFact::NotPublished { generation: release.generation, error, again_in });
+        self.wait_again(release, turn.now);
+    }
+
+    /// The next rollout is begun after a pause that doubles with each failure in a row.
+    fn pause(&mut self, now: Instant) -> Duration {
+        let pause = FIRST_PAUSE.saturating_mul(1 << self.failures.min(10)).min(LONGEST_PAUSE);
+        self.failures += 1;
+        self.phase = Phase::Pausing(now + pause);
+        pause
+    }
+
+    /// The same release again, unless there is a newer one.
+    fn wait_again(&mut self, release: Arc<Release>, now: Instant) {
+        self.waiting.get_or_insert(Waiting { release, since: now });
+    }
+
+    /// What waits was made with the same value that is suspect now; there will be another one.
+    fn take_back(&mut self, generation: Generation, turn: &mut Turn<'_>) {
+        let waiting = self.waiting.take();
+        turn.effects.extend(waiting.map(|waiting| Effect::Dropped(waiting.release.generation)));
+        turn.effects.push(Effect::TakenBack(generation));
     }
 
     fn published(
         &mut self,
         changed: &BTreeSet<PathBuf>,
         superseded: Option<Generation>,
-        now: Instant,
-        effects: &mut Vec<Effect>,
+        turn: &mut Turn<'_>,
     ) {
-        let Some(release) = self.publishing() else { return };
-        self.failures = 0;
-        if let Some(generation) = superseded {
-            self.chores.push((now + READERS_HAVE, Chore::Retire(generation)));
-        }
-        let env_changed = self.live.as_ref().is_some_and(|live| live.env_digest != release.env_digest);
-        let fact =
-            RolloutFact::Published { generation: release.generation, changed: changed.clone(), env_changed };
-        effects.push(Effect::Report(fact.into()));
-        let mut asked = Asked::gather(&self.rules, changed, env_changed);
-        let process = self.process_reaction(&asked, &release);
+        let Phase::Publishing(course) = &self.phase else { return };
+        let course = course.clone();
+        let release = Arc::clone(&course.release);
+        self.chores.retire(superseded, turn.now);
+        let before = self.shown.replace(Arc::clone(&release));
+        let env_changed = before.is_some_and(|before| before.env_digest != release.env_digest);
+        let generation = release.generation;
+        turn.report(RolloutFact::Published { generation, changed: changed.clone(), env_changed });
+        let env = env_changed.then_some(&self.rules.env);
+        let mut asked = Reactions::gather(&self.rules.files, changed, env);
+        let process = self.process_reaction(&asked, &course);
         if matches!(process, Some(Effect::Start(_))) {
             // It starts with all that is new: there is nobody yet to be told of it.
-            asked.run.clear();
+            asked.commands.clear();
         }
-        self.phase = Phase::Moving(release, asked.run);
-        match process {
-            Some(effect) => effects.push(effect),
-            None => self.process_settled(now, effects),
+        let is_tried = self.rules.probe.is_some() && self.rules.has_process;
+        match course.way {
+            Way::Forward if is_tried => turn.effects.push(Effect::OnTrial(true)),
+            Way::Forward | Way::Back(_) | Way::Undo(_) => {}
+        }
+        let goes_back = !matches!(course.way, Way::Forward);
+        let is_same = changed.is_empty() && !env_changed && process.is_none();
+        self.phase = Phase::Moving(course, asked.commands);
+        let reacts = process.is_some();
+        turn.effects.extend(process);
+        if goes_back && is_tried {
+            self.is_down = false;
+            turn.effects.push(Effect::OnTrial(false));
+        }
+        if is_same && self.live.is_some() {
+            self.arrive(turn);
+        } else if !reacts {
+            self.process_settled(turn);
         }
     }
 
-    fn publishing(&mut self) -> Option<Arc<Release>> {
-        match &self.phase {
-            Phase::Publishing(release) => Some(Arc::clone(release)),
-            Phase::Idle | Phase::Pausing(_) | Phase::Moving(..) | Phase::Running(..) => None,
-        }
-    }
-
-    /// The start is the reaction to the first release; then a restart beats a signal.
-    fn process_reaction(&self, asked: &Asked, release: &Arc<Release>) -> Option<Effect> {
+    /// The start is the reaction to the first release, and to the one that is gone back to when the process is down; then a restart
+    /// beats a signal.
+    fn process_reaction(&self, asked: &Reactions, course: &Course) -> Option<Effect> {
+        let release = Arc::clone(&course.release);
         if !self.rules.has_process {
-            return None;
-        }
-        if self.live.is_none() {
-            Some(Effect::Start(Arc::clone(release)))
-        } else if asked.restart {
-            Some(Effect::Restart(Arc::clone(release)))
+            None
+        } else if self.live.is_none() {
+            Some(Effect::Start(release))
+        } else if asked.restart || self.is_down {
+            Some(Effect::Restart(release))
         } else if asked.signals.is_empty() {
             None
         } else {
@@ -225,84 +439,207 @@ impl Rollout {
         }
     }
 
-    /// The same release is tried again after a pause, unless a newer one takes its place.
-    fn not_published(&mut self, error: String, now: Instant, effects: &mut Vec<Effect>) {
-        let Some(release) = self.publishing() else { return };
-        let pause = FIRST_PAUSE.saturating_mul(1 << self.failures.min(10)).min(LONGEST_PAUSE);
-        self.failures += 1;
-        self.phase = Phase::Pausing(now + pause);
-        let generation = release.generation;
-        self.waiting.get_or_insert(release);
-        effects.push(Effect::Report(RolloutFact::NotPublished { generation, error, again_in: pause }.into()));
+    /// Some files may have been replaced all the same: they are put back, so that the next try sees them change.
+    fn not_published(&mut self, error: String, turn: &mut Turn<'_>) {
+        let Phase::Publishing(course) = &self.phase else { return };
+        let course = course.clone();
+        let again_in = self.pause(turn.now);
+        let generation = course.release.generation;
+        turn.report(RolloutFact::NotPublished { generation, error, again_in });
+        match (course.way, &self.live) {
+            (Way::Forward, None) => self.wait_again(course.release, turn.now),
+            (Way::Forward, Some(live)) => {
+                let live = Arc::clone(live);
+                self.go(live, Way::Undo(course.release), turn);
+            }
+            (way @ (Way::Back(_) | Way::Undo(_)), _) => {
+                self.phase = Phase::Stuck(Course { way, ..course }, turn.now + again_in);
+            }
+        }
     }
 
-    fn process_settled(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+    /// Back to what was live.
+    fn go(&mut self, live: Arc<Release>, way: Way, turn: &mut Turn<'_>) {
+        let release = Arc::clone(&live);
+        self.phase = Phase::Publishing(Course { release, way });
+        turn.effects.push(Effect::Restore(live));
+    }
+
+    fn process_settled(&mut self, turn: &mut Turn<'_>) {
         match std::mem::replace(&mut self.phase, Phase::Idle) {
-            Phase::Moving(release, commands) if commands.is_empty() => self.commit(release, now, effects),
-            Phase::Moving(release, commands) => {
-                self.phase = Phase::Running(release, commands.len());
-                effects.extend(commands.into_iter().map(Effect::Run));
+            Phase::Moving(course, commands) if commands.is_empty() => self.reacted(course, turn),
+            Phase::Moving(course, commands) => {
+                self.phase = Phase::Running(course, commands.len());
+                turn.effects.extend(commands.into_iter().map(Effect::Run));
             }
             // A process that settles by itself, restarted after a crash, is no part of a rollout.
-            other @ (Phase::Idle | Phase::Pausing(_) | Phase::Publishing(_) | Phase::Running(..)) => {
-                self.phase = other;
-            }
+            other @ (Phase::Idle
+            | Phase::Pausing(_)
+            | Phase::Staging(_)
+            | Phase::Checking(..)
+            | Phase::Publishing(_)
+            | Phase::Stuck(..)
+            | Phase::Running(..)
+            | Phase::Trying(..)) => self.phase = other,
         }
     }
 
-    fn command_ended(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+    fn command_ended(&mut self, turn: &mut Turn<'_>) {
         match std::mem::replace(&mut self.phase, Phase::Idle) {
-            Phase::Running(release, 1) => self.commit(release, now, effects),
-            Phase::Running(release, left) => self.phase = Phase::Running(release, left.saturating_sub(1)),
-            other @ (Phase::Idle | Phase::Pausing(_) | Phase::Publishing(_) | Phase::Moving(..)) => {
-                self.phase = other;
+            Phase::Running(course, 1) => self.reacted(course, turn),
+            Phase::Running(course, left) => self.phase = Phase::Running(course, left.saturating_sub(1)),
+            other @ (Phase::Idle
+            | Phase::Pausing(_)
+            | Phase::Staging(_)
+            | Phase::Checking(..)
+            | Phase::Publishing(_)
+            | Phase::Stuck(..)
+            | Phase::Moving(..)
+            | Phase::Trying(..)) => self.phase = other,
+        }
+    }
+
+    /// All reacted: is the process well?
+    fn reacted(&mut self, course: Course, turn: &mut Turn<'_>) {
+        match (&course.way, &self.rules.probe) {
+            (Way::Forward, Some(probe)) => {
+                let trial = Trial::begin(probe, self.attempt, turn.now);
+                self.phase = Phase::Trying(course, Box::new(trial));
+                self.try_on(turn);
+            }
+            (Way::Forward, None) | (Way::Back(_) | Way::Undo(_), _) => {
+                self.phase = Phase::Moving(course, Vec::new());
+                self.arrive(turn);
             }
         }
     }
 
-    fn commit(&mut self, release: Arc<Release>, now: Instant, effects: &mut Vec<Effect>) {
-        let generation = release.generation;
-        self.chores.push((now + self.rules.grace, Chore::Free(release.revisions.clone())));
-        self.live = Some(release);
-        effects.push(Effect::Report(RolloutFact::Committed { generation }.into()));
-        effects.push(Effect::Committed(generation));
+    fn tried(&mut self, attempt: u64, result: Result<(), String>, turn: &mut Turn<'_>) {
+        if let Phase::Trying(_, trial) = &mut self.phase {
+            trial.answered(attempt, result);
+            self.try_on(turn);
+        }
     }
 
-    fn do_chores(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        let (due, later) = self.chores.drain(..).partition(|(at, _)| *at <= now);
-        self.chores = later;
-        for (_, chore) in due {
-            match chore {
-                Chore::Retire(generation) => effects.push(Effect::Retire(generation)),
-                Chore::Free(revisions) => {
-                    effects.extend(revisions.into_iter().map(|(secret, below)| Effect::Free(secret, below)));
+    fn try_on(&mut self, turn: &mut Turn<'_>) {
+        let Phase::Trying(course, trial) = &mut self.phase else { return };
+        let step = trial.step(turn.now);
+        self.attempt = trial.attempt();
+        match step {
+            None => {}
+            Some(Step::Try(attempt)) => turn.effects.push(Effect::Try(attempt)),
+            Some(Step::Healthy) => {
+                self.phase = Phase::Moving(course.clone(), Vec::new());
+                self.arrive(turn);
+            }
+            Some(Step::Unhealthy(why)) => {
+                let release = Arc::clone(&course.release);
+                self.fail(release, why, turn);
+            }
+        }
+    }
+
+    /// Whoever was on its way is where it was to go.
+    fn arrive(&mut self, turn: &mut Turn<'_>) {
+        let Phase::Moving(course, _) = std::mem::replace(&mut self.phase, Phase::Idle) else { return };
+        match course.way {
+            Way::Forward => self.commit(course.release, turn),
+            Way::Back(failed) => {
+                let again_in = self.pause(turn.now);
+                let (from, to) = (failed.generation, course.release.generation);
+                turn.report(RolloutFact::TakenBack { from, to, again_in });
+                self.take_back(failed.generation, turn);
+            }
+            Way::Undo(failed) => {
+                self.failures = self.failures.saturating_sub(1);
+                self.pause(turn.now);
+                self.wait_again(failed, turn.now);
+            }
+        }
+    }
+
+    fn process_down(&mut self, why: String, turn: &mut Turn<'_>) {
+        self.is_down = true;
+        match &self.phase {
+            Phase::Moving(course, _) | Phase::Running(course, _) | Phase::Trying(course, _) => {
+                if let Way::Forward = course.way {
+                    let release = Arc::clone(&course.release);
+                    self.fail(release, why, turn);
                 }
             }
+            Phase::Idle
+            | Phase::Pausing(_)
+            | Phase::Staging(_)
+            | Phase::Checking(..)
+            | Phase::Publishing(_)
+            | Phase::Stuck(..) => {}
+        }
+    }
+
+    /// The process cannot live with it: back, if what it had before lives.
+    fn fail(&mut self, release: Arc<Release>, why: String, turn: &mut Turn<'_>) {
+        let generation = release.generation;
+        turn.report(RolloutFact::Unhealthy { generation, why });
+        let dead = self.renewed(&release).into_iter();
+        let dead =
+            dead.filter(|secret| release.former_ends.get(secret).is_some_and(|ends| *ends <= turn.now));
+        let dead: Vec<_> = dead.collect();
+        match &self.live {
+            Some(live) if dead.is_empty() => {
+                let live = Arc::clone(live);
+                self.go(live, Way::Back(release), turn);
+            }
+            Some(_) | None => {
+                self.phase = Phase::Idle;
+                self.is_down = false;
+                self.live = Some(release);
+                turn.report(RolloutFact::NoWayBack { generation, dead });
+                turn.effects.push(Effect::Forced(generation));
+                turn.effects.push(Effect::OnTrial(false));
+            }
+        }
+    }
+
+    fn commit(&mut self, release: Arc<Release>, turn: &mut Turn<'_>) {
+        let generation = release.generation;
+        self.failures = 0;
+        self.chores.free_before(&release, self.rules.grace, turn.now);
+        self.live = Some(release);
+        turn.report(RolloutFact::Committed { generation });
+        if self.rules.probe.is_some() && self.rules.has_process {
+            turn.effects.push(Effect::OnTrial(false));
+        }
+        turn.effects.push(Effect::Committed(generation));
+    }
+
+    fn due(&mut self, turn: &mut Turn<'_>) {
+        match &self.phase {
+            Phase::Stuck(course, until) if *until <= turn.now => {
+                let course = course.clone();
+                turn.effects.push(Effect::Restore(Arc::clone(&course.release)));
+                self.phase = Phase::Publishing(course);
+            }
+            Phase::Trying(..) => self.try_on(turn),
+            Phase::Idle
+            | Phase::Pausing(_)
+            | Phase::Staging(_)
+            | Phase::Checking(..)
+            | Phase::Publishing(_)
+            | Phase::Stuck(..)
+            | Phase::Moving(..)
+            | Phase::Running(..) => {}
         }
     }
 }
 
-/// What the changes of one rollout ask for, together.
-struct Asked {
-    restart: bool,
-    signals: BTreeSet<Signal>,
-    /// Each command once, in the order of their files.
-    run: Vec<RunCommand>,
+/// One event: when it came, and what follows from it.
+struct Turn<'a> {
+    now: Instant,
+    effects: &'a mut Vec<Effect>,
 }
 
-impl Asked {
-    fn gather(rules: &Rules, changed: &BTreeSet<PathBuf>, env_changed: bool) -> Self {
-        let mut asked = Self { restart: false, signals: BTreeSet::new(), run: Vec::new() };
-        let of_files = changed.iter().filter_map(|path| rules.files.get(path));
-        let of_env = env_changed.then_some(&rules.env);
-        for reaction in of_files.chain(of_env) {
-            match reaction {
-                Reaction::Restart => asked.restart = true,
-                Reaction::Signal(signal) => _ = asked.signals.insert(*signal),
-                Reaction::Run(command) if !asked.run.contains(command) => asked.run.push(command.clone()),
-                Reaction::Run(_) | Reaction::SignalTo(_) | Reaction::Call(_) | Reaction::Nothing => {}
-            }
-        }
-        asked
+impl Turn<'_> {
+    fn report(&mut self, fact: RolloutFact) {
+        self.effects.push(Effect::Report(fact.into()));
     }
 }

@@ -46,6 +46,10 @@ pub struct Gatherer {
     good: BTreeMap<SecretName, Value>,
     /// Not the newest of these, but the good one.
     held: BTreeSet<SecretName>,
+    /// The good values of what is held while the process has to use another one.
+    returning: BTreeMap<SecretName, Value>,
+    /// What the process has to use until a generation without it is accepted.
+    unwanted: Vec<(SecretName, Revision)>,
     /// What was yielded and is neither accepted nor taken back.
     open: BTreeMap<Generation, BTreeMap<SecretName, Value>>,
     settle: Duration,
@@ -95,6 +99,8 @@ impl Gatherer {
             newest: BTreeMap::new(),
             good: BTreeMap::new(),
             held: BTreeSet::new(),
+            returning: BTreeMap::new(),
+            unwanted: Vec::new(),
             open: BTreeMap::new(),
             settle,
             next,
@@ -108,7 +114,7 @@ impl Gatherer {
         let mut effects = Vec::new();
         match event {
             Event::Updated(update) => self.take(update, now),
-            Event::Accepted(generation) => self.accept(generation),
+            Event::Accepted(generation) => self.accept(generation, &mut effects),
             Event::TakenBack(generation) => self.take_back(generation, now, &mut effects),
             Event::Forced(generation) => self.force(generation, now, &mut effects),
             Event::Dropped(generation) => self.drop(generation, &mut effects),
@@ -155,10 +161,22 @@ impl Gatherer {
         let former_ends = skipped.map_or(former_ends, |skipped| skipped.former_ends);
         self.newest.insert(secret.clone(), Value { revision, fields, former_ends });
         self.held.remove(&secret);
+        self.returning.remove(&secret);
         self.changed_at.get_or_insert(now);
     }
 
-    fn accept(&mut self, generation: Generation) {
+    fn accept(&mut self, generation: Generation, effects: &mut Vec<Effect>) {
+        self.decided(generation);
+        let good = &self.good;
+        let is_gone = |(secret, revision): &mut (SecretName, Revision)| {
+            good.get(secret).is_none_or(|value| value.revision != *revision)
+        };
+        let gone = self.unwanted.extract_if(.., is_gone);
+        effects.extend(gone.map(|(secret, revision)| Effect::Reject(secret, revision)));
+    }
+
+    /// The process has it.
+    fn decided(&mut self, generation: Generation) {
         if let Some(values) = self.open.remove(&generation) {
             self.good = values;
         }
@@ -167,49 +185,54 @@ impl Gatherer {
 
     /// What was new in it is suspect, all of it, since nobody knows which it was.
     fn take_back(&mut self, generation: Generation, now: Instant, effects: &mut Vec<Effect>) {
-        self.hold_suspects(generation, now, effects);
+        let suspects = self.hold_suspects(generation, now, effects);
+        effects.extend(suspects.into_iter().map(|(secret, revision)| Effect::Reject(secret, revision)));
         self.open.retain(|number, _| *number > generation);
+        self.changed_at = self.differs().then(|| self.changed_at.unwrap_or(now));
     }
 
     /// The process has to live with it. What has a good value left is suspect all the same, and goes back to that.
     fn force(&mut self, generation: Generation, now: Instant, effects: &mut Vec<Effect>) {
-        self.hold_suspects(generation, now, effects);
-        let kept = std::mem::take(&mut self.good);
-        self.accept(generation);
-        for (secret, value) in kept {
-            if self.held.contains(&secret) {
-                self.good.insert(secret, value);
-            }
+        let suspects = self.hold_suspects(generation, now, effects);
+        let before = self.good.clone();
+        self.decided(generation);
+        for (secret, _) in &suspects {
+            let value = before.get(secret).filter(|_| self.held.contains(secret));
+            self.returning.extend(value.map(|value| (secret.clone(), value.clone())));
         }
+        self.unwanted.extend(suspects);
+        self.changed_at = self.differs().then(|| self.changed_at.unwrap_or(now));
     }
 
-    fn hold_suspects(&mut self, generation: Generation, now: Instant, effects: &mut Vec<Effect>) {
-        let Some(values) = self.open.get(&generation) else { return };
-        let mut held = Vec::new();
-        for (secret, value) in values {
-            let Some(good) = self.good.get(secret).filter(|good| good.revision != value.revision) else {
-                continue;
-            };
-            if value.former_ends.is_some_and(|ends| ends <= now) {
-                continue;
-            }
-            effects.push(Effect::Reject(secret.clone(), value.revision));
-            if self.newest.get(secret).is_some_and(|newest| newest.revision == value.revision) {
-                held.push(secret.clone());
-            }
-            debug_assert!(good.revision < value.revision, "revisions only grow");
-        }
+    /// What is new in it, and replaced something that lives. Where there is nothing newer, the good value is held.
+    fn hold_suspects(
+        &mut self,
+        generation: Generation,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+    ) -> Vec<(SecretName, Revision)> {
+        let values = self.open.get(&generation).into_iter().flatten();
+        let is_suspect = |(secret, value): &(&SecretName, &Value)| {
+            let is_new = self.good.get(*secret).is_some_and(|good| good.revision != value.revision);
+            is_new && value.former_ends.is_none_or(|ends| ends > now)
+        };
+        let suspects = values.filter(is_suspect).map(|(secret, value)| (secret.clone(), value.revision));
+        let suspects: Vec<_> = suspects.collect();
+        let is_newest = |(secret, revision): &&(SecretName, Revision)| {
+            self.newest.get(secret).is_some_and(|newest| newest.revision == *revision)
+        };
+        let held: Vec<_> = suspects.iter().filter(is_newest).map(|(secret, _)| secret.clone()).collect();
         self.held.extend(held.iter().cloned());
         if !held.is_empty() {
             effects.push(Effect::Hold(held));
         }
-        self.changed_at = self.differs().then(|| self.changed_at.unwrap_or(now));
+        suspects
     }
 
     /// What only it had is rejected.
     fn drop(&mut self, generation: Generation, effects: &mut Vec<Effect>) {
         for (secret, value) in self.open.remove(&generation).unwrap_or_default() {
-            let others = self.open.values().chain([&self.newest, &self.good]);
+            let others = self.open.values().chain([&self.newest, &self.good, &self.returning]);
             let mut others = others.filter_map(|values| values.get(&secret));
             if others.all(|other| other.revision != value.revision) {
                 effects.push(Effect::Reject(secret, value.revision));
@@ -219,6 +242,7 @@ impl Gatherer {
 
     fn retry(&mut self, now: Instant) {
         self.held.clear();
+        self.returning.clear();
         if self.differs() {
             self.changed_at.get_or_insert(now);
         }
@@ -232,8 +256,8 @@ impl Gatherer {
     }
 
     fn value(&self, secret: &SecretName) -> Option<&Value> {
-        let good = self.good.get(secret).filter(|_| self.held.contains(secret));
-        good.or_else(|| self.newest.get(secret))
+        let good = self.returning.get(secret).or_else(|| self.good.get(secret));
+        good.filter(|_| self.held.contains(secret)).or_else(|| self.newest.get(secret))
     }
 
     fn settled(&mut self) -> Effect {
@@ -363,7 +387,7 @@ mod tests {
         let mut gatherer = accepted(now);
         assert!(gatherer.step(update("a", 2), now).is_empty());
         assert_eq!(settled(&mut gatherer, now), ["2: a2 b1"]);
-        assert_eq!(words(&gatherer.step(Event::TakenBack(at(2)), now)), ["reject a2", "hold a"]);
+        assert_eq!(words(&gatherer.step(Event::TakenBack(at(2)), now)), ["hold a", "reject a2"]);
         assert_eq!(gatherer.deadline(), None, "the same is not tried again");
         assert!(gatherer.step(update("b", 2), now).is_empty());
         assert_eq!(settled(&mut gatherer, now), ["3: a1 b2"]);
@@ -380,7 +404,7 @@ mod tests {
         drop(gatherer.step(update("b", 2), now));
         assert_eq!(settled(&mut gatherer, now), ["2: a2 b2"]);
         drop(gatherer.step(update("b", 3), now));
-        assert_eq!(words(&gatherer.step(Event::TakenBack(at(2)), now)), ["reject a2", "reject b2", "hold a"]);
+        assert_eq!(words(&gatherer.step(Event::TakenBack(at(2)), now)), ["hold a", "reject a2", "reject b2"]);
         assert_eq!(settled(&mut gatherer, now), ["3: a1 b3"]);
     }
 
@@ -403,13 +427,14 @@ mod tests {
         drop(gatherer.step(update("b", 2), now));
         assert_eq!(settled(&mut gatherer, now), ["2: a2 b2"]);
         let forced = gatherer.step(Event::Forced(at(2)), now);
-        assert_eq!(words(&forced), ["reject b2", "hold b"]);
+        assert_eq!(words(&forced), ["hold b"]);
         assert_eq!(
             settled(&mut gatherer, now),
             ["3: a2 b1"],
             "forward, to what is known to be good of the others"
         );
-        assert!(gatherer.step(Event::Accepted(at(3)), now).is_empty());
+        let accepted = gatherer.step(Event::Accepted(at(3)), now);
+        assert_eq!(words(&accepted), ["reject b2"], "not before the process has another one");
         assert_eq!(gatherer.deadline(), None);
     }
 

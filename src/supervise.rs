@@ -9,12 +9,16 @@ mod child;
 pub mod host;
 mod launch;
 mod signals;
+mod tail;
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::mem;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+
+use crate::config::{RestartConfig, RestartPolicy};
 
 pub use child::find;
 pub use launch::{Launch, Refusal, environment};
@@ -22,16 +26,22 @@ pub use launch::{Launch, Refusal, environment};
 /// The exit code that says: Squire itself failed.
 pub const FAILED: u8 = 125;
 
+/// The pause before a process that ended by itself is started again doubles between these.
+const FIRST_REST: Duration = Duration::from_secs(1);
+const LONGEST_REST: Duration = Duration::from_secs(30);
+
 /// No stop waits longer than this, so that a deadline can always be computed.
 const LONGEST_STOP: Duration = Duration::from_hours(365 * 24);
 
-/// How the child is stopped.
+/// How the child is stopped, and started again.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     /// `process.stop_signal`
     pub stop_signal: Signal,
     /// `process.stop_timeout`: from the stop signal to SIGKILL; a year at most.
     pub stop_timeout: Duration,
+    /// What follows when it exits by itself.
+    pub restart: RestartConfig,
 }
 
 /// What happened.
@@ -49,6 +59,8 @@ pub enum Event {
     Exited(Ending),
     /// Squire itself got a signal.
     Signalled(Signal),
+    /// Whether a release has yet to prove that the child is well with it. Then its end is not Squire's: there may be a way back.
+    OnTrial(bool),
     /// Another part of Squire failed for good.
     Failed,
     /// [`Supervisor::deadline`] has come.
@@ -66,6 +78,14 @@ pub enum Effect {
     Kill,
     /// All that releases asked for so far is done: the child was started, restarted or signalled.
     Settled,
+    /// The child, on trial, is gone: this is why. Somebody has to ask for another launch, or to end the trial.
+    Down(String),
+    /// It ended by itself, and will be started again after this pause.
+    Rest(Duration),
+    /// It ended by itself once too often.
+    GiveUp,
+    /// Ask for a launch with what is live now.
+    Respawn,
     /// End Squire with this exit code.
     Finish(u8),
 }
@@ -106,6 +126,9 @@ impl fmt::Display for Ending {
 pub struct Supervisor {
     settings: Settings,
     state: State,
+    on_trial: bool,
+    /// When it was started again because it had ended by itself.
+    restarts: VecDeque<Instant>,
 }
 
 #[derive(Debug)]
@@ -120,6 +143,14 @@ enum State {
     Stopping {
         stop: Stop,
         deadline: Instant,
+    },
+    /// It ended by itself and is started again at this time.
+    Resting {
+        until: Instant,
+    },
+    /// It ended on trial, with this code.
+    Down {
+        code: u8,
     },
     Done,
 }
@@ -159,17 +190,22 @@ enum Cause {
 impl Supervisor {
     /// Waits for the first launch.
     pub fn new(settings: Settings) -> Self {
-        Self { settings, state: State::Waiting }
+        Self { settings, state: State::Waiting, on_trial: false, restarts: VecDeque::new() }
     }
 
     /// Takes in what happened and says what to do.
     #[must_use]
     pub fn step(&mut self, event: Event, now: Instant) -> Vec<Effect> {
+        if let Event::OnTrial(on_trial) = event {
+            self.on_trial = on_trial;
+        }
         let (state, effects) = match mem::replace(&mut self.state, State::Done) {
             State::Waiting => waiting(event),
             State::Starting { stop } => self.starting(stop, event, now),
             State::Running => self.running(event, now),
             State::Stopping { stop, deadline } => self.stopping(stop, deadline, event, now),
+            State::Resting { until } => resting(until, event, now),
+            State::Down { code } => self.down(code, event, now),
             State::Done => (State::Done, vec![]),
         };
         self.state = state;
@@ -180,7 +216,10 @@ impl Supervisor {
     pub fn deadline(&self) -> Option<Instant> {
         match &self.state {
             State::Stopping { stop, deadline } => (stop.means != Means::Kill).then_some(*deadline),
-            State::Waiting | State::Starting { .. } | State::Running | State::Done => None,
+            State::Resting { until } => Some(*until),
+            State::Waiting | State::Starting { .. } | State::Running | State::Down { .. } | State::Done => {
+                None
+            }
         }
     }
 
@@ -189,7 +228,7 @@ impl Supervisor {
         matches!(self.state, State::Stopping { .. })
     }
 
-    fn starting(&self, stop: Option<Stop>, event: Event, now: Instant) -> (State, Vec<Effect>) {
+    fn starting(&mut self, stop: Option<Stop>, event: Event, now: Instant) -> (State, Vec<Effect>) {
         let stop = match event {
             Event::LaunchAsked(launch) => Some(self.merge(stop, Cause::Launch(launch))),
             Event::Signalled(signal) if ends(signal) => Some(self.merge(stop, Cause::Signal(signal))),
@@ -198,15 +237,20 @@ impl Supervisor {
                 Some(stop) => return self.begin(stop, now),
                 None => return (State::Running, vec![Effect::Settled]),
             },
-            Event::Refused(refusal) => return after(stop, refusal.status()),
-            Event::Exited(ending) => return after(stop, ending.code()),
+            Event::Refused(refusal) => {
+                return match stop {
+                    None if self.on_trial => down(refusal.status(), refusal.to_string()),
+                    stop => after(stop, refusal.status()),
+                };
+            }
+            Event::Exited(ending) => return self.gone(stop, ending, now),
             // What starts now needs no signal about what is new, and one that comes before its handlers would kill it.
-            Event::SignalAsked(_) | Event::Signalled(_) | Event::Due => stop,
+            Event::SignalAsked(_) | Event::Signalled(_) | Event::OnTrial(_) | Event::Due => stop,
         };
         (State::Starting { stop }, vec![])
     }
 
-    fn running(&self, event: Event, now: Instant) -> (State, Vec<Effect>) {
+    fn running(&mut self, event: Event, now: Instant) -> (State, Vec<Effect>) {
         match event {
             Event::LaunchAsked(launch) => self.begin(self.merge(None, Cause::Launch(launch)), now),
             Event::Signalled(signal) if ends(signal) => {
@@ -215,14 +259,13 @@ impl Supervisor {
             Event::Failed => self.begin(self.merge(None, Cause::Failure), now),
             Event::SignalAsked(signal) => (State::Running, vec![Effect::Signal(signal), Effect::Settled]),
             Event::Signalled(signal) => (State::Running, vec![Effect::Signal(signal)]),
-            // It ended by itself; `restart` knows no policy but "never" yet.
-            Event::Exited(ending) => after(None, ending.code()),
-            Event::Started | Event::Refused(_) | Event::Due => (State::Running, vec![]),
+            Event::Exited(ending) => self.gone(None, ending, now),
+            Event::Started | Event::Refused(_) | Event::OnTrial(_) | Event::Due => (State::Running, vec![]),
         }
     }
 
     fn stopping(
-        &self,
+        &mut self,
         mut stop: Stop,
         deadline: Instant,
         event: Event,
@@ -234,16 +277,57 @@ impl Supervisor {
             Event::Signalled(signal) if ends(signal) => stop = self.merge(Some(stop), Cause::Signal(signal)),
             Event::Failed => stop = self.merge(Some(stop), Cause::Failure),
             Event::Due if now >= deadline => stop.means = Means::Kill,
-            Event::Exited(ending) => return after(Some(stop), ending.code()),
+            Event::Exited(ending) => return self.gone(Some(stop), ending, now),
             Event::Signalled(signal) if means != Means::Kill => {
                 return (State::Stopping { stop, deadline }, vec![Effect::Signal(signal)]);
             }
             // A signal about what is new is void: the child is ending, and its successor starts with what is new.
-            Event::SignalAsked(_) | Event::Signalled(_) | Event::Started | Event::Refused(_) | Event::Due => {
-            }
+            Event::SignalAsked(_)
+            | Event::Signalled(_)
+            | Event::Started
+            | Event::Refused(_)
+            | Event::OnTrial(_)
+            | Event::Due => {}
         }
         let effects = if stop.means == means { vec![] } else { stop.means.effects() };
         (State::Stopping { stop, deadline }, effects)
+    }
+
+    /// The child ended: because it was to, or by itself.
+    fn gone(&mut self, stop: Option<Stop>, ending: Ending, now: Instant) -> (State, Vec<Effect>) {
+        match stop {
+            Some(_) => after(stop, ending.code()),
+            None if self.on_trial => down(ending.code(), format!("the process ended: {ending}")),
+            None => self.ended_by_itself(ending.code(), now),
+        }
+    }
+
+    /// What `process.restart` says.
+    fn ended_by_itself(&mut self, code: u8, now: Instant) -> (State, Vec<Effect>) {
+        let RestartConfig { policy, limit, period } = self.settings.restart;
+        let is_wanted = match policy {
+            RestartPolicy::Never => false,
+            RestartPolicy::OnFailure => code != 0,
+            RestartPolicy::Always => true,
+        };
+        if !is_wanted {
+            return (State::Done, vec![Effect::Finish(code)]);
+        }
+        self.restarts.retain(|at| now.saturating_duration_since(*at) < period);
+        let restarts = u32::try_from(self.restarts.len()).unwrap_or(u32::MAX);
+        if restarts >= limit {
+            return (State::Done, vec![Effect::GiveUp, Effect::Finish(code)]);
+        }
+        self.restarts.push_back(now);
+        let pause = FIRST_REST.saturating_mul(1 << restarts.min(10)).min(LONGEST_REST);
+        (State::Resting { until: now + pause }, vec![Effect::Rest(pause)])
+    }
+
+    fn down(&mut self, code: u8, event: Event, now: Instant) -> (State, Vec<Effect>) {
+        if let Event::OnTrial(false) = event {
+            return self.ended_by_itself(code, now);
+        }
+        absent(State::Down { code }, event)
     }
 
     /// The child is there: stop it.
@@ -307,6 +391,18 @@ impl Means {
 }
 
 fn waiting(event: Event) -> (State, Vec<Effect>) {
+    absent(State::Waiting, event)
+}
+
+fn resting(until: Instant, event: Event, now: Instant) -> (State, Vec<Effect>) {
+    if matches!(event, Event::Due) && until <= now {
+        return (State::Waiting, vec![Effect::Respawn]);
+    }
+    absent(State::Resting { until }, event)
+}
+
+/// There is no child in this state.
+fn absent(state: State, event: Event) -> (State, Vec<Effect>) {
     match event {
         Event::LaunchAsked(launch) => (State::Starting { stop: None }, vec![Effect::Spawn(launch)]),
         Event::Signalled(signal) if ends(signal) => {
@@ -314,11 +410,18 @@ fn waiting(event: Event) -> (State, Vec<Effect>) {
         }
         Event::Failed => (State::Done, vec![Effect::Finish(FAILED)]),
         // There is nobody to signal, and who asks for it shall not wait for ever.
-        Event::SignalAsked(_) => (State::Waiting, vec![Effect::Settled]),
-        Event::Signalled(_) | Event::Started | Event::Refused(_) | Event::Exited(_) | Event::Due => {
-            (State::Waiting, vec![])
-        }
+        Event::SignalAsked(_) => (state, vec![Effect::Settled]),
+        Event::Signalled(_)
+        | Event::Started
+        | Event::Refused(_)
+        | Event::Exited(_)
+        | Event::OnTrial(_)
+        | Event::Due => (state, vec![]),
     }
+}
+
+fn down(code: u8, why: String) -> (State, Vec<Effect>) {
+    (State::Down { code }, vec![Effect::Down(why)])
 }
 
 /// The child is gone and left this code.
@@ -344,7 +447,10 @@ mod tests {
 
     use super::*;
 
-    const SETTINGS: Settings = Settings { stop_signal: SIGINT, stop_timeout: Duration::from_secs(30) };
+    const NEVER: RestartConfig =
+        RestartConfig { policy: RestartPolicy::Never, limit: 2, period: Duration::from_mins(5) };
+    const SETTINGS: Settings =
+        Settings { stop_signal: SIGINT, stop_timeout: Duration::from_secs(30), restart: NEVER };
 
     /// What happens, in words; `due` comes 30 seconds after all the others.
     const EVENTS: [&str; 9] =
@@ -648,9 +754,101 @@ mod tests {
             Effect::Signal(signal) => signal.as_str().trim_start_matches("SIG").to_owned(),
             Effect::Kill => "kill".to_owned(),
             Effect::Settled => "settled".to_owned(),
+            Effect::Down(why) => format!("down: {why}"),
+            Effect::Rest(pause) => format!("rest {}s", pause.as_secs()),
+            Effect::GiveUp => "give up".to_owned(),
+            Effect::Respawn => "respawn".to_owned(),
             Effect::Finish(code) => format!("finish {code}"),
         };
         effects.iter().map(word).collect::<Vec<_>>().join(" ")
+    }
+
+    fn supervisor(policy: RestartPolicy) -> Supervisor {
+        let restart = RestartConfig { policy, ..NEVER };
+        let mut supervisor = Supervisor::new(Settings { restart, ..SETTINGS });
+        let now = Instant::now();
+        drop(supervisor.step(Event::LaunchAsked(launch("app")), now));
+        drop(supervisor.step(Event::Started, now));
+        supervisor
+    }
+
+    #[test]
+    fn a_process_that_ends_by_itself_is_started_again_as_its_policy_says() {
+        let table = [
+            (RestartPolicy::Never, 0, "finish 0"),
+            (RestartPolicy::Never, 3, "finish 3"),
+            (RestartPolicy::OnFailure, 0, "finish 0"),
+            (RestartPolicy::OnFailure, 3, "rest 1s"),
+            (RestartPolicy::Always, 0, "rest 1s"),
+            (RestartPolicy::Always, 3, "rest 1s"),
+        ];
+        for (policy, code, said) in table {
+            let mut supervisor = supervisor(policy);
+            assert_eq!(
+                words(&supervisor.step(Event::Exited(Ending::Code(code)), Instant::now())),
+                said,
+                "{policy:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn restarts_have_pauses_that_double_and_a_limit_in_a_time() {
+        let mut supervisor = supervisor(RestartPolicy::Always);
+        let mut now = Instant::now();
+        let exit = Event::Exited(Ending::Code(7));
+        for pause in [1, 2] {
+            assert_eq!(words(&supervisor.step(exit.clone(), now)), format!("rest {pause}s"));
+            assert_eq!(supervisor.deadline(), Some(now + Duration::from_secs(pause)));
+            now += Duration::from_secs(pause);
+            assert_eq!(words(&supervisor.step(Event::Due, now)), "respawn");
+            assert_eq!(words(&supervisor.step(Event::LaunchAsked(launch("app")), now)), "spawn");
+            assert_eq!(words(&supervisor.step(Event::Started, now)), "settled");
+        }
+        let mut late =
+            Supervisor { restarts: supervisor.restarts.clone(), ..self::supervisor(RestartPolicy::Always) };
+        assert_eq!(words(&supervisor.step(exit.clone(), now)), "give up finish 7");
+        // A long good run begins a new count.
+        assert_eq!(words(&late.step(exit, now + NEVER.period)), "rest 1s");
+    }
+
+    #[test]
+    fn in_its_pause_a_process_can_be_launched_and_squire_be_ended() {
+        let now = Instant::now();
+        let table = [
+            (Event::LaunchAsked(launch("new")), "spawn"),
+            (Event::SignalAsked(SIGHUP), "settled"),
+            (Event::Signalled(SIGTERM), "finish 143"),
+            (Event::Signalled(SIGHUP), ""),
+            (Event::Failed, "finish 125"),
+            (Event::Due, ""),
+        ];
+        for (event, said) in table {
+            let mut supervisor = supervisor(RestartPolicy::Always);
+            drop(supervisor.step(Event::Exited(Ending::Code(1)), now));
+            assert_eq!(words(&supervisor.step(event.clone(), now)), said, "{event:?}");
+        }
+    }
+
+    #[test]
+    fn a_process_that_ends_on_trial_is_for_the_rollout() {
+        let now = Instant::now();
+        for (after, said) in [
+            (Event::LaunchAsked(launch("back")), "spawn"),
+            (Event::OnTrial(false), "finish 3"),
+            (Event::Signalled(SIGTERM), "finish 143"),
+        ] {
+            let mut supervisor = supervisor(RestartPolicy::Never);
+            assert_eq!(words(&supervisor.step(Event::OnTrial(true), now)), "");
+            let exited = supervisor.step(Event::Exited(Ending::Code(3)), now);
+            assert_eq!(words(&exited), "down: the process ended: exit code 3");
+            assert_eq!(words(&supervisor.step(after.clone(), now)), said, "{after:?}");
+        }
+        // One that was told to stop ends because of that, on trial or not.
+        let mut supervisor = supervisor(RestartPolicy::Never);
+        drop(supervisor.step(Event::OnTrial(true), now));
+        drop(supervisor.step(Event::Signalled(SIGTERM), now));
+        assert_eq!(words(&supervisor.step(Event::Exited(Ending::Code(3)), now)), "finish 3");
     }
 
     fn launch(program: &str) -> Launch {

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getpgid, getpid};
+use squire::config::{RestartConfig, RestartPolicy};
 use squire::secret::Secret;
 use squire::supervise::host::{Host, HostError, Order, Orders, Report, Streams, Ticket};
 use squire::supervise::{Effect, Ending, Event, Launch, Refusal, Settings, Supervisor};
@@ -25,6 +26,32 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Longer than any stop that is not meant to time out.
 const ENOUGH: Duration = Duration::from_mins(1);
+
+#[test]
+fn what_a_captured_process_writes_is_told_before_its_end() {
+    let (sender, reports) = mpsc::channel();
+    // More than a pipe holds: nobody waits for anybody.
+    let script = "i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done; echo trouble >&2; exit 3";
+    let ticket = shared().spawn(shell(script), Streams::Captured, sender);
+    let mut said = None;
+    loop {
+        match reports.recv_timeout(PATIENCE).unwrap() {
+            Report::Said { ticket: of, tail } if of == ticket => said = Some(tail),
+            Report::Exited { ending, .. } => {
+                assert_eq!(ending, Ending::Code(3));
+                break;
+            }
+            Report::Started { .. } => {}
+            other @ (Report::Refused { .. }
+            | Report::Left { .. }
+            | Report::Said { .. }
+            | Report::Signalled(_)) => panic!("{other:?}"),
+        }
+    }
+    let said = String::from_utf8(said.expect("told before its end")).unwrap();
+    assert!(said.ends_with("line 19999\ntrouble\n"), "{said}");
+    assert!(said.len() <= 4096, "{}", said.len());
+}
 
 #[test]
 fn every_exit_code_is_told() {
@@ -314,7 +341,9 @@ struct Life {
 
 impl Life {
     fn begin(script: &str, stop_timeout: Duration) -> Self {
-        let settings = Settings { stop_signal: Signal::SIGTERM, stop_timeout };
+        let restart =
+            RestartConfig { policy: RestartPolicy::Never, limit: 1, period: Duration::from_mins(1) };
+        let settings = Settings { stop_signal: Signal::SIGTERM, stop_timeout, restart };
         let (sender, reports) = mpsc::channel();
         let mut life = Self {
             supervisor: Supervisor::new(settings),
@@ -338,6 +367,9 @@ impl Life {
                 Effect::Signal(signal) => shared().orders.send(Order::Signal { ticket, signal }),
                 Effect::Kill => shared().orders.send(Order::Kill { ticket }),
                 Effect::Settled => self.settled += 1,
+                other @ (Effect::Down(_) | Effect::Rest(_) | Effect::GiveUp | Effect::Respawn) => {
+                    panic!("nothing is on trial, nothing is started again: {other:?}")
+                }
                 Effect::Finish(code) => self.finished = Some(code),
             }
         }
@@ -348,7 +380,7 @@ impl Life {
         let until = self.supervisor.deadline().map_or(patience, |deadline| deadline.min(patience));
         let event = match self.reports.recv_timeout(until.saturating_duration_since(Instant::now())) {
             Ok(Report::Started { .. }) => Event::Started,
-            Ok(Report::Said { .. } | Report::Ready { .. } | Report::Interrupted { .. }) => return,
+            Ok(Report::Said { .. }) => return,
             Ok(Report::Refused { refusal, .. }) => Event::Refused(refusal),
             // As the agent does: in a stop the rest of the group has its time.
             Ok(Report::Left { ticket, .. }) => {
@@ -411,8 +443,6 @@ impl Process {
             | Report::Left { .. }
             | Report::Exited { .. }
             | Report::Said { .. }
-            | Report::Ready { .. }
-            | Report::Interrupted { .. }
             | Report::Signalled(_)) => {
                 panic!("{other:?}")
             }
@@ -421,11 +451,7 @@ impl Process {
 
     fn ending(&self) -> Ending {
         match self.reports.recv_timeout(PATIENCE).unwrap() {
-            Report::Started { .. }
-            | Report::Left { .. }
-            | Report::Said { .. }
-            | Report::Ready { .. }
-            | Report::Interrupted { .. } => self.ending(),
+            Report::Started { .. } | Report::Left { .. } | Report::Said { .. } => self.ending(),
             Report::Exited { ending, .. } => ending,
             other @ (Report::Refused { .. } | Report::Signalled(_)) => panic!("{other:?}"),
         }
@@ -438,8 +464,6 @@ impl Process {
             | Report::Left { .. }
             | Report::Exited { .. }
             | Report::Said { .. }
-            | Report::Ready { .. }
-            | Report::Interrupted { .. }
             | Report::Signalled(_)) => {
                 panic!("{other:?}")
             }
@@ -469,8 +493,6 @@ fn shared() -> &'static Shared {
             Report::Started { ticket, .. }
             | Report::Refused { ticket, .. }
             | Report::Said { ticket, .. }
-            | Report::Ready { ticket }
-            | Report::Interrupted { ticket }
             | Report::Left { ticket, .. }
             | Report::Exited { ticket, .. } => {
                 let listeners = LISTENERS.lock().unwrap();

@@ -1,12 +1,11 @@
-//! The commands that reactions run: each once, each with its time.
+//! The commands that rollouts run: reactions, checks and tries, each with its time.
 //!
 //! *Invariant:* pure. A command that was started is reported as ended exactly once.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Effect;
-use crate::config::RunCommand;
 use crate::fact::ProcessFact;
 use crate::supervise::Launch;
 use crate::supervise::host::{Order, Streams, Ticket};
@@ -20,32 +19,75 @@ pub(super) struct Commands {
 #[derive(Debug)]
 struct Running {
     program: String,
+    purpose: Purpose,
     /// `None` once it was killed for taking too long.
     kill_at: Option<Instant>,
+    /// What it wrote at last, where that is wanted.
+    tail: Vec<u8>,
+}
+
+/// What a command is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Reaction,
+    Check,
+    /// The try of this number.
+    Try(u64),
+}
+
+/// A command that ended.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) program: String,
+    pub(super) purpose: Purpose,
+    pub(super) result: Result<(), Trouble>,
+}
+
+/// Why a command failed.
+#[derive(Debug)]
+pub(super) struct Trouble {
+    pub(super) error: String,
+    /// What it wrote at last. May hold secrets.
+    pub(super) tail: Vec<u8>,
 }
 
 impl Commands {
-    pub(super) fn start(&mut self, ticket: Ticket, command: RunCommand, now: Instant) -> [Effect; 2] {
-        let RunCommand { command, timeout } = command;
-        let program = command.first().cloned().unwrap_or_default();
-        self.running.insert(ticket, Running { program: program.clone(), kill_at: now.checked_add(timeout) });
-        let launch = Launch::new(command, BTreeMap::new());
+    pub(super) fn start(
+        &mut self,
+        ticket: Ticket,
+        purpose: Purpose,
+        launch: Launch,
+        timeout: Duration,
+        now: Instant,
+    ) -> [Effect; 2] {
+        let program = launch.command.first().cloned().unwrap_or_default();
+        let kill_at = now.checked_add(timeout);
+        self.running.insert(ticket, Running { program: program.clone(), purpose, kill_at, tail: Vec::new() });
+        let streams = match purpose {
+            Purpose::Reaction => Streams::Aside,
+            Purpose::Check | Purpose::Try(_) => Streams::Captured,
+        };
         [
             Effect::Report(ProcessFact::CommandStarted { program }.into()),
-            Effect::Order(Order::Spawn { ticket, launch, streams: Streams::Aside }),
+            Effect::Order(Order::Spawn { ticket, launch, streams }),
         ]
     }
 
+    /// What it wrote at last.
+    pub(super) fn said(&mut self, ticket: Ticket, tail: Vec<u8>) {
+        if let Some(running) = self.running.get_mut(&ticket) {
+            running.tail = tail;
+        }
+    }
+
     /// It ended, or could not be started. Nothing if the ticket is no command's.
-    pub(super) fn ended(&mut self, ticket: Ticket, result: Result<(), String>) -> Option<ProcessFact> {
-        let Running { program, kill_at } = self.running.remove(&ticket)?;
-        Some(match result {
-            Ok(()) => ProcessFact::CommandDone { program },
-            Err(_) if kill_at.is_none() => {
-                ProcessFact::CommandFailed { program, error: "took too long and was killed".to_owned() }
-            }
-            Err(error) => ProcessFact::CommandFailed { program, error },
-        })
+    pub(super) fn ended(&mut self, ticket: Ticket, result: Result<(), String>) -> Option<Ended> {
+        let Running { program, purpose, kill_at, tail } = self.running.remove(&ticket)?;
+        let result = result.map_err(|error| {
+            let error = if kill_at.is_some() { error } else { "took too long and was killed".to_owned() };
+            Trouble { error, tail }
+        });
+        Some(Ended { program, purpose, result })
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {

@@ -4,13 +4,15 @@
 //! publisher has one of its own.
 
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
 use super::keepers::Keepers;
 use super::publisher::{Desk, Job, Publisher};
 use super::{Agent, Effect, Event, Task, inbox};
+use crate::config::ProbeKind;
+use crate::rollout::probe;
 use crate::session::keeper::Notice;
 use crate::supervise::host::Orders;
 
@@ -26,9 +28,9 @@ pub async fn run(
     (sender, events): (mpsc::UnboundedSender<Event>, mpsc::UnboundedReceiver<Event>),
 ) -> io::Result<u8> {
     let watching = tokio::spawn(inbox::watch(keepers.credentials(), task.key.clone()));
-    let desk = publisher.start(sender)?;
+    let desk = publisher.start(sender.clone())?;
     let agent = Agent::new(task, Instant::now());
-    let code = Lifecycle { agent, keepers, desk, orders, events }.run().await;
+    let code = Lifecycle { agent, keepers, desk, orders, events, answers: sender }.run().await;
     watching.abort();
     Ok(code)
 }
@@ -39,6 +41,7 @@ struct Lifecycle {
     desk: Desk,
     orders: Orders,
     events: mpsc::UnboundedReceiver<Event>,
+    answers: mpsc::UnboundedSender<Event>,
 }
 
 /// How it ends.
@@ -74,7 +77,11 @@ impl Lifecycle {
 
     fn perform(&mut self, effect: Effect) -> Option<End> {
         match effect {
-            Effect::Publish(release) => self.desk.hand(Job::Publish(release)),
+            Effect::Stage(release) => self.desk.hand(Job::Stage(release)),
+            Effect::Discard => self.desk.hand(Job::Discard),
+            Effect::Publish => self.desk.hand(Job::Publish),
+            Effect::Restore(release) => self.desk.hand(Job::Restore(release)),
+            Effect::Try { attempt, kind, timeout } => self.try_process(attempt, kind, timeout),
             Effect::Retire(generation) => self.desk.hand(Job::Retire(generation)),
             Effect::Order(order) => self.orders.send(order),
             Effect::Free(secret, below) => {
@@ -89,6 +96,15 @@ impl Lifecycle {
             Effect::Close { code, give_back, sweep } => return Some(End { code, give_back, sweep }),
         }
         None
+    }
+
+    fn try_process(&self, attempt: u64, kind: ProbeKind, timeout: Duration) {
+        let answers = self.answers.clone();
+        drop(tokio::spawn(async move {
+            let result = probe::attempt(&kind, timeout).await;
+            // An agent that is gone asked for itself alone.
+            drop(answers.send(Event::Tried(attempt, result)));
+        }));
     }
 
     /// Files first, since that is quick: whoever meets them missing knows that the process is gone.

@@ -12,15 +12,21 @@ use super::{Event, chain};
 use crate::config::OutputConfig;
 use crate::fact::{Fact, RolloutFact};
 use crate::names::Generation;
-use crate::publish::{self, Manifest, OutputLock, PublishError, tmpfs};
+use crate::publish::{self, Manifest, OutputLock, Publication, PublishError, tmpfs};
 use crate::render::Release;
 use crate::secret::DigestKey;
 
 /// What there is to write.
 #[derive(Debug)]
 pub(super) enum Job {
-    /// Publish this; answered by an event.
-    Publish(Arc<Release>),
+    /// Write this where nobody looks; answered by an event.
+    Stage(Arc<Release>),
+    /// Remove what is staged.
+    Discard,
+    /// Publish what is staged; answered by an event.
+    Publish,
+    /// Publish this, which was live before; answered by an event.
+    Restore(Arc<Release>),
     /// Remove this superseded generation.
     Retire(Generation),
     /// Remove all that was published.
@@ -33,6 +39,7 @@ pub struct Publisher {
     key: DigestKey,
     absolute: Vec<PathBuf>,
     manifest: Manifest,
+    staged: Option<Publication>,
     /// Held for as long as we publish there: whoever else did would remove what is live.
     _lock: Option<OutputLock>,
 }
@@ -63,7 +70,7 @@ impl Publisher {
         tmpfs::prepare(&output)?;
         let lock = OutputLock::take(&output)?;
         let manifest = tmpfs::survey(&output, &absolute, &key)?;
-        Ok(Self { output, key, absolute, manifest, _lock: lock })
+        Ok(Self { output, key, absolute, manifest, staged: None, _lock: lock })
     }
 
     /// The number that the next generation has to have at least.
@@ -88,16 +95,56 @@ impl Publisher {
         for job in jobs {
             match job {
                 // An agent that is gone needs no answer.
-                Job::Publish(release) => drop(events.send(self.publish(&release))),
+                Job::Stage(release) => drop(events.send(self.stage(&release))),
+                Job::Publish => drop(events.send(self.publish())),
+                Job::Restore(release) => drop(events.send(self.restore(&release))),
+                Job::Discard => self.discard(),
                 Job::Retire(generation) => self.retire(generation),
                 Job::Sweep => self.sweep(),
             }
         }
     }
 
-    fn publish(&mut self, release: &Release) -> Event {
+    fn stage(&mut self, release: &Release) -> Event {
         let publication = publish::plan(&self.manifest, release, &self.output);
-        match tmpfs::perform(&self.output, &self.key, &publication) {
+        match tmpfs::stage(&self.output, &self.key, &publication) {
+            Ok(()) => {
+                let changes = !publication.changed.is_empty();
+                let directory = publication.directory(&self.output);
+                self.staged = Some(publication);
+                Event::Staged { directory, changes }
+            }
+            Err(error) => {
+                self.look_again();
+                Event::NotStaged(chain(&error))
+            }
+        }
+    }
+
+    fn discard(&mut self) {
+        let Some(publication) = self.staged.take() else { return };
+        if let Err(error) = tmpfs::discard(&self.output, &self.key, &publication) {
+            Fact::from(RolloutFact::NotDiscarded { error: chain(&error) }).log();
+        }
+        self.look_again();
+    }
+
+    fn publish(&mut self) -> Event {
+        let Some(publication) = self.staged.take() else {
+            return Event::NotPublished("nothing is staged".to_owned());
+        };
+        let result = tmpfs::publish(&self.output, &self.key, &publication);
+        self.published(publication, result)
+    }
+
+    fn restore(&mut self, release: &Release) -> Event {
+        let publication = publish::plan(&self.manifest, release, &self.output);
+        let result = tmpfs::perform(&self.output, &self.key, &publication);
+        self.published(publication, result)
+    }
+
+    fn published(&mut self, publication: Publication, result: Result<(), PublishError>) -> Event {
+        match result {
             Ok(()) => {
                 self.manifest = publication.manifest;
                 Event::Published { changed: publication.changed, superseded: publication.superseded }

@@ -6,9 +6,12 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
+use super::commands::{Ended, Purpose, Trouble};
 use super::{Agent, Effect, Mode, chain};
 use crate::fact::ProcessFact;
+use crate::mask;
 use crate::rollout;
+use crate::snapshot;
 use crate::supervise::host::{Order, Report, Ticket};
 use crate::supervise::{self, Ending, Supervisor};
 
@@ -20,6 +23,7 @@ impl Agent {
         match report {
             Report::Signalled(signal) => self.signalled(signal, now, effects),
             Report::Started { ticket, pid } if self.child == Some(ticket) => {
+                self.child_pid = Some(pid);
                 effects.push(Effect::Report(ProcessFact::Started { pid: pid.as_raw() }.into()));
                 self.supervise(supervise::Event::Started, now, effects);
             }
@@ -33,10 +37,8 @@ impl Agent {
                 effects.push(Effect::Report(ProcessFact::Exited { ending: ending.to_string() }.into()));
                 self.supervise(supervise::Event::Exited(ending), now, effects);
             }
-            Report::Started { .. }
-            | Report::Said { .. }
-            | Report::Ready { .. }
-            | Report::Interrupted { .. } => {}
+            Report::Started { .. } => {}
+            Report::Said { ticket, tail } => self.commands.said(ticket, tail),
             Report::Refused { ticket, refusal } => {
                 self.command_ended(ticket, Err(chain(&refusal)), now, effects);
             }
@@ -64,10 +66,34 @@ impl Agent {
         now: Instant,
         effects: &mut Vec<Effect>,
     ) {
-        if let Some(fact) = self.commands.ended(ticket, result) {
-            effects.push(Effect::Report(fact.into()));
-            self.roll(rollout::Event::CommandEnded, now, effects);
+        let Some(Ended { program, purpose, result }) = self.commands.ended(ticket, result) else { return };
+        let told = result.map_err(|Trouble { error, tail }| match self.masked(&tail) {
+            wrote if wrote.is_empty() => error,
+            wrote => format!("{error}; it wrote: {wrote}"),
+        });
+        match purpose {
+            Purpose::Reaction => {
+                let fact = match told {
+                    Ok(()) => ProcessFact::CommandDone { program },
+                    Err(error) => ProcessFact::CommandFailed { program, error },
+                };
+                effects.push(Effect::Report(fact.into()));
+                self.roll(rollout::Event::CommandEnded, now, effects);
+            }
+            Purpose::Check => {
+                let told = told.map_err(|error| format!("{program}: {error}"));
+                self.roll(rollout::Event::Checked(told), now, effects);
+            }
+            Purpose::Try(attempt) => {
+                let told = told.map_err(|error| format!("{program}: {error}"));
+                self.roll(rollout::Event::Tried(attempt, told), now, effects);
+            }
         }
+    }
+
+    /// What a command wrote, without any value of a secret.
+    fn masked(&self, tail: &[u8]) -> String {
+        mask::masked(tail, self.gatherer.plaintexts())
     }
 
     /// With a process, its supervisor decides. Without, TERM, INT and QUIT end Squire, and USR1 fetches everything anew.
@@ -87,6 +113,7 @@ impl Agent {
             self.close(if served { 0 } else { Ending::Signal(signal as i32).code() }, effects);
         } else if signal == Signal::SIGUSR1 {
             effects.push(Effect::Refresh);
+            self.gather(snapshot::Event::RetryAsked, now, effects);
         }
     }
 }

@@ -10,6 +10,7 @@ use super::agent;
 use super::output::{self, Output};
 use super::process;
 use super::reader::{Reader, Table};
+use super::rollout;
 use super::secret;
 use super::source;
 use super::syntax::Damage;
@@ -54,7 +55,7 @@ fn document(mut root: Table<'_>) -> Config {
     let output = Output::read(root.table("output", "a table: [output]"));
     let files = output::files(root.take("file"), &output);
     let process = process::process(root.table("process", "a table: [process]"));
-    let rollout = process::rollout(root.table("rollout", "a table: [rollout]"));
+    let rollout = rollout::rollout(root.table("rollout", "a table: [rollout]"), output.config.dir.is_some());
     let agent = agent::agent(root.table("agent", "a table: [agent]"), output.config.dir.as_deref());
     root.finish();
     Config {

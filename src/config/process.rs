@@ -1,4 +1,4 @@
-//! `[process]` and `[rollout]`: the child, and how it is taken to new secrets.
+//! `[process]`: the child, and what a change asks of it.
 //!
 //! *Invariant:* a value in the environment is never given to a process that keeps running.
 
@@ -8,19 +8,15 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::reader::{Table, Value, every};
-use super::value::{self, DURATION, Form, POSITIVE_DURATION, STOP_SIGNAL};
-use super::{
-    EnvConfig, ProcessConfig, Reaction, RestartConfig, RestartMode, RestartPolicy, RolloutConfig, RunCommand,
-};
+use super::value::{self, Form, POSITIVE_DURATION, STOP_SIGNAL};
+use super::{EnvConfig, ProcessConfig, Reaction, RestartConfig, RestartPolicy, RunCommand};
 
 /// From the stop signal to SIGKILL, as other supervisors and Kubernetes do.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
-const RUN_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const RUN_TIMEOUT: Duration = Duration::from_secs(30);
 /// A process that fails this often in this time does not fail by chance.
 const RESTART_LIMIT: u32 = 5;
 const RESTART_PERIOD: Duration = Duration::from_mins(5);
-const SETTLE: Duration = Duration::from_millis(100);
-const GRACE: Duration = Duration::from_secs(30);
 
 /// Reads `[process]`.
 pub(super) fn process(table: Option<Table<'_>>) -> ProcessConfig {
@@ -31,7 +27,6 @@ pub(super) fn process(table: Option<Table<'_>>) -> ProcessConfig {
         stop_signal: Signal::SIGTERM,
         stop_timeout: STOP_TIMEOUT,
         restart: RestartConfig { policy: RestartPolicy::Never, limit: RESTART_LIMIT, period: RESTART_PERIOD },
-        restart_mode: RestartMode::Replace,
     };
     let Some(mut table) = table else { return process };
     // One that is wrong was meant: that there is none would be a second problem which is not true.
@@ -50,19 +45,41 @@ pub(super) fn process(table: Option<Table<'_>>) -> ProcessConfig {
     }
     process.stop_signal = table.read("stop_signal", &STOP_SIGNAL).unwrap_or(process.stop_signal);
     process.stop_timeout = table.read("stop_timeout", &POSITIVE_DURATION).unwrap_or(process.stop_timeout);
+    process.restart = restart(&mut table, process.restart);
     table.finish();
     process
 }
 
-/// Reads `[rollout]`.
-pub(super) fn rollout(table: Option<Table<'_>>) -> RolloutConfig {
-    let mut rollout =
-        RolloutConfig { settle: SETTLE, grace: GRACE, checks: Vec::new(), probe: None, window: None };
-    let Some(mut table) = table else { return rollout };
-    rollout.settle = table.read("settle", &DURATION).unwrap_or(SETTLE);
-    rollout.grace = table.read("grace", &DURATION).unwrap_or(GRACE);
-    table.finish();
-    rollout
+fn restart(table: &mut Table<'_>, default: RestartConfig) -> RestartConfig {
+    RestartConfig {
+        policy: table.read("restart", &RESTART).unwrap_or(default.policy),
+        limit: table.take("restart_limit").and_then(|limit| count(&limit)).unwrap_or(default.limit),
+        period: table.read("restart_period", &POSITIVE_DURATION).unwrap_or(default.period),
+    }
+}
+
+const RESTART: Form<RestartPolicy> = Form {
+    expected: "\"never\", \"on-failure\" or \"always\"",
+    shown: true,
+    read: |text| match text {
+        "never" => Ok(RestartPolicy::Never),
+        "on-failure" => Ok(RestartPolicy::OnFailure),
+        "always" => Ok(RestartPolicy::Always),
+        _ => Err("is unknown; write \"never\", \"on-failure\" or \"always\"".to_owned()),
+    },
+};
+
+/// A number of times: at least once.
+pub(super) fn count(value: &Value<'_>) -> Option<u32> {
+    let Some(number) = value.integer() else {
+        value.expected("a number, such as 5");
+        return None;
+    };
+    let count = u32::try_from(number).ok().filter(|count| *count > 0);
+    if count.is_none() {
+        value.report("has to be between 1 and 4294967295");
+    }
+    count
 }
 
 /// Reads an `on_change`.
@@ -88,7 +105,7 @@ const REACTION: Form<Reaction> = Form {
 };
 
 /// A program and its arguments. Arguments may be empty, the program may not.
-fn command(value: &Value<'_>) -> Option<Vec<String>> {
+pub(super) fn command(value: &Value<'_>) -> Option<Vec<String>> {
     let items = value.list(
         "a list of the program and each argument, such as [\"/usr/local/bin/app\", \"--port\", \"8080\"]",
     )?;

@@ -199,6 +199,10 @@ impl<'a> Value<'a> {
         self.written.is_str()
     }
 
+    pub(super) fn is_list(&self) -> bool {
+        self.written.is_array()
+    }
+
     /// Reports that the value has the wrong type.
     pub(super) fn expected(&self, what: &str) {
         self.report(format!("expected {what}, found {}", described(self.written)));

@@ -751,7 +751,9 @@ command = "/usr/local/bin/app --port 8080"
 on_change = "SIGHOP"
 stop_signal = "SIGKILL"
 stop_timeout = "0s"
-restart = "never"
+restart = "sometimes"
+restart_limit = 0
+restart_period = "0s"
 [process.env]
 "A=B" = ""
 "" = ""
@@ -761,7 +763,8 @@ E = "a\u0000"
 [rollout]
 settle = 100
 grace = "30"
-check = [["true"]]
+check = [["true"], ["app", "{dir}"], { run = [] }, "true"]
+probe = { http = "https://localhost/", tcp = "localhost:80" }
 startup_timeout = "5m"
 [agnet]
 ledger = "/run/squire/ledger"
@@ -798,26 +801,31 @@ on_change = "restrat"
     4: process.on_change: "SIGHOP" is no signal; did you mean "SIGHUP"?
     5: process.stop_signal: "SIGKILL" gives the process no chance to stop; leave it out, and say with `stop_timeout` when to kill
     6: process.stop_timeout: "0s" has to be longer than zero
-    7: process.restart: unknown key; known here: command, env, on_change, stop_signal, stop_timeout
-    9: process.env."A=B": is not a name for an environment variable; it may not be empty nor contain `=` or NUL
-    10: process.env."": is not a name for an environment variable; it may not be empty nor contain `=` or NUL
-    11: process.env."C\0": is not a name for an environment variable; it may not be empty nor contain `=` or NUL
-    12: process.env.D: expected a template in quotes, found the number 1
-    13: process.env.E: contains a NUL character, which neither paths nor arguments can carry; take it out
-    15: rollout.settle: expected a duration in quotes, such as "30s" or "5m", found the number 100
-    16: rollout.grace: "30" has no unit; write for example "30s", "5m" or "100ms"
-    17: rollout.check: unknown key; known here: settle, grace
-    18: rollout.startup_timeout: unknown key; `startup_timeout` belongs at the top of the file, before the first [table]
-    19: agnet: unknown key; did you mean `agent`?
-    24: file[0].on_change: "sigkill" cannot be a reaction, because no process can handle SIGKILL; write "restart" to begin anew
-    28: file[1].on_change: "reload" is unknown; write "restart", "none", a signal such as "SIGHUP", or { run = ["/path/to/command"] }
-    32: file[2].on_change: expected "restart", "none", a signal such as "SIGHUP", or { run = ["/path/to/command"] }, found the number 1
-    36: file[3].on_change: `run` is missing; write run = ["/path/to/command"]
-    36: file[3].on_change.timeout: "0ms" has to be longer than zero
-    36: file[3].on_change.rum: unknown key; did you mean `run`?
-    40: file[4].on_change.run: names no program; write it first, such as ["/usr/local/bin/app"]
-    44: file[5].on_change.run[1]: expected text in quotes, found the number 1
-    48: file[6].on_change: "restrat" is unknown; did you mean "restart"?
+    7: process.restart: "sometimes" is unknown; write "never", "on-failure" or "always"
+    8: process.restart_limit: has to be between 1 and 4294967295
+    9: process.restart_period: "0s" has to be longer than zero
+    11: process.env."A=B": is not a name for an environment variable; it may not be empty nor contain `=` or NUL
+    12: process.env."": is not a name for an environment variable; it may not be empty nor contain `=` or NUL
+    13: process.env."C\0": is not a name for an environment variable; it may not be empty nor contain `=` or NUL
+    14: process.env.D: expected a template in quotes, found the number 1
+    15: process.env.E: contains a NUL character, which neither paths nor arguments can carry; take it out
+    17: rollout.settle: expected a duration in quotes, such as "30s" or "5m", found the number 100
+    18: rollout.grace: "30" has no unit; write for example "30s", "5m" or "100ms"
+    19: rollout.check[1]: asks for the staged files with `{dir}`, and there are none; write [output] with dir = "/run/secrets/app"
+    19: rollout.check[2].run: names no program; write it first, such as ["/usr/local/bin/app"]
+    19: rollout.check[3]: expected a command such as ["/usr/local/bin/app", "--check", "{dir}"], found text in quotes
+    20: rollout.probe.tcp: asks a second thing; a probe asks one: `http`, `tcp`, `command` or `alive`
+    21: rollout.startup_timeout: unknown key; `startup_timeout` belongs at the top of the file, before the first [table]
+    22: agnet: unknown key; did you mean `agent`?
+    27: file[0].on_change: "sigkill" cannot be a reaction, because no process can handle SIGKILL; write "restart" to begin anew
+    31: file[1].on_change: "reload" is unknown; write "restart", "none", a signal such as "SIGHUP", or { run = ["/path/to/command"] }
+    35: file[2].on_change: expected "restart", "none", a signal such as "SIGHUP", or { run = ["/path/to/command"] }, found the number 1
+    39: file[3].on_change: `run` is missing; write run = ["/path/to/command"]
+    39: file[3].on_change.timeout: "0ms" has to be longer than zero
+    39: file[3].on_change.rum: unknown key; did you mean `run`?
+    43: file[4].on_change.run: names no program; write it first, such as ["/usr/local/bin/app"]
+    47: file[5].on_change.run[1]: expected text in quotes, found the number 1
+    51: file[6].on_change: "restrat" is unknown; did you mean "restart"?
     "#);
     assert_snapshot!(problems("startup_timeout = '0s'\n[process]\ncommand = []\nstop_signal = 'STOP'\n"), @r#"
     1: startup_timeout: "0s" has to be longer than zero
@@ -997,4 +1005,48 @@ fn check(text: &str) {
         assert!(problems.is_sorted_by_key(|problem| problem.place.line));
         assert!(problems.iter().all(|problem| (1..=lines).contains(&problem.place.line)));
     }
+}
+
+#[test]
+fn problems_of_a_probe() {
+    let table = [
+        ("{}", "asks nothing"),
+        ("{ http = \"https://localhost/\" }", "is no address that can be asked"),
+        ("{ http = \"http://user@localhost/\" }", "is no address that can be asked"),
+        ("{ http = \"http:///healthz\" }", "is no address that can be asked"),
+        ("{ tcp = \"localhost\" }", "is not a host and a port"),
+        ("{ tcp = \"localhost:0\" }", "is not a host and a port"),
+        ("{ tcp = \"a:1\", command = [\"b\"] }", "asks a second thing"),
+        ("{ command = [] }", "names no program"),
+        ("{ alive = \"0s\" }", "has to be longer than zero"),
+        ("{ alive = \"1s\", status = 200 }", "is about the answer to `http`"),
+        ("{ http = \"http://a/\", status = 42 }", "is no status of HTTP"),
+        ("{ http = \"http://a/\", successes = 0 }", "has to be between 1 and"),
+        ("{ http = \"http://a/\", retries = 1 }", "unknown key"),
+        ("\"http://a/\"", "expected a table such as"),
+    ];
+    for (probe, problem) in table {
+        let found = problems(&format!("[rollout]\nprobe = {probe}\n"));
+        assert!(found.contains(problem) && found.lines().count() == 1, "{probe}: {found}");
+    }
+}
+
+#[test]
+fn a_probe_says_what_is_asked_and_when() {
+    let probe = |text: &str| {
+        let config = format!("[process]\ncommand = [\"app\"]\n[rollout]\nprobe = {text}\n");
+        parse(Path::new("squire.toml"), &config, &|_| None).unwrap().rollout.probe.unwrap()
+    };
+    let http = probe(
+        "{ http = \"http://127.0.0.1:8080/healthz\", status = 204, body = \"ok\", period = \"2s\", timeout = \"1m\", \
+         attempt_timeout = \"3s\", successes = 2, failures = 4 }",
+    );
+    let (url, status, body) = ("http://127.0.0.1:8080/healthz".to_owned(), Some(204), Some("ok".to_owned()));
+    assert_eq!(http.kind, ProbeKind::Http(HttpProbe { url, status, body }));
+    assert_eq!((http.successes, http.failures), (2, Some(4)));
+    let times = [http.period, http.attempt_timeout, http.timeout].map(|time| time.as_secs());
+    assert_eq!(times, [2, 3, 60]);
+    assert_eq!(probe("{ tcp = \"[::1]:5432\" }").kind, ProbeKind::Tcp("[::1]:5432".to_owned()));
+    assert_eq!(probe("{ alive = \"5s\" }").kind, ProbeKind::Alive(Duration::from_secs(5)));
+    assert_eq!(probe("{ command = [\"a\"] }").kind, ProbeKind::Command(vec!["a".to_owned()]));
 }

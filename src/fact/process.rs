@@ -1,7 +1,11 @@
 //! What happens to the process and to commands.
 
+use std::time::Duration;
+
 use nix::sys::signal::Signal;
 use tracing::{debug, error, info, warn};
+
+use super::shown;
 
 /// Something that happened to the process, or to a command that a reaction runs.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +21,8 @@ pub enum ProcessFact {
     CommandStarted { program: String },
     CommandDone { program: String },
     CommandFailed { program: String, error: String },
+    Resting { again_in: Duration },
+    GaveUp { restarts: u32, period: Duration },
     Stopping { cause: String },
 }
 
@@ -33,6 +39,16 @@ impl ProcessFact {
             Self::CommandStarted { program } => debug!(program, "command started"),
             Self::CommandDone { program } => info!(program, "command done"),
             Self::CommandFailed { program, error } => error!(program, error, "command failed"),
+            Self::Resting { again_in } => {
+                warn!(again_in = shown(*again_in), "process ended by itself, it will be started again");
+            }
+            Self::GaveUp { restarts, period } => {
+                error!(
+                    restarts,
+                    within = shown(*period),
+                    "process ended by itself too often, it is not started again"
+                );
+            }
             Self::Stopping { cause } => info!(cause, "stopping"),
         }
     }

@@ -17,7 +17,12 @@ pub enum RolloutFact {
     Published { generation: Generation, changed: BTreeSet<PathBuf>, env_changed: bool },
     NotPublished { generation: Generation, error: String, again_in: Duration },
     Committed { generation: Generation },
+    NotPassed { generation: Generation, why: String, again_in: Duration },
+    Unhealthy { generation: Generation, why: String },
+    TakenBack { from: Generation, to: Generation, again_in: Duration },
+    NoWayBack { generation: Generation, dead: Vec<SecretName> },
     Held { secrets: Vec<SecretName> },
+    NotDiscarded { error: String },
     NotRetired { generation: Generation, error: String },
     TimedOut { waited: Duration, missing: Vec<SecretName>, errors: Vec<String> },
     Swept,
@@ -42,12 +47,28 @@ impl RolloutFact {
                 error!(%generation, error, again_in = shown(*again_in), "generation not published");
             }
             Self::Committed { generation } => debug!(%generation, "generation committed"),
+            Self::NotPassed { generation, why, again_in } => {
+                error!(%generation, why, again_in = shown(*again_in), "generation failed its check, what is published stays");
+            }
+            Self::Unhealthy { generation, why } => {
+                error!(%generation, why, "process is not well with the new generation");
+            }
+            Self::TakenBack { from, to, again_in } => {
+                warn!(%from, %to, again_in = shown(*again_in), "generation taken back, the one before is live again");
+            }
+            Self::NoWayBack { generation, dead } if dead.is_empty() => {
+                error!(%generation, "first generation stays, there is none to go back to");
+            }
+            Self::NoWayBack { generation, dead } => {
+                error!(%generation, dead = listed(dead), "generation stays: what it replaced is dead, so there is no way back");
+            }
             Self::Held { secrets } => {
                 warn!(
                     secrets = listed(secrets),
                     "held at the last good value until the source has something newer"
                 );
             }
+            Self::NotDiscarded { error } => warn!(error, "staged files not removed"),
             Self::NotRetired { generation, error } => warn!(%generation, error, "old generation not removed"),
             Self::TimedOut { waited, missing, errors } => {
                 let missing = listed(missing);

@@ -1,66 +1,161 @@
 use super::*;
+use crate::config::{Place, ProbeKind};
 use crate::secret::DigestKey;
 
 const GRACE: Duration = Duration::from_secs(30);
+const PERIOD: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+fn command(program: &str) -> RunCommand {
+    RunCommand { command: vec![program.to_owned()], timeout: Duration::from_secs(1) }
+}
 
 fn rules(has_process: bool) -> Rules {
-    let run = |program: &str| {
-        Reaction::Run(RunCommand { command: vec![program.to_owned()], timeout: Duration::from_secs(1) })
-    };
     let files = [
         ("restart", Reaction::Restart),
         ("hup", Reaction::Signal(Signal::SIGHUP)),
         ("usr1", Reaction::Signal(Signal::SIGUSR1)),
-        ("run", run("reload")),
-        ("run-too", run("reload")),
-        ("run-other", run("notify")),
+        ("run", Reaction::Run(command("reload"))),
+        ("run-too", Reaction::Run(command("reload"))),
+        ("run-other", Reaction::Run(command("notify"))),
         ("quiet", Reaction::Nothing),
     ];
     let files = files.map(|(path, reaction)| (PathBuf::from(path), reaction)).into();
-    Rules { files, env: Reaction::Restart, has_process, grace: GRACE }
+    Rules { files, env: Reaction::Restart, has_process, grace: GRACE, checks: Vec::new(), probe: None }
+}
+
+fn probe(kind: ProbeKind) -> ProbeConfig {
+    let place = Place { file: "squire.toml".into(), line: 1, key: "rollout.probe".to_owned() };
+    ProbeConfig {
+        kind,
+        period: PERIOD,
+        timeout: TIMEOUT,
+        attempt_timeout: PERIOD,
+        successes: 1,
+        failures: None,
+        place,
+    }
+}
+
+fn revision(number: u64) -> Revision {
+    (0..number).fold(Revision::default(), |revision, _| revision.next())
 }
 
 fn release(number: u64, env: &str) -> Release {
-    let revision = (0..number).fold(Revision::default(), |revision, _| revision.next());
     Release {
         generation: Generation::from_number(number).unwrap(),
         files: Vec::new(),
         env: BTreeMap::new(),
         env_digest: DigestKey::new([0; 32]).digest(env.as_bytes()),
-        revisions: [(SecretName::new("db"), revision)].into(),
+        revisions: [(SecretName::new("db"), revision(number))].into(),
+        former_ends: BTreeMap::new(),
     }
-}
-
-fn published(changed: &[&str]) -> Event {
-    Event::Published { changed: changed.iter().map(PathBuf::from).collect(), superseded: None }
 }
 
 /// Effects in words, without the reports.
 fn words(effects: &[Effect]) -> Vec<String> {
-    effects
-        .iter()
-        .filter_map(|effect| match effect {
-            Effect::Publish(release) => Some(format!("publish {}", release.generation)),
-            Effect::Start(release) => Some(format!("start {}", release.generation)),
-            Effect::Restart(release) => Some(format!("restart {}", release.generation)),
-            Effect::Signal(signals) => Some(format!("signal {signals:?}")),
-            Effect::Run(command) => Some(format!("run {}", command.command[0])),
-            Effect::Committed(generation) => Some(format!("committed {generation}")),
-            Effect::Dropped(generation) => Some(format!("dropped {generation}")),
-            Effect::Retire(generation) => Some(format!("retire {generation}")),
-            Effect::Free(secret, below) => Some(format!("free {secret} below {below}")),
-            Effect::Report(_) => None,
+    let word = |effect: &Effect| {
+        Some(match effect {
+            Effect::Stage(release) => format!("stage {}", release.generation),
+            Effect::Check { command, .. } => format!("check {}", command.command[0]),
+            Effect::Discard => "discard".to_owned(),
+            Effect::Publish => "publish".to_owned(),
+            Effect::Restore(release) => format!("restore {}", release.generation),
+            Effect::Start(release) => format!("start {}", release.generation),
+            Effect::Restart(release) => format!("restart {}", release.generation),
+            Effect::Signal(signals) => format!("signal {signals:?}"),
+            Effect::Run(command) => format!("run {}", command.command[0]),
+            Effect::Try(attempt) => format!("try {attempt}"),
+            Effect::OnTrial(on_trial) => format!("trial {on_trial}"),
+            Effect::Committed(generation) => format!("committed {generation}"),
+            Effect::TakenBack(generation) => format!("taken back {generation}"),
+            Effect::Forced(generation) => format!("forced {generation}"),
+            Effect::Dropped(generation) => format!("dropped {generation}"),
+            Effect::Retire(generation) => format!("retire {generation}"),
+            Effect::Free(secret, below) => format!("free {secret} below {below}"),
+            Effect::Report(_) => return None,
         })
-        .collect()
+    };
+    effects.iter().filter_map(word).collect()
 }
 
-/// A rollout whose first release is committed.
-fn started(now: Instant) -> Rollout {
-    let mut rollout = Rollout::new(rules(true), &BTreeSet::new(), now);
-    assert_eq!(words(&rollout.step(Event::Rendered(release(1, "")), now)), ["publish 1"]);
-    assert_eq!(words(&rollout.step(published(&["restart", "hup", "run"]), now)), ["start 1"]);
-    assert_eq!(words(&rollout.step(Event::ProcessSettled, now)), ["committed 1"]);
-    rollout
+/// A rollout, and the time it is.
+struct Bench {
+    rollout: Rollout,
+    now: Instant,
+}
+
+impl Bench {
+    fn new(rules: Rules) -> Self {
+        let now = Instant::now();
+        Self { rollout: Rollout::new(rules, &BTreeSet::new(), now), now }
+    }
+
+    /// Its first release is live.
+    fn started(rules: Rules) -> Self {
+        let mut bench = Self::new(rules);
+        assert_eq!(bench.rendered(1, ""), ["stage 1"]);
+        assert_eq!(bench.staged(true).last().unwrap(), "publish");
+        assert!(bench.published(&["restart", "hup", "run"]).contains(&"start 1".to_owned()));
+        drop(bench.step(Event::ProcessSettled));
+        drop(bench.tried(1, true));
+        if bench.rollout.live().is_none() {
+            assert!(bench.sleep() <= TIMEOUT);
+            drop(bench.step(Event::Due));
+        }
+        assert_eq!(bench.rollout.live().unwrap().generation.number(), 1);
+        bench.now += GRACE;
+        // What was fetched before the first commit and replaced by then is freed too.
+        assert_eq!(bench.step(Event::Due), ["free db below 1"]);
+        bench
+    }
+
+    /// The second release is published.
+    fn second(rules: Rules, env: &str, changed: &[&str]) -> (Self, Vec<String>) {
+        let mut bench = Self::started(rules);
+        assert_eq!(bench.rendered(2, env), ["stage 2"]);
+        assert_eq!(bench.staged(!changed.is_empty()), ["publish"]);
+        let said = bench.published(changed);
+        (bench, said)
+    }
+
+    fn step(&mut self, event: Event) -> Vec<String> {
+        words(&self.rollout.step(event, self.now))
+    }
+
+    fn rendered(&mut self, number: u64, env: &str) -> Vec<String> {
+        self.step(Event::Rendered(release(number, env)))
+    }
+
+    fn staged(&mut self, changes: bool) -> Vec<String> {
+        self.step(Event::Staged { directory: None, changes })
+    }
+
+    fn published(&mut self, changed: &[&str]) -> Vec<String> {
+        let changed = changed.iter().map(PathBuf::from).collect();
+        self.step(Event::Published { changed, superseded: None })
+    }
+
+    fn tried(&mut self, attempt: u64, well: bool) -> Vec<String> {
+        self.step(Event::Tried(attempt, if well { Ok(()) } else { Err("status 503".to_owned()) }))
+    }
+
+    /// Lets time pass until the deadline.
+    fn sleep(&mut self) -> Duration {
+        let deadline = self.rollout.deadline().expect("something is planned");
+        let slept = deadline.saturating_duration_since(self.now);
+        assert!(!slept.is_zero(), "the rollout would spin");
+        self.now = deadline;
+        slept
+    }
+}
+
+fn with_probe(kind: ProbeKind) -> Rules {
+    Rules { probe: Some(probe(kind)), ..rules(true) }
+}
+
+fn http() -> ProbeKind {
+    ProbeKind::Tcp("127.0.0.1:1".to_owned())
 }
 
 #[test]
@@ -75,82 +170,95 @@ fn what_changed_decides_what_reacts() {
         (&[], "new", &["restart 2"]),
         (&["run", "run-too", "run-other"], "", &["run reload", "run notify"]),
     ];
-    let now = Instant::now();
     for (changed, env, expected) in cases {
-        let mut rollout = started(now);
-        assert_eq!(words(&rollout.step(Event::Rendered(release(2, env)), now)), ["publish 2"]);
-        assert_eq!(words(&rollout.step(published(changed), now)), expected, "{changed:?} {env}");
+        let (_, said) = Bench::second(rules(true), env, changed);
+        assert_eq!(said, expected, "{changed:?} {env}");
     }
 }
 
 #[test]
 fn commands_come_after_the_process_and_the_commit_after_all_of_them() {
-    let now = Instant::now();
-    let mut rollout = started(now);
-    assert_eq!(words(&rollout.step(Event::Rendered(release(2, "")), now)), ["publish 2"]);
-    assert_eq!(words(&rollout.step(published(&["hup", "run", "run-other"]), now)), ["signal {SIGHUP}"]);
-    assert_eq!(words(&rollout.step(Event::ProcessSettled, now)), ["run reload", "run notify"]);
-    assert!(words(&rollout.step(Event::CommandEnded, now)).is_empty());
-    assert_eq!(words(&rollout.step(Event::CommandEnded, now)), ["committed 2"]);
+    let (mut bench, said) = Bench::second(rules(true), "", &["hup", "run", "run-other"]);
+    assert_eq!(said, ["signal {SIGHUP}"]);
+    assert_eq!(bench.step(Event::ProcessSettled), ["run reload", "run notify"]);
+    assert!(bench.step(Event::CommandEnded).is_empty());
+    assert_eq!(bench.step(Event::CommandEnded), ["committed 2"]);
 }
 
 #[test]
 fn one_at_a_time_and_the_newest_of_those_that_wait() {
-    let now = Instant::now();
-    let mut rollout = started(now);
-    assert_eq!(words(&rollout.step(Event::Rendered(release(2, "")), now)), ["publish 2"]);
-    assert!(words(&rollout.step(Event::Rendered(release(3, "")), now)).is_empty());
-    assert_eq!(words(&rollout.step(Event::Rendered(release(4, "")), now)), ["dropped 3"]);
-    assert_eq!(words(&rollout.step(published(&[]), now)), ["committed 2", "publish 4"]);
+    let mut bench = Bench::started(rules(true));
+    assert_eq!(bench.rendered(2, ""), ["stage 2"]);
+    assert!(bench.rendered(3, "").is_empty());
+    assert_eq!(bench.rendered(4, ""), ["dropped 3"]);
+    assert_eq!(bench.staged(false), ["publish"]);
+    assert_eq!(bench.published(&[]), ["committed 2", "free db below 2", "stage 4"]);
 }
 
 #[test]
 fn the_old_values_are_freed_grace_after_the_commit_and_not_before() {
-    let now = Instant::now();
-    let mut rollout = started(now);
-    // What was fetched before the first commit and replaced by then is freed too.
-    assert_eq!(words(&rollout.step(Event::Due, now + GRACE)), ["free db below 1"]);
-    let now = now + GRACE;
-    drop(rollout.step(Event::Rendered(release(2, "")), now));
-    drop(rollout.step(published(&[]), now));
-    assert_eq!(rollout.deadline(), Some(now + GRACE));
-    assert!(words(&rollout.step(Event::Due, now + GRACE / 2)).is_empty());
-    assert_eq!(words(&rollout.step(Event::Due, now + GRACE)), ["free db below 2"]);
-    assert_eq!(rollout.deadline(), None);
+    let mut bench = Bench::started(rules(true));
+    drop(bench.rendered(2, ""));
+    drop(bench.staged(false));
+    drop(bench.published(&[]));
+    assert_eq!(bench.rollout.deadline(), Some(bench.now + GRACE));
+    bench.now += GRACE / 2;
+    assert!(bench.step(Event::Due).is_empty());
+    bench.now += GRACE / 2;
+    assert_eq!(bench.step(Event::Due), ["free db below 2"]);
+    assert_eq!(bench.rollout.deadline(), None);
+}
+
+#[test]
+fn a_third_set_of_a_secret_ends_the_first() {
+    let mut bench = Bench::started(rules(true));
+    drop(bench.rendered(2, ""));
+    drop(bench.staged(true));
+    assert_eq!(bench.published(&["quiet"]), ["committed 2"]);
+    assert_eq!(bench.rendered(3, ""), ["free db below 2", "stage 3"]);
 }
 
 #[test]
 fn a_superseded_generation_stays_for_slow_readers() {
-    let now = Instant::now();
-    let mut rollout = started(now);
-    drop(rollout.step(Event::Rendered(release(2, "")), now));
+    let mut bench = Bench::started(rules(true));
+    drop(bench.rendered(2, ""));
+    drop(bench.staged(false));
     let superseded = Some(Generation::FIRST);
-    drop(rollout.step(Event::Published { changed: BTreeSet::new(), superseded }, now));
-    assert_eq!(rollout.deadline(), Some(now + READERS_HAVE));
-    assert_eq!(words(&rollout.step(Event::Due, now + READERS_HAVE)), ["retire 1"]);
+    drop(bench.step(Event::Published { changed: BTreeSet::new(), superseded }));
+    assert_eq!(bench.sleep(), READERS_HAVE);
+    assert_eq!(bench.step(Event::Due), ["retire 1"]);
 }
 
 #[test]
-fn a_failed_publication_is_tried_again_with_the_newest_release() {
-    let now = Instant::now();
-    let mut rollout = started(now);
-    drop(rollout.step(Event::Rendered(release(2, "")), now));
-    assert!(words(&rollout.step(Event::NotPublished("no space".to_owned()), now)).is_empty());
-    assert_eq!(rollout.deadline(), Some(now + FIRST_PAUSE));
-    assert_eq!(words(&rollout.step(Event::Rendered(release(3, "")), now)), ["dropped 2"]);
-    let now = now + FIRST_PAUSE;
-    assert_eq!(words(&rollout.step(Event::Due, now)), ["publish 3"]);
-    assert!(words(&rollout.step(Event::NotPublished("no space".to_owned()), now)).is_empty());
-    assert_eq!(rollout.deadline(), Some(now + FIRST_PAUSE * 2));
+fn what_cannot_be_staged_is_tried_again_with_the_newest_release() {
+    let mut bench = Bench::started(rules(true));
+    drop(bench.rendered(2, ""));
+    assert!(bench.step(Event::NotStaged("no space".to_owned())).is_empty());
+    assert_eq!(bench.rendered(3, ""), ["dropped 2"]);
+    assert_eq!(bench.sleep(), FIRST_PAUSE);
+    assert_eq!(bench.step(Event::Due), ["stage 3"]);
+    assert!(bench.step(Event::NotStaged("no space".to_owned())).is_empty());
+    assert_eq!(bench.sleep(), FIRST_PAUSE * 2);
+}
+
+#[test]
+fn what_was_published_in_part_is_undone_and_tried_again() {
+    let mut bench = Bench::started(rules(true));
+    drop(bench.rendered(2, ""));
+    drop(bench.staged(true));
+    assert_eq!(bench.step(Event::NotPublished("no such directory".to_owned())), ["restore 1"]);
+    assert!(bench.published(&[]).is_empty());
+    assert_eq!(bench.sleep(), FIRST_PAUSE);
+    assert_eq!(bench.step(Event::Due), ["stage 2"]);
 }
 
 #[test]
 fn without_a_process_only_commands_react() {
-    let now = Instant::now();
-    let mut rollout = Rollout::new(rules(false), &BTreeSet::new(), now);
-    drop(rollout.step(Event::Rendered(release(1, "")), now));
-    assert_eq!(words(&rollout.step(published(&["run", "quiet"]), now)), ["run reload"]);
-    assert_eq!(words(&rollout.step(Event::CommandEnded, now)), ["committed 1"]);
+    let mut bench = Bench::new(rules(false));
+    drop(bench.rendered(1, ""));
+    drop(bench.staged(true));
+    assert_eq!(bench.published(&["run", "quiet"]), ["run reload"]);
+    assert_eq!(bench.step(Event::CommandEnded), ["committed 1"]);
 }
 
 #[test]
@@ -159,4 +267,130 @@ fn what_an_earlier_run_left_for_slow_readers_is_removed_in_its_time() {
     let mut rollout = Rollout::new(rules(false), &[Generation::FIRST].into(), now);
     assert_eq!(rollout.deadline(), Some(now + READERS_HAVE));
     assert_eq!(words(&rollout.step(Event::Due, now + READERS_HAVE)), ["retire 1"]);
+}
+
+#[test]
+fn every_check_has_to_pass_before_anything_is_seen() {
+    let mut bench = Bench::started(Rules { checks: Vec::new(), ..rules(true) });
+    bench.rollout.rules.checks = vec![command("one"), command("two")];
+    assert_eq!(bench.rendered(2, ""), ["stage 2"]);
+    assert_eq!(bench.staged(true), ["check one"]);
+    assert_eq!(bench.step(Event::Checked(Ok(()))), ["check two"]);
+    assert_eq!(bench.step(Event::Checked(Err("exit code 1".to_owned()))), ["discard", "taken back 2"]);
+    assert!(bench.rendered(3, "").is_empty(), "there is a pause");
+    assert_eq!(bench.sleep(), FIRST_PAUSE);
+    assert_eq!(bench.step(Event::Due), ["stage 3"]);
+    assert_eq!(bench.staged(false), ["publish"], "what changes nothing needs no check");
+}
+
+#[test]
+fn a_first_release_that_fails_its_check_is_tried_again() {
+    let mut bench = Bench::new(Rules { checks: vec![command("one")], ..rules(true) });
+    drop(bench.rendered(1, ""));
+    assert_eq!(bench.staged(true), ["check one"]);
+    assert_eq!(bench.step(Event::Checked(Err("exit code 1".to_owned()))), ["discard"]);
+    assert_eq!(bench.sleep(), FIRST_PAUSE);
+    assert_eq!(bench.step(Event::Due), ["stage 1"]);
+}
+
+#[test]
+fn a_process_that_is_well_in_time_makes_the_commit() {
+    let (mut bench, said) = Bench::second(with_probe(http()), "", &["hup"]);
+    assert_eq!(said, ["trial true", "signal {SIGHUP}"]);
+    let asked = bench.step(Event::ProcessSettled);
+    let [first] = asked.as_slice() else { panic!("{asked:?}") };
+    let number: u64 = first.strip_prefix("try ").unwrap().parse().unwrap();
+    assert!(bench.tried(number, false).is_empty());
+    assert_eq!(bench.sleep(), PERIOD);
+    assert_eq!(bench.step(Event::Due), [format!("try {}", number + 1)]);
+    assert!(bench.tried(number, true).is_empty(), "that was the try before");
+    assert_eq!(bench.tried(number + 1, true), ["trial false", "committed 2"]);
+}
+
+#[test]
+fn a_process_that_is_not_well_in_time_goes_back() {
+    let (mut bench, _) = Bench::second(with_probe(http()), "", &["hup", "run"]);
+    drop(bench.step(Event::ProcessSettled));
+    let asked = bench.step(Event::CommandEnded);
+    assert!(asked[0].starts_with("try "), "{asked:?}");
+    assert!(bench.rendered(3, "").is_empty());
+    bench.now += TIMEOUT;
+    assert_eq!(bench.step(Event::Due), ["restore 1"]);
+    assert_eq!(bench.published(&["hup", "run"]), ["signal {SIGHUP}", "trial false"]);
+    assert_eq!(bench.step(Event::ProcessSettled), ["run reload"]);
+    // What waits was made with the same value.
+    assert_eq!(bench.step(Event::CommandEnded), ["dropped 3", "taken back 2"]);
+    assert_eq!(bench.rollout.live().unwrap().generation.number(), 1);
+}
+
+#[test]
+fn a_process_that_ends_on_trial_is_started_with_what_was_live() {
+    for settles in [true, false] {
+        let (mut bench, said) = Bench::second(with_probe(http()), "new", &[]);
+        assert_eq!(said, ["trial true", "restart 2"]);
+        if settles {
+            drop(bench.step(Event::ProcessSettled));
+        }
+        assert_eq!(bench.step(Event::ProcessDown("exit code 1".to_owned())), ["restore 1"]);
+        assert_eq!(bench.published(&[]), ["restart 1", "trial false"]);
+        assert_eq!(bench.step(Event::ProcessSettled), ["taken back 2"]);
+    }
+}
+
+#[test]
+fn a_process_that_has_to_stay_alive_is_well_when_it_did() {
+    let alive = Duration::from_secs(3);
+    let (mut bench, _) = Bench::second(with_probe(ProbeKind::Alive(alive)), "new", &[]);
+    assert!(bench.step(Event::ProcessSettled).is_empty());
+    assert_eq!(bench.sleep(), alive);
+    assert_eq!(bench.step(Event::Due), ["trial false", "committed 2"]);
+}
+
+#[test]
+fn there_is_no_way_back_to_what_is_dead() {
+    let mut bench = Bench::started(with_probe(http()));
+    let mut dying = release(2, "new");
+    dying.former_ends = [(SecretName::new("db"), bench.now)].into();
+    assert_eq!(bench.step(Event::Rendered(dying)), ["stage 2"]);
+    drop(bench.staged(true));
+    drop(bench.published(&[]));
+    drop(bench.step(Event::ProcessSettled));
+    assert_eq!(bench.step(Event::ProcessDown("exit code 1".to_owned())), ["forced 2", "trial false"]);
+    assert_eq!(bench.rollout.live().unwrap().generation.number(), 2);
+}
+
+#[test]
+fn a_first_release_that_the_process_is_not_well_with_stays() {
+    let mut bench = Bench::new(with_probe(http()));
+    drop(bench.rendered(1, ""));
+    drop(bench.staged(true));
+    assert_eq!(bench.published(&[]), ["trial true", "start 1"]);
+    assert_eq!(bench.step(Event::ProcessSettled), ["try 1"]);
+    bench.now += TIMEOUT;
+    assert_eq!(bench.step(Event::Due), ["forced 1", "trial false"]);
+}
+
+#[test]
+fn a_way_back_that_cannot_be_published_is_tried_until_it_can() {
+    let (mut bench, _) = Bench::second(with_probe(http()), "", &["hup"]);
+    assert_eq!(bench.step(Event::ProcessDown("exit code 1".to_owned())), ["restore 1"]);
+    assert!(bench.step(Event::NotPublished("read-only".to_owned())).is_empty());
+    assert!(bench.rendered(3, "").is_empty(), "nothing goes forward before it is back");
+    assert_eq!(bench.sleep(), FIRST_PAUSE);
+    assert_eq!(bench.step(Event::Due), ["restore 1"]);
+    assert_eq!(bench.published(&["hup"]), ["restart 1", "trial false"]);
+    assert_eq!(bench.step(Event::ProcessSettled), ["dropped 3", "taken back 2"]);
+}
+
+#[test]
+fn what_would_end_in_a_pause_does_not_wait_for_it() {
+    let mut bench = Bench::started(rules(true));
+    bench.rollout.failures = 5;
+    drop(bench.rendered(2, ""));
+    assert!(bench.step(Event::NotStaged("no space".to_owned())).is_empty());
+    let mut dying = release(3, "");
+    dying.former_ends = [(SecretName::new("db"), bench.now + PERIOD * 10)].into();
+    assert_eq!(bench.step(Event::Rendered(dying)), ["dropped 2"]);
+    assert_eq!(bench.sleep(), PERIOD * 8);
+    assert_eq!(bench.step(Event::Due), ["stage 3"]);
 }

@@ -21,7 +21,7 @@ use nix::libc;
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::unistd::{ForkResult, Pid};
-use nix::unistd::{dup2_stdin, dup2_stdout, fork, getpid, getppid, pipe2, setpgid, write};
+use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, fork, getpid, getppid, pipe2, setpgid, write};
 
 use super::signals::{self, Inheritance};
 use super::{Ending, Launch, Refusal, environment};
@@ -51,8 +51,14 @@ pub(super) struct Surroundings {
     pub(super) null: File,
 }
 
-/// Starts a process and answers when its program runs. What became of a refused one is left to [`reap`].
-pub(super) fn spawn(launch: &Launch, streams: Streams, surroundings: &Surroundings) -> Result<Pid, Refusal> {
+/// Starts a process and answers when its program runs. What became of a refused one is left to [`reap`]. `output` is where the
+/// process writes to, if that is not Squire's own.
+pub(super) fn spawn(
+    launch: &Launch,
+    streams: Streams,
+    output: Option<&OwnedFd>,
+    surroundings: &Surroundings,
+) -> Result<Pid, Refusal> {
     let program = launch.command.first().cloned().unwrap_or_default();
     let system = |doing| {
         let program = program.clone();
@@ -63,7 +69,7 @@ pub(super) fn spawn(launch: &Launch, streams: Streams, surroundings: &Surroundin
     let squire = getpid();
     let mask = signals::block_all().map_err(system("blocking signals"))?;
     let forked = match fork_safely() {
-        Ok(ForkResult::Child) => become_program(&image, streams, surroundings, squire, &question),
+        Ok(ForkResult::Child) => become_program(&image, (streams, output), surroundings, squire, &question),
         Ok(ForkResult::Parent { child }) => Ok(child),
         Err(errno) => Err(errno),
     };
@@ -213,7 +219,7 @@ fn fork_safely() -> nix::Result<ForkResult> {
 #[expect(unsafe_code, reason = "a forked child must not run what Squire does at its own exit")]
 fn become_program(
     image: &Image,
-    streams: Streams,
+    streams: (Streams, Option<&OwnedFd>),
     surroundings: &Surroundings,
     squire: Pid,
     question: &OwnedFd,
@@ -229,14 +235,14 @@ fn become_program(
 /// Squire waits until the program runs, so it cannot send a signal to the group before there is one.
 fn prepare_and_execute(
     image: &Image,
-    streams: Streams,
+    (streams, output): (Streams, Option<&OwnedFd>),
     surroundings: &Surroundings,
     squire: Pid,
 ) -> Result<Infallible, (Step, Errno)> {
     let at = |step| move |errno| (step, errno);
     setpgid(Pid::from_raw(0), Pid::from_raw(0)).map_err(at(Step::Group))?;
     die_with(squire).map_err(at(Step::ParentDeath))?;
-    connect(streams, &surroundings.null).map_err(at(Step::Streams))?;
+    connect(streams, output, &surroundings.null).map_err(at(Step::Streams))?;
     surroundings.signals.restore().map_err(at(Step::Signals))?;
     execute(image).map_err(at(Step::Program))
 }
@@ -251,13 +257,17 @@ fn die_with(squire: Pid) -> nix::Result<()> {
     if getppid() == squire { Ok(()) } else { Err(Errno::ESRCH) }
 }
 
-fn connect(streams: Streams, null: &File) -> nix::Result<()> {
-    match streams {
-        Streams::Inherited => Ok(()),
-        Streams::Aside | Streams::Captured => {
-            dup2_stdin(null)?;
-            dup2_stdout(io::stderr().as_fd())
+fn connect(streams: Streams, output: Option<&OwnedFd>, null: &File) -> nix::Result<()> {
+    if streams == Streams::Inherited {
+        return Ok(());
+    }
+    dup2_stdin(null)?;
+    match output {
+        Some(output) => {
+            dup2_stdout(output)?;
+            dup2_stderr(output)
         }
+        None => dup2_stdout(io::stderr().as_fd()),
     }
 }
 

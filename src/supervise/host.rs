@@ -24,6 +24,7 @@ use nix::unistd::Pid;
 
 use super::child::{self, Surroundings};
 use super::signals::Signals;
+use super::tail::Tail;
 use super::{Ending, Launch, Refusal};
 
 pub use super::child::Streams;
@@ -98,16 +99,6 @@ pub enum Report {
         /// The last lines, as they were written.
         tail: Vec<u8>,
     },
-    /// A process that notifies sent READY=1.
-    Ready {
-        /// Which process.
-        ticket: Ticket,
-    },
-    /// The user ended the child from the terminal: its `Exited` that follows is a stop that was asked for.
-    Interrupted {
-        /// Which process.
-        ticket: Ticket,
-    },
     /// Squire got a signal.
     Signalled(Signal),
 }
@@ -168,10 +159,11 @@ pub struct Host {
 }
 
 /// A process that was started.
-#[derive(Clone, Copy)]
 struct Running {
     ticket: Ticket,
     streams: Streams,
+    /// What it writes, where that is wanted.
+    tail: Option<Tail>,
 }
 
 /// What is left of a child.
@@ -235,11 +227,14 @@ impl Host {
     /// Sleeps until a signal or an order has come. Both pipes are emptied before their news is looked at, so none is missed.
     fn wait(&mut self) -> Result<(), HostError> {
         let timeout = if self.left.is_empty() { PollTimeout::NONE } else { LOOK_EVERY_MS.into() };
-        let readable = |fd| PollFd::new(fd, PollFlags::POLLIN);
-        match poll(&mut [readable(self.signals.as_fd()), readable(self.wake.as_fd())], timeout) {
+        let tails = self.running.values().filter_map(|running| running.tail.as_ref()?.pipe());
+        let heard = [self.signals.as_fd(), self.wake.as_fd()].into_iter().chain(tails);
+        let mut heard: Vec<_> = heard.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        match poll(&mut heard, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(cause) => return Err(HostError::Wait { cause }),
         }
+        self.running.values_mut().filter_map(|running| running.tail.as_mut()).for_each(Tail::drain);
         while matches!(self.wake.read(&mut [0; 64]), Ok(1..)) {}
         Ok(())
     }
@@ -247,7 +242,10 @@ impl Host {
     /// Collects everyone who has ended. Strangers are orphans that came to Squire as process 1, and refused processes.
     fn reap(&mut self) {
         while let Some((pid, ending)) = child::reap() {
-            let Some(Running { ticket, streams }) = self.running.remove(&pid) else { continue };
+            let Some(Running { ticket, streams, tail }) = self.running.remove(&pid) else { continue };
+            if let Some(tail) = tail {
+                (self.report)(Report::Said { ticket, tail: tail.last_lines() });
+            }
             if streams == Streams::Inherited && group_lives(pid) {
                 self.left.insert(pid, Left { ticket, ending, give_up_at: None });
                 (self.report)(Report::Left { ticket, ending });
@@ -279,13 +277,29 @@ impl Host {
     }
 
     fn spawn(&mut self, ticket: Ticket, launch: &Launch, streams: Streams) {
-        (self.report)(match child::spawn(launch, streams, &self.surroundings) {
-            Ok(pid) => {
-                self.running.insert(pid, Running { ticket, streams });
+        let started = match streams {
+            Streams::Inherited | Streams::Aside => {
+                child::spawn(launch, streams, None, &self.surroundings).map(|pid| (pid, None))
+            }
+            Streams::Captured => self.spawn_captured(launch),
+        };
+        (self.report)(match started {
+            Ok((pid, tail)) => {
+                self.running.insert(pid, Running { ticket, streams, tail });
                 Report::Started { ticket, pid }
             }
             Err(refusal) => Report::Refused { ticket, refusal },
         });
+    }
+
+    fn spawn_captured(&self, launch: &Launch) -> Result<(Pid, Option<Tail>), Refusal> {
+        let (tail, output) = Tail::new().map_err(|cause| Refusal::System {
+            program: launch.command.first().cloned().unwrap_or_default(),
+            doing: "making a pipe",
+            cause,
+        })?;
+        let pid = child::spawn(launch, Streams::Captured, Some(&output), &self.surroundings)?;
+        Ok((pid, Some(tail)))
     }
 
     fn signal(&mut self, ticket: Ticket, signal: Signal) {

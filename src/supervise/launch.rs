@@ -4,12 +4,10 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::sync::Arc;
 
 use nix::errno::Errno;
 
 use super::FAILED;
-use crate::plan::Setting;
 use crate::secret::Secret;
 
 /// Variables of Squire's own environment that start like this are meant for Squire and not for the child.
@@ -22,18 +20,12 @@ pub struct Launch {
     pub command: Vec<String>,
     /// The rendered variables only; see [`environment`].
     pub env: BTreeMap<String, Secret<str>>,
-    /// Whose it is, where it runs, what it may use.
-    pub setting: Arc<Setting>,
-    /// It gets the sockets of `process.listen`.
-    pub listens: bool,
-    /// It gets a `NOTIFY_SOCKET` of its own; what comes there is reported as [`Report::Ready`](super::host::Report::Ready).
-    pub notifies: bool,
 }
 
 impl Launch {
-    /// A process as Squire itself stands, with no sockets.
+    /// This program with these variables.
     pub fn new(command: Vec<String>, env: BTreeMap<String, Secret<str>>) -> Self {
-        Self { command, env, setting: Arc::default(), listens: false, notifies: false }
+        Self { command, env }
     }
 }
 

@@ -30,6 +30,7 @@ mod reactions;
 mod requests;
 mod restarts;
 mod revoked;
+mod rollouts;
 mod rotation;
 mod soak;
 mod sources;

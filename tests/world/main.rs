@@ -24,12 +24,14 @@ fn seeds() -> u64 {
 
 #[test]
 fn whatever_happens_the_invariants_hold() {
-    let mut rotations = 0;
+    let (mut rotations, mut taken_back) = (0, 0);
     for seed in 0..seeds() {
         let mut world = World::new(seed, Weather::Storm);
         world.run(Duration::from_mins(10));
         rotations += world.rotations();
+        taken_back += world.taken_back();
     }
+    assert!(taken_back > seeds(), "the storm took almost nothing back: {taken_back}");
     assert!(rotations > seeds(), "the storm let almost nothing through: {rotations} rotations");
 }
 

@@ -16,6 +16,13 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
+    /// Whether publishing this would change anything.
+    pub(crate) fn differs(&self, release: &Release) -> bool {
+        release.files.iter().any(|file| {
+            self.files.get(&file.path).is_none_or(|text| text.as_bytes() != file.contents.expose())
+        })
+    }
+
     /// Replaces everything at once; answers with what differs from before.
     pub(crate) fn publish(&mut self, release: &Release) -> BTreeSet<PathBuf> {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("templates render text");

@@ -26,6 +26,8 @@ pub(crate) struct Server {
     epoch: Instant,
     tokens: BTreeMap<String, Living>,
     leases: BTreeMap<LeaseId, Living>,
+    /// How many leases were made: no name comes twice.
+    made: u64,
     down_until: Instant,
     pub logins: u32,
 }
@@ -46,6 +48,7 @@ impl Server {
             epoch: now,
             tokens: BTreeMap::new(),
             leases: BTreeMap::new(),
+            made: 0,
             down_until: now,
             logins: 0,
         }
@@ -170,7 +173,8 @@ impl Server {
             let version = (now - self.epoch).as_secs() / KV_PERIOD;
             return Ok(fetched(json!({ "value": version }), Life::Versioned { within: None }));
         }
-        let lease = LeaseId::new(format!("lease-{}", self.leases.len() + 1));
+        self.made += 1;
+        let lease = LeaseId::new(format!("lease-{}", self.made));
         let parent = grant.token.expose().to_owned();
         self.leases.insert(lease.clone(), Living { ends: now + LEASE_TTL, latest: now + LEASE_MAX, parent });
         let fields = json!({ "username": lease.as_str(), "password": lease.as_str() });

@@ -1,7 +1,8 @@
 //! The loop of the fake world: one clock, one queue of what is going to happen, and the checks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -10,10 +11,11 @@ use squire::agent::{self, Agent, Mode, Task};
 use squire::config;
 use squire::names::Generation;
 use squire::plan::{self, Surroundings};
+use squire::render::Release;
 use squire::secret::DigestKey;
 use squire::session::{self, Answer, Ask, Session, Settings};
 use squire::supervise::Ending;
-use squire::supervise::host::{Order, Report, Ticket};
+use squire::supervise::host::{Order, Report, Streams, Ticket};
 use squire::template::{self, Engine};
 
 use crate::process::{Disk, Process};
@@ -56,6 +58,8 @@ command = ["app"]
 env = { DB = "{{other.username}}:{{other.password}}" }
 [rollout]
 grace = "2s"
+check = [["check", "{dir}"]]
+probe = { command = ["probe"], period = "200ms", timeout = "3s" }
 "#;
 
 /// What is going to happen at its time.
@@ -76,7 +80,11 @@ pub(crate) struct World {
     server: Server,
     disk: Disk,
     process: Option<Process>,
+    /// Checks and tries that run.
+    commands: BTreeSet<Ticket>,
+    staged: Option<Arc<Release>>,
     generation: Option<Generation>,
+    taken_back: u64,
     rotations: u64,
     in_flight: usize,
     closed: bool,
@@ -110,8 +118,7 @@ impl World {
             key: DigestKey::new([2; 32]),
             mode: Mode::Run,
             on_stop: None,
-            settle: config.rollout.settle,
-            grace: config.rollout.grace,
+            rollout: config.rollout.clone(),
             startup_timeout: None,
             first: Generation::FIRST,
             superseded: std::collections::BTreeSet::new(),
@@ -129,7 +136,10 @@ impl World {
             server: Server::new(weather, seed, now),
             disk: Disk::default(),
             process: None,
+            commands: BTreeSet::new(),
+            staged: None,
             generation: None,
+            taken_back: 0,
             rotations: 0,
             in_flight: 0,
             closed: false,
@@ -141,6 +151,11 @@ impl World {
     /// How often something was published.
     pub(crate) fn rotations(&self) -> u64 {
         self.rotations
+    }
+
+    /// How often a release was taken back.
+    pub(crate) fn taken_back(&self) -> u64 {
+        self.taken_back
     }
 
     /// For how long a running process held a credential that was dead.
@@ -257,7 +272,17 @@ impl World {
         for effect in self.agent.step(event, self.now) {
             assert!(!self.closed, "seed {}: an effect after the end", self.seed);
             match effect {
-                agent::Effect::Publish(release) => self.publish(&release),
+                agent::Effect::Stage(release) => self.stage(release),
+                agent::Effect::Discard => self.staged = None,
+                agent::Effect::Publish => {
+                    let release = self.staged.take().expect("something is staged");
+                    self.publish(&release, true);
+                }
+                agent::Effect::Restore(release) => {
+                    self.taken_back += 1;
+                    self.publish(&release, false);
+                }
+                agent::Effect::Try { .. } => unreachable!("a command is asked"),
                 agent::Effect::Order(order) => self.order(order),
                 agent::Effect::Free(secret, below) => {
                     self.step_session(session::Event::Released(secret, below));
@@ -272,8 +297,19 @@ impl World {
         }
     }
 
-    fn publish(&mut self, release: &squire::render::Release) {
-        assert!(Some(release.generation) > self.generation, "seed {}: generations must grow", self.seed);
+    fn stage(&mut self, release: Arc<Release>) {
+        let after = self.delay(0..20);
+        let event = if self.weather == Weather::Storm && self.chance.u32(..20) == 0 {
+            agent::Event::NotStaged("by chance".to_owned())
+        } else {
+            let changes = self.disk.differs(&release);
+            self.staged = Some(release);
+            agent::Event::Staged { directory: Some("/run/world/staged".into()), changes }
+        };
+        self.enqueue(after, Happening::Agent(event));
+    }
+
+    fn publish(&mut self, release: &Release, is_new: bool) {
         assert_eq!(
             (release.files.len(), release.env.len()),
             (2, 1),
@@ -285,7 +321,10 @@ impl World {
             let event = agent::Event::NotPublished("by chance".to_owned());
             return self.enqueue(after, Happening::Agent(event));
         }
-        self.generation = Some(release.generation);
+        if is_new {
+            assert!(Some(release.generation) > self.generation, "seed {}: generations must grow", self.seed);
+            self.generation = Some(release.generation);
+        }
         let changed = self.disk.publish(release);
         self.check_consistency();
         self.rotations += 1;
@@ -307,6 +346,15 @@ impl World {
     fn order(&mut self, order: Order) {
         let slow = if self.weather == Weather::Storm { 40_000 } else { 200 };
         match order {
+            Order::Spawn { ticket, streams: Streams::Aside | Streams::Captured, .. } => {
+                let fails = self.weather == Weather::Storm && self.chance.u32(..4) == 0;
+                let after = self.delay(1..if fails { 2000 } else { 20 });
+                self.commands.insert(ticket);
+                self.exit(ticket, Ending::Code(u8::from(fails)), after);
+            }
+            Order::Kill { ticket } if self.commands.contains(&ticket) => {
+                self.exit(ticket, Ending::Signal(9), Duration::from_millis(1));
+            }
             Order::Spawn { ticket, launch, .. } => {
                 assert!(self.process.is_none(), "seed {}: two processes at once", self.seed);
                 assert!(self.generation.is_some(), "seed {}: started before the first release", self.seed);
@@ -349,6 +397,7 @@ impl World {
                 }
                 _ => return,
             },
+            agent::Event::Reported(Report::Exited { ticket, .. }) if self.commands.remove(ticket) => {}
             agent::Event::Reported(Report::Exited { ticket, .. }) => {
                 if self.process.as_ref().is_none_or(|process| process.ticket != *ticket) {
                     return;

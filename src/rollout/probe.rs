@@ -1,0 +1,64 @@
+//! The hands of a probe: asks a process over the network whether it is well.
+
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::Bytes;
+use hyper::header::CONNECTION;
+use hyper::{Method, Request, StatusCode};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use tokio::net::TcpStream;
+
+use crate::config::{HttpProbe, ProbeKind};
+use crate::fact::chain;
+
+/// So much of an answer is looked at, in bytes.
+const LARGEST_BODY: usize = 64 << 10;
+
+/// Asks once. A command is for the main thread, and life for the clock: both are well as far as this goes.
+///
+/// # Errors
+/// What is wrong, in words, and nothing of what the process answered.
+pub async fn attempt(kind: &ProbeKind, timeout: Duration) -> Result<(), String> {
+    let asked = async {
+        match kind {
+            ProbeKind::Http(probe) => http(probe).await,
+            ProbeKind::Tcp(address) => tcp(address).await,
+            ProbeKind::Command(_) | ProbeKind::Alive(_) => Ok(()),
+        }
+    };
+    tokio::time::timeout(timeout, asked)
+        .await
+        .unwrap_or_else(|_| Err(format!("no answer within {timeout:?}")))
+}
+
+async fn tcp(address: &str) -> Result<(), String> {
+    TcpStream::connect(address).await.map(drop).map_err(|error| format!("{address}: {error}"))
+}
+
+async fn http(probe: &HttpProbe) -> Result<(), String> {
+    let HttpProbe { url, status, body } = probe;
+    let about = |why: String| format!("{url}: {why}");
+    let request = Request::builder().method(Method::GET).uri(url).header(CONNECTION, "close");
+    let request = request.body(Empty::<Bytes>::new()).map_err(|error| about(error.to_string()))?;
+    let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build(HttpConnector::new());
+    let answer = client.request(request).await.map_err(|error| about(chain(&error)))?;
+    let is_well = match status {
+        Some(status) => answer.status().as_u16() == *status,
+        None => (StatusCode::OK..StatusCode::BAD_REQUEST).contains(&answer.status()),
+    };
+    if !is_well {
+        return Err(about(format!("status {}", answer.status())));
+    }
+    let Some(expected) = body else { return Ok(()) };
+    let answer = Limited::new(answer.into_body(), LARGEST_BODY).collect().await;
+    let answer = answer.map_err(|error| about(error.to_string()))?.to_bytes();
+    let contains = answer.windows(expected.len().max(1)).any(|part| part == expected.as_bytes());
+    if expected.is_empty() || contains {
+        Ok(())
+    } else {
+        Err(about("the answer does not contain `body`".to_owned()))
+    }
+}

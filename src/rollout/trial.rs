@@ -1,0 +1,114 @@
+//! Whether the process is well with a release: tries, in their time, until one verdict.
+//!
+//! *Invariant:* pure. A verdict comes by `timeout`; no try begins sooner than `period` after the one before.
+
+use std::time::Instant;
+
+use crate::config::{ProbeConfig, ProbeKind};
+
+/// The tries of one release.
+#[derive(Debug)]
+pub(super) struct Trial {
+    config: ProbeConfig,
+    ends: Instant,
+    next: Next,
+    /// The number of the last try.
+    attempt: u64,
+    began: Instant,
+    successes: u32,
+    failures: u32,
+    trouble: String,
+}
+
+#[derive(Debug, PartialEq)]
+enum Next {
+    Try(Instant),
+    /// An answer, or the end.
+    Wait,
+}
+
+/// What follows.
+#[derive(Debug, PartialEq)]
+pub(super) enum Step {
+    /// Ask, with this number.
+    Try(u64),
+    Healthy,
+    /// Why not.
+    Unhealthy(String),
+}
+
+impl Trial {
+    /// `last` is the number of the last try of all.
+    pub(super) fn begin(config: &ProbeConfig, last: u64, now: Instant) -> Self {
+        let (lasts, next) = match &config.kind {
+            ProbeKind::Alive(time) => (*time, Next::Wait),
+            ProbeKind::Http(_) | ProbeKind::Tcp(_) | ProbeKind::Command(_) => {
+                (config.timeout, Next::Try(now))
+            }
+        };
+        Self {
+            config: config.clone(),
+            ends: now + lasts,
+            next,
+            attempt: last,
+            began: now,
+            successes: 0,
+            failures: 0,
+            trouble: "no answer in time".to_owned(),
+        }
+    }
+
+    /// The number of the last try.
+    pub(super) fn attempt(&self) -> u64 {
+        self.attempt
+    }
+
+    /// What follows now, if anything.
+    pub(super) fn step(&mut self, now: Instant) -> Option<Step> {
+        if self.successes >= self.config.successes {
+            return Some(Step::Healthy);
+        }
+        if self.config.failures.is_some_and(|limit| self.failures >= limit) {
+            return Some(Step::Unhealthy(self.trouble.clone()));
+        }
+        if self.ends <= now {
+            return Some(match self.config.kind {
+                ProbeKind::Alive(_) => Step::Healthy,
+                ProbeKind::Http(_) | ProbeKind::Tcp(_) | ProbeKind::Command(_) => {
+                    Step::Unhealthy(self.trouble.clone())
+                }
+            });
+        }
+        match self.next {
+            Next::Try(at) if at <= now => {
+                self.next = Next::Wait;
+                self.began = now;
+                self.attempt += 1;
+                Some(Step::Try(self.attempt))
+            }
+            Next::Try(_) | Next::Wait => None,
+        }
+    }
+
+    /// The answer to a try. One to an earlier try is for nobody.
+    pub(super) fn answered(&mut self, attempt: u64, result: Result<(), String>) {
+        if attempt != self.attempt || self.next != Next::Wait {
+            return;
+        }
+        self.next = Next::Try(self.began + self.config.period);
+        match result {
+            Ok(()) => (self.successes, self.failures) = (self.successes + 1, 0),
+            Err(trouble) => {
+                (self.successes, self.failures) = (0, self.failures + 1);
+                self.trouble = trouble;
+            }
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Instant {
+        match self.next {
+            Next::Try(at) => at.min(self.ends),
+            Next::Wait => self.ends,
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The end of what a process writes: read as it comes, so that the process never waits, and forgotten but for the last lines.
+//!
+//! *Invariant:* no more than [`KEPT`] bytes are kept, however much is written.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::fcntl::OFlag;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::unistd::pipe2;
+
+/// So much is kept, in bytes: what fits into a line of a log.
+const KEPT: usize = 4 << 10;
+
+/// What a process wrote, and the pipe that it writes to.
+#[derive(Debug)]
+pub(super) struct Tail {
+    /// `None` once everybody has closed the other end.
+    pipe: Option<File>,
+    kept: Vec<u8>,
+    is_cut: bool,
+}
+
+impl Tail {
+    /// With the end of the pipe that the process writes to.
+    pub(super) fn new() -> nix::Result<(Self, OwnedFd)> {
+        let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
+        fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        Ok((Self { pipe: Some(read.into()), kept: Vec::new(), is_cut: false }, write))
+    }
+
+    /// Readable when something was written.
+    pub(super) fn pipe(&self) -> Option<BorrowedFd<'_>> {
+        self.pipe.as_ref().map(File::as_fd)
+    }
+
+    /// Takes what was written by now.
+    pub(super) fn drain(&mut self) {
+        let mut chunk = [0; KEPT];
+        while let Some(pipe) = &mut self.pipe {
+            match pipe.read(&mut chunk) {
+                Ok(0) => self.pipe = None,
+                Ok(read) => self.keep(&chunk[..read]),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(_) => self.pipe = None,
+            }
+        }
+    }
+
+    fn keep(&mut self, written: &[u8]) {
+        self.kept.extend_from_slice(written);
+        let too_many = self.kept.len().saturating_sub(KEPT);
+        self.is_cut |= too_many > 0;
+        self.kept.drain(..too_many);
+    }
+
+    /// The last lines. Where the first of them was cut, a part of a secret could stand there unknown, so it is left out.
+    pub(super) fn last_lines(mut self) -> Vec<u8> {
+        self.drain();
+        let whole = if self.is_cut {
+            self.kept.iter().position(|byte| *byte == b'\n').map(|at| at + 1)
+        } else {
+            Some(0)
+        };
+        whole.map_or_else(Vec::new, |from| self.kept.split_off(from))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn tail_of(written: &[u8]) -> Vec<u8> {
+        let (mut tail, write) = Tail::new().unwrap();
+        let mut write = File::from(write);
+        for chunk in written.chunks(1024) {
+            write.write_all(chunk).unwrap();
+            tail.drain();
+        }
+        drop(write);
+        tail.last_lines()
+    }
+
+    #[test]
+    fn the_last_whole_lines_are_kept() {
+        assert_eq!(tail_of(b""), b"");
+        assert_eq!(tail_of(b"one\ntwo"), b"one\ntwo");
+        let long: Vec<u8> = (0..10_000).flat_map(|number| format!("line {number}\n").into_bytes()).collect();
+        let kept = tail_of(&long);
+        assert!(kept.len() <= KEPT && kept.starts_with(b"line ") && kept.ends_with(b"line 9999\n"));
+        assert_eq!(tail_of(&[b'x'; KEPT + 1]), b"", "a line without an end could be the half of a secret");
+    }
+
+    #[test]
+    fn an_end_that_stays_open_is_not_waited_for() {
+        let (tail, write) = Tail::new().unwrap();
+        File::from(write.try_clone().unwrap()).write_all(b"one\n").unwrap();
+        assert_eq!(tail.last_lines(), b"one\n");
+        drop(write);
+    }
+}
