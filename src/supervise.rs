@@ -9,7 +9,9 @@ mod child;
 pub mod host;
 mod launch;
 mod signals;
+mod strays;
 mod tail;
+mod terminal;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -61,6 +63,8 @@ pub enum Event {
     Signalled(Signal),
     /// Whether a release has yet to prove that the child is well with it. Then its end is not Squire's: there may be a way back.
     OnTrial(bool),
+    /// The user ended the child from its terminal: its end, which follows, is a stop that was asked for.
+    Interrupted,
     /// Another part of Squire failed for good.
     Failed,
     /// [`Supervisor::deadline`] has come.
@@ -127,6 +131,8 @@ pub struct Supervisor {
     settings: Settings,
     state: State,
     on_trial: bool,
+    /// The user ended the child from its terminal.
+    interrupted: bool,
     /// When it was started again because it had ended by itself.
     restarts: VecDeque<Instant>,
 }
@@ -190,7 +196,13 @@ enum Cause {
 impl Supervisor {
     /// Waits for the first launch.
     pub fn new(settings: Settings) -> Self {
-        Self { settings, state: State::Waiting, on_trial: false, restarts: VecDeque::new() }
+        Self {
+            settings,
+            state: State::Waiting,
+            on_trial: false,
+            interrupted: false,
+            restarts: VecDeque::new(),
+        }
     }
 
     /// Takes in what happened and says what to do.
@@ -199,6 +211,7 @@ impl Supervisor {
         if let Event::OnTrial(on_trial) = event {
             self.on_trial = on_trial;
         }
+        self.interrupted |= matches!(event, Event::Interrupted);
         let (state, effects) = match mem::replace(&mut self.state, State::Done) {
             State::Waiting => waiting(event),
             State::Starting { stop } => self.starting(stop, event, now),
@@ -245,7 +258,11 @@ impl Supervisor {
             }
             Event::Exited(ending) => return self.gone(stop, ending, now),
             // What starts now needs no signal about what is new, and one that comes before its handlers would kill it.
-            Event::SignalAsked(_) | Event::Signalled(_) | Event::OnTrial(_) | Event::Due => stop,
+            Event::SignalAsked(_)
+            | Event::Signalled(_)
+            | Event::OnTrial(_)
+            | Event::Interrupted
+            | Event::Due => stop,
         };
         (State::Starting { stop }, vec![])
     }
@@ -260,7 +277,9 @@ impl Supervisor {
             Event::SignalAsked(signal) => (State::Running, vec![Effect::Signal(signal), Effect::Settled]),
             Event::Signalled(signal) => (State::Running, vec![Effect::Signal(signal)]),
             Event::Exited(ending) => self.gone(None, ending, now),
-            Event::Started | Event::Refused(_) | Event::OnTrial(_) | Event::Due => (State::Running, vec![]),
+            Event::Started | Event::Refused(_) | Event::OnTrial(_) | Event::Interrupted | Event::Due => {
+                (State::Running, vec![])
+            }
         }
     }
 
@@ -287,6 +306,7 @@ impl Supervisor {
             | Event::Started
             | Event::Refused(_)
             | Event::OnTrial(_)
+            | Event::Interrupted
             | Event::Due => {}
         }
         let effects = if stop.means == means { vec![] } else { stop.means.effects() };
@@ -297,6 +317,7 @@ impl Supervisor {
     fn gone(&mut self, stop: Option<Stop>, ending: Ending, now: Instant) -> (State, Vec<Effect>) {
         match stop {
             Some(_) => after(stop, ending.code()),
+            None if self.interrupted => (State::Done, vec![Effect::Finish(ending.code())]),
             None if self.on_trial => down(ending.code(), format!("the process ended: {ending}")),
             None => self.ended_by_itself(ending.code(), now),
         }
@@ -416,6 +437,7 @@ fn absent(state: State, event: Event) -> (State, Vec<Effect>) {
         | Event::Refused(_)
         | Event::Exited(_)
         | Event::OnTrial(_)
+        | Event::Interrupted
         | Event::Due => (state, vec![]),
     }
 }
@@ -828,6 +850,14 @@ mod tests {
             drop(supervisor.step(Event::Exited(Ending::Code(1)), now));
             assert_eq!(words(&supervisor.step(event.clone(), now)), said, "{event:?}");
         }
+    }
+
+    #[test]
+    fn a_process_that_the_user_ended_from_the_terminal_is_not_started_again() {
+        let mut supervisor = supervisor(RestartPolicy::Always);
+        let now = Instant::now();
+        assert_eq!(words(&supervisor.step(Event::Interrupted, now)), "");
+        assert_eq!(words(&supervisor.step(Event::Exited(Ending::Signal(2)), now)), "finish 130");
     }
 
     #[test]

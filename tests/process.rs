@@ -45,6 +45,7 @@ fn what_a_captured_process_writes_is_told_before_its_end() {
             other @ (Report::Refused { .. }
             | Report::Left { .. }
             | Report::Said { .. }
+            | Report::Interrupted { .. }
             | Report::Signalled(_)) => panic!("{other:?}"),
         }
     }
@@ -380,7 +381,7 @@ impl Life {
         let until = self.supervisor.deadline().map_or(patience, |deadline| deadline.min(patience));
         let event = match self.reports.recv_timeout(until.saturating_duration_since(Instant::now())) {
             Ok(Report::Started { .. }) => Event::Started,
-            Ok(Report::Said { .. }) => return,
+            Ok(Report::Said { .. } | Report::Interrupted { .. }) => return,
             Ok(Report::Refused { refusal, .. }) => Event::Refused(refusal),
             // As the agent does: in a stop the rest of the group has its time.
             Ok(Report::Left { ticket, .. }) => {
@@ -443,6 +444,7 @@ impl Process {
             | Report::Left { .. }
             | Report::Exited { .. }
             | Report::Said { .. }
+            | Report::Interrupted { .. }
             | Report::Signalled(_)) => {
                 panic!("{other:?}")
             }
@@ -451,7 +453,10 @@ impl Process {
 
     fn ending(&self) -> Ending {
         match self.reports.recv_timeout(PATIENCE).unwrap() {
-            Report::Started { .. } | Report::Left { .. } | Report::Said { .. } => self.ending(),
+            Report::Started { .. }
+            | Report::Left { .. }
+            | Report::Said { .. }
+            | Report::Interrupted { .. } => self.ending(),
             Report::Exited { ending, .. } => ending,
             other @ (Report::Refused { .. } | Report::Signalled(_)) => panic!("{other:?}"),
         }
@@ -464,6 +469,7 @@ impl Process {
             | Report::Left { .. }
             | Report::Exited { .. }
             | Report::Said { .. }
+            | Report::Interrupted { .. }
             | Report::Signalled(_)) => {
                 panic!("{other:?}")
             }
@@ -493,6 +499,7 @@ fn shared() -> &'static Shared {
             Report::Started { ticket, .. }
             | Report::Refused { ticket, .. }
             | Report::Said { ticket, .. }
+            | Report::Interrupted { ticket }
             | Report::Left { ticket, .. }
             | Report::Exited { ticket, .. } => {
                 let listeners = LISTENERS.lock().unwrap();

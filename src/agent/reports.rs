@@ -38,6 +38,7 @@ impl Agent {
                 self.supervise(supervise::Event::Exited(ending), now, effects);
             }
             Report::Started { .. } => {}
+            Report::Interrupted { .. } => self.supervise(supervise::Event::Interrupted, now, effects),
             Report::Said { ticket, tail } => self.commands.said(ticket, tail),
             Report::Refused { ticket, refusal } => {
                 self.command_ended(ticket, Err(chain(&refusal)), now, effects);

@@ -21,7 +21,9 @@ use nix::libc;
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::unistd::{ForkResult, Pid};
-use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, fork, getpid, getppid, pipe2, setpgid, write};
+use nix::unistd::{
+    dup2_stderr, dup2_stdin, dup2_stdout, fork, getpid, getppid, pipe2, setpgid, tcsetpgrp, write,
+};
 
 use super::signals::{self, Inheritance};
 use super::{Ending, Launch, Refusal, environment};
@@ -49,6 +51,8 @@ pub(super) struct Surroundings {
     pub(super) signals: Inheritance,
     /// An open `/dev/null`.
     pub(super) null: File,
+    /// Squire has the terminal, and a child gets it.
+    pub(super) hands_over_terminal: bool,
 }
 
 /// Starts a process and answers when its program runs. What became of a refused one is left to [`reap`]. `output` is where the
@@ -84,20 +88,30 @@ pub(super) fn spawn(
     }
 }
 
-/// The next process that has ended, whoever started it; `None` when there is none now.
+/// What became of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    Ended(Ending),
+    /// By a signal of job control.
+    Stopped,
+}
+
+/// The next process that has ended or stopped, whoever started it; `None` when there is none now.
 ///
 /// Not nix's `waitpid`: that reaps a process killed by a real-time signal, has no name for the signal, and answers EINVAL.
 #[expect(unsafe_code, reason = "see above")]
-pub(super) fn reap() -> Option<(Pid, Ending)> {
+pub(super) fn reap() -> Option<(Pid, Change)> {
     let mut status = 0;
     // SAFETY: waitpid writes one integer, to `status`, which lives longer than the call.
-    let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
-    let ending = if libc::WIFEXITED(status) {
-        Ending::Code(u8::try_from(libc::WEXITSTATUS(status)).unwrap_or(u8::MAX))
+    let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG | libc::WUNTRACED) };
+    let change = if libc::WIFSTOPPED(status) {
+        Change::Stopped
+    } else if libc::WIFEXITED(status) {
+        Change::Ended(Ending::Code(u8::try_from(libc::WEXITSTATUS(status)).unwrap_or(u8::MAX)))
     } else {
-        Ending::Signal(libc::WTERMSIG(status))
+        Change::Ended(Ending::Signal(libc::WTERMSIG(status)))
     };
-    (pid > 0).then(|| (Pid::from_raw(pid), ending))
+    (pid > 0).then(|| (Pid::from_raw(pid), change))
 }
 
 /// What execve needs, ready to be handed over.
@@ -241,6 +255,10 @@ fn prepare_and_execute(
 ) -> Result<Infallible, (Step, Errno)> {
     let at = |step| move |errno| (step, errno);
     setpgid(Pid::from_raw(0), Pid::from_raw(0)).map_err(at(Step::Group))?;
+    if streams == Streams::Inherited && surroundings.hands_over_terminal {
+        // Every signal is blocked here, SIGTTOU too. Where it cannot be handed over, the child is a job in the background.
+        tcsetpgrp(io::stdin().as_fd(), getpid()).ok();
+    }
     die_with(squire).map_err(at(Step::ParentDeath))?;
     connect(streams, output, &surroundings.null).map_err(at(Step::Streams))?;
     surroundings.signals.restore().map_err(at(Step::Signals))?;

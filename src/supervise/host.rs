@@ -18,13 +18,16 @@ use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpgid};
 
-use super::child::{self, Surroundings};
+use super::child::{self, Change, Surroundings};
 use super::signals::Signals;
+use super::strays::{self, Strays};
 use super::tail::Tail;
+use super::terminal;
 use super::{Ending, Launch, Refusal};
 
 pub use super::child::Streams;
@@ -99,6 +102,11 @@ pub enum Report {
         /// The last lines, as they were written.
         tail: Vec<u8>,
     },
+    /// The user ended the child from the terminal: its `Exited`, which follows, was asked for.
+    Interrupted {
+        /// Which process.
+        ticket: Ticket,
+    },
     /// Squire got a signal.
     Signalled(Signal),
 }
@@ -156,22 +164,26 @@ pub struct Host {
     running: BTreeMap<Pid, Running>,
     /// Leaders that are reaped while others of their group live on. Its number stays theirs for as long as they do.
     left: BTreeMap<Pid, Left>,
+    strays: Strays,
 }
 
 /// A process that was started.
 struct Running {
     ticket: Ticket,
     streams: Streams,
+    is_killed: bool,
     /// What it writes, where that is wanted.
     tail: Option<Tail>,
 }
 
-/// What is left of a child.
+/// What is left of a child: first of its group, then what had left that.
 struct Left {
     ticket: Ticket,
     ending: Ending,
     /// It was killed, and is not waited for after this: what nobody reaps would be waited for for ever.
     give_up_at: Option<Instant>,
+    /// When the strays were asked to end.
+    strays_asked_at: Option<Instant>,
 }
 
 impl Host {
@@ -188,7 +200,13 @@ impl Host {
         let (signals, inheritance) = Signals::take().map_err(prepare("take over the signals"))?;
         let (sender, orders) = mpsc::channel();
         let environment = environment.into_iter().collect();
-        let surroundings = Surroundings { environment, signals: inheritance, null };
+        let strays = Strays::adopt().map_err(|errno| prepare("adopt orphans")(errno.into()))?;
+        let surroundings = Surroundings {
+            environment,
+            signals: inheritance,
+            null,
+            hands_over_terminal: terminal::is_ours(),
+        };
         let host = Self {
             surroundings,
             signals,
@@ -197,6 +215,7 @@ impl Host {
             report,
             running: BTreeMap::new(),
             left: BTreeMap::new(),
+            strays,
         };
         Ok((host, Orders { sender, wake: Arc::new(caller) }))
     }
@@ -239,25 +258,69 @@ impl Host {
         Ok(())
     }
 
-    /// Collects everyone who has ended. Strangers are orphans that came to Squire as process 1, and refused processes.
+    /// Collects everyone who has ended. Strangers are orphans, and refused processes.
     fn reap(&mut self) {
-        while let Some((pid, ending)) = child::reap() {
-            let Some(Running { ticket, streams, tail }) = self.running.remove(&pid) else { continue };
-            if let Some(tail) = tail {
-                (self.report)(Report::Said { ticket, tail: tail.last_lines() });
-            }
-            if streams == Streams::Inherited && group_lives(pid) {
-                self.left.insert(pid, Left { ticket, ending, give_up_at: None });
-                (self.report)(Report::Left { ticket, ending });
-            } else {
-                (self.report)(Report::Exited { ticket, ending });
+        while let Some((pid, change)) = child::reap() {
+            match change {
+                Change::Ended(ending) => self.ended(pid, ending),
+                Change::Stopped => self.stopped(pid),
             }
         }
-        let now = Instant::now();
+        self.look_after_the_left(Instant::now());
+    }
+
+    fn ended(&mut self, pid: Pid, ending: Ending) {
+        let Some(Running { ticket, streams, is_killed, tail }) = self.running.remove(&pid) else { return };
+        if let Some(tail) = tail {
+            (self.report)(Report::Said { ticket, tail: tail.last_lines() });
+        }
+        if streams != Streams::Inherited {
+            return (self.report)(Report::Exited { ticket, ending });
+        }
+        if matches!(ending, Ending::Signal(libc::SIGINT | libc::SIGQUIT)) && terminal::is_of(pid) {
+            (self.report)(Report::Interrupted { ticket });
+        }
+        terminal::take_back(pid);
+        if group_lives(pid) {
+            (self.report)(Report::Left { ticket, ending });
+        }
+        // Whoever is killed was asked before, and so is all that it leaves.
+        let strays_asked_at = if is_killed { Instant::now().checked_sub(STRAYS_HAVE) } else { None };
+        self.left.insert(pid, Left { ticket, ending, give_up_at: None, strays_asked_at });
+    }
+
+    /// The child of a terminal was stopped by its user: Squire is stopped with it, as one job, and both go on together.
+    fn stopped(&mut self, pid: Pid) {
+        let is_child = self.running.get(&pid).is_some_and(|running| running.streams == Streams::Inherited);
+        if !is_child || !terminal::is_of(pid) {
+            return;
+        }
+        terminal::take_back(pid);
+        terminal::stop_with_child();
+        if let Err(error) = terminal::hand_to(pid) {
+            tracing::debug!(%error, "the process goes on in the background");
+        }
+        send(pid, Signal::SIGCONT);
+    }
+
+    /// A child is gone when its group is, and everybody else of its tree.
+    fn look_after_the_left(&mut self, now: Instant) {
+        if self.left.is_empty() {
+            return;
+        }
+        let (running, left) = (&self.running, &mut self.left);
+        let groups: Vec<Pid> = left.keys().chain(running.keys()).copied().collect();
+        let is_known =
+            |pid| running.contains_key(&pid) || getpgid(Some(pid)).is_ok_and(|group| groups.contains(&group));
+        let strays = self.strays.look(is_known);
         let gone = |leader: &Pid, left: &mut Left| {
-            !group_lives(*leader) || left.give_up_at.is_some_and(|at| at <= now)
+            let gave_up = left.give_up_at.is_some_and(|at| at <= now);
+            if group_lives(*leader) && !gave_up {
+                return false;
+            }
+            strays.is_empty() || left.hurry(&strays, now)
         };
-        for (_, Left { ticket, ending, .. }) in self.left.extract_if(.., gone) {
+        for (_, Left { ticket, ending, .. }) in left.extract_if(.., gone) {
             (self.report)(Report::Exited { ticket, ending });
         }
     }
@@ -285,7 +348,7 @@ impl Host {
         };
         (self.report)(match started {
             Ok((pid, tail)) => {
-                self.running.insert(pid, Running { ticket, streams, tail });
+                self.running.insert(pid, Running { ticket, streams, is_killed: false, tail });
                 Report::Started { ticket, pid }
             }
             Err(refusal) => Report::Refused { ticket, refusal },
@@ -303,25 +366,52 @@ impl Host {
     }
 
     fn signal(&mut self, ticket: Ticket, signal: Signal) {
-        let leader =
-            self.running.iter().find(|(_, running)| running.ticket == ticket).map(|(leader, _)| *leader);
-        if let Some(leader) = leader {
-            return send(leader, signal);
+        let kills = signal == Signal::SIGKILL;
+        if let Some((leader, running)) = self.running.iter_mut().find(|(_, running)| running.ticket == ticket)
+        {
+            running.is_killed |= kills;
+            if kills && running.streams == Streams::Inherited {
+                strays::kill_everybody_else();
+            }
+            return send(*leader, signal);
         }
         if let Some((leader, left)) = self.left.iter_mut().find(|(_, left)| left.ticket == ticket) {
             send(*leader, signal);
-            if signal == Signal::SIGKILL {
+            if kills {
                 left.give_up_at = Some(Instant::now() + KILLED_WITHIN);
             }
         }
     }
 }
 
+impl Left {
+    /// Asks the strays to end, then kills them. Whether to wait no longer.
+    fn hurry(&mut self, strays: &[Pid], now: Instant) -> bool {
+        let asked_at = *self.strays_asked_at.get_or_insert_with(|| {
+            strays::send(strays, Signal::SIGTERM);
+            now
+        });
+        if now < asked_at + STRAYS_HAVE {
+            return false;
+        }
+        strays::send(strays, Signal::SIGKILL);
+        let gives_up = asked_at + STRAYS_HAVE + KILLED_WITHIN <= now;
+        if gives_up {
+            let strays = strays.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+            tracing::error!(strays, "cannot end what the process left behind");
+        }
+        gives_up
+    }
+}
+
+/// How long what left the child's group has from SIGTERM to SIGKILL, once the child is gone.
+const STRAYS_HAVE: Duration = Duration::from_secs(1);
+
 /// Nobody tells when the last of a group is gone that has lost its leader: it is looked at, this often, in milliseconds.
 const LOOK_EVERY_MS: u8 = 20;
 
-/// How long a group that was killed is waited for.
-const KILLED_WITHIN: Duration = Duration::from_secs(1);
+/// How long who was killed is waited for.
+const KILLED_WITHIN: Duration = Duration::from_secs(5);
 
 fn group_lives(leader: Pid) -> bool {
     killpg(leader, None) != Err(Errno::ESRCH)

@@ -1,0 +1,69 @@
+//! What left the child's group and lives on: daemons that forked twice, orphans of whoever died.
+//!
+//! Squire is their reaper, as process 1 or as child subreaper, so every orphan of the child's tree becomes Squire's own child.
+//! Killing those, and what they leave in turn, ends the whole tree: an unreaped number cannot be reused, so nobody else is hit.
+//!
+//! *Invariant:* whoever was there before Squire, or was started by it and is known, is no stray.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use nix::errno::Errno;
+use nix::sys::prctl;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, getpid};
+
+/// Whom Squire has as children though it did not start them.
+#[derive(Debug)]
+pub(super) struct Strays {
+    /// They were there before: whatever became Squire by `exec` had started them.
+    others: BTreeSet<Pid>,
+}
+
+impl Strays {
+    /// Orphans come to Squire from now on. To be called before anything is started.
+    pub(super) fn adopt() -> nix::Result<Self> {
+        if getpid() != Pid::from_raw(1) {
+            prctl::set_child_subreaper(true)?;
+        }
+        Ok(Self { others: children() })
+    }
+
+    /// Those that are there now, without the ones that are known.
+    pub(super) fn look(&self, is_known: impl Fn(Pid) -> bool) -> Vec<Pid> {
+        children().into_iter().filter(|pid| !self.others.contains(pid) && !is_known(*pid)).collect()
+    }
+}
+
+/// As process 1, in one call that no fork can outrun: SIGKILL to everybody in the PID namespace. Otherwise nothing.
+pub(super) fn kill_everybody_else() {
+    if getpid() == Pid::from_raw(1)
+        && let Err(error) = kill(Pid::from_raw(-1), Signal::SIGKILL)
+        && error != Errno::ESRCH
+    {
+        tracing::warn!(%error, "cannot kill every process of the namespace");
+    }
+}
+
+/// To each of them. A stopped one acts on it only when it is continued.
+pub(super) fn send(strays: &[Pid], signal: Signal) {
+    for stray in strays {
+        for signal in [signal, Signal::SIGCONT] {
+            match kill(*stray, signal) {
+                Ok(()) | Err(Errno::ESRCH) => {}
+                Err(error) => {
+                    tracing::warn!(%stray, %signal, %error, "cannot signal what the process left behind");
+                }
+            }
+        }
+    }
+}
+
+/// Squire's own children: the kernel lists them for each thread.
+fn children() -> BTreeSet<Pid> {
+    let threads = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    let pids =
+        |list: String| list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<i32>>();
+    lists.flat_map(pids).map(Pid::from_raw).collect()
+}

@@ -1,0 +1,52 @@
+//! The terminal, if there is one: the child's group is in its foreground, and Squire stops and goes on with it as a job of a shell.
+//!
+//! *Invariant:* the terminal is only handed on by who has it: a Squire in the background takes it from nobody.
+
+use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
+
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, raise};
+use nix::unistd::{Pid, getpgid, getpgrp, getppid, getsid, tcgetpgrp, tcsetpgrp};
+
+/// Whether a child that is started now is to get the terminal: Squire's own group has it.
+pub(super) fn is_ours() -> bool {
+    io::stdin().is_terminal() && tcgetpgrp(io::stdin().as_fd()) == Ok(getpgrp())
+}
+
+/// Whether this group has the terminal.
+pub(super) fn is_of(group: Pid) -> bool {
+    io::stdin().is_terminal() && tcgetpgrp(io::stdin().as_fd()) == Ok(group)
+}
+
+/// Hands the terminal to this group. For whoever is in the background that is SIGTTOU, unless it is blocked.
+pub(super) fn hand_to(group: Pid) -> nix::Result<()> {
+    let mask = SigSet::from(Signal::SIGTTOU).thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    let handed = tcsetpgrp(io::stdin().as_fd(), group);
+    mask.thread_set_mask()?;
+    handed
+}
+
+/// Takes the terminal back from this group, if it has it.
+pub(super) fn take_back(group: Pid) {
+    if is_of(group)
+        && let Err(error) = hand_to(getpgrp())
+    {
+        tracing::debug!(%error, "cannot take the terminal back");
+    }
+}
+
+/// Stops Squire as the child is stopped, until the shell continues it. Answers at once where nobody could do that.
+pub(super) fn stop_with_child() {
+    if !is_orphaned()
+        && let Err(error) = raise(Signal::SIGSTOP)
+    {
+        tracing::debug!(%error, "cannot stop with the process");
+    }
+}
+
+/// Whether no shell watches over Squire's group: its parent is of another session, or of the same group.
+fn is_orphaned() -> bool {
+    let parent = getppid();
+    let ours = getsid(None);
+    parent.as_raw() == 0 || getsid(Some(parent)) != ours || getpgid(Some(parent)) == Ok(getpgrp())
+}

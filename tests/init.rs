@@ -1,0 +1,335 @@
+//! Squire as an init: process 1 of a PID namespace, reaper of orphans, job of a shell. The real binary, no secrets.
+
+#![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const SQUIRE: &str = env!("CARGO_BIN_EXE_squire");
+
+/// A private directory with a configuration of this process, which wants no secrets.
+struct Bench {
+    directory: TempDir,
+}
+
+impl Bench {
+    fn new(process: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("squire.toml"), format!("[process]\n{process}\n")).unwrap();
+        Self { directory }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// `squire run` with this child, in the words of a shell's command line behind these of another program.
+    fn command(&self, before: &[&str], script: &str) -> Command {
+        let config = self.path("squire.toml");
+        let words = [SQUIRE, "run", "-c", config.to_str().unwrap(), "--", "sh", "-c", script];
+        let words: Vec<_> = before.iter().copied().chain(words).collect();
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).current_dir(self.directory.path()).stdin(Stdio::null());
+        command.env("SQUIRE_LOG", "debug").env("SQUIRE_LOG_FORMAT", "json");
+        command
+    }
+
+    fn run(&self, script: &str) -> Output {
+        self.command(&[], script).output().unwrap()
+    }
+
+    /// Every living process that works in this directory, but for Squire and what started it.
+    fn marked(&self) -> Vec<String> {
+        let pids =
+            fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let is_ours = |pid: &String| {
+            let is_here =
+                fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == self.directory.path());
+            is_here
+                && fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim() != "squire")
+        };
+        pids.filter(is_ours).collect()
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+}
+
+/// What makes a program process 1 of a PID namespace of its own, with its own `/proc`.
+const AS_PID_1: [&str; 5] = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"];
+
+#[track_caller]
+fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain for: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap_or_else(|| panic!("{output:?}"))
+}
+
+fn is_alive(pid: &str) -> bool {
+    let status = fs::read_to_string(format!("/proc/{}/status", pid.trim())).unwrap_or_default();
+    !status.is_empty() && !status.contains("State:\tZ")
+}
+
+#[test]
+fn as_process_1_the_childs_exit_code_is_its_own() {
+    let bench = Bench::new("");
+    for (script, expected) in
+        [("exit 0", 0), ("exit 1", 1), ("exit 255", 255), ("kill -TERM $$", 143), ("kill -KILL $$", 137)]
+    {
+        let output = bench.command(&AS_PID_1, script).output().unwrap();
+        assert_eq!(code(&output), expected, "{script}: {output:?}");
+    }
+}
+
+#[test]
+fn as_process_1_a_hundred_orphans_at_once_are_reaped_and_the_childs_code_is_kept() {
+    let bench = Bench::new("");
+    // Each is forked by a shell that is gone before it ends, so it ends as an orphan.
+    let script = r#"
+        i=0; while [ $i -lt 100 ]; do sh -c 'sh -c "read go < gate" & :'; i=$((i+1)); done
+        orphans() { grep -ls '^PPid:.1$' /proc/[0-9]*/status | wc -l; }
+        while [ "$(orphans)" -lt 100 ]; do sleep 0.05; done
+        exec 3<>gate; i=0; while [ $i -lt 100 ]; do echo >&3; i=$((i+1)); done
+        n=0; while [ "$(orphans)" -gt 1 ] && [ $n -lt 200 ]; do sleep 0.05; n=$((n+1)); done
+        grep -ls '^State:.Z' /proc/[0-9]*/status | wc -l > zombies
+        exit 42
+    "#;
+    assert!(Command::new("mkfifo").arg(bench.path("gate")).status().unwrap().success());
+    let output = bench.command(&AS_PID_1, script).output().unwrap();
+    assert_eq!(code(&output), 42, "{output:?}");
+    assert_eq!(bench.read("zombies").trim(), "0");
+}
+
+#[test]
+fn an_orphan_that_ends_does_not_stand_for_the_child() {
+    let bench = Bench::new("");
+    let script = "sh -c '(sleep 0.1; exit 9) & :'; sleep 0.5; exit 3";
+    assert_eq!(code(&bench.run(script)), 3);
+}
+
+#[test]
+fn what_forked_away_from_the_child_ends_with_it() {
+    for (stubborn, policy) in [("", ""), ("trap '' TERM;", "")] {
+        let bench = Bench::new(policy);
+        let script = format!(
+            "setsid sh -c '{stubborn} (setsid sh -c \"{stubborn} echo \\$\\$ > daemon.tmp; mv daemon.tmp daemon; while :; do sleep 0.05; done\" &) ' ; \
+             while [ ! -e daemon ]; do sleep 0.05; done; exit 5"
+        );
+        let output = bench.run(&script);
+        assert_eq!(code(&output), 5, "{output:?}");
+        let daemon = bench.read("daemon");
+        assert!(!daemon.trim().is_empty() && !is_alive(&daemon), "{stubborn}: {daemon} lives");
+    }
+}
+
+#[test]
+fn what_forked_away_is_gone_before_the_process_is_started_again() {
+    let bench = Bench::new("restart = \"on-failure\"\nrestart_limit = 1");
+    let script = r#"
+        if [ -e daemon ]; then
+            kill -0 "$(cat daemon)" 2>/dev/null && echo lives > verdict || echo gone > verdict
+            exit 0
+        fi
+        setsid sh -c 'echo $$ > daemon.tmp; mv daemon.tmp daemon; while :; do sleep 0.05; done' &
+        while [ ! -e daemon ]; do sleep 0.05; done; exit 1
+    "#;
+    let output = bench.run(script);
+    assert_eq!((code(&output), bench.read("verdict").trim()), (0, "gone"), "{output:?}");
+}
+
+#[test]
+fn a_tree_that_ignores_the_stop_is_killed_whole() {
+    for before in [&AS_PID_1[..], &[]] {
+        let bench = Bench::new("stop_timeout = \"300ms\"");
+        // Each leaves the group, ignores everything, and has a child of the same kind.
+        fs::write(
+            bench.path("chain"),
+            "trap '' TERM INT HUP; echo $$ >> chain.log; \
+             [ $1 -gt 0 ] && setsid sh chain $(($1 - 1)) & while :; do sleep 0.05; done",
+        )
+        .unwrap();
+        let mut command = bench.command(before, "trap '' TERM; sh chain 30");
+        let mut squire = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        wait_until("the chain is there", || bench.read("chain.log").lines().count() == 31);
+        let inside = bench.marked();
+        assert!(inside.len() > 31, "{inside:?}");
+        let id = squire.id().to_string();
+        let target = if before.is_empty() { id } else { child_of(&id) };
+        assert!(Command::new("kill").args(["-TERM", target.trim()]).status().unwrap().success());
+        let status = squire.wait().unwrap();
+        assert_eq!(status.code(), Some(137), "{before:?}");
+        assert_eq!(bench.marked(), [""; 0], "{before:?}");
+    }
+}
+
+fn child_of(pid: &str) -> String {
+    fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap()
+}
+
+#[test]
+fn whoever_was_there_before_squire_is_left_alone() {
+    let bench = Bench::new("");
+    let config = bench.path("squire.toml");
+    let script = format!("sleep 1000 & echo $! > other; exec {SQUIRE} run -c {} -- true", config.display());
+    let mut command = Command::new("sh");
+    command.args(["-c", &script]).current_dir(bench.directory.path());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    assert!(command.status().unwrap().success());
+    let other = bench.read("other");
+    assert!(is_alive(&other), "{other} was not Squire's to end");
+    assert!(Command::new("kill").arg(other.trim()).status().unwrap().success());
+}
+
+/// A program on a terminal of its own, below a shell without job control that tells how it ended.
+struct Terminal {
+    script: Child,
+    said: PathBuf,
+}
+
+impl Terminal {
+    /// The shell leads the session; `program` is Squire's child.
+    fn start(bench: &Bench, program: &str) -> Self {
+        let (config, child) = (bench.path("squire.toml"), bench.path("child"));
+        fs::write(&child, program).unwrap();
+        let line = format!(
+            "{SQUIRE} run -c {} -- sh {}; echo \"code $?\"; cut -d' ' -f5,8 /proc/$$/stat > after",
+            config.display(),
+            child.display()
+        );
+        let said = bench.path("said");
+        let mut command = Command::new("script");
+        command.args(["-qfc", &line, said.to_str().unwrap()]).current_dir(bench.directory.path());
+        command.env("SHELL", "/bin/sh").env("SQUIRE_LOG", "off");
+        let script = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        Self { script, said }
+    }
+
+    fn type_in(&mut self, keys: &str) {
+        let stdin = self.script.stdin.as_mut().unwrap();
+        stdin.write_all(keys.as_bytes()).unwrap();
+        stdin.flush().unwrap();
+    }
+
+    fn wait_for(&self, text: &str) {
+        let mut said = String::new();
+        let deadline = Instant::now() + PATIENCE;
+        while !said.contains(text) {
+            assert!(Instant::now() < deadline, "waited in vain for {text:?} in {said:?}");
+            std::thread::sleep(Duration::from_millis(10));
+            said.clear();
+            drop(fs::File::open(&self.said).and_then(|mut file| file.read_to_string(&mut said)));
+        }
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        drop(self.script.stdin.take());
+        drop(self.script.kill());
+        drop(self.script.wait());
+    }
+}
+
+#[test]
+fn the_child_has_the_terminal_and_gives_it_back() {
+    let bench = Bench::new("");
+    let program = r#"
+        read -r _ _ _ _ group _ _ front _ < /proc/self/stat
+        [ "$group" = "$front" ] && echo in front
+        read -r line; echo "read $line"
+    "#;
+    let mut terminal = Terminal::start(&bench, program);
+    terminal.wait_for("in front");
+    terminal.type_in("words\n");
+    terminal.wait_for("read words");
+    terminal.wait_for("code 0");
+    wait_until("the shell has the terminal again", || {
+        let after = bench.read("after");
+        let mut groups = after.split_ascii_whitespace();
+        matches!((groups.next(), groups.next()), (Some(group), Some(front)) if group == front)
+    });
+}
+
+#[test]
+fn control_c_is_for_the_child_which_may_go_on() {
+    let bench = Bench::new("");
+    let program = "trap 'echo heard' INT; echo ready; while :; do sleep 0.05; done";
+    let mut terminal = Terminal::start(&bench, program);
+    terminal.wait_for("ready");
+    terminal.type_in("\u{3}");
+    terminal.wait_for("heard");
+    terminal.type_in("\u{1c}");
+    terminal.wait_for("code 131");
+}
+
+#[test]
+fn a_child_that_dies_of_control_c_is_not_started_again() {
+    let bench = Bench::new("restart = \"always\"");
+    let mut terminal = Terminal::start(&bench, "echo ready; exec sleep 1000");
+    terminal.wait_for("ready");
+    terminal.type_in("\u{3}");
+    terminal.wait_for("code 130");
+}
+
+#[test]
+fn control_z_that_nobody_could_undo_is_undone() {
+    let bench = Bench::new("");
+    // The shell that waits for Squire has no job control, so Squire's group is orphaned: nobody would continue it.
+    let program = "i=0; trap 'echo went on' CONT; echo ready; while :; do sleep 0.05; done";
+    let mut terminal = Terminal::start(&bench, program);
+    terminal.wait_for("ready");
+    terminal.type_in("\u{1a}");
+    terminal.wait_for("went on");
+    terminal.type_in("\u{3}");
+    terminal.wait_for("code 130");
+}
+
+#[test]
+fn control_z_stops_squire_with_its_child_and_the_shell_continues_both() {
+    let bench = Bench::new("");
+    let (config, child) = (bench.path("squire.toml"), bench.path("child"));
+    fs::write(&child, "trap 'echo went on' CONT; echo ready; while :; do sleep 0.05; done").unwrap();
+    let line = format!(
+        "set -m; {SQUIRE} run -c {} -- sh {}; echo stopped $?; fg >/dev/null; echo code $?",
+        config.display(),
+        child.display()
+    );
+    let mut words = String::new();
+    write!(words, "exec bash --norc -c {}", shell_quoted(&line)).unwrap();
+    let said = bench.path("said");
+    let mut command = Command::new("script");
+    command.args(["-qfc", &words, said.to_str().unwrap()]).env("SHELL", "/bin/sh").env("SQUIRE_LOG", "off");
+    let script = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut terminal = Terminal { script, said };
+    terminal.wait_for("ready");
+    terminal.type_in("\u{1a}");
+    terminal.wait_for("stopped 147");
+    terminal.wait_for("went on");
+    terminal.type_in("\u{3}");
+    terminal.wait_for("code 130");
+}
+
+fn shell_quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[test]
+fn a_configuration_without_any_secret_runs_its_process() {
+    let bench = Bench::new("");
+    let output = bench.run("echo here; exit 4");
+    assert_eq!((code(&output), output.stdout.as_slice()), (4, &b"here\n"[..]), "{output:?}");
+}
