@@ -362,7 +362,8 @@ impl Agent {
             }
             env.insert("SQUIRE_STAGED_DIR".to_owned(), Secret::new(directory));
         }
-        self.run(Purpose::Check, Launch::new(words, env), command.timeout, now, effects);
+        let launch = self.as_process(Launch::new(words, env));
+        self.run(Purpose::Check, launch, command.timeout, now, effects);
     }
 
     fn try_process(&mut self, attempt: u64, now: Instant, effects: &mut Vec<Effect>) {
@@ -371,9 +372,18 @@ impl Agent {
             let mut env = self.rollout.shown().map(|release| release.env.clone()).unwrap_or_default();
             let pid = self.child_pid.map(|pid| ("SQUIRE_PID".to_owned(), Secret::new(pid.to_string())));
             env.extend(pid);
-            self.run(Purpose::Try(attempt), Launch::new(command, env), attempt_timeout, now, effects);
+            let launch = self.as_process(Launch::new(command, env));
+            self.run(Purpose::Try(attempt), launch, attempt_timeout, now, effects);
         } else {
             effects.push(Effect::Try { attempt, kind, timeout: attempt_timeout });
+        }
+    }
+
+    /// What looks at the process's secrets stands as the process does.
+    fn as_process(&self, launch: Launch) -> Launch {
+        match &self.plan.process {
+            Some(process) => launch.on(&process.setting),
+            None => launch,
         }
     }
 
@@ -391,7 +401,7 @@ impl Agent {
 
     fn launch(&mut self, release: &Release, now: Instant, effects: &mut Vec<Effect>) {
         let Some(process) = &self.plan.process else { return };
-        let launch = Launch::new(process.command.clone(), release.env.clone());
+        let launch = Launch::new(process.command.clone(), release.env.clone()).on(&process.setting);
         self.supervise(supervise::Event::LaunchAsked(launch), now, effects);
     }
 

@@ -14,6 +14,7 @@ mod process;
 mod reader;
 mod rollout;
 mod secret;
+mod setting;
 mod source;
 mod syntax;
 mod text;
@@ -26,6 +27,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use nix::sys::resource::Resource;
 use nix::sys::signal::Signal;
 
 use crate::names::{SecretName, SourceName};
@@ -259,6 +261,57 @@ pub struct ProcessConfig {
     pub stop_timeout: Duration,
     /// `restart`, `restart_limit`, `restart_period`: what follows when it exits by itself.
     pub restart: RestartConfig,
+    /// `listen`: sockets that Squire holds for it.
+    pub listen: Vec<Listen>,
+    /// How it stands on this machine.
+    pub setting: SettingConfig,
+}
+
+/// How the process stands on this machine; what is not said is as with Squire.
+#[derive(Clone, Debug)]
+pub struct SettingConfig {
+    /// `user`
+    pub user: Option<Account>,
+    /// `group`; `None` is the user's.
+    pub group: Option<Account>,
+    /// `groups`: supplementary; `None` is the user's.
+    pub groups: Option<Vec<Account>>,
+    /// `working_dir`: absolute.
+    pub working_dir: Option<PathBuf>,
+    /// `umask`
+    pub umask: Option<u32>,
+    /// `env_clear`: nothing of Squire's environment, but for `env_pass`.
+    pub env_clear: bool,
+    /// `env_pass`: names with `*` and `?` that are passed on, though they would not be.
+    pub env_pass: Vec<String>,
+    /// `env_deny`: names that are not passed on. Wins over `env_pass`.
+    pub env_deny: Vec<String>,
+    /// `limits`, by name.
+    pub limits: BTreeMap<&'static str, Limit>,
+    /// `no_new_privs`: nothing that it executes gains privileges.
+    pub no_new_privs: bool,
+    /// Where `[process]` stands.
+    pub place: Place,
+}
+
+/// A limit of resources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// Of what.
+    pub resource: Resource,
+    /// What holds, in the unit of `setrlimit`.
+    pub soft: u64,
+    /// How far it may be raised.
+    pub hard: u64,
+}
+
+/// A socket that Squire holds for its process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// `tcp://HOST:PORT`
+    Tcp(String),
+    /// `unix:/PATH`
+    Unix(PathBuf),
 }
 
 /// What follows when the process exits by itself.

@@ -9,11 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{
-    Account, Config, EnvConfig, FileConfig, Mode, ProbeConfig, ProbeKind, Problem, ProcessConfig, Reaction,
-    RestartConfig, SecretConfig, TemplateSource,
+    Account, Config, EnvConfig, FileConfig, Limit, Listen, Mode, Place, ProbeConfig, ProbeKind, Problem,
+    ProcessConfig, Reaction, RestartConfig, SecretConfig, SettingConfig, TemplateSource,
 };
 use crate::names::{SecretName, SourceName};
 use crate::secret::Fields;
@@ -90,6 +91,51 @@ pub struct PlannedProcess {
     pub stop_timeout: Duration,
     /// What follows when it exits by itself.
     pub restart: RestartConfig,
+    /// Sockets that Squire holds for it.
+    pub listen: Vec<Listen>,
+    /// How it stands on this machine.
+    pub setting: Arc<Setting>,
+}
+
+/// How a process stands on this machine; the default is as Squire does.
+#[derive(Clone, Debug, Default)]
+pub struct Setting {
+    /// Whose it is.
+    pub person: Option<Person>,
+    /// Where it runs; absolute.
+    pub working_dir: Option<PathBuf>,
+    /// Its mask for new files.
+    pub umask: Option<u32>,
+    /// What it is given of Squire's environment.
+    pub env: EnvRules,
+    /// What it may use.
+    pub limits: Vec<Limit>,
+    /// Nothing that it executes gains privileges.
+    pub no_new_privs: bool,
+}
+
+/// A user of this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Person {
+    /// User id.
+    pub user: u32,
+    /// Group id.
+    pub group: u32,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+    /// Name and home directory, where the user has any.
+    pub name_and_home: Option<(String, PathBuf)>,
+}
+
+/// What of Squire's environment is passed on. Names with `*` and `?`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EnvRules {
+    /// Nothing but what `pass` names.
+    pub clear: bool,
+    /// Passed on though it would be kept back.
+    pub pass: Vec<String>,
+    /// Never passed on.
+    pub deny: Vec<String>,
 }
 
 /// What the plan has to ask the machine.
@@ -100,6 +146,8 @@ pub struct Surroundings<'a> {
     pub user: &'a dyn Fn(&str) -> Option<u32>,
     /// The number of a group.
     pub group: &'a dyn Fn(&str) -> Option<u32>,
+    /// A user with all groups.
+    pub person: &'a dyn Fn(&Account) -> Option<Person>,
     /// Squire's own user and group.
     pub own: (u32, u32),
 }
@@ -129,12 +177,18 @@ pub fn compile(
     command: Option<Vec<String>>,
     surroundings: &Surroundings<'_>,
 ) -> Result<Plan, Vec<Finding>> {
-    let mut compiler = Compiler { config, surroundings, findings: Vec::new(), used: BTreeSet::new() };
-    let process = planned_process(&config.process, command);
+    let own = surroundings.own;
+    let mut compiler = Compiler { config, surroundings, own, findings: Vec::new(), used: BTreeSet::new() };
+    let setting = Arc::new(compiler.setting(&config.process.setting));
+    if let Some(person) = &setting.person {
+        compiler.own = (person.user, person.group);
+    }
+    let process = planned_process(&config.process, command, setting);
     let files = config.files.iter().filter_map(|file| compiler.file(file, process.is_some())).collect();
     let env = config.process.env.iter().filter_map(|(name, env)| compiler.variable(name, env)).collect();
     if process.is_none() {
         compiler.refuse_env_without_process(&config.process);
+        compiler.refuse_listening_without_process(&config.process);
         compiler.refuse_life_without_process(config.rollout.probe.as_ref());
     }
     let Compiler { findings, used, .. } = compiler;
@@ -156,7 +210,11 @@ pub fn compile(
     })
 }
 
-fn planned_process(config: &ProcessConfig, command: Option<Vec<String>>) -> Option<PlannedProcess> {
+fn planned_process(
+    config: &ProcessConfig,
+    command: Option<Vec<String>>,
+    setting: Arc<Setting>,
+) -> Option<PlannedProcess> {
     let command = command.or_else(|| config.command.clone())?;
     Some(PlannedProcess {
         command,
@@ -164,6 +222,8 @@ fn planned_process(config: &ProcessConfig, command: Option<Vec<String>>) -> Opti
         stop_signal: config.stop_signal,
         stop_timeout: config.stop_timeout,
         restart: config.restart,
+        listen: config.listen.clone(),
+        setting,
     })
 }
 
@@ -182,6 +242,8 @@ fn want(name: &SecretName, secret: &SecretConfig) -> Want {
 struct Compiler<'a> {
     config: &'a Config,
     surroundings: &'a Surroundings<'a>,
+    /// Who owns what nobody else is to own.
+    own: (u32, u32),
     findings: Vec<Finding>,
     used: BTreeSet<String>,
 }
@@ -245,15 +307,16 @@ impl Compiler<'_> {
     }
 
     fn attributes(&mut self, file: &FileConfig) -> Option<Attributes> {
-        let (own_user, own_group) = self.surroundings.own;
-        let owner = self.account(file, file.owner.as_ref(), own_user, "user", self.surroundings.user);
-        let group = self.account(file, file.group.as_ref(), own_group, "group", self.surroundings.group);
+        let (own_user, own_group) = self.own;
+        let owner = self.account(&file.place, file.owner.as_ref(), own_user, "user", self.surroundings.user);
+        let group =
+            self.account(&file.place, file.group.as_ref(), own_group, "group", self.surroundings.group);
         Some(Attributes { mode: file.mode, owner: owner?, group: group? })
     }
 
     fn account(
         &mut self,
-        file: &FileConfig,
+        place: &Place,
         account: Option<&Account>,
         own: u32,
         kind: &str,
@@ -265,11 +328,59 @@ impl Compiler<'_> {
             Some(Account::Name(name)) => {
                 let id = look_up(name);
                 if id.is_none() {
-                    self.problem(file, format!("there is no {kind} `{name}` on this machine"));
+                    let message = format!("there is no {kind} `{name}` on this machine");
+                    self.findings.push(Finding::Config(Problem::new(place.clone(), message)));
                 }
                 id
             }
         }
+    }
+
+    fn setting(&mut self, config: &SettingConfig) -> Setting {
+        Setting {
+            person: self.person(config),
+            working_dir: config.working_dir.clone(),
+            umask: config.umask,
+            env: EnvRules {
+                clear: config.env_clear,
+                pass: config.env_pass.clone(),
+                deny: config.env_deny.clone(),
+            },
+            limits: config.limits.values().copied().collect(),
+            no_new_privs: config.no_new_privs,
+        }
+    }
+
+    /// Nobody in particular, where neither user nor group is said.
+    fn person(&mut self, config: &SettingConfig) -> Option<Person> {
+        let (own_user, own_group) = self.own;
+        let known = config.user.as_ref().and_then(|user| (self.surroundings.person)(user));
+        if config.user.is_none() && config.group.is_none() && config.groups.is_none() {
+            return None;
+        }
+        if let (Some(Account::Id(id)), None, None) = (&config.user, &known, &config.group) {
+            let message =
+                format!("`user` {id} has no name on this machine, so no group either; write `group` too");
+            self.findings.push(Finding::Config(Problem::new(config.place.clone(), message)));
+        }
+        let look_up = self.surroundings;
+        let user = self.account(&config.place, config.user.as_ref(), own_user, "user", look_up.user);
+        let default = known.as_ref().map_or(own_group, |known| known.group);
+        let group = self.account(&config.place, config.group.as_ref(), default, "group", look_up.group);
+        let groups = config.groups.as_ref().map(|groups| {
+            let ids = groups.iter().filter_map(|group| {
+                self.account(&config.place, Some(group), own_group, "group", look_up.group)
+            });
+            ids.collect::<Vec<_>>()
+        });
+        let of_user = known.as_ref().map(|known| known.groups.clone());
+        let (user, group) = (user?, group?);
+        Some(Person {
+            user,
+            group,
+            groups: groups.or(of_user).unwrap_or_else(|| vec![group]),
+            name_and_home: known.and_then(|known| known.name_and_home),
+        })
     }
 
     /// Without a process there is nothing to restart or to signal: what is said so is refused, what is not said is nothing.
@@ -293,6 +404,14 @@ impl Compiler<'_> {
             let message =
                 "there is no process to give it to: set process.command or give a command after `--`";
             self.findings.push(Finding::Config(Problem::new(env.place.clone(), message)));
+        }
+    }
+
+    fn refuse_listening_without_process(&mut self, process: &ProcessConfig) {
+        if !process.listen.is_empty() {
+            let message = "`listen` is set, and there is no process to give sockets to: set process.command or give a \
+                           command after `--`";
+            self.findings.push(Finding::Config(Problem::new(process.setting.place.clone(), message)));
         }
     }
 

@@ -8,6 +8,7 @@
 mod child;
 pub mod host;
 mod launch;
+mod listen;
 mod signals;
 mod strays;
 mod tail;
@@ -24,6 +25,7 @@ use crate::config::{RestartConfig, RestartPolicy};
 
 pub use child::find;
 pub use launch::{Launch, Refusal, environment};
+pub use listen::{ListenError, Listeners};
 
 /// The exit code that says: Squire itself failed.
 pub const FAILED: u8 = 125;

@@ -333,3 +333,112 @@ fn a_configuration_without_any_secret_runs_its_process() {
     let output = bench.run("echo here; exit 4");
     assert_eq!((code(&output), output.stdout.as_slice()), (4, &b"here\n"[..]), "{output:?}");
 }
+
+/// The lines that the child wrote.
+fn lines(output: &Output) -> Vec<&str> {
+    std::str::from_utf8(&output.stdout).unwrap().lines().collect()
+}
+
+#[test]
+fn the_process_stands_as_the_configuration_says() {
+    let bench = Bench::new(
+        r#"
+        user = "nobody"
+        working_dir = "/usr/lib"
+        umask = "0027"
+        env_clear = true
+        env_pass = ["PATH", "SQUIRE_LOG"]
+        limits = { nofile = { soft = 100, hard = 200 }, core = 0 }
+        no_new_privs = true
+        "#,
+    );
+    let script = "id -un; id -gn; id -Gn; pwd; umask; ulimit -Sn; ulimit -Hn; ulimit -c; \
+                  grep -E '^(NoNewPrivs|CapEff)' /proc/self/status; env | grep -vE '^(PWD|_|SHLVL|OLDPWD)='";
+    let output = bench.run(script);
+    let words = lines(&output).join(" ").replace('\t', "");
+    assert!(
+        words.starts_with(
+            "nobody nogroup nogroup /usr/lib 0027 100 200 0 CapEff:0000000000000000 NoNewPrivs:1 "
+        ),
+        "{words} {output:?}"
+    );
+    let mut names: Vec<_> = lines(&output)[10..].iter().map(|line| line.split('=').next().unwrap()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["HOME", "LOGNAME", "PATH", "SQUIRE_LOG", "USER"]);
+}
+
+#[test]
+fn groups_can_be_chosen_without_a_user() {
+    let bench = Bench::new("group = 12345\ngroups = [23456, \"daemon\"]");
+    let output = bench.run("id -u; id -g; id -G");
+    assert_eq!(lines(&output), ["0", "12345", "12345 1 23456"], "{output:?}");
+}
+
+#[test]
+fn a_place_that_cannot_be_taken_is_said_and_squire_is_to_blame() {
+    for (process, word) in [
+        ("working_dir = \"/does/not/exist\"", "entering process.working_dir"),
+        ("limits = { nofile = { soft = 1, hard = 99999999999 } }", "setting process.limits"),
+    ] {
+        let bench = Bench::new(process);
+        let output = bench.run("exit 0");
+        assert_eq!(code(&output), 125, "{output:?}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains(word), "{said}");
+    }
+}
+
+/// Answers each connection with its number, after it made sure that the socket was meant for it; ends after a few.
+const SERVER: &str = r#"
+import os, socket
+assert os.environ["LISTEN_PID"] == str(os.getpid()), os.environ["LISTEN_PID"]
+assert os.environ["LISTEN_FDS"] == "2", os.environ["LISTEN_FDS"]
+tcp, unix = (socket.socket(fileno=number) for number in (3, 4))
+assert tcp.family == socket.AF_INET and unix.family == socket.AF_UNIX
+for _ in range(20):
+    connection, _ = tcp.accept()
+    connection.sendall(str(os.getpid()).encode())
+    connection.close()
+"#;
+
+#[test]
+fn connections_wait_while_the_process_is_restarted() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let bench = Bench::new("");
+    let socket = bench.path("app.sock");
+    let config = format!(
+        "[process]\nlisten = [\"tcp://127.0.0.1:{port}\", \"unix:{}\"]\nrestart = \"always\"",
+        socket.display()
+    );
+    fs::write(bench.path("squire.toml"), config).unwrap();
+    fs::write(bench.path("server.py"), SERVER).unwrap();
+    let mut command = bench.command(&[], "exec python3 server.py");
+    let mut squire = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let connect = || std::net::TcpStream::connect(("127.0.0.1", port));
+    wait_until("squire listens", || socket.exists() && connect().is_ok());
+    let mut answered = std::collections::BTreeSet::new();
+    for number in 0..60 {
+        let mut connection = connect().unwrap_or_else(|error| panic!("connection {number}: {error}"));
+        connection.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut process = String::new();
+        connection.read_to_string(&mut process).unwrap_or_else(|error| panic!("answer {number}: {error}"));
+        assert!(!process.is_empty(), "connection {number} was dropped");
+        answered.insert(process);
+    }
+    assert!(answered.len() >= 3, "{answered:?}");
+    assert!(Command::new("kill").args(["-TERM", &squire.id().to_string()]).status().unwrap().success());
+    squire.wait().unwrap();
+    assert!(!socket.exists(), "the socket's file is left");
+    assert!(connect().is_err(), "somebody still listens");
+}
+
+#[test]
+fn what_cannot_be_listened_on_is_said_before_anything_starts() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let bench = Bench::new(&format!("listen = [\"tcp://{address}\"]"));
+    let output = bench.run("echo started");
+    assert_eq!((code(&output), output.stdout.as_slice()), (125, &b""[..]));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains(&format!("cannot listen on {address}")), "{said}");
+}

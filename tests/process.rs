@@ -19,7 +19,7 @@ use nix::unistd::{Pid, getpgid, getpid};
 use squire::config::{RestartConfig, RestartPolicy};
 use squire::secret::Secret;
 use squire::supervise::host::{Host, HostError, Order, Orders, Report, Streams, Ticket};
-use squire::supervise::{Effect, Ending, Event, Launch, Refusal, Settings, Supervisor};
+use squire::supervise::{Effect, Ending, Event, Launch, Listeners, Refusal, Settings, Supervisor};
 
 /// No test waits longer for anything.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -507,7 +507,8 @@ fn shared() -> &'static Shared {
                 listeners.as_ref().unwrap()[&ticket].send(report).ok();
             }
         };
-        let (host, orders) = Host::new(own.into_iter().chain([path]), Box::new(report)).unwrap();
+        let (host, orders) =
+            Host::new(own.into_iter().chain([path]), Listeners::default(), Box::new(report)).unwrap();
         thread::spawn(move || host.run().unwrap());
         Shared { orders, signals: Mutex::new(signals), given }
     })
@@ -540,8 +541,12 @@ fn start_again(before: &str, test: &str, scratch: &Scratch) -> (Process, String)
 fn own_host() -> (Receiver<Report>, Orders, Host) {
     assert!(std::env::var_os("SCRATCH").is_some(), "this is a part of another test");
     let (sender, reports) = mpsc::channel();
-    let (host, orders) =
-        Host::new(std::env::vars_os(), Box::new(move |report| sender.send(report).unwrap())).unwrap();
+    let (host, orders) = Host::new(
+        std::env::vars_os(),
+        Listeners::default(),
+        Box::new(move |report| sender.send(report).unwrap()),
+    )
+    .unwrap();
     (reports, orders, host)
 }
 

@@ -3,10 +3,13 @@
 use std::io::Write;
 use std::path::Path;
 
+use nix::unistd::{getegid, geteuid};
+
 use super::USAGE;
 use super::load::{Loaded, complain, load};
 use crate::agent::chain;
 use crate::memory;
+use crate::plan::{Plan, Setting};
 use crate::supervise;
 
 /// Checks a configuration; answers with the exit code.
@@ -32,6 +35,7 @@ pub(super) fn check(file: &Path, command: Option<Vec<String>>) -> u8 {
     {
         complain(&[format!("warning: {}", chain(&refusal))]);
     }
+    complain_of_setting(plan);
     for secret in &plan.unused {
         complain(&[format!("warning: nothing refers to the secret `{secret}`, so it will not be fetched")]);
     }
@@ -41,6 +45,21 @@ pub(super) fn check(file: &Path, command: Option<Vec<String>>) -> u8 {
         format!("{}: no problems: {secrets} secrets, {files} files, {variables} variables\n", file.display());
     drop(std::io::stdout().write_all(summary.as_bytes()));
     0
+}
+
+/// What `run` may not be able to do for the process here. It may be meant for another machine, so nothing of it is a problem.
+fn complain_of_setting(plan: &Plan) {
+    let Some(process) = &plan.process else { return };
+    let Setting { person, working_dir, .. } = &*process.setting;
+    if let Some(person) = person
+        && !geteuid().is_root()
+        && (person.user, person.group) != (geteuid().as_raw(), getegid().as_raw())
+    {
+        complain(&["warning: only root, or who has CAP_SETUID, CAP_SETGID and CAP_KILL, can run the process as another user".to_owned()]);
+    }
+    if let Some(directory) = working_dir.as_ref().filter(|directory| !directory.is_dir()) {
+        complain(&[format!("warning: process.working_dir {} is no directory here", directory.display())]);
+    }
 }
 
 /// Whether the places that the configuration wants for secrets may hold some.

@@ -1,13 +1,14 @@
 //! From the name of a configuration file to a plan, with everything on this machine that a plan refers to.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use nix::unistd::{Group, User, getegid, geteuid};
+use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, getgrouplist};
 
-use crate::config::{self, Config};
-use crate::plan::{self, Plan, Surroundings};
+use crate::config::{self, Account, Config};
+use crate::plan::{self, Person, Plan, Surroundings};
 use crate::template::{self, Engine};
 
 /// A file that a template is, or includes, may have this many bytes.
@@ -36,6 +37,7 @@ pub(super) fn load(file: &Path, command: Option<Vec<String>>) -> Result<Loaded, 
         read: &read,
         user: &user,
         group: &group,
+        person: &person,
         own: (geteuid().as_raw(), getegid().as_raw()),
     };
     let plan = match plan::compile(&config, command, &surroundings) {
@@ -61,6 +63,23 @@ fn read(path: &Path) -> io::Result<String> {
 
 fn user(name: &str) -> Option<u32> {
     User::from_name(name).ok().flatten().map(|user| user.uid.as_raw())
+}
+
+/// Nobody where the user has no entry in the system's database.
+fn person(account: &Account) -> Option<Person> {
+    let user = match account {
+        Account::Name(name) => User::from_name(name),
+        Account::Id(id) => User::from_uid(Uid::from_raw(*id)),
+    };
+    let user = user.ok().flatten()?;
+    let name = CString::new(user.name.as_str()).ok()?;
+    let groups = getgrouplist(&name, user.gid).ok()?;
+    Some(Person {
+        user: user.uid.as_raw(),
+        group: user.gid.as_raw(),
+        groups: groups.into_iter().map(Gid::as_raw).collect(),
+        name_and_home: Some((user.name, user.dir)),
+    })
 }
 
 fn group(name: &str) -> Option<u32> {

@@ -18,8 +18,8 @@ use crate::names::SourceName;
 use crate::secret::DigestKey;
 use crate::session::Settings;
 use crate::source::vault::Vault;
-use crate::supervise::FAILED;
 use crate::supervise::host::{Host, Order, Orders};
+use crate::supervise::{FAILED, Listeners};
 
 /// How long `render` waits for a whole release where the configuration does not say.
 const RENDER_TIMEOUT: Duration = Duration::from_mins(1);
@@ -54,7 +54,10 @@ fn host(loaded: Loaded, mode: Mode) -> Result<u8, String> {
     let (sender, events) = mpsc::unbounded_channel();
     let reports = sender.clone();
     let report = Box::new(move |report| drop(reports.send(Event::Reported(report))));
-    let (host, orders) = Host::new(std::env::vars_os(), report).map_err(|error| chain(&error))?;
+    let process = loaded.plan.process.as_ref().filter(|_| mode == Mode::Run);
+    let listen = process.map(|process| process.listen.as_slice()).unwrap_or_default();
+    let listeners = Listeners::bind(listen).map_err(|error| chain(&error))?;
+    let (host, orders) = Host::new(std::env::vars_os(), listeners, report).map_err(|error| chain(&error))?;
     let agent = thread::Builder::new().name("agent".to_owned());
     let agent = agent
         .spawn(move || {

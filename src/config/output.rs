@@ -52,7 +52,7 @@ pub(super) fn absolute(value: &Value<'_>) -> Option<PathBuf> {
 }
 
 /// A name or a number.
-fn account(value: &Value<'_>) -> Option<Account> {
+pub(super) fn account(value: &Value<'_>) -> Option<Account> {
     match value.integer() {
         Some(number) => value::account_number(number).map_err(|why| value.report(why)).ok(),
         None => value.read(&ACCOUNT),

@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 /// A place in a configuration file.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// The file as the user named it.
     pub file: PathBuf,

@@ -9,7 +9,10 @@ use nix::sys::signal::Signal;
 
 use super::reader::{Table, Value, every};
 use super::value::{self, Form, POSITIVE_DURATION, STOP_SIGNAL};
-use super::{EnvConfig, ProcessConfig, Reaction, RestartConfig, RestartPolicy, RunCommand};
+use super::{
+    EnvConfig, Place, ProcessConfig, Reaction, RestartConfig, RestartPolicy, RunCommand, SettingConfig,
+    setting,
+};
 
 /// From the stop signal to SIGKILL, as other supervisors and Kubernetes do.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
@@ -20,6 +23,19 @@ const RESTART_PERIOD: Duration = Duration::from_mins(5);
 
 /// Reads `[process]`.
 pub(super) fn process(table: Option<Table<'_>>) -> ProcessConfig {
+    let nothing = SettingConfig {
+        user: None,
+        group: None,
+        groups: None,
+        working_dir: None,
+        umask: None,
+        env_clear: false,
+        env_pass: Vec::new(),
+        env_deny: Vec::new(),
+        limits: BTreeMap::new(),
+        no_new_privs: false,
+        place: Place::default(),
+    };
     let mut process = ProcessConfig {
         command: None,
         env: BTreeMap::new(),
@@ -27,6 +43,8 @@ pub(super) fn process(table: Option<Table<'_>>) -> ProcessConfig {
         stop_signal: Signal::SIGTERM,
         stop_timeout: STOP_TIMEOUT,
         restart: RestartConfig { policy: RestartPolicy::Never, limit: RESTART_LIMIT, period: RESTART_PERIOD },
+        listen: Vec::new(),
+        setting: nothing,
     };
     let Some(mut table) = table else { return process };
     // One that is wrong was meant: that there is none would be a second problem which is not true.
@@ -46,6 +64,8 @@ pub(super) fn process(table: Option<Table<'_>>) -> ProcessConfig {
     process.stop_signal = table.read("stop_signal", &STOP_SIGNAL).unwrap_or(process.stop_signal);
     process.stop_timeout = table.read("stop_timeout", &POSITIVE_DURATION).unwrap_or(process.stop_timeout);
     process.restart = restart(&mut table, process.restart);
+    process.listen = setting::listen(&mut table);
+    process.setting = setting::setting(&mut table);
     table.finish();
     process
 }

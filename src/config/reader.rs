@@ -199,6 +199,10 @@ impl<'a> Value<'a> {
         self.written.is_str()
     }
 
+    pub(super) fn is_table(&self) -> bool {
+        self.written.is_table()
+    }
+
     pub(super) fn is_list(&self) -> bool {
         self.written.is_array()
     }

@@ -1050,3 +1050,28 @@ fn a_probe_says_what_is_asked_and_when() {
     assert_eq!(probe("{ alive = \"5s\" }").kind, ProbeKind::Alive(Duration::from_secs(5)));
     assert_eq!(probe("{ command = [\"a\"] }").kind, ProbeKind::Command(vec!["a".to_owned()]));
 }
+
+#[test]
+fn problems_of_how_a_process_stands() {
+    let table = [
+        ("user = 4294967295", "is not the number of a user"),
+        ("groups = \"daemon\"", "expected a list of groups"),
+        ("working_dir = \"app\"", "is not an absolute path"),
+        ("umask = \"9\"", "is not a mask"),
+        ("umask = \"1777\"", "is not a mask"),
+        ("env_pass = [\"\"]", "is empty"),
+        ("env_clear = \"yes\"", "expected true or false"),
+        ("limits = { nofiles = 1 }", "did you mean `nofile`?"),
+        ("limits = { nofile = -1 }", "expected a number from 0 up"),
+        ("limits = { nofile = \"many\" }", "is no limit"),
+        ("limits = { nofile = { soft = 2, hard = 1 } }", "a soft limit above the hard one"),
+        ("limits = { nofile = { soft = 2 } }", "`hard` is missing"),
+        ("listen = [\"127.0.0.1:80\"]", "is no socket"),
+        ("listen = [\"tcp://127.0.0.1\"]", "names no host and port"),
+        ("listen = [\"unix:app.sock\"]", "is not an absolute path"),
+    ];
+    for (line, problem) in table {
+        let found = problems(&format!("[process]\n{line}\n"));
+        assert!(found.contains(problem) && found.lines().count() == 1, "{line}: {found}");
+    }
+}

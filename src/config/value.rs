@@ -198,10 +198,15 @@ fn directory_mode(text: &str) -> Result<Mode, String> {
 }
 
 fn mode(text: &str, example: &str) -> Result<Mode, String> {
-    let octal = matches!(text.len(), 3 | 4) && text.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
-    let bits = octal.then(|| u32::from_str_radix(text, 8).ok()).flatten();
-    bits.map(Mode)
+    octal(text)
+        .map(Mode)
         .ok_or_else(|| format!("is not a mode; write three or four digits from 0 to 7, such as {example}"))
+}
+
+/// Three or four octal digits.
+pub(super) fn octal(text: &str) -> Option<u32> {
+    let is_octal = matches!(text.len(), 3 | 4) && text.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
+    is_octal.then(|| u32::from_str_radix(text, 8).ok()).flatten()
 }
 
 fn account(text: &str) -> Result<Account, String> {

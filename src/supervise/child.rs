@@ -6,30 +6,42 @@
 //! *Invariant:* a child that [`spawn`] answered runs its program in its own process group, with no descriptor of Squire's
 //! beyond its standard streams.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::{env, ptr};
 
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
 use nix::sys::prctl;
+use nix::sys::resource::setrlimit;
 use nix::sys::signal::Signal;
-use nix::unistd::{ForkResult, Pid};
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{ForkResult, Gid, Pid, Uid, chdir, setgid, setgroups, setuid};
 use nix::unistd::{
     dup2_stderr, dup2_stdin, dup2_stdout, fork, getpid, getppid, pipe2, setpgid, tcsetpgrp, write,
 };
 
+use super::listen::Listeners;
 use super::signals::{self, Inheritance};
 use super::{Ending, Launch, Refusal, environment};
+use crate::config::Limit;
+use crate::plan::Setting;
 
 /// Where programs are looked for when there is no PATH, as the C library has it.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
+
+/// Where the first socket is passed on: behind the standard streams.
+const FIRST_SOCKET: libc::c_int = 3;
+
+const LISTEN_PID: &[u8] = b"LISTEN_PID=";
 
 /// What a process reads from and writes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +65,8 @@ pub(super) struct Surroundings {
     pub(super) null: File,
     /// Squire has the terminal, and a child gets it.
     pub(super) hands_over_terminal: bool,
+    /// What a child gets to listen on.
+    pub(super) listeners: Listeners,
 }
 
 /// Starts a process and answers when its program runs. What became of a refused one is left to [`reap`]. `output` is where the
@@ -68,7 +82,8 @@ pub(super) fn spawn(
         let program = program.clone();
         move |cause| Refusal::System { program, doing, cause }
     };
-    let image = Image::prepare(launch, &surroundings.environment)?;
+    let sockets = if streams == Streams::Inherited { surroundings.listeners.sockets().len() } else { 0 };
+    let image = Image::prepare(launch, &surroundings.environment, sockets)?;
     let (answer, question) = pipe2(OFlag::O_CLOEXEC).map_err(system("making a pipe"))?;
     let squire = getpid();
     let mask = signals::block_all().map_err(system("blocking signals"))?;
@@ -120,6 +135,13 @@ struct Image {
     paths: Vec<CString>,
     arguments: Texts,
     variables: Texts,
+    working_dir: Option<CString>,
+    groups: Vec<Gid>,
+    setting: Arc<Setting>,
+    /// Where its sockets are while they are put in their places.
+    moved: Box<[Cell<libc::c_int>]>,
+    /// `LISTEN_PID=`, and room for the number, which only the child itself can know.
+    listen_pid: Box<[Cell<u8>]>,
 }
 
 /// Texts as C has them: pointers to each, and a null at the end.
@@ -130,13 +152,13 @@ struct Texts {
 }
 
 impl Image {
-    fn prepare(launch: &Launch, own: &[(OsString, OsString)]) -> Result<Self, Refusal> {
+    fn prepare(launch: &Launch, own: &[(OsString, OsString)], sockets: usize) -> Result<Self, Refusal> {
         let mut arguments = Vec::new();
         for (number, argument) in launch.command.iter().enumerate() {
             arguments.push(text(argument.as_bytes(), || format!("argument {number} of the command"))?);
         }
         let mut variables = Vec::new();
-        for (name, value) in environment(own, &launch.env) {
+        for (name, value) in environment(own, &launch.env, &launch.setting) {
             let what = || format!("the variable {}", name.display());
             if name.as_bytes().contains(&b'=') {
                 return Err(Refusal::Unfit { what: what(), character: "'=' in its name" });
@@ -145,7 +167,28 @@ impl Image {
         }
         let search = own.iter().find(|(name, _)| name == "PATH").map(|(_, path)| path.as_os_str());
         let paths = candidates(launch.command.first().map_or("", String::as_str), search)?;
-        Ok(Self { paths, arguments: Texts::new(arguments), variables: Texts::new(variables) })
+        let mut pid_pointer = None;
+        let listen_pid: Box<[Cell<u8>]> = LISTEN_PID.iter().copied().chain([0; 12]).map(Cell::new).collect();
+        if sockets > 0 {
+            variables.push(text(format!("LISTEN_FDS={sockets}").as_bytes(), || "LISTEN_FDS".to_owned())?);
+            pid_pointer = Some(listen_pid.as_ptr().cast::<libc::c_char>());
+        }
+        let setting = Arc::clone(&launch.setting);
+        let working_dir = setting
+            .working_dir
+            .as_ref()
+            .map(|dir| text(dir.as_os_str().as_bytes(), || "process.working_dir".to_owned()));
+        let groups = setting.person.iter().flat_map(|person| &person.groups).copied();
+        Ok(Self {
+            paths,
+            arguments: Texts::new(arguments, None),
+            variables: Texts::new(variables, pid_pointer),
+            working_dir: working_dir.transpose()?,
+            groups: groups.map(Gid::from_raw).collect(),
+            setting,
+            moved: vec![Cell::new(-1); sockets].into(),
+            listen_pid,
+        })
     }
 
     /// Why the program was not executed.
@@ -162,8 +205,9 @@ impl Image {
 }
 
 impl Texts {
-    fn new(texts: Vec<CString>) -> Self {
-        let pointers = texts.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect();
+    /// `more` outlives them.
+    fn new(texts: Vec<CString>, more: Option<*const libc::c_char>) -> Self {
+        let pointers = texts.iter().map(|text| text.as_ptr()).chain(more).chain([ptr::null()]).collect();
         Self { pointers, _texts: texts }
     }
 }
@@ -202,20 +246,44 @@ pub fn find(program: &str) -> Result<(), Refusal> {
 #[derive(Clone, Copy)]
 enum Step {
     Group,
-    ParentDeath,
     Streams,
+    Sockets,
+    Groups,
+    User,
+    Limits,
+    Directory,
+    Privileges,
+    ParentDeath,
     Signals,
     Program,
 }
 
 impl Step {
-    const ALL: [Self; 5] = [Self::Group, Self::ParentDeath, Self::Streams, Self::Signals, Self::Program];
+    const ALL: [Self; 11] = [
+        Self::Group,
+        Self::Streams,
+        Self::Sockets,
+        Self::Groups,
+        Self::User,
+        Self::Limits,
+        Self::Directory,
+        Self::Privileges,
+        Self::ParentDeath,
+        Self::Signals,
+        Self::Program,
+    ];
 
     fn doing(self) -> &'static str {
         match self {
             Self::Group => "making its process group",
             Self::ParentDeath => "tying its life to Squire's",
             Self::Streams => "connecting its streams",
+            Self::Sockets => "passing on the sockets of process.listen",
+            Self::Groups => "setting process.groups",
+            Self::User => "setting process.user and process.group",
+            Self::Limits => "setting process.limits (only root can raise a hard limit)",
+            Self::Directory => "entering process.working_dir",
+            Self::Privileges => "setting no_new_privs",
             Self::Signals => "restoring its signals",
             Self::Program => "executing it",
         }
@@ -238,6 +306,14 @@ fn become_program(
     squire: Pid,
     question: &OwnedFd,
 ) -> ! {
+    // Out of the way of the sockets.
+    let first_free = FIRST_SOCKET + libc::c_int::try_from(image.moved.len()).unwrap_or(0);
+    let moved = fcntl(question, FcntlArg::F_DUPFD_CLOEXEC(first_free));
+    let question = match moved {
+        // SAFETY: fcntl has just made this descriptor, and nobody else knows of it.
+        Ok(moved) => unsafe { BorrowedFd::borrow_raw(moved) },
+        Err(_) => question.as_fd(),
+    };
     let Err((step, errno)) = prepare_and_execute(image, streams, surroundings, squire);
     let [a, b, c, d] = (errno as i32).to_ne_bytes();
     // Whether Squire hears it or not, this process ends.
@@ -259,10 +335,74 @@ fn prepare_and_execute(
         // Every signal is blocked here, SIGTTOU too. Where it cannot be handed over, the child is a job in the background.
         tcsetpgrp(io::stdin().as_fd(), getpid()).ok();
     }
-    die_with(squire).map_err(at(Step::ParentDeath))?;
     connect(streams, output, &surroundings.null).map_err(at(Step::Streams))?;
+    pass_on(image, &surroundings.listeners).map_err(at(Step::Sockets))?;
+    stand(image)?;
+    // Last of all: a change of the user takes it away.
+    die_with(squire).map_err(at(Step::ParentDeath))?;
     surroundings.signals.restore().map_err(at(Step::Signals))?;
     execute(image).map_err(at(Step::Program))
+}
+
+/// Becomes the user, with the user's place and limits. Groups first: only who may do that may change the user.
+fn stand(image: &Image) -> Result<(), (Step, Errno)> {
+    let at = |step| move |errno| (step, errno);
+    let setting = &*image.setting;
+    for Limit { resource, soft, hard } in &setting.limits {
+        setrlimit(*resource, *soft, *hard).map_err(at(Step::Limits))?;
+    }
+    if let Some(person) = &setting.person {
+        setgroups(&image.groups).map_err(at(Step::Groups))?;
+        setgid(Gid::from_raw(person.group)).map_err(at(Step::User))?;
+        setuid(Uid::from_raw(person.user)).map_err(at(Step::User))?;
+    }
+    if let Some(mask) = setting.umask {
+        umask(Mode::from_bits_truncate(mask));
+    }
+    if let Some(directory) = &image.working_dir {
+        chdir(directory.as_c_str()).map_err(at(Step::Directory))?;
+    }
+    if setting.no_new_privs {
+        prctl::set_no_new_privs().map_err(at(Step::Privileges))?;
+    }
+    Ok(())
+}
+
+/// Puts the sockets where systemd would, and says whose they are.
+#[expect(unsafe_code, reason = "descriptors are put at given numbers, which no owner has")]
+fn pass_on(image: &Image, listeners: &Listeners) -> nix::Result<()> {
+    if image.moved.is_empty() {
+        return Ok(());
+    }
+    // First out of the way of each other, then each to its place; to be where it is named takes close-on-exec off.
+    let first_free = FIRST_SOCKET + libc::c_int::try_from(image.moved.len()).unwrap_or(0);
+    for (moved, socket) in image.moved.iter().zip(listeners.sockets()) {
+        moved.set(fcntl(socket, FcntlArg::F_DUPFD_CLOEXEC(first_free))?);
+    }
+    for (place, moved) in (FIRST_SOCKET..).zip(&image.moved) {
+        // SAFETY: dup2 takes and gives plain numbers; what it closes is not used in this process any more.
+        Errno::result(unsafe { libc::dup2(moved.get(), place) })?;
+    }
+    let mut digits = [0; 10];
+    let number = decimal(getpid().as_raw().unsigned_abs(), &mut digits);
+    for (room, digit) in image.listen_pid.iter().skip(LISTEN_PID.len()).zip(number) {
+        room.set(*digit);
+    }
+    Ok(())
+}
+
+/// The number in decimal, without allocating.
+fn decimal(mut number: u32, digits: &mut [u8; 10]) -> &[u8] {
+    let mut first = digits.len();
+    loop {
+        first -= 1;
+        // A remainder of ten fits.
+        digits[first] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return &digits[first..];
+        }
+    }
 }
 
 /// SIGTERM if Squire dies without saying so. With process 1 the kernel ends everybody.

@@ -24,6 +24,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, getpgid};
 
 use super::child::{self, Change, Surroundings};
+use super::listen::Listeners;
 use super::signals::Signals;
 use super::strays::{self, Strays};
 use super::tail::Tail;
@@ -189,9 +190,10 @@ struct Left {
 impl Host {
     /// Takes over the signals of the process. To be called on the main thread before any other is started.
     ///
-    /// `environment` is Squire's own; `report` is called on the main thread and must not block.
+    /// `environment` is Squire's own; `listeners` are for each child; `report` is called on the main thread and must not block.
     pub fn new(
         environment: impl IntoIterator<Item = (OsString, OsString)>,
+        listeners: Listeners,
         report: Box<dyn Fn(Report) + Send>,
     ) -> Result<(Self, Orders), HostError> {
         let prepare = |doing| move |cause| HostError::Prepare { doing, cause };
@@ -206,6 +208,7 @@ impl Host {
             signals: inheritance,
             null,
             hands_over_terminal: terminal::is_ours(),
+            listeners,
         };
         let host = Self {
             surroundings,

@@ -4,14 +4,18 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::sync::Arc;
 
 use nix::errno::Errno;
+use wildmatch::WildMatch;
 
 use super::FAILED;
+use crate::plan::{EnvRules, Setting};
 use crate::secret::Secret;
 
 /// Variables of Squire's own environment that start like this are meant for Squire and not for the child.
-const KEPT_BACK: [&str; 3] = ["VAULT_", "BAO_", "SQUIRE_"];
+/// So are sockets that were passed to Squire itself.
+const KEPT_BACK: [&str; 5] = ["VAULT_", "BAO_", "SQUIRE_", "LISTEN_", "NOTIFY_SOCKET"];
 
 /// What to run: one release's view of the process.
 #[derive(Clone, Debug)]
@@ -20,25 +24,46 @@ pub struct Launch {
     pub command: Vec<String>,
     /// The rendered variables only; see [`environment`].
     pub env: BTreeMap<String, Secret<str>>,
+    /// How it stands on this machine.
+    pub setting: Arc<Setting>,
 }
 
 impl Launch {
-    /// This program with these variables.
+    /// This program with these variables, standing as Squire does.
     pub fn new(command: Vec<String>, env: BTreeMap<String, Secret<str>>) -> Self {
-        Self { command, env }
+        Self { command, env, setting: Arc::default() }
+    }
+
+    /// Standing so.
+    #[must_use]
+    pub fn on(self, setting: &Arc<Setting>) -> Self {
+        Self { setting: Arc::clone(setting), ..self }
     }
 }
 
-/// The child's environment: Squire's own without what is meant for Squire, under the rendered variables.
+/// A process's environment: Squire's own as far as it is passed on, who the user is, and over it the rendered variables.
 pub fn environment<'a>(
     own: &'a [(OsString, OsString)],
     rendered: &'a BTreeMap<String, Secret<str>>,
+    setting: &'a Setting,
 ) -> BTreeMap<&'a OsStr, &'a OsStr> {
-    let kept_back =
-        |name: &OsStr| KEPT_BACK.iter().any(|prefix| name.as_encoded_bytes().starts_with(prefix.as_bytes()));
+    let EnvRules { clear, pass, deny } = &setting.env;
+    let matches = |globs: &[String], name: &OsStr| {
+        globs.iter().any(|glob| WildMatch::new(glob).matches(&name.to_string_lossy()))
+    };
+    let starts = |name: &OsStr, prefix: &str| name.as_encoded_bytes().starts_with(prefix.as_bytes());
+    let is_passed = |name: &OsStr| {
+        let is_kept_back = *clear || KEPT_BACK.iter().any(|prefix| starts(name, prefix));
+        (!is_kept_back || matches(pass, name)) && !matches(deny, name)
+    };
     let own = own.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()));
+    let person = setting.person.as_ref().and_then(|person| person.name_and_home.as_ref());
+    let person = person.into_iter().flat_map(|(name, home)| {
+        [("HOME", home.as_os_str()), ("LOGNAME", OsStr::new(name)), ("USER", OsStr::new(name))]
+    });
+    let person = person.map(|(name, value)| (OsStr::new(name), value));
     let rendered = rendered.iter().map(|(name, value)| (OsStr::new(name), OsStr::new(value.expose())));
-    own.filter(|(name, _)| !kept_back(name)).chain(rendered).collect()
+    own.filter(|(name, _)| is_passed(name)).chain(person).chain(rendered).collect()
 }
 
 /// Why a process could not be started.
@@ -124,6 +149,31 @@ mod tests {
             ("VAULT_ADDR", "rendered on purpose"),
         ]
         .map(|(name, value)| (OsStr::new(name), OsStr::new(value)));
-        assert_eq!(environment(&own, &rendered), expected.into());
+        assert_eq!(environment(&own, &rendered, &Setting::default()), expected.into());
+    }
+
+    #[test]
+    fn the_rules_say_what_is_passed_on() {
+        let own = ["PATH", "LC_ALL", "LC_TIME", "TZ", "VAULT_ADDR", "VAULT_TOKEN"];
+        let own = own.map(|name| (name.into(), "x".into()));
+        let names = |clear, pass: &[&str], deny: &[&str]| {
+            let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+            let env = EnvRules { clear, pass: words(pass), deny: words(deny) };
+            let setting = Setting { env, ..Setting::default() };
+            let rendered = BTreeMap::new();
+            let names = environment(&own, &rendered, &setting).into_keys();
+            names.map(|name| name.to_str().unwrap().to_owned()).collect::<Vec<_>>().join(" ")
+        };
+        let table: [(bool, &[&str], &[&str], &str); 6] = [
+            (false, &[], &[], "LC_ALL LC_TIME PATH TZ"),
+            (true, &[], &[], ""),
+            (true, &["LC_*", "TZ"], &[], "LC_ALL LC_TIME TZ"),
+            (false, &["VAULT_ADDR"], &[], "LC_ALL LC_TIME PATH TZ VAULT_ADDR"),
+            (false, &[], &["LC_*"], "PATH TZ"),
+            (false, &["VAULT_*"], &["*TOKEN"], "LC_ALL LC_TIME PATH TZ VAULT_ADDR"),
+        ];
+        for (clear, pass, deny, expected) in table {
+            assert_eq!(names(clear, pass, deny), expected, "{clear} {pass:?} {deny:?}");
+        }
     }
 }

@@ -105,6 +105,7 @@ impl World {
             read: &|_| Err(std::io::ErrorKind::NotFound.into()),
             user: &|_| None,
             group: &|_| None,
+            person: &|_| None,
             own: (0, 0),
         };
         let plan = plan::compile(&config, None, &surroundings).expect("the plan is good");
