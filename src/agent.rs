@@ -31,7 +31,7 @@ use crate::fact::{Fact, ProcessFact, RolloutFact};
 use crate::names::{Generation, Revision, SecretName};
 use crate::plan::Plan;
 use crate::render::{self, Release};
-use crate::rollout::{self, Rollout};
+use crate::rollout::{self, Action, Rollout};
 use crate::secret::{DigestKey, Secret};
 use crate::session::Update;
 use crate::snapshot::{self, Gatherer, Snapshot};
@@ -111,6 +111,10 @@ pub enum Event {
     Published { changed: BTreeSet<PathBuf>, superseded: Option<Generation> },
     /// A release could not be published, or only in part.
     NotPublished(String),
+    /// This was done, or could not be.
+    Acted(String, Result<(), String>),
+    /// Whether it is a time for rollouts.
+    Window(bool),
     /// The try of this number was answered.
     Tried(u64, Result<(), String>),
     /// The main thread reports.
@@ -133,6 +137,8 @@ pub enum Effect {
     Publish,
     /// Put this release where its readers find it.
     Restore(Arc<Release>),
+    /// Do this, and answer with [`Event::Acted`].
+    Act(Action),
     /// Ask whether the process is well, and answer with [`Event::Tried`].
     #[expect(missing_docs, reason = "the number of the try, what is asked, and how long that may take")]
     Try { attempt: u64, kind: ProbeKind, timeout: Duration },
@@ -210,6 +216,15 @@ impl Agent {
                 self.publish_error = Some(error.clone());
                 self.roll(rollout::Event::NotStaged(error), now, &mut effects);
             }
+            Event::Acted(what, result) => {
+                let fact = match result {
+                    Ok(()) => ProcessFact::ActionDone { what },
+                    Err(error) => ProcessFact::ActionFailed { what, error },
+                };
+                effects.push(Effect::Report(fact.into()));
+                self.roll(rollout::Event::Acted, now, &mut effects);
+            }
+            Event::Window(is_open) => self.roll(rollout::Event::Window(is_open), now, &mut effects),
             Event::Tried(attempt, result) => {
                 self.roll(rollout::Event::Tried(attempt, result), now, &mut effects);
             }
@@ -322,10 +337,12 @@ impl Agent {
                     self.launch(&release, now, effects);
                 }
                 rollout::Effect::Signal(signals) => self.signal(&signals, now, effects),
-                rollout::Effect::Run(command) => {
-                    let RunCommand { command, timeout } = command;
+                rollout::Effect::Act(Action::Run(RunCommand { command, timeout })) => {
                     let launch = Launch::new(command, BTreeMap::new());
                     self.run(Purpose::Reaction, launch, timeout, now, effects);
+                }
+                rollout::Effect::Act(action @ (Action::SignalTo(_) | Action::Call(_))) => {
+                    effects.push(Effect::Act(action));
                 }
                 rollout::Effect::Committed(generation) => {
                     self.gather(snapshot::Event::Accepted(generation), now, effects);

@@ -19,6 +19,7 @@ mod source;
 mod syntax;
 mod text;
 mod value;
+mod window;
 
 #[cfg(test)]
 mod tests;
@@ -35,6 +36,7 @@ use crate::names::{SecretName, SourceName};
 pub use file::{parse, survey};
 pub use problem::{Place, Problem};
 pub use value::{Account, Mode};
+pub use window::{Opening, Window};
 
 /// How the environment is asked: the name of a variable → its value, if it is set.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -231,10 +233,43 @@ pub enum Reaction {
     Restart,
     /// A signal's name.
     Signal(Signal),
+    /// A signal to a process that is not ours.
+    SignalTo(SignalTo),
     /// `{ run = ["…"], timeout = "30s" }`
     Run(RunCommand),
+    /// A request.
+    Call(HttpCall),
     /// `"none"`
     Nothing,
+}
+
+/// `{ signal = "HUP", pid_file = "…" }` or `{ signal = "HUP", process = "…" }`
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SignalTo {
+    /// `signal`
+    pub signal: Signal,
+    /// Who gets it.
+    pub target: SignalTarget,
+}
+
+/// How to find a process that Squire did not start.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SignalTarget {
+    /// `pid_file`: absolute; it holds the number.
+    PidFile(PathBuf),
+    /// `process`: the name of its program, in a PID namespace that Squire shares.
+    Process(String),
+}
+
+/// `{ http = "http://…", method = "POST", timeout = "30s" }`
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HttpCall {
+    /// `method`. Default POST.
+    pub method: String,
+    /// `http`
+    pub url: String,
+    /// Given up after this long. Default 30 seconds.
+    pub timeout: Duration,
 }
 
 /// A command that a reaction or a check runs.
@@ -357,6 +392,8 @@ pub struct RolloutConfig {
     pub checks: Vec<RunCommand>,
     /// `probe`: how a published release proves that the process is well with it.
     pub probe: Option<ProbeConfig>,
+    /// `window`: when rollouts may happen; `None` is always.
+    pub window: Option<Window>,
 }
 
 /// `rollout.probe`

@@ -395,7 +395,12 @@ impl Compiler<'_> {
                 self.problem(file, way_out.to_owned());
                 None
             }
-            Reaction::Restart | Reaction::Signal(_) | Reaction::Run(_) | Reaction::Nothing => Some(reaction),
+            Reaction::Restart
+            | Reaction::Signal(_)
+            | Reaction::SignalTo(_)
+            | Reaction::Run(_)
+            | Reaction::Call(_)
+            | Reaction::Nothing => Some(reaction),
         }
     }
 

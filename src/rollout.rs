@@ -15,6 +15,7 @@
 mod chores;
 pub mod probe;
 mod reactions;
+pub mod stranger;
 #[cfg(test)]
 mod tests;
 mod trial;
@@ -32,6 +33,7 @@ use crate::names::{Generation, Revision, SecretName};
 use crate::render::Release;
 
 use chores::Chores;
+pub use reactions::Action;
 use reactions::Reactions;
 use trial::{Step, Trial};
 
@@ -75,6 +77,10 @@ pub struct Rollout {
     /// The process ended while a release was tried.
     is_down: bool,
     failures: u32,
+    /// It is a time for rollouts.
+    is_open: bool,
+    /// The last generation that was said to wait for such a time.
+    held_up: Option<Generation>,
     /// The number of the last try of all.
     attempt: u64,
     chores: Chores,
@@ -99,10 +105,10 @@ enum Phase {
     Publishing(Course),
     /// The way back could not be published, and is tried again at this time.
     Stuck(Course, Instant),
-    /// The process reacts; these commands come after it.
-    Moving(Course, Vec<RunCommand>),
-    /// So many commands are still running.
-    Running(Course, usize),
+    /// The process reacts; these come after it.
+    Moving(Course, Vec<Action>),
+    /// So many actions are still going on.
+    Acting(Course, usize),
     Trying(Course, Box<Trial>),
 }
 
@@ -147,10 +153,12 @@ pub enum Event {
     ProcessSettled,
     /// The process, on trial, ended, or could not be started.
     ProcessDown(String),
-    /// A command ended, well or not.
-    CommandEnded,
+    /// An action ended, well or not.
+    Acted,
     /// The try of this number was answered.
     Tried(u64, Result<(), String>),
+    /// Whether it is a time for rollouts.
+    Window(bool),
     /// The deadline came.
     Due,
 }
@@ -176,8 +184,8 @@ pub enum Effect {
     Restart(Arc<Release>),
     /// Send the process these signals.
     Signal(BTreeSet<Signal>),
-    /// Run this command.
-    Run(RunCommand),
+    /// Do this; answered by [`Event::Acted`].
+    Act(Action),
     /// Ask whether the process is well.
     Try(u64),
     /// Whether the process has yet to prove that it is well: if it ends, that is for [`Event::ProcessDown`].
@@ -211,6 +219,8 @@ impl Rollout {
             shown: None,
             is_down: false,
             failures: 0,
+            is_open: true,
+            held_up: None,
             attempt: 0,
             chores,
         }
@@ -229,7 +239,8 @@ impl Rollout {
             Event::NotPublished(error) => self.not_published(error, turn),
             Event::ProcessSettled => self.process_settled(turn),
             Event::ProcessDown(why) => self.process_down(why, turn),
-            Event::CommandEnded => self.command_ended(turn),
+            Event::Acted => self.acted(turn),
+            Event::Window(is_open) => self.is_open = is_open,
             Event::Tried(attempt, result) => self.tried(attempt, result, turn),
             Event::Due => self.due(turn),
         }
@@ -240,19 +251,20 @@ impl Rollout {
 
     /// When to be called again.
     pub fn deadline(&self) -> Option<Instant> {
+        let must = self.waiting.as_ref().and_then(|waiting| self.must_begin(waiting));
         let phase = match &self.phase {
-            Phase::Pausing(until) => self
-                .waiting
-                .as_ref()
-                .map(|waiting| self.must_begin(waiting).map_or(*until, |at| at.min(*until))),
+            Phase::Idle => must,
+            Phase::Pausing(until) => {
+                let may = self.waiting.is_some() && (self.is_open || self.live.is_none());
+                may.then_some(*until).into_iter().chain(must).min()
+            }
             Phase::Stuck(_, until) => Some(*until),
             Phase::Trying(_, trial) => Some(trial.deadline()),
-            Phase::Idle
-            | Phase::Staging(_)
+            Phase::Staging(_)
             | Phase::Checking(..)
             | Phase::Publishing(_)
             | Phase::Moving(..)
-            | Phase::Running(..) => None,
+            | Phase::Acting(..) => None,
         };
         [phase, self.chores.deadline()].into_iter().flatten().min()
     }
@@ -274,22 +286,32 @@ impl Rollout {
     }
 
     fn begin(&mut self, turn: &mut Turn<'_>) {
-        let Some(waiting) = &self.waiting else { return };
-        let is_ready = match self.phase {
+        let Some(waiting) = self.waiting.clone() else { return };
+        let is_due = match self.phase {
             Phase::Idle => true,
-            Phase::Pausing(until) => {
-                until <= turn.now || self.must_begin(waiting).is_some_and(|at| at <= turn.now)
-            }
+            Phase::Pausing(until) => until <= turn.now,
             Phase::Staging(_)
             | Phase::Checking(..)
             | Phase::Publishing(_)
             | Phase::Stuck(..)
             | Phase::Moving(..)
-            | Phase::Running(..)
-            | Phase::Trying(..) => false,
+            | Phase::Acting(..)
+            | Phase::Trying(..) => return,
         };
-        if !is_ready {
+        let must = self.must_begin(&waiting);
+        let (generation, is_first) = (waiting.release.generation, self.live.is_none());
+        let is_pressed = must.is_some_and(|at| at <= turn.now);
+        let may = self.is_open || is_first;
+        if !may && is_due && !is_pressed && self.held_up != Some(generation) {
+            self.held_up = Some(generation);
+            let latest = must.map(|at| at.saturating_duration_since(turn.now));
+            turn.report(RolloutFact::AwaitsWindow { generation, latest });
+        }
+        if !(is_pressed || (is_due && may)) {
             return;
+        }
+        if !may {
+            turn.report(RolloutFact::BeforeWindow { generation });
         }
         let release = Arc::clone(&waiting.release);
         self.waiting = None;
@@ -399,7 +421,7 @@ impl Rollout {
         let process = self.process_reaction(&asked, &course);
         if matches!(process, Some(Effect::Start(_))) {
             // It starts with all that is new: there is nobody yet to be told of it.
-            asked.commands.clear();
+            asked.actions.clear();
         }
         let is_tried = self.rules.probe.is_some() && self.rules.has_process;
         match course.way {
@@ -408,7 +430,7 @@ impl Rollout {
         }
         let goes_back = !matches!(course.way, Way::Forward);
         let is_same = changed.is_empty() && !env_changed && process.is_none();
-        self.phase = Phase::Moving(course, asked.commands);
+        self.phase = Phase::Moving(course, asked.actions);
         let reacts = process.is_some();
         turn.effects.extend(process);
         if goes_back && is_tried {
@@ -467,10 +489,10 @@ impl Rollout {
 
     fn process_settled(&mut self, turn: &mut Turn<'_>) {
         match std::mem::replace(&mut self.phase, Phase::Idle) {
-            Phase::Moving(course, commands) if commands.is_empty() => self.reacted(course, turn),
-            Phase::Moving(course, commands) => {
-                self.phase = Phase::Running(course, commands.len());
-                turn.effects.extend(commands.into_iter().map(Effect::Run));
+            Phase::Moving(course, actions) if actions.is_empty() => self.reacted(course, turn),
+            Phase::Moving(course, actions) => {
+                self.phase = Phase::Acting(course, actions.len());
+                turn.effects.extend(actions.into_iter().map(Effect::Act));
             }
             // A process that settles by itself, restarted after a crash, is no part of a rollout.
             other @ (Phase::Idle
@@ -479,15 +501,15 @@ impl Rollout {
             | Phase::Checking(..)
             | Phase::Publishing(_)
             | Phase::Stuck(..)
-            | Phase::Running(..)
+            | Phase::Acting(..)
             | Phase::Trying(..)) => self.phase = other,
         }
     }
 
-    fn command_ended(&mut self, turn: &mut Turn<'_>) {
+    fn acted(&mut self, turn: &mut Turn<'_>) {
         match std::mem::replace(&mut self.phase, Phase::Idle) {
-            Phase::Running(course, 1) => self.reacted(course, turn),
-            Phase::Running(course, left) => self.phase = Phase::Running(course, left.saturating_sub(1)),
+            Phase::Acting(course, 1) => self.reacted(course, turn),
+            Phase::Acting(course, left) => self.phase = Phase::Acting(course, left.saturating_sub(1)),
             other @ (Phase::Idle
             | Phase::Pausing(_)
             | Phase::Staging(_)
@@ -561,7 +583,7 @@ impl Rollout {
     fn process_down(&mut self, why: String, turn: &mut Turn<'_>) {
         self.is_down = true;
         match &self.phase {
-            Phase::Moving(course, _) | Phase::Running(course, _) | Phase::Trying(course, _) => {
+            Phase::Moving(course, _) | Phase::Acting(course, _) | Phase::Trying(course, _) => {
                 if let Way::Forward = course.way {
                     let release = Arc::clone(&course.release);
                     self.fail(release, why, turn);
@@ -627,7 +649,7 @@ impl Rollout {
             | Phase::Publishing(_)
             | Phase::Stuck(..)
             | Phase::Moving(..)
-            | Phase::Running(..) => {}
+            | Phase::Acting(..) => {}
         }
     }
 }

@@ -4,15 +4,16 @@
 //! publisher has one of its own.
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::mpsc;
 
 use super::keepers::Keepers;
 use super::publisher::{Desk, Job, Publisher};
 use super::{Agent, Effect, Event, Task, inbox};
-use crate::config::ProbeKind;
-use crate::rollout::probe;
+use crate::config::{Opening, ProbeKind, SignalTarget, Window};
+use crate::fact::chain;
+use crate::rollout::{Action, probe, stranger};
 use crate::session::keeper::Notice;
 use crate::supervise::host::Orders;
 
@@ -29,8 +30,9 @@ pub async fn run(
 ) -> io::Result<u8> {
     let watching = tokio::spawn(inbox::watch(keepers.credentials(), task.key.clone()));
     let desk = publisher.start(sender.clone())?;
+    let clock = WallClock { window: task.rollout.window.clone(), is_open: true };
     let agent = Agent::new(task, Instant::now());
-    let code = Lifecycle { agent, keepers, desk, orders, events, answers: sender }.run().await;
+    let code = Lifecycle { agent, keepers, desk, orders, events, answers: sender, clock }.run().await;
     watching.abort();
     Ok(code)
 }
@@ -42,6 +44,32 @@ struct Lifecycle {
     orders: Orders,
     events: mpsc::UnboundedReceiver<Event>,
     answers: mpsc::UnboundedSender<Event>,
+    clock: WallClock,
+}
+
+/// Tells when it becomes, or ceases to be, a time for rollouts.
+struct WallClock {
+    window: Option<Window>,
+    /// What was told last.
+    is_open: bool,
+}
+
+/// A wall clock that is set is noticed within this.
+const LOOK_AT_CLOCK: Duration = Duration::from_secs(30);
+
+impl WallClock {
+    /// Losing it is safe: what was told last is only noted when it is told.
+    async fn turn(&mut self) -> Event {
+        let Some(window) = &self.window else { return std::future::pending().await };
+        loop {
+            let Opening { is_open, lasts } = window.at(SystemTime::now());
+            if is_open != self.is_open {
+                self.is_open = is_open;
+                return Event::Window(is_open);
+            }
+            tokio::time::sleep(lasts.unwrap_or(LOOK_AT_CLOCK).min(LOOK_AT_CLOCK)).await;
+        }
+    }
 }
 
 /// How it ends.
@@ -71,6 +99,7 @@ impl Lifecycle {
         tokio::select! {
             event = self.keepers.next_event() => event,
             Some(event) = self.events.recv() => event,
+            event = self.clock.turn() => event,
             () = sleep_until(deadline) => Event::Due,
         }
     }
@@ -81,6 +110,7 @@ impl Lifecycle {
             Effect::Discard => self.desk.hand(Job::Discard),
             Effect::Publish => self.desk.hand(Job::Publish),
             Effect::Restore(release) => self.desk.hand(Job::Restore(release)),
+            Effect::Act(action) => self.act(action),
             Effect::Try { attempt, kind, timeout } => self.try_process(attempt, kind, timeout),
             Effect::Retire(generation) => self.desk.hand(Job::Retire(generation)),
             Effect::Order(order) => self.orders.send(order),
@@ -96,6 +126,24 @@ impl Lifecycle {
             Effect::Close { code, give_back, sweep } => return Some(End { code, give_back, sweep }),
         }
         None
+    }
+
+    fn act(&self, action: Action) {
+        let answers = self.answers.clone();
+        drop(tokio::spawn(async move {
+            let (what, result) = match action {
+                Action::SignalTo(to) => {
+                    let what = match &to.target {
+                        SignalTarget::PidFile(file) => format!("{} to {}", to.signal, file.display()),
+                        SignalTarget::Process(name) => format!("{} to {name}", to.signal),
+                    };
+                    (what, stranger::signal(&to).map(drop).map_err(|error| chain(&error)))
+                }
+                Action::Call(call) => (format!("{} {}", call.method, call.url), probe::call(&call).await),
+                Action::Run(command) => (command.command.join(" "), Ok(())),
+            };
+            drop(answers.send(Event::Acted(what, result)));
+        }));
     }
 
     fn try_process(&self, attempt: u64, kind: ProbeKind, timeout: Duration) {

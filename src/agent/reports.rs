@@ -79,7 +79,7 @@ impl Agent {
                     Err(error) => ProcessFact::CommandFailed { program, error },
                 };
                 effects.push(Effect::Report(fact.into()));
-                self.roll(rollout::Event::CommandEnded, now, effects);
+                self.roll(rollout::Event::Acted, now, effects);
             }
             Purpose::Check => {
                 let told = told.map_err(|error| format!("{program}: {error}"));

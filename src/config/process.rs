@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use super::output;
 use super::reader::{Table, Value, every};
+use super::rollout::PLAIN_URL;
 use super::value::{self, Form, POSITIVE_DURATION, STOP_SIGNAL};
 use super::{
-    EnvConfig, Place, ProcessConfig, Reaction, RestartConfig, RestartPolicy, RunCommand, SettingConfig,
-    setting,
+    EnvConfig, HttpCall, Place, ProcessConfig, Reaction, RestartConfig, RestartPolicy, RunCommand,
+    SettingConfig, SignalTarget, SignalTo, setting,
 };
 
 /// From the stop signal to SIGKILL, as other supervisors and Kubernetes do.
@@ -54,7 +56,12 @@ pub(super) fn process(table: Option<Table<'_>>) -> ProcessConfig {
     process.env = env.map(|env| variables(&env)).unwrap_or_default();
     if let Some(value) = table.take("on_change") {
         process.on_change = reaction(&value).unwrap_or(process.on_change);
-        if has_env && matches!(process.on_change, Reaction::Signal(_) | Reaction::Run(_)) {
+        if has_env
+            && matches!(
+                process.on_change,
+                Reaction::Signal(_) | Reaction::SignalTo(_) | Reaction::Run(_) | Reaction::Call(_)
+            )
+        {
             value.report(
                 "`process.env` is set, and a running process cannot be given a new environment; \
                  write \"restart\", or \"none\" to let changes wait for the next start",
@@ -108,11 +115,68 @@ pub(super) fn reaction(value: &Value<'_>) -> Option<Reaction> {
         return value.read(&REACTION);
     }
     let mut table = value.table(REACTION.expected)?;
+    let kinds = ["run", "signal", "http"].map(|key| table.has(key));
+    let reaction = match kinds {
+        [false, true, false] => signal_to(&mut table).map(Reaction::SignalTo),
+        [false, false, true] => call(&mut table).map(Reaction::Call),
+        [_, false, false] => run(&mut table).map(Reaction::Run),
+        [..] => {
+            table.report("asks for more than one thing; write one of `run`, `signal` and `http`");
+            return None;
+        }
+    };
+    table.finish();
+    reaction
+}
+
+fn run(table: &mut Table<'_>) -> Option<RunCommand> {
     let command = table.require("run", "run = [\"/path/to/command\"]").and_then(|run| self::command(&run));
     let timeout = table.read("timeout", &POSITIVE_DURATION).unwrap_or(RUN_TIMEOUT);
-    table.finish();
-    Some(Reaction::Run(RunCommand { command: command?, timeout }))
+    Some(RunCommand { command: command?, timeout })
 }
+
+fn signal_to(table: &mut Table<'_>) -> Option<SignalTo> {
+    let signal = table.read("signal", &SIGNAL);
+    let (pid_file, process) = (table.take("pid_file"), table.take("process"));
+    let target = match (pid_file, process) {
+        (Some(file), None) => output::absolute(&file).map(SignalTarget::PidFile),
+        (None, Some(process)) => process.read(&value::WORD).map(SignalTarget::Process),
+        (Some(_), Some(process)) => {
+            process.report("`pid_file` is there too; keep one of the two");
+            None
+        }
+        (None, None) => {
+            table.report(
+                "does not say whom to signal; write pid_file = \"/run/nginx.pid\" or process = \"nginx\"",
+            );
+            None
+        }
+    };
+    Some(SignalTo { signal: signal?, target: target? })
+}
+
+fn call(table: &mut Table<'_>) -> Option<HttpCall> {
+    let url = table.read("http", &PLAIN_URL);
+    let method = table.read("method", &METHOD).unwrap_or_else(|| "POST".to_owned());
+    let timeout = table.read("timeout", &POSITIVE_DURATION).unwrap_or(RUN_TIMEOUT);
+    Some(HttpCall { method, url: url?, timeout })
+}
+
+const SIGNAL: Form<Signal> =
+    Form { expected: "a signal in quotes, such as \"HUP\"", shown: true, read: value::signal };
+
+const METHOD: Form<String> = Form {
+    expected: "a method in quotes, such as \"POST\"",
+    shown: true,
+    read: |text| {
+        let is_token = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_uppercase());
+        if is_token {
+            Ok(text.to_owned())
+        } else {
+            Err("is no method; write for example \"POST\"".to_owned())
+        }
+    },
+};
 
 const REACTION: Form<Reaction> = Form {
     expected: "\"restart\", \"none\", a signal such as \"SIGHUP\", or { run = [\"/path/to/command\"] }",

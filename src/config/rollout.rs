@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::process::{RUN_TIMEOUT, command, count};
 use super::reader::{Table, Value, every};
 use super::value::{DURATION, Form, POSITIVE_DURATION};
+use super::window;
 use super::{HttpProbe, ProbeConfig, ProbeKind, RolloutConfig, RunCommand};
 
 const SETTLE: Duration = Duration::from_millis(100);
@@ -21,12 +22,14 @@ pub(super) const STAGED: &str = "{dir}";
 
 /// Reads `[rollout]`. `has_dir` is whether there is a directory of relative files.
 pub(super) fn rollout(table: Option<Table<'_>>, has_dir: bool) -> RolloutConfig {
-    let mut rollout = RolloutConfig { settle: SETTLE, grace: GRACE, checks: Vec::new(), probe: None };
+    let mut rollout =
+        RolloutConfig { settle: SETTLE, grace: GRACE, checks: Vec::new(), probe: None, window: None };
     let Some(mut table) = table else { return rollout };
     rollout.settle = table.read("settle", &DURATION).unwrap_or(SETTLE);
     rollout.grace = table.read("grace", &DURATION).unwrap_or(GRACE);
     rollout.checks = table.take("check").and_then(|value| checks(&value, has_dir)).unwrap_or_default();
     rollout.probe = table.take("probe").and_then(|value| probe(&value));
+    rollout.window = table.take("window").and_then(|value| window::window(&value));
     table.finish();
     rollout
 }
@@ -117,7 +120,7 @@ fn status(value: &Value<'_>) -> Option<u16> {
     status
 }
 
-const PLAIN_URL: Form<String> = Form {
+pub(super) const PLAIN_URL: Form<String> = Form {
     expected: "an address such as \"http://127.0.0.1:8080/healthz\"",
     shown: true,
     read: |text| {
@@ -127,7 +130,7 @@ const PLAIN_URL: Form<String> = Form {
                 Ok(text.to_owned())
             }
             Ok(_) | Err(_) => {
-                Err("is no address that can be asked; write \"http://HOST:PORT/PATH\" (a probe asks its own machine, without TLS)"
+                Err("is no address that can be asked; write \"http://HOST:PORT/PATH\" (it is asked without TLS, so it should be on this machine)"
                     .to_owned())
             }
         }

@@ -1075,3 +1075,30 @@ fn problems_of_how_a_process_stands() {
         assert!(found.contains(problem) && found.lines().count() == 1, "{line}: {found}");
     }
 }
+
+#[test]
+fn problems_of_reactions_and_windows() {
+    let table = [
+        ("on_change = { run = [\"a\"], http = \"http://a/\" }", "more than one thing"),
+        ("on_change = { signal = \"HUP\" }", "does not say whom to signal"),
+        ("on_change = { signal = \"HUP\", pid_file = \"a.pid\" }", "is not an absolute path"),
+        ("on_change = { signal = \"HUP\", pid_file = \"/a\", process = \"a\" }", "keep one of the two"),
+        ("on_change = { signal = \"KILL\", process = \"a\" }", "cannot be a reaction"),
+        ("on_change = { signal = \"HUP\", process = \"\" }", "is empty"),
+        ("on_change = { http = \"https://a/\" }", "is no address that can be asked"),
+        ("on_change = { http = \"http://a/\", method = \"post it\" }", "is no method"),
+    ];
+    for (line, problem) in table {
+        let found = problems(&format!("[[file]]\npath = \"/a\"\ninline = \"\"\n{line}\n"));
+        assert!(found.contains(problem) && found.lines().count() == 1, "{line}: {found}");
+    }
+    for (window, problem) in [
+        ("\"02:00-04:00\"", "is no window"),
+        ("\"02:00-04:00 CET\"", "is no window"),
+        ("[]", "would never open"),
+        ("2", "expected a window"),
+    ] {
+        let found = problems(&format!("[rollout]\nwindow = {window}\n"));
+        assert!(found.contains(problem) && found.lines().count() == 1, "{window}: {found}");
+    }
+}

@@ -21,6 +21,8 @@ pub enum ProcessFact {
     CommandStarted { program: String },
     CommandDone { program: String },
     CommandFailed { program: String, error: String },
+    ActionDone { what: String },
+    ActionFailed { what: String, error: String },
     Resting { again_in: Duration },
     GaveUp { restarts: u32, period: Duration },
     Stopping { cause: String },
@@ -39,6 +41,8 @@ impl ProcessFact {
             Self::CommandStarted { program } => debug!(program, "command started"),
             Self::CommandDone { program } => info!(program, "command done"),
             Self::CommandFailed { program, error } => error!(program, error, "command failed"),
+            Self::ActionDone { what } => info!(what, "reaction done"),
+            Self::ActionFailed { what, error } => error!(what, error, "reaction failed"),
             Self::Resting { again_in } => {
                 warn!(again_in = shown(*again_in), "process ended by itself, it will be started again");
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
-use super::shown;
+use super::{shown, shown_or};
 use crate::names::{Generation, SecretName};
 
 /// Something that happened to a release.
@@ -22,6 +22,8 @@ pub enum RolloutFact {
     TakenBack { from: Generation, to: Generation, again_in: Duration },
     NoWayBack { generation: Generation, dead: Vec<SecretName> },
     Held { secrets: Vec<SecretName> },
+    AwaitsWindow { generation: Generation, latest: Option<Duration> },
+    BeforeWindow { generation: Generation },
     NotDiscarded { error: String },
     NotRetired { generation: Generation, error: String },
     TimedOut { waited: Duration, missing: Vec<SecretName>, errors: Vec<String> },
@@ -67,6 +69,12 @@ impl RolloutFact {
                     secrets = listed(secrets),
                     "held at the last good value until the source has something newer"
                 );
+            }
+            Self::AwaitsWindow { generation, latest } => info!(
+                %generation, goes_at_the_latest_in = shown_or(*latest, "unlimited"), "generation waits for rollout.window"
+            ),
+            Self::BeforeWindow { generation } => {
+                warn!(%generation, "generation goes outside rollout.window: what is live would end first");
             }
             Self::NotDiscarded { error } => warn!(error, "staged files not removed"),
             Self::NotRetired { generation, error } => warn!(%generation, error, "old generation not removed"),

@@ -1,17 +1,17 @@
-//! The hands of a probe: asks a process over the network whether it is well.
+//! Asks a process over the network whether it is well, or to do something.
 
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty, Limited};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::header::CONNECTION;
-use hyper::{Method, Request, StatusCode};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tokio::net::TcpStream;
 
-use crate::config::{HttpProbe, ProbeKind};
+use crate::config::{HttpCall, HttpProbe, ProbeKind};
 use crate::fact::chain;
 
 /// So much of an answer is looked at, in bytes.
@@ -38,13 +38,32 @@ async fn tcp(address: &str) -> Result<(), String> {
     TcpStream::connect(address).await.map(drop).map_err(|error| format!("{address}: {error}"))
 }
 
+/// Sends a request whose answer only has to say that it was done.
+///
+/// # Errors
+/// What is wrong, in words, and nothing of what was answered.
+pub async fn call(call: &HttpCall) -> Result<(), String> {
+    let HttpCall { method, url, timeout } = call;
+    let sent = async {
+        let answer = ask(method, url).await?;
+        if answer.status().is_success() { Ok(()) } else { Err(format!("status {}", answer.status())) }
+    };
+    tokio::time::timeout(*timeout, sent)
+        .await
+        .unwrap_or_else(|_| Err(format!("no answer within {timeout:?}")))
+}
+
+async fn ask(method: &str, url: &str) -> Result<Response<Incoming>, String> {
+    let request = Request::builder().method(method).uri(url).header(CONNECTION, "close");
+    let request = request.body(Empty::<Bytes>::new()).map_err(|error| error.to_string())?;
+    let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build(HttpConnector::new());
+    client.request(request).await.map_err(|error| chain(&error))
+}
+
 async fn http(probe: &HttpProbe) -> Result<(), String> {
     let HttpProbe { url, status, body } = probe;
     let about = |why: String| format!("{url}: {why}");
-    let request = Request::builder().method(Method::GET).uri(url).header(CONNECTION, "close");
-    let request = request.body(Empty::<Bytes>::new()).map_err(|error| about(error.to_string()))?;
-    let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build(HttpConnector::new());
-    let answer = client.request(request).await.map_err(|error| about(chain(&error)))?;
+    let answer = ask("GET", url).await.map_err(about)?;
     let is_well = match status {
         Some(status) => answer.status().as_u16() == *status,
         None => (StatusCode::OK..StatusCode::BAD_REQUEST).contains(&answer.status()),

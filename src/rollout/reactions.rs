@@ -7,15 +7,26 @@ use std::path::PathBuf;
 
 use nix::sys::signal::Signal;
 
-use crate::config::{Reaction, RunCommand};
+use crate::config::{HttpCall, Reaction, RunCommand, SignalTo};
 
 /// What is asked of the process, and what comes after it.
 #[derive(Debug, Default)]
 pub(super) struct Reactions {
     pub(super) restart: bool,
     pub(super) signals: BTreeSet<Signal>,
-    /// Each once, in the order of their files.
-    pub(super) commands: Vec<RunCommand>,
+    /// Each once: signals to others first, then commands and requests in the order of their files.
+    pub(super) actions: Vec<Action>,
+}
+
+/// What follows the process's own reaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Signal a process that is not ours.
+    SignalTo(SignalTo),
+    /// Run a command.
+    Run(RunCommand),
+    /// Send a request.
+    Call(HttpCall),
 }
 
 impl Reactions {
@@ -30,12 +41,19 @@ impl Reactions {
             match reaction {
                 Reaction::Restart => reactions.restart = true,
                 Reaction::Signal(signal) => _ = reactions.signals.insert(*signal),
-                Reaction::Run(command) if !reactions.commands.contains(command) => {
-                    reactions.commands.push(command.clone());
-                }
-                Reaction::Run(_) | Reaction::Nothing => {}
+                Reaction::SignalTo(to) => reactions.act(Action::SignalTo(to.clone())),
+                Reaction::Run(command) => reactions.act(Action::Run(command.clone())),
+                Reaction::Call(call) => reactions.act(Action::Call(call.clone())),
+                Reaction::Nothing => {}
             }
         }
+        reactions.actions.sort_by_key(|action| !matches!(action, Action::SignalTo(_)));
         reactions
+    }
+
+    fn act(&mut self, action: Action) {
+        if !self.actions.contains(&action) {
+            self.actions.push(action);
+        }
     }
 }

@@ -64,7 +64,9 @@ fn words(effects: &[Effect]) -> Vec<String> {
             Effect::Start(release) => format!("start {}", release.generation),
             Effect::Restart(release) => format!("restart {}", release.generation),
             Effect::Signal(signals) => format!("signal {signals:?}"),
-            Effect::Run(command) => format!("run {}", command.command[0]),
+            Effect::Act(Action::Run(command)) => format!("run {}", command.command[0]),
+            Effect::Act(Action::SignalTo(to)) => format!("{} to {:?}", to.signal, to.target),
+            Effect::Act(Action::Call(call)) => format!("{} {}", call.method, call.url),
             Effect::Try(attempt) => format!("try {attempt}"),
             Effect::OnTrial(on_trial) => format!("trial {on_trial}"),
             Effect::Committed(generation) => format!("committed {generation}"),
@@ -181,8 +183,46 @@ fn commands_come_after_the_process_and_the_commit_after_all_of_them() {
     let (mut bench, said) = Bench::second(rules(true), "", &["hup", "run", "run-other"]);
     assert_eq!(said, ["signal {SIGHUP}"]);
     assert_eq!(bench.step(Event::ProcessSettled), ["run reload", "run notify"]);
-    assert!(bench.step(Event::CommandEnded).is_empty());
-    assert_eq!(bench.step(Event::CommandEnded), ["committed 2"]);
+    assert!(bench.step(Event::Acted).is_empty());
+    assert_eq!(bench.step(Event::Acted), ["committed 2"]);
+}
+
+#[test]
+fn signals_to_others_come_first_and_each_target_has_one() {
+    use crate::config::{HttpCall, SignalTarget, SignalTo};
+    let mut rules = rules(true);
+    let url = "http://127.0.0.1/reload".to_owned();
+    let call = HttpCall { method: "POST".to_owned(), url, timeout: PERIOD };
+    let target = SignalTarget::Process("nginx".to_owned());
+    let to = Reaction::SignalTo(SignalTo { signal: Signal::SIGHUP, target });
+    let files =
+        [("a", Reaction::Call(call.clone())), ("b", Reaction::Call(call)), ("c", to.clone()), ("d", to)];
+    rules.files.extend(files.map(|(path, reaction)| (PathBuf::from(path), reaction)));
+    let (mut bench, said) = Bench::second(rules, "", &["a", "b", "c", "d", "hup"]);
+    assert_eq!(said, ["signal {SIGHUP}"]);
+    let acts = bench.step(Event::ProcessSettled);
+    assert_eq!(acts, ["SIGHUP to Process(\"nginx\")", "POST http://127.0.0.1/reload"]);
+    assert!(bench.step(Event::Acted).is_empty());
+    assert_eq!(bench.step(Event::Acted), ["committed 2"]);
+}
+
+#[test]
+fn outside_its_window_a_rollout_waits_unless_something_ends() {
+    let mut bench = Bench::new(rules(true));
+    assert!(bench.step(Event::Window(false)).is_empty());
+    assert_eq!(bench.rendered(1, ""), ["stage 1"], "the first one waits for nothing");
+    let mut bench = Bench::started(rules(true));
+    assert!(bench.step(Event::Window(false)).is_empty());
+    assert!(bench.rendered(2, "").is_empty());
+    assert_eq!(bench.rollout.deadline(), None);
+    assert_eq!(bench.step(Event::Window(true)), ["stage 2"]);
+    let mut bench = Bench::started(rules(true));
+    assert!(bench.step(Event::Window(false)).is_empty());
+    let mut dying = release(2, "");
+    dying.former_ends = [(SecretName::new("db"), bench.now + PERIOD * 100)].into();
+    assert!(bench.step(Event::Rendered(dying)).is_empty());
+    assert_eq!(bench.sleep(), PERIOD * 80);
+    assert_eq!(bench.step(Event::Due), ["stage 2"]);
 }
 
 #[test]
@@ -258,7 +298,7 @@ fn without_a_process_only_commands_react() {
     drop(bench.rendered(1, ""));
     drop(bench.staged(true));
     assert_eq!(bench.published(&["run", "quiet"]), ["run reload"]);
-    assert_eq!(bench.step(Event::CommandEnded), ["committed 1"]);
+    assert_eq!(bench.step(Event::Acted), ["committed 1"]);
 }
 
 #[test]
@@ -311,7 +351,7 @@ fn a_process_that_is_well_in_time_makes_the_commit() {
 fn a_process_that_is_not_well_in_time_goes_back() {
     let (mut bench, _) = Bench::second(with_probe(http()), "", &["hup", "run"]);
     drop(bench.step(Event::ProcessSettled));
-    let asked = bench.step(Event::CommandEnded);
+    let asked = bench.step(Event::Acted);
     assert!(asked[0].starts_with("try "), "{asked:?}");
     assert!(bench.rendered(3, "").is_empty());
     bench.now += TIMEOUT;
@@ -319,7 +359,7 @@ fn a_process_that_is_not_well_in_time_goes_back() {
     assert_eq!(bench.published(&["hup", "run"]), ["signal {SIGHUP}", "trial false"]);
     assert_eq!(bench.step(Event::ProcessSettled), ["run reload"]);
     // What waits was made with the same value.
-    assert_eq!(bench.step(Event::CommandEnded), ["dropped 3", "taken back 2"]);
+    assert_eq!(bench.step(Event::Acted), ["dropped 3", "taken back 2"]);
     assert_eq!(bench.rollout.live().unwrap().generation.number(), 1);
 }
 

@@ -171,3 +171,75 @@ fn what_did_not_change_makes_no_reaction() {
     squire.wait_until("it was read again and again", || bao.count("read secret/data/") >= reads + 3);
     assert_eq!(notes(&rig).len(), 1);
 }
+
+/// A neighbour that Squire did not start: notes each SIGHUP, and has its number in a file.
+fn neighbour(rig: &Rig, name: &str) -> std::process::Child {
+    let program = rig.path(name);
+    std::fs::copy("/bin/sh", &program).unwrap();
+    let script =
+        "trap 'echo HUP >> seen/neighbour' HUP; echo $$ > neighbour.pid; while :; do sleep 0.05; done";
+    let mut command = std::process::Command::new(program);
+    command.args(["-c", script]).current_dir(rig.directory()).env("RIG_DIRECTORY", rig.directory());
+    let child = command.spawn().unwrap();
+    wait_until(SOON, "the neighbour is there", || !rig.read("neighbour.pid").trim().is_empty());
+    child
+}
+
+#[test]
+fn a_neighbour_is_signalled_by_its_file_and_by_its_name() {
+    let tenant = Bao::shared().tenant();
+    for by in ["pid_file", "process"] {
+        let (rig, _) = rig(&tenant, "", "");
+        let name = format!("neighbour{}", std::process::id() % 100_000);
+        let whom = match by {
+            "pid_file" => format!("pid_file = \"{}\"", rig.path("neighbour.pid").display()),
+            _ => format!("process = \"{name}\""),
+        };
+        rig.config(&format!(
+            r#"
+            [secret.db]
+            path = "secret/@tenant@/db"
+            [[file]]
+            path      = "password"
+            inline    = "{{{{db.password}}}}"
+            on_change = {{ signal = "HUP", {whom} }}
+            "#
+        ));
+        let mut other = neighbour(&rig, &name);
+        let mut squire = rig.run();
+        squire.wait_until("it was told of the first release", || {
+            rig.read("seen/neighbour").lines().count() == 1
+        });
+        rotate(&tenant);
+        squire.wait_until("and of the second", || rig.read("seen/neighbour").lines().count() == 2);
+        other.kill().unwrap();
+        other.wait().unwrap();
+        rotate(&tenant);
+        squire.wait_until("one that is gone is said", || squire_said(&rig, "reaction failed"));
+        assert!(squire.is_running());
+    }
+}
+
+fn squire_said(rig: &Rig, message: &str) -> bool {
+    rig.read("stderr.1").contains(message)
+}
+
+#[test]
+fn a_request_is_sent_when_the_file_changes() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let tenant = Bao::shared().tenant();
+    let call = format!("on_change = {{ http = \"http://{address}/reload\", timeout = \"5s\" }}");
+    let (rig, _) = rig(&tenant, &call, "");
+    let mut squire = rig.run();
+    squire.wait_until("the child has started", || notes(&rig).len() == 1);
+    rotate(&tenant);
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut line = String::new();
+    let mut reader = std::io::BufReader::new(stream.try_clone().unwrap());
+    std::io::BufRead::read_line(&mut reader, &mut line).unwrap();
+    assert_eq!(line, "POST /reload HTTP/1.1\r\n");
+    std::io::Write::write_all(&mut stream, b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n").unwrap();
+    squire.wait_until("it is done", || squire_said(&rig, "reaction done"));
+    assert_eq!(notes(&rig).len(), 1, "the child was left alone");
+}

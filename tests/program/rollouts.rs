@@ -302,3 +302,20 @@ fn secrets_that_change_all_the_time_are_rolled_out_and_bounded() {
     assert!((5..=13).contains(&told), "{told} rollouts in 10.5 s");
     assert_eq!(squire.stop(), 0);
 }
+
+#[test]
+fn outside_its_window_a_change_waits_and_the_first_release_does_not() {
+    let tenant = Bao::shared().tenant();
+    // A day that is neither today nor tomorrow, in UTC.
+    let days = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() / 86_400;
+    let day = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"][usize::try_from((days + 3) % 7).unwrap()];
+    let rest = format!(
+        "on_change = \"SIGHUP\"\n[process]\ncommand = [\"sh\", \"child\"]\n[rollout]\nwindow = \"{day} 02:00-04:00 UTC\""
+    );
+    let (rig, first) = rig(&tenant, &rest);
+    let mut squire = started(&rig);
+    write(&tenant, "second");
+    squire.wait_until("it waits", || !said(&rig, "generation waits for rollout.window").is_empty());
+    stays_true(Duration::from_secs(2), "nothing changes", || rig.read("out/password") == first);
+    assert_eq!((notes(&rig).len(), squire.stop()), (1, 0));
+}

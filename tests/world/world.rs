@@ -283,7 +283,7 @@ impl World {
                     self.taken_back += 1;
                     self.publish(&release, false);
                 }
-                agent::Effect::Try { .. } => unreachable!("a command is asked"),
+                agent::Effect::Try { .. } | agent::Effect::Act(_) => unreachable!("only commands are asked"),
                 agent::Effect::Order(order) => self.order(order),
                 agent::Effect::Free(secret, below) => {
                     self.step_session(session::Event::Released(secret, below));

@@ -1,0 +1,268 @@
+//! Signals to processes that Squire did not start: by the number in a file, or by name.
+//!
+//! The number is held by a pidfd before it is looked at, so a process that gets a dead one's number is never hit. Whether it was
+//! that already when the file was read tells its start: whoever wrote the file had started by then.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use nix::sys::signal::Signal;
+use nix::unistd::{SysconfVar, sysconf};
+use rustix::fd::OwnedFd;
+use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
+
+use crate::config::{SignalTarget, SignalTo};
+
+/// The kernel tells the time of its own start in whole seconds, and a start in ticks since then.
+const TOLERANCE: Duration = Duration::from_secs(2);
+
+/// No number is longer than this, in bytes.
+const LONGEST: u64 = 64;
+
+/// Why nobody was signalled.
+#[derive(Debug, thiserror::Error)]
+pub enum StrangerError {
+    /// The file with the number.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        cause: io::Error,
+    },
+    /// What is in it.
+    #[error("{} holds no number of a process that may be signalled", path.display())]
+    NoNumber {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The number is nobody's.
+    #[error("there is no process {pid}, which {} names", path.display())]
+    Dead {
+        /// The file.
+        path: PathBuf,
+        /// The number.
+        pid: i32,
+    },
+    /// The number is somebody else's by now.
+    #[error("{} is older than process {pid}, which has that number now: it is another one", path.display())]
+    Reused {
+        /// The file.
+        path: PathBuf,
+        /// The number.
+        pid: i32,
+    },
+    /// The name is nobody's.
+    #[error("there is no process {name:?} that Squire can see; in a pod, share the PID namespace")]
+    Nobody {
+        /// The name.
+        name: String,
+    },
+    /// The kernel refuses.
+    #[error("cannot signal process {pid}")]
+    Signal {
+        /// The number.
+        pid: i32,
+        /// What it said.
+        #[source]
+        cause: rustix::io::Errno,
+    },
+}
+
+/// Signals it; answers how many got the signal.
+pub fn signal(to: &SignalTo) -> Result<usize, StrangerError> {
+    let targets = match &to.target {
+        SignalTarget::PidFile(path) => vec![by_file(path)?],
+        SignalTarget::Process(name) => by_name(name)?,
+    };
+    for (pid, process) in &targets {
+        send(process, to.signal).map_err(|cause| StrangerError::Signal { pid: *pid, cause })?;
+    }
+    Ok(targets.len())
+}
+
+fn send(process: &OwnedFd, signal: Signal) -> Result<(), rustix::io::Errno> {
+    let named = rustix::process::Signal::from_named_raw(signal as i32).ok_or(rustix::io::Errno::INVAL)?;
+    pidfd_send_signal(process, named)
+}
+
+fn by_file(path: &Path) -> Result<(i32, OwnedFd), StrangerError> {
+    let read = |cause| StrangerError::Read { path: path.to_owned(), cause };
+    let file = File::open(path).map_err(read)?;
+    let written = file.metadata().and_then(|metadata| metadata.modified()).map_err(read)?;
+    let mut text = String::new();
+    file.take(LONGEST).read_to_string(&mut text).map_err(read)?;
+    let number = text.trim().parse().ok().filter(|pid| *pid > 1 && *pid != own());
+    let pid: i32 = number.ok_or_else(|| StrangerError::NoNumber { path: path.to_owned() })?;
+    let dead = || StrangerError::Dead { path: path.to_owned(), pid };
+    let process = open(pid).ok_or_else(dead)?;
+    // Read after it was opened: were it another by now, the signal would reach nobody.
+    let started = started(pid).ok_or_else(dead)?;
+    if started > written + TOLERANCE {
+        return Err(StrangerError::Reused { path: path.to_owned(), pid });
+    }
+    Ok((pid, process))
+}
+
+/// Those of this name whose parent is not of it too: workers hear from their master.
+fn by_name(name: &str) -> Result<Vec<(i32, OwnedFd)>, StrangerError> {
+    let numbers = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let named = numbers.filter(|pid| *pid != own() && is_named(*pid, name));
+    let named: BTreeMap<i32, Option<i32>> = named.map(|pid| (pid, parent(pid))).collect();
+    let is_top = |parent: &Option<i32>| parent.is_none_or(|parent| !named.contains_key(&parent));
+    let top = named.iter().filter(|(_, parent)| is_top(parent)).map(|(pid, _)| *pid);
+    let opened = top.filter_map(|pid| Some((pid, open(pid)?))).filter(|(pid, _)| is_named(*pid, name));
+    let opened: Vec<_> = opened.collect();
+    if opened.is_empty() { Err(StrangerError::Nobody { name: name.to_owned() }) } else { Ok(opened) }
+}
+
+fn own() -> i32 {
+    i32::try_from(std::process::id()).unwrap_or_default()
+}
+
+fn open(pid: i32) -> Option<OwnedFd> {
+    pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()
+}
+
+/// By its program, or by what it calls itself, which the kernel cuts after 15 characters.
+fn is_named(pid: i32, name: &str) -> bool {
+    let program = fs::read_link(format!("/proc/{pid}/exe")).ok();
+    let is_program = program.as_deref().and_then(Path::file_name).is_some_and(|program| program == name);
+    let own_name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let is_own_name = !own_name.is_empty() && own_name.trim_end() == name.get(..15).unwrap_or(name);
+    is_program || is_own_name
+}
+
+/// What stands behind the name in `/proc/PID/stat`, from the state on.
+fn stat(pid: i32) -> Option<Vec<String>> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, rest) = stat.rsplit_once(')')?;
+    Some(rest.split_ascii_whitespace().map(str::to_owned).collect())
+}
+
+fn parent(pid: i32) -> Option<i32> {
+    stat(pid)?.get(1)?.parse().ok()
+}
+
+/// When it started, by the wall clock.
+fn started(pid: i32) -> Option<SystemTime> {
+    let ticks: u64 = stat(pid)?.get(19)?.parse().ok()?;
+    let a_second = u64::try_from(sysconf(SysconfVar::CLK_TCK).ok()??).ok().filter(|ticks| *ticks > 0)?;
+    let kernel = fs::read_to_string("/proc/stat").ok()?;
+    let booted: u64 = kernel.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
+    Some(UNIX_EPOCH + Duration::from_secs(booted) + Duration::from_millis(ticks * 1000 / a_second))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command};
+
+    use super::*;
+
+    struct Sleeper(Child);
+
+    impl Sleeper {
+        fn start() -> Self {
+            Self(Command::new("sleep").arg("1000").spawn().unwrap())
+        }
+
+        fn signal_of_end(&mut self) -> Option<i32> {
+            std::os::unix::process::ExitStatusExt::signal(&self.0.wait().unwrap())
+        }
+    }
+
+    impl Drop for Sleeper {
+        fn drop(&mut self) {
+            drop(self.0.kill());
+            drop(self.0.wait());
+        }
+    }
+
+    fn file(text: &str) -> (tempfile::TempDir, SignalTo) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pid");
+        fs::write(&path, text).unwrap();
+        (directory, SignalTo { signal: Signal::SIGUSR1, target: SignalTarget::PidFile(path) })
+    }
+
+    #[test]
+    fn whoever_the_file_names_is_signalled() {
+        let mut sleeper = Sleeper::start();
+        let (_directory, to) = file(&format!(" {}\n", sleeper.0.id()));
+        assert_eq!(signal(&to).unwrap(), 1);
+        assert_eq!(sleeper.signal_of_end(), Some(Signal::SIGUSR1 as i32));
+    }
+
+    #[test]
+    fn a_number_that_became_somebody_elses_is_not_signalled() {
+        let mut sleeper = Sleeper::start();
+        let (_directory, to) = file(&sleeper.0.id().to_string());
+        let SignalTarget::PidFile(path) = &to.target else { panic!("it is one") };
+        let before = SystemTime::now() - Duration::from_mins(1);
+        File::options().write(true).open(path).unwrap().set_modified(before).unwrap();
+        assert!(matches!(signal(&to), Err(StrangerError::Reused { .. })));
+        assert!(sleeper.0.try_wait().unwrap().is_none());
+    }
+
+    #[test]
+    fn what_names_nobody_is_an_error_in_words() {
+        let mut gone = Command::new("true").spawn().unwrap();
+        gone.wait().unwrap();
+        for text in [
+            "",
+            "0",
+            "1",
+            "-1",
+            "word",
+            "12 13",
+            "99999999999999999999",
+            &own().to_string(),
+            &"9".repeat(100),
+        ] {
+            let (_directory, to) = file(text);
+            assert!(matches!(signal(&to), Err(StrangerError::NoNumber { .. })), "{text}");
+        }
+        let (_directory, to) = file(&gone.id().to_string());
+        assert!(matches!(signal(&to), Err(StrangerError::Dead { .. })));
+        let (directory, to) = file("");
+        drop(directory);
+        assert!(matches!(signal(&to), Err(StrangerError::Read { .. })));
+    }
+
+    #[test]
+    fn the_topmost_of_a_name_are_signalled() {
+        let directory = tempfile::tempdir().unwrap();
+        let name = format!("master{}", own());
+        let program = directory.path().join(&name);
+        fs::copy("/bin/sh", &program).unwrap();
+        let script = format!(
+            "trap 'exit 9' USR1; {} -c 'trap \"exit 8\" USR1; while :; do sleep 0.05; done' & while :; do wait; done",
+            program.display()
+        );
+        let mut master = Sleeper(Command::new(&program).args(["-c", &script]).spawn().unwrap());
+        let to = SignalTo { signal: Signal::SIGUSR1, target: SignalTarget::Process(name.clone()) };
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        let mut ended = None;
+        while ended.is_none() {
+            assert!(std::time::Instant::now() < deadline, "never signalled");
+            // It may not have its handler yet, and its worker may not have its name.
+            drop(signal(&to));
+            std::thread::sleep(Duration::from_millis(20));
+            ended = master.0.try_wait().unwrap();
+        }
+        let to = SignalTo { signal: Signal::SIGKILL, target: to.target };
+        drop(signal(&to));
+        assert!(matches!(
+            signal(&SignalTo {
+                signal: Signal::SIGUSR1,
+                target: SignalTarget::Process("no-such-program".to_owned())
+            }),
+            Err(StrangerError::Nobody { .. })
+        ));
+    }
+}
