@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
-use crate::config::{OnStop, ProbeConfig, ProbeKind, RestartConfig, RolloutConfig, RunCommand};
+use crate::config::{OnStop, ProbeConfig, ProbeKind, RestartConfig, RestartMode, RolloutConfig, RunCommand};
 pub(crate) use crate::fact::chain;
 use crate::fact::{Fact, ProcessFact, RolloutFact};
 use crate::names::{Generation, Revision, SecretName};
@@ -36,7 +36,7 @@ use crate::secret::{DigestKey, Secret};
 use crate::session::Update;
 use crate::snapshot::{self, Gatherer, Snapshot};
 use crate::supervise::host::{Order, Report, Streams, Ticket};
-use crate::supervise::{self, FAILED, Launch, Supervisor};
+use crate::supervise::{self, FAILED, Launch, Life, Relay};
 use crate::template::Engine;
 
 use commands::{Commands, Purpose};
@@ -81,10 +81,13 @@ pub struct Agent {
     gives_back: bool,
     gatherer: Gatherer,
     rollout: Rollout,
-    supervisor: Option<Supervisor>,
+    relay: Option<Relay>,
     probe: Option<ProbeConfig>,
-    child: Option<Ticket>,
-    child_pid: Option<Pid>,
+    /// Those that run, and those that are being started.
+    children: BTreeMap<Ticket, Life>,
+    /// The last that was asked for: who has to prove itself.
+    newest: Option<Ticket>,
+    newest_pid: Option<Pid>,
     commands: Commands,
     tickets: u64,
     started: Instant,
@@ -179,10 +182,11 @@ impl Agent {
             gives_back,
             gatherer: Gatherer::new(wanted, rollout.settle, first, now),
             rollout: Rollout::new(rules(&plan, mode, &rollout), &superseded, now),
-            supervisor: settings.map(Supervisor::new),
+            relay: settings.map(|settings| Relay::new(settings, overlaps(&plan))),
             probe: rollout.probe,
-            child: None,
-            child_pid: None,
+            children: BTreeMap::new(),
+            newest: None,
+            newest_pid: None,
             commands: Commands::default(),
             tickets: 0,
             started: now,
@@ -249,9 +253,8 @@ impl Agent {
         if self.closed {
             return None;
         }
-        let supervisor = self.supervisor.as_ref().and_then(Supervisor::deadline);
-        let machines =
-            [self.gatherer.deadline(), self.rollout.deadline(), supervisor, self.commands.deadline()];
+        let relay = self.relay.as_ref().and_then(Relay::deadline);
+        let machines = [self.gatherer.deadline(), self.rollout.deadline(), relay, self.commands.deadline()];
         machines.into_iter().chain([self.startup_by]).flatten().min()
     }
 
@@ -321,6 +324,7 @@ impl Agent {
                 rollout::Effect::OnTrial(on_trial) => {
                     self.supervise(supervise::Event::OnTrial(on_trial), now, effects);
                 }
+                rollout::Effect::HandOver => self.supervise(supervise::Event::HandOver, now, effects),
                 rollout::Effect::TakenBack(generation) => {
                     self.gather(snapshot::Event::TakenBack(generation), now, effects);
                 }
@@ -387,7 +391,7 @@ impl Agent {
         let Some(ProbeConfig { kind, attempt_timeout, .. }) = self.probe.clone() else { return };
         if let ProbeKind::Command(command) = kind {
             let mut env = self.rollout.shown().map(|release| release.env.clone()).unwrap_or_default();
-            let pid = self.child_pid.map(|pid| ("SQUIRE_PID".to_owned(), Secret::new(pid.to_string())));
+            let pid = self.newest_pid.map(|pid| ("SQUIRE_PID".to_owned(), Secret::new(pid.to_string())));
             env.extend(pid);
             let launch = self.as_process(Launch::new(command, env));
             self.run(Purpose::Try(attempt), launch, attempt_timeout, now, effects);
@@ -430,12 +434,26 @@ impl Agent {
     }
 
     fn supervise(&mut self, event: supervise::Event, now: Instant, effects: &mut Vec<Effect>) {
-        let Some(supervisor) = &mut self.supervisor else { return };
-        for effect in supervisor.step(event, now) {
-            match (effect, self.child) {
+        let Some(relay) = &mut self.relay else { return };
+        let asked = relay.step(event, now);
+        self.obey(asked, now, effects);
+    }
+
+    /// What happened to the process of this ticket, if it is one of ours.
+    fn told(&mut self, ticket: Ticket, event: supervise::Event, now: Instant, effects: &mut Vec<Effect>) {
+        let (Some(relay), Some(life)) = (&mut self.relay, self.children.get(&ticket)) else { return };
+        let asked = relay.told(*life, event, now);
+        self.obey(asked, now, effects);
+    }
+
+    fn obey(&mut self, asked: Vec<(Life, supervise::Effect)>, now: Instant, effects: &mut Vec<Effect>) {
+        for (life, effect) in asked {
+            let ticket = self.children.iter().find(|(_, of)| **of == life).map(|(ticket, _)| *ticket);
+            match (effect, ticket) {
                 (supervise::Effect::Spawn(launch), _) => {
                     let ticket = self.ticket();
-                    self.child = Some(ticket);
+                    self.children.insert(ticket, life);
+                    self.newest = Some(ticket);
                     effects.push(Effect::Order(Order::Spawn { ticket, launch, streams: Streams::Inherited }));
                 }
                 (supervise::Effect::Signal(signal), Some(ticket)) => {
@@ -469,7 +487,7 @@ impl Agent {
     }
 
     fn fail(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        if self.supervisor.is_some() {
+        if self.relay.is_some() {
             self.supervise(supervise::Event::Failed, now, effects);
         } else {
             self.close(if self.mode == Mode::Once { 1 } else { FAILED }, effects);
@@ -502,5 +520,10 @@ fn rules(plan: &Plan, mode: Mode, config: &RolloutConfig) -> rollout::Rules {
         grace: config.grace,
         checks: config.checks.clone(),
         probe: config.probe.clone().filter(|_| mode == Mode::Run),
+        overlaps: process.is_some() && overlaps(plan),
     }
+}
+
+fn overlaps(plan: &Plan) -> bool {
+    plan.process.as_ref().is_some_and(|process| process.restart_mode == RestartMode::Overlap)
 }

@@ -296,6 +296,8 @@ pub struct ProcessConfig {
     pub stop_timeout: Duration,
     /// `restart`, `restart_limit`, `restart_period`: what follows when it exits by itself.
     pub restart: RestartConfig,
+    /// `restart_mode`: how a successor takes its place.
+    pub restart_mode: RestartMode,
     /// `listen`: sockets that Squire holds for it.
     pub listen: Vec<Listen>,
     /// How it stands on this machine.
@@ -372,6 +374,15 @@ pub enum RestartPolicy {
     Always,
 }
 
+/// `process.restart_mode`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RestartMode {
+    /// `"replace"`: the process is stopped, then its successor is started.
+    Replace,
+    /// `"overlap"`: the successor is started and proves itself, then the process is stopped.
+    Overlap,
+}
+
 /// One variable of `process.env`.
 #[derive(Clone, Debug)]
 pub struct EnvConfig {
@@ -426,6 +437,8 @@ pub enum ProbeKind {
     Command(Vec<String>),
     /// `alive = "5s"`: the process runs for that long.
     Alive(Duration),
+    /// `notify = true`: it sends `READY=1` to `NOTIFY_SOCKET`, which only this process has.
+    Notify,
 }
 
 /// A request whose answer tells health.

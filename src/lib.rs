@@ -24,7 +24,8 @@
 //!
 //! - A release is whole: every file and every variable rendered, or nothing is published.
 //! - Generations only grow; a reader of `..data` sees one of them, whole.
-//! - No process is started before the first release is published; there is at most one.
+//! - No process is started before the first release is published; there is at most one, and with
+//!   `restart_mode = "overlap"` its successor on trial.
 //! - An outage of a source changes nothing that is published, and ends no process.
 //! - Plaintext is in [`secret::Secret`], which cannot be printed.
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::config::{
     Account, Config, EnvConfig, FileConfig, Limit, Listen, Mode, Place, ProbeConfig, ProbeKind, Problem,
-    ProcessConfig, Reaction, RestartConfig, SecretConfig, SettingConfig, TemplateSource,
+    ProcessConfig, Reaction, RestartConfig, RestartMode, SecretConfig, SettingConfig, TemplateSource,
 };
 use crate::names::{SecretName, SourceName};
 use crate::secret::Fields;
@@ -91,6 +91,8 @@ pub struct PlannedProcess {
     pub stop_timeout: Duration,
     /// What follows when it exits by itself.
     pub restart: RestartConfig,
+    /// How a successor takes its place.
+    pub restart_mode: RestartMode,
     /// Sockets that Squire holds for it.
     pub listen: Vec<Listen>,
     /// How it stands on this machine.
@@ -112,6 +114,10 @@ pub struct Setting {
     pub limits: Vec<Limit>,
     /// Nothing that it executes gains privileges.
     pub no_new_privs: bool,
+    /// What it gets if Squire dies without a word; `None` is SIGTERM.
+    pub last_signal: Option<Signal>,
+    /// It is given a socket on which to say that it is ready.
+    pub says_ready: bool,
 }
 
 /// A user of this machine.
@@ -191,6 +197,9 @@ pub fn compile(
         compiler.refuse_listening_without_process(&config.process);
         compiler.refuse_life_without_process(config.rollout.probe.as_ref());
     }
+    if config.process.restart_mode == RestartMode::Overlap {
+        compiler.refuse_overlap_without_proof(&config.process, config.rollout.probe.as_ref());
+    }
     let Compiler { findings, used, .. } = compiler;
     if !findings.is_empty() {
         return Err(findings);
@@ -222,6 +231,7 @@ fn planned_process(
         stop_signal: config.stop_signal,
         stop_timeout: config.stop_timeout,
         restart: config.restart,
+        restart_mode: config.restart_mode,
         listen: config.listen.clone(),
         setting,
     })
@@ -348,6 +358,13 @@ impl Compiler<'_> {
             },
             limits: config.limits.values().copied().collect(),
             no_new_privs: config.no_new_privs,
+            last_signal: Some(self.config.process.stop_signal),
+            says_ready: self
+                .config
+                .rollout
+                .probe
+                .as_ref()
+                .is_some_and(|probe| probe.kind == ProbeKind::Notify),
         }
     }
 
@@ -421,11 +438,45 @@ impl Compiler<'_> {
     }
 
     fn refuse_life_without_process(&mut self, probe: Option<&ProbeConfig>) {
-        if let Some(ProbeConfig { kind: ProbeKind::Alive(_), place, .. }) = probe {
-            let message = "there is no process to stay alive: set process.command, give a command after `--`, or \
+        if let Some(ProbeConfig { kind: ProbeKind::Alive(_) | ProbeKind::Notify, place, .. }) = probe {
+            let message = "there is no process to prove anything: set process.command, give a command after `--`, or \
                            probe by `http`, `tcp` or `command`";
             self.findings.push(Finding::Config(Problem::new(place.clone(), message)));
         }
+    }
+
+    /// While both run, the former one answers on every socket that they share.
+    fn refuse_overlap_without_proof(&mut self, process: &ProcessConfig, probe: Option<&ProbeConfig>) {
+        let shared = |port: Option<u16>| {
+            process.listen.iter().any(|listen| match listen {
+                Listen::Tcp(address) => {
+                    address.rsplit_once(':').and_then(|(_, port)| port.parse().ok()) == port
+                }
+                Listen::Unix(_) => false,
+            })
+        };
+        let port = |probe: &ProbeConfig| match &probe.kind {
+            ProbeKind::Http(http) => {
+                let url = http.url.parse::<hyper::Uri>().ok()?;
+                Some(url.port_u16().unwrap_or(80))
+            }
+            ProbeKind::Tcp(address) => address.rsplit_once(':')?.1.parse().ok(),
+            ProbeKind::Command(_) | ProbeKind::Alive(_) | ProbeKind::Notify => None,
+        };
+        let (place, message) = match probe {
+            None => (
+                &process.setting.place,
+                "`restart_mode = \"overlap\"` needs to know when the new process is well: write [rollout] with probe = { notify = \
+                 true }, or another probe that only the new process can pass",
+            ),
+            Some(probe) if shared(port(probe)) => (
+                &probe.place,
+                "asks a port of `process.listen`, where the former process still answers while the new one starts; write notify = \
+                 true, a command (it has SQUIRE_PID), or a port that only the new process has",
+            ),
+            Some(_) => return,
+        };
+        self.findings.push(Finding::Config(Problem::new(place.clone(), message)));
     }
 
     fn problem(&mut self, file: &FileConfig, message: String) {

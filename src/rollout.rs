@@ -62,6 +62,8 @@ pub struct Rules {
     pub checks: Vec<RunCommand>,
     /// How the process proves that it is well.
     pub probe: Option<ProbeConfig>,
+    /// What is restarted runs on until its successor has proven itself.
+    pub overlaps: bool,
 }
 
 /// The rollouts of one agent.
@@ -76,6 +78,8 @@ pub struct Rollout {
     shown: Option<Arc<Release>>,
     /// The process ended while a release was tried.
     is_down: bool,
+    /// The process said that it is ready, or nothing was asked of it since.
+    is_ready: bool,
     failures: u32,
     /// It is a time for rollouts.
     is_open: bool,
@@ -110,6 +114,8 @@ enum Phase {
     /// So many actions are still going on.
     Acting(Course, usize),
     Trying(Course, Box<Trial>),
+    /// It is well, and what it takes the place of is being stopped.
+    HandingOver(Course),
 }
 
 /// A release on its way to the process.
@@ -153,6 +159,8 @@ pub enum Event {
     ProcessSettled,
     /// The process, on trial, ended, or could not be started.
     ProcessDown(String),
+    /// The process said that it is ready.
+    ProcessReady,
     /// An action ended, well or not.
     Acted,
     /// The try of this number was answered.
@@ -190,6 +198,8 @@ pub enum Effect {
     Try(u64),
     /// Whether the process has yet to prove that it is well: if it ends, that is for [`Event::ProcessDown`].
     OnTrial(bool),
+    /// The process is well: what it takes the place of may end; answered by [`Event::ProcessSettled`].
+    HandOver,
     /// This generation is the good one now.
     Committed(Generation),
     /// This generation was taken back.
@@ -218,6 +228,7 @@ impl Rollout {
             live: None,
             shown: None,
             is_down: false,
+            is_ready: false,
             failures: 0,
             is_open: true,
             held_up: None,
@@ -239,6 +250,7 @@ impl Rollout {
             Event::NotPublished(error) => self.not_published(error, turn),
             Event::ProcessSettled => self.process_settled(turn),
             Event::ProcessDown(why) => self.process_down(why, turn),
+            Event::ProcessReady => self.process_ready(turn),
             Event::Acted => self.acted(turn),
             Event::Window(is_open) => self.is_open = is_open,
             Event::Tried(attempt, result) => self.tried(attempt, result, turn),
@@ -264,7 +276,8 @@ impl Rollout {
             | Phase::Checking(..)
             | Phase::Publishing(_)
             | Phase::Moving(..)
-            | Phase::Acting(..) => None,
+            | Phase::Acting(..)
+            | Phase::HandingOver(_) => None,
         };
         [phase, self.chores.deadline()].into_iter().flatten().min()
     }
@@ -296,7 +309,8 @@ impl Rollout {
             | Phase::Stuck(..)
             | Phase::Moving(..)
             | Phase::Acting(..)
-            | Phase::Trying(..) => return,
+            | Phase::Trying(..)
+            | Phase::HandingOver(_) => return,
         };
         let must = self.must_begin(&waiting);
         let (generation, is_first) = (waiting.release.generation, self.live.is_none());
@@ -432,6 +446,7 @@ impl Rollout {
         let is_same = changed.is_empty() && !env_changed && process.is_none();
         self.phase = Phase::Moving(course, asked.actions);
         let reacts = process.is_some();
+        self.is_ready = !reacts;
         turn.effects.extend(process);
         if goes_back && is_tried {
             self.is_down = false;
@@ -494,6 +509,10 @@ impl Rollout {
                 self.phase = Phase::Acting(course, actions.len());
                 turn.effects.extend(actions.into_iter().map(Effect::Act));
             }
+            Phase::HandingOver(course) => {
+                self.phase = Phase::Moving(course, Vec::new());
+                self.arrive(turn);
+            }
             // A process that settles by itself, restarted after a crash, is no part of a rollout.
             other @ (Phase::Idle
             | Phase::Pausing(_)
@@ -517,7 +536,8 @@ impl Rollout {
             | Phase::Publishing(_)
             | Phase::Stuck(..)
             | Phase::Moving(..)
-            | Phase::Trying(..)) => self.phase = other,
+            | Phase::Trying(..)
+            | Phase::HandingOver(_)) => self.phase = other,
         }
     }
 
@@ -525,7 +545,10 @@ impl Rollout {
     fn reacted(&mut self, course: Course, turn: &mut Turn<'_>) {
         match (&course.way, &self.rules.probe) {
             (Way::Forward, Some(probe)) => {
-                let trial = Trial::begin(probe, self.attempt, turn.now);
+                let mut trial = Trial::begin(probe, self.attempt, turn.now);
+                if self.is_ready {
+                    trial.told_ready();
+                }
                 self.phase = Phase::Trying(course, Box::new(trial));
                 self.try_on(turn);
             }
@@ -543,6 +566,14 @@ impl Rollout {
         }
     }
 
+    fn process_ready(&mut self, turn: &mut Turn<'_>) {
+        self.is_ready = true;
+        if let Phase::Trying(_, trial) = &mut self.phase {
+            trial.told_ready();
+            self.try_on(turn);
+        }
+    }
+
     fn try_on(&mut self, turn: &mut Turn<'_>) {
         let Phase::Trying(course, trial) = &mut self.phase else { return };
         let step = trial.step(turn.now);
@@ -550,6 +581,10 @@ impl Rollout {
         match step {
             None => {}
             Some(Step::Try(attempt)) => turn.effects.push(Effect::Try(attempt)),
+            Some(Step::Healthy) if self.rules.overlaps => {
+                self.phase = Phase::HandingOver(course.clone());
+                turn.effects.push(Effect::HandOver);
+            }
             Some(Step::Healthy) => {
                 self.phase = Phase::Moving(course.clone(), Vec::new());
                 self.arrive(turn);
@@ -583,7 +618,10 @@ impl Rollout {
     fn process_down(&mut self, why: String, turn: &mut Turn<'_>) {
         self.is_down = true;
         match &self.phase {
-            Phase::Moving(course, _) | Phase::Acting(course, _) | Phase::Trying(course, _) => {
+            Phase::Moving(course, _)
+            | Phase::Acting(course, _)
+            | Phase::Trying(course, _)
+            | Phase::HandingOver(course) => {
                 if let Way::Forward = course.way {
                     let release = Arc::clone(&course.release);
                     self.fail(release, why, turn);
@@ -618,6 +656,9 @@ impl Rollout {
                 turn.report(RolloutFact::NoWayBack { generation, dead });
                 turn.effects.push(Effect::Forced(generation));
                 turn.effects.push(Effect::OnTrial(false));
+                if self.rules.overlaps {
+                    turn.effects.push(Effect::HandOver);
+                }
             }
         }
     }
@@ -649,7 +690,8 @@ impl Rollout {
             | Phase::Publishing(_)
             | Phase::Stuck(..)
             | Phase::Moving(..)
-            | Phase::Acting(..) => {}
+            | Phase::Acting(..)
+            | Phase::HandingOver(_) => {}
         }
     }
 }

@@ -2,13 +2,17 @@
 //!
 //! [`Supervisor`] decides what to do about what happened; [`host`] forks, signals and reaps.
 //!
-//! *Invariant:* pure. There is at most one child; nothing is asked after [`Effect::Finish`]; every stop ends in the child's
+//! One process at a time is [`Supervisor`]'s; [`Relay`] hands over from one to the next while both run.
+//!
+//! *Invariant:* pure. There is at most one child a supervisor; nothing is asked after [`Effect::Finish`]; every stop ends in the child's
 //! exit or, by its deadline, in SIGKILL.
 
 mod child;
 pub mod host;
 mod launch;
 mod listen;
+mod ready;
+mod relay;
 mod signals;
 mod strays;
 mod tail;
@@ -26,6 +30,7 @@ use crate::config::{RestartConfig, RestartPolicy};
 pub use child::find;
 pub use launch::{Launch, Refusal, environment};
 pub use listen::{ListenError, Listeners};
+pub use relay::{Life, Relay};
 
 /// The exit code that says: Squire itself failed.
 pub const FAILED: u8 = 125;
@@ -65,6 +70,8 @@ pub enum Event {
     Signalled(Signal),
     /// Whether a release has yet to prove that the child is well with it. Then its end is not Squire's: there may be a way back.
     OnTrial(bool),
+    /// What runs beside the current process has proven itself, if there is such a one: the current one may end.
+    HandOver,
     /// The user ended the child from its terminal: its end, which follows, is a stop that was asked for.
     Interrupted,
     /// Another part of Squire failed for good.
@@ -238,6 +245,11 @@ impl Supervisor {
         }
     }
 
+    /// Whether there is a child, and nothing else is asked of it.
+    pub fn is_running(&self) -> bool {
+        matches!(self.state, State::Running)
+    }
+
     /// Whether the child was asked to stop, and has its time for that.
     pub fn is_stopping(&self) -> bool {
         matches!(self.state, State::Stopping { .. })
@@ -263,6 +275,7 @@ impl Supervisor {
             Event::SignalAsked(_)
             | Event::Signalled(_)
             | Event::OnTrial(_)
+            | Event::HandOver
             | Event::Interrupted
             | Event::Due => stop,
         };
@@ -279,9 +292,12 @@ impl Supervisor {
             Event::SignalAsked(signal) => (State::Running, vec![Effect::Signal(signal), Effect::Settled]),
             Event::Signalled(signal) => (State::Running, vec![Effect::Signal(signal)]),
             Event::Exited(ending) => self.gone(None, ending, now),
-            Event::Started | Event::Refused(_) | Event::OnTrial(_) | Event::Interrupted | Event::Due => {
-                (State::Running, vec![])
-            }
+            Event::Started
+            | Event::Refused(_)
+            | Event::OnTrial(_)
+            | Event::HandOver
+            | Event::Interrupted
+            | Event::Due => (State::Running, vec![]),
         }
     }
 
@@ -308,6 +324,7 @@ impl Supervisor {
             | Event::Started
             | Event::Refused(_)
             | Event::OnTrial(_)
+            | Event::HandOver
             | Event::Interrupted
             | Event::Due => {}
         }
@@ -439,6 +456,7 @@ fn absent(state: State, event: Event) -> (State, Vec<Effect>) {
         | Event::Refused(_)
         | Event::Exited(_)
         | Event::OnTrial(_)
+        | Event::HandOver
         | Event::Interrupted
         | Event::Due => (state, vec![]),
     }

@@ -13,7 +13,7 @@ use crate::mask;
 use crate::rollout;
 use crate::snapshot;
 use crate::supervise::host::{Order, Report, Ticket};
-use crate::supervise::{self, Ending, Supervisor};
+use crate::supervise::{self, Ending};
 
 /// The same signal again within this long is the same request: `timeout` and shells signal a process, and then its group too.
 const ONE_SIGNAL: Duration = Duration::from_millis(50);
@@ -22,23 +22,30 @@ impl Agent {
     pub(super) fn reported(&mut self, report: Report, now: Instant, effects: &mut Vec<Effect>) {
         match report {
             Report::Signalled(signal) => self.signalled(signal, now, effects),
-            Report::Started { ticket, pid } if self.child == Some(ticket) => {
-                self.child_pid = Some(pid);
+            Report::Started { ticket, pid } if self.children.contains_key(&ticket) => {
+                if self.newest == Some(ticket) {
+                    self.newest_pid = Some(pid);
+                }
                 effects.push(Effect::Report(ProcessFact::Started { pid: pid.as_raw() }.into()));
-                self.supervise(supervise::Event::Started, now, effects);
+                self.told(ticket, supervise::Event::Started, now, effects);
             }
-            Report::Refused { ticket, refusal } if self.child == Some(ticket) => {
+            Report::Refused { ticket, refusal } if self.children.contains_key(&ticket) => {
                 effects.push(Effect::Report(ProcessFact::NotStarted { error: chain(&refusal) }.into()));
-                self.supervise(supervise::Event::Refused(refusal), now, effects);
+                self.ended(ticket, supervise::Event::Refused(refusal), now, effects);
             }
             Report::Left { ticket, ending } => self.leader_ended(ticket, ending, effects),
-            Report::Exited { ticket, ending } if self.child == Some(ticket) => {
-                self.child = None;
+            Report::Exited { ticket, ending } if self.children.contains_key(&ticket) => {
                 effects.push(Effect::Report(ProcessFact::Exited { ending: ending.to_string() }.into()));
-                self.supervise(supervise::Event::Exited(ending), now, effects);
+                self.ended(ticket, supervise::Event::Exited(ending), now, effects);
             }
-            Report::Started { .. } => {}
-            Report::Interrupted { .. } => self.supervise(supervise::Event::Interrupted, now, effects),
+            Report::Ready { ticket } if self.newest == Some(ticket) => {
+                effects.push(Effect::Report(ProcessFact::Ready.into()));
+                self.roll(rollout::Event::ProcessReady, now, effects);
+            }
+            Report::Started { .. } | Report::Ready { .. } => {}
+            Report::Interrupted { ticket } => {
+                self.told(ticket, supervise::Event::Interrupted, now, effects);
+            }
             Report::Said { ticket, tail } => self.commands.said(ticket, tail),
             Report::Refused { ticket, refusal } => {
                 self.command_ended(ticket, Err(chain(&refusal)), now, effects);
@@ -52,10 +59,19 @@ impl Agent {
         }
     }
 
+    /// What is asked for because of it is for another process.
+    fn ended(&mut self, ticket: Ticket, event: supervise::Event, now: Instant, effects: &mut Vec<Effect>) {
+        let (Some(relay), Some(life)) = (&mut self.relay, self.children.remove(&ticket)) else { return };
+        let asked = relay.told(life, event, now);
+        self.obey(asked, now, effects);
+    }
+
     /// Others of the child's group live on. In a stop they have until its end; otherwise nobody needs them without their leader.
     fn leader_ended(&self, ticket: Ticket, ending: Ending, effects: &mut Vec<Effect>) {
         effects.push(Effect::Report(ProcessFact::Left { ending: ending.to_string() }.into()));
-        if !self.supervisor.as_ref().is_some_and(Supervisor::is_stopping) {
+        let (relay, life) = (self.relay.as_ref(), self.children.get(&ticket));
+        let is_stopping = relay.zip(life).is_some_and(|(relay, life)| relay.is_stopping(*life));
+        if !is_stopping {
             effects.push(Effect::Order(Order::Kill { ticket }));
         }
     }
@@ -107,7 +123,7 @@ impl Agent {
             }
             effects.push(Effect::Report(ProcessFact::Stopping { cause: signal.as_str().to_owned() }.into()));
         }
-        if self.supervisor.is_some() {
+        if self.relay.is_some() {
             self.supervise(supervise::Event::Signalled(signal), now, effects);
         } else if ends {
             let served = self.mode == Mode::Run && self.rollout.live().is_some();

@@ -12,8 +12,8 @@ use super::reader::{Table, Value, every};
 use super::rollout::PLAIN_URL;
 use super::value::{self, Form, POSITIVE_DURATION, STOP_SIGNAL};
 use super::{
-    EnvConfig, HttpCall, Place, ProcessConfig, Reaction, RestartConfig, RestartPolicy, RunCommand,
-    SettingConfig, SignalTarget, SignalTo, setting,
+    EnvConfig, HttpCall, Place, ProcessConfig, Reaction, RestartConfig, RestartMode, RestartPolicy,
+    RunCommand, SettingConfig, SignalTarget, SignalTo, setting,
 };
 
 /// From the stop signal to SIGKILL, as other supervisors and Kubernetes do.
@@ -45,6 +45,7 @@ pub(super) fn process(table: Option<Table<'_>>) -> ProcessConfig {
         stop_signal: Signal::SIGTERM,
         stop_timeout: STOP_TIMEOUT,
         restart: RestartConfig { policy: RestartPolicy::Never, limit: RESTART_LIMIT, period: RESTART_PERIOD },
+        restart_mode: RestartMode::Replace,
         listen: Vec::new(),
         setting: nothing,
     };
@@ -71,6 +72,7 @@ pub(super) fn process(table: Option<Table<'_>>) -> ProcessConfig {
     process.stop_signal = table.read("stop_signal", &STOP_SIGNAL).unwrap_or(process.stop_signal);
     process.stop_timeout = table.read("stop_timeout", &POSITIVE_DURATION).unwrap_or(process.stop_timeout);
     process.restart = restart(&mut table, process.restart);
+    process.restart_mode = table.read("restart_mode", &RESTART_MODE).unwrap_or(process.restart_mode);
     process.listen = setting::listen(&mut table);
     process.setting = setting::setting(&mut table);
     table.finish();
@@ -93,6 +95,16 @@ const RESTART: Form<RestartPolicy> = Form {
         "on-failure" => Ok(RestartPolicy::OnFailure),
         "always" => Ok(RestartPolicy::Always),
         _ => Err("is unknown; write \"never\", \"on-failure\" or \"always\"".to_owned()),
+    },
+};
+
+const RESTART_MODE: Form<RestartMode> = Form {
+    expected: "\"replace\" or \"overlap\"",
+    shown: true,
+    read: |text| match text {
+        "replace" => Ok(RestartMode::Replace),
+        "overlap" => Ok(RestartMode::Overlap),
+        _ => Err("is unknown; write \"replace\" or \"overlap\"".to_owned()),
     },
 };
 

@@ -76,16 +76,18 @@ fn probe(value: &Value<'_>) -> Option<ProbeConfig> {
 
 /// Exactly one of them.
 fn kind(table: &mut Table<'_>) -> Option<ProbeKind> {
-    let asked = ["http", "tcp", "command", "alive"].map(|key| table.take(key));
+    let asked = ["http", "tcp", "command", "alive", "notify"].map(|key| table.take(key));
     let written: Vec<_> = asked.iter().flatten().collect();
     match written.as_slice() {
         [_] => {}
         [] => {
-            table.report("asks nothing; write one of http = \"http://…\", tcp = \"HOST:PORT\", command = [\"…\"] or alive = \"5s\"");
+            table.report("asks nothing; write one of http = \"http://…\", tcp = \"HOST:PORT\", command = [\"…\"], alive = \"5s\" or notify = true");
             return None;
         }
         [_, second, ..] => {
-            second.report("asks a second thing; a probe asks one: `http`, `tcp`, `command` or `alive`");
+            second.report(
+                "asks a second thing; a probe asks one: `http`, `tcp`, `command`, `alive` or `notify`",
+            );
             return None;
         }
     }
@@ -95,7 +97,7 @@ fn kind(table: &mut Table<'_>) -> Option<ProbeKind> {
             value.report("is about the answer to `http`, which is not asked");
         }
     }
-    let [http, tcp, program, alive] = asked;
+    let [http, tcp, program, alive, notify] = asked;
     if let Some(url) = http {
         let (url, status) = (url.read(&PLAIN_URL), status.map(|status| self::status(&status)));
         let body = body.map(|body| body.text());
@@ -107,6 +109,15 @@ fn kind(table: &mut Table<'_>) -> Option<ProbeKind> {
         .map(ProbeKind::Tcp)
         .or_else(|| program.and_then(|program| command(&program)).map(ProbeKind::Command))
         .or_else(|| alive.and_then(|time| time.read(&POSITIVE_DURATION)).map(ProbeKind::Alive))
+        .or_else(|| notify.and_then(|notify| self::notify(&notify)))
+}
+
+fn notify(value: &Value<'_>) -> Option<ProbeKind> {
+    let is_asked = value.boolean()?;
+    if !is_asked {
+        value.report("asks nothing; write notify = true, or leave the probe out");
+    }
+    is_asked.then_some(ProbeKind::Notify)
 }
 
 fn status(value: &Value<'_>) -> Option<u16> {

@@ -814,7 +814,7 @@ on_change = "restrat"
     19: rollout.check[1]: asks for the staged files with `{dir}`, and there are none; write [output] with dir = "/run/secrets/app"
     19: rollout.check[2].run: names no program; write it first, such as ["/usr/local/bin/app"]
     19: rollout.check[3]: expected a command such as ["/usr/local/bin/app", "--check", "{dir}"], found text in quotes
-    20: rollout.probe.tcp: asks a second thing; a probe asks one: `http`, `tcp`, `command` or `alive`
+    20: rollout.probe.tcp: asks a second thing; a probe asks one: `http`, `tcp`, `command`, `alive` or `notify`
     21: rollout.startup_timeout: unknown key; `startup_timeout` belongs at the top of the file, before the first [table]
     22: agnet: unknown key; did you mean `agent`?
     27: file[0].on_change: "sigkill" cannot be a reaction, because no process can handle SIGKILL; write "restart" to begin anew

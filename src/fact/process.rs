@@ -12,6 +12,7 @@ use super::shown;
 #[expect(missing_docs, reason = "the variants and their fields are the words of the log lines below")]
 pub enum ProcessFact {
     Started { pid: i32 },
+    Ready,
     NotStarted { error: String },
     Restarting,
     Signalled { signal: Signal },
@@ -32,6 +33,7 @@ impl ProcessFact {
     pub(super) fn log(&self) {
         match self {
             Self::Started { pid } => info!(pid, "process started"),
+            Self::Ready => info!("process says that it is ready"),
             Self::NotStarted { error } => error!(error, "process not started"),
             Self::Restarting => info!("process is restarted for a new generation"),
             Self::Signalled { signal } => info!(signal = signal.as_str(), "process signalled"),

@@ -17,7 +17,7 @@ use crate::fact::chain;
 /// So much of an answer is looked at, in bytes.
 const LARGEST_BODY: usize = 64 << 10;
 
-/// Asks once. A command is for the main thread, and life for the clock: both are well as far as this goes.
+/// Asks once. A command is for the main thread, life for the clock, and a word for its process: all are well as far as this goes.
 ///
 /// # Errors
 /// What is wrong, in words, and nothing of what the process answered.
@@ -26,7 +26,7 @@ pub async fn attempt(kind: &ProbeKind, timeout: Duration) -> Result<(), String> 
         match kind {
             ProbeKind::Http(probe) => http(probe).await,
             ProbeKind::Tcp(address) => tcp(address).await,
-            ProbeKind::Command(_) | ProbeKind::Alive(_) => Ok(()),
+            ProbeKind::Command(_) | ProbeKind::Alive(_) | ProbeKind::Notify => Ok(()),
         }
     };
     tokio::time::timeout(timeout, asked)

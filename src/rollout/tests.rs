@@ -21,7 +21,15 @@ fn rules(has_process: bool) -> Rules {
         ("quiet", Reaction::Nothing),
     ];
     let files = files.map(|(path, reaction)| (PathBuf::from(path), reaction)).into();
-    Rules { files, env: Reaction::Restart, has_process, grace: GRACE, checks: Vec::new(), probe: None }
+    Rules {
+        files,
+        env: Reaction::Restart,
+        has_process,
+        grace: GRACE,
+        checks: Vec::new(),
+        probe: None,
+        overlaps: false,
+    }
 }
 
 fn probe(kind: ProbeKind) -> ProbeConfig {
@@ -69,6 +77,7 @@ fn words(effects: &[Effect]) -> Vec<String> {
             Effect::Act(Action::Call(call)) => format!("{} {}", call.method, call.url),
             Effect::Try(attempt) => format!("try {attempt}"),
             Effect::OnTrial(on_trial) => format!("trial {on_trial}"),
+            Effect::HandOver => "hand over".to_owned(),
             Effect::Committed(generation) => format!("committed {generation}"),
             Effect::TakenBack(generation) => format!("taken back {generation}"),
             Effect::Forced(generation) => format!("forced {generation}"),
@@ -117,6 +126,20 @@ impl Bench {
         let mut bench = Self::started(rules);
         assert_eq!(bench.rendered(2, env), ["stage 2"]);
         assert_eq!(bench.staged(!changed.is_empty()), ["publish"]);
+        let said = bench.published(changed);
+        (bench, said)
+    }
+
+    /// The second release is published, after a first one whose process said that it is ready.
+    fn second_after(rules: Rules, env: &str, changed: &[&str]) -> (Self, Vec<String>) {
+        let mut bench = Self::new(rules);
+        drop(bench.rendered(1, ""));
+        drop(bench.staged(true));
+        drop(bench.published(&["restart"]));
+        drop(bench.step(Event::ProcessSettled));
+        assert_eq!(bench.step(Event::ProcessReady), ["trial false", "committed 1"]);
+        drop(bench.rendered(2, env));
+        drop(bench.staged(true));
         let said = bench.published(changed);
         (bench, said)
     }
@@ -433,4 +456,37 @@ fn what_would_end_in_a_pause_does_not_wait_for_it() {
     assert_eq!(bench.step(Event::Rendered(dying)), ["dropped 2"]);
     assert_eq!(bench.sleep(), PERIOD * 8);
     assert_eq!(bench.step(Event::Due), ["stage 3"]);
+}
+
+#[test]
+fn with_overlap_the_commit_waits_until_the_former_process_is_gone() {
+    let rules = Rules { overlaps: true, ..with_probe(ProbeKind::Notify) };
+    let mut bench = Bench::new(rules);
+    drop(bench.rendered(1, ""));
+    drop(bench.staged(true));
+    assert_eq!(bench.published(&["restart"]), ["trial true", "start 1"]);
+    assert!(bench.step(Event::ProcessSettled).is_empty());
+    assert_eq!(bench.step(Event::ProcessReady), ["hand over"]);
+    assert_eq!(bench.step(Event::ProcessSettled), ["trial false", "committed 1"]);
+    drop(bench.rendered(2, "new"));
+    drop(bench.staged(true));
+    assert_eq!(bench.published(&[]), ["trial true", "restart 2"]);
+    assert!(bench.step(Event::ProcessSettled).is_empty());
+    assert_eq!(bench.step(Event::ProcessReady), ["hand over"]);
+    assert_eq!(bench.rendered(3, "newer"), [""; 0], "one at a time");
+    assert_eq!(
+        bench.step(Event::ProcessSettled),
+        ["trial false", "committed 2", "free db below 2", "stage 3"]
+    );
+}
+
+#[test]
+fn who_is_asked_nothing_need_not_say_that_it_is_ready_and_who_says_nothing_is_not() {
+    let (_, said) = Bench::second_after(with_probe(ProbeKind::Notify), "", &["quiet"]);
+    assert_eq!(said, ["trial true", "trial false", "committed 2"]);
+    let (mut bench, said) = Bench::second_after(with_probe(ProbeKind::Notify), "", &["hup"]);
+    assert_eq!(said, ["trial true", "signal {SIGHUP}"]);
+    assert!(bench.step(Event::ProcessSettled).is_empty());
+    assert_eq!(bench.sleep(), TIMEOUT);
+    assert_eq!(bench.step(Event::Due), ["restore 1"]);
 }

@@ -42,6 +42,7 @@ impl Trial {
     pub(super) fn begin(config: &ProbeConfig, last: u64, now: Instant) -> Self {
         let (lasts, next) = match &config.kind {
             ProbeKind::Alive(time) => (*time, Next::Wait),
+            ProbeKind::Notify => (config.timeout, Next::Wait),
             ProbeKind::Http(_) | ProbeKind::Tcp(_) | ProbeKind::Command(_) => {
                 (config.timeout, Next::Try(now))
             }
@@ -54,7 +55,12 @@ impl Trial {
             began: now,
             successes: 0,
             failures: 0,
-            trouble: "no answer in time".to_owned(),
+            trouble: match config.kind {
+                ProbeKind::Notify => "it did not say READY=1 in time".to_owned(),
+                ProbeKind::Http(_) | ProbeKind::Tcp(_) | ProbeKind::Command(_) | ProbeKind::Alive(_) => {
+                    "no answer in time".to_owned()
+                }
+            },
         }
     }
 
@@ -74,7 +80,7 @@ impl Trial {
         if self.ends <= now {
             return Some(match self.config.kind {
                 ProbeKind::Alive(_) => Step::Healthy,
-                ProbeKind::Http(_) | ProbeKind::Tcp(_) | ProbeKind::Command(_) => {
+                ProbeKind::Http(_) | ProbeKind::Tcp(_) | ProbeKind::Command(_) | ProbeKind::Notify => {
                     Step::Unhealthy(self.trouble.clone())
                 }
             });
@@ -87,6 +93,13 @@ impl Trial {
                 Some(Step::Try(self.attempt))
             }
             Next::Try(_) | Next::Wait => None,
+        }
+    }
+
+    /// The process says that it is well, which is for one who waits for that.
+    pub(super) fn told_ready(&mut self) {
+        if self.config.kind == ProbeKind::Notify {
+            self.successes = self.config.successes;
         }
     }
 

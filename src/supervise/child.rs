@@ -55,6 +55,15 @@ pub enum Streams {
     Captured,
 }
 
+/// What a process is connected to.
+pub(super) struct Ends<'a> {
+    pub(super) streams: Streams,
+    /// Where it writes to, if that is not Squire's own.
+    pub(super) output: Option<&'a OwnedFd>,
+    /// Where it says that it is ready.
+    pub(super) notify_socket: Option<&'a str>,
+}
+
 /// What every process that Squire starts gets from Squire.
 #[derive(Debug)]
 pub(super) struct Surroundings {
@@ -69,26 +78,20 @@ pub(super) struct Surroundings {
     pub(super) listeners: Listeners,
 }
 
-/// Starts a process and answers when its program runs. What became of a refused one is left to [`reap`]. `output` is where the
-/// process writes to, if that is not Squire's own.
-pub(super) fn spawn(
-    launch: &Launch,
-    streams: Streams,
-    output: Option<&OwnedFd>,
-    surroundings: &Surroundings,
-) -> Result<Pid, Refusal> {
+/// Starts a process and answers when its program runs. What became of a refused one is left to [`reap`].
+pub(super) fn spawn(launch: &Launch, ends: &Ends<'_>, surroundings: &Surroundings) -> Result<Pid, Refusal> {
     let program = launch.command.first().cloned().unwrap_or_default();
     let system = |doing| {
         let program = program.clone();
         move |cause| Refusal::System { program, doing, cause }
     };
-    let sockets = if streams == Streams::Inherited { surroundings.listeners.sockets().len() } else { 0 };
-    let image = Image::prepare(launch, &surroundings.environment, sockets)?;
+    let sockets = if ends.streams == Streams::Inherited { surroundings.listeners.sockets().len() } else { 0 };
+    let image = Image::prepare(launch, &surroundings.environment, sockets, ends.notify_socket)?;
     let (answer, question) = pipe2(OFlag::O_CLOEXEC).map_err(system("making a pipe"))?;
     let squire = getpid();
     let mask = signals::block_all().map_err(system("blocking signals"))?;
     let forked = match fork_safely() {
-        Ok(ForkResult::Child) => become_program(&image, (streams, output), surroundings, squire, &question),
+        Ok(ForkResult::Child) => become_program(&image, ends, surroundings, squire, &question),
         Ok(ForkResult::Parent { child }) => Ok(child),
         Err(errno) => Err(errno),
     };
@@ -152,13 +155,20 @@ struct Texts {
 }
 
 impl Image {
-    fn prepare(launch: &Launch, own: &[(OsString, OsString)], sockets: usize) -> Result<Self, Refusal> {
+    fn prepare(
+        launch: &Launch,
+        own: &[(OsString, OsString)],
+        sockets: usize,
+        notify_socket: Option<&str>,
+    ) -> Result<Self, Refusal> {
         let mut arguments = Vec::new();
         for (number, argument) in launch.command.iter().enumerate() {
             arguments.push(text(argument.as_bytes(), || format!("argument {number} of the command"))?);
         }
         let mut variables = Vec::new();
-        for (name, value) in environment(own, &launch.env, &launch.setting) {
+        let mut environment = environment(own, &launch.env, &launch.setting);
+        environment.extend(notify_socket.map(|address| (OsStr::new("NOTIFY_SOCKET"), OsStr::new(address))));
+        for (name, value) in environment {
             let what = || format!("the variable {}", name.display());
             if name.as_bytes().contains(&b'=') {
                 return Err(Refusal::Unfit { what: what(), character: "'=' in its name" });
@@ -301,7 +311,7 @@ fn fork_safely() -> nix::Result<ForkResult> {
 #[expect(unsafe_code, reason = "a forked child must not run what Squire does at its own exit")]
 fn become_program(
     image: &Image,
-    streams: (Streams, Option<&OwnedFd>),
+    ends: &Ends<'_>,
     surroundings: &Surroundings,
     squire: Pid,
     question: &OwnedFd,
@@ -314,7 +324,7 @@ fn become_program(
         Ok(moved) => unsafe { BorrowedFd::borrow_raw(moved) },
         Err(_) => question.as_fd(),
     };
-    let Err((step, errno)) = prepare_and_execute(image, streams, surroundings, squire);
+    let Err((step, errno)) = prepare_and_execute(image, ends, surroundings, squire);
     let [a, b, c, d] = (errno as i32).to_ne_bytes();
     // Whether Squire hears it or not, this process ends.
     write(question, &[step as u8, a, b, c, d]).ok();
@@ -325,21 +335,21 @@ fn become_program(
 /// Squire waits until the program runs, so it cannot send a signal to the group before there is one.
 fn prepare_and_execute(
     image: &Image,
-    (streams, output): (Streams, Option<&OwnedFd>),
+    ends: &Ends<'_>,
     surroundings: &Surroundings,
     squire: Pid,
 ) -> Result<Infallible, (Step, Errno)> {
     let at = |step| move |errno| (step, errno);
     setpgid(Pid::from_raw(0), Pid::from_raw(0)).map_err(at(Step::Group))?;
-    if streams == Streams::Inherited && surroundings.hands_over_terminal {
+    if ends.streams == Streams::Inherited && surroundings.hands_over_terminal {
         // Every signal is blocked here, SIGTTOU too. Where it cannot be handed over, the child is a job in the background.
         tcsetpgrp(io::stdin().as_fd(), getpid()).ok();
     }
-    connect(streams, output, &surroundings.null).map_err(at(Step::Streams))?;
+    connect(ends, &surroundings.null).map_err(at(Step::Streams))?;
     pass_on(image, &surroundings.listeners).map_err(at(Step::Sockets))?;
     stand(image)?;
     // Last of all: a change of the user takes it away.
-    die_with(squire).map_err(at(Step::ParentDeath))?;
+    die_with(squire, image.setting.last_signal.unwrap_or(Signal::SIGTERM)).map_err(at(Step::ParentDeath))?;
     surroundings.signals.restore().map_err(at(Step::Signals))?;
     execute(image).map_err(at(Step::Program))
 }
@@ -405,22 +415,22 @@ fn decimal(mut number: u32, digits: &mut [u8; 10]) -> &[u8] {
     }
 }
 
-/// SIGTERM if Squire dies without saying so. With process 1 the kernel ends everybody.
-fn die_with(squire: Pid) -> nix::Result<()> {
+/// A signal if Squire dies without saying so. With process 1 the kernel ends everybody.
+fn die_with(squire: Pid, signal: Signal) -> nix::Result<()> {
     if squire == Pid::from_raw(1) {
         return Ok(());
     }
-    prctl::set_pdeathsig(Signal::SIGTERM)?;
+    prctl::set_pdeathsig(signal)?;
     // It may have died before it was asked to tell.
     if getppid() == squire { Ok(()) } else { Err(Errno::ESRCH) }
 }
 
-fn connect(streams: Streams, output: Option<&OwnedFd>, null: &File) -> nix::Result<()> {
-    if streams == Streams::Inherited {
+fn connect(ends: &Ends<'_>, null: &File) -> nix::Result<()> {
+    if ends.streams == Streams::Inherited {
         return Ok(());
     }
     dup2_stdin(null)?;
-    match output {
+    match ends.output {
         Some(output) => {
             dup2_stdout(output)?;
             dup2_stderr(output)

@@ -23,8 +23,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, getpgid};
 
-use super::child::{self, Change, Surroundings};
+use super::child::{self, Change, Ends, Surroundings};
 use super::listen::Listeners;
+use super::ready::ReadySocket;
 use super::signals::Signals;
 use super::strays::{self, Strays};
 use super::tail::Tail;
@@ -81,6 +82,11 @@ pub enum Report {
         ticket: Ticket,
         /// Why.
         refusal: Refusal,
+    },
+    /// A process that was given a socket for it says that it is ready.
+    Ready {
+        /// Which process.
+        ticket: Ticket,
     },
     /// The process ended, but others of its group live on; `Exited` comes when they are gone. Only for a child.
     Left {
@@ -175,6 +181,8 @@ struct Running {
     is_killed: bool,
     /// What it writes, where that is wanted.
     tail: Option<Tail>,
+    /// Where it says that it is ready, where that is wanted.
+    ready: Option<ReadySocket>,
 }
 
 /// What is left of a child: first of its group, then what had left that.
@@ -250,13 +258,19 @@ impl Host {
     fn wait(&mut self) -> Result<(), HostError> {
         let timeout = if self.left.is_empty() { PollTimeout::NONE } else { LOOK_EVERY_MS.into() };
         let tails = self.running.values().filter_map(|running| running.tail.as_ref()?.pipe());
-        let heard = [self.signals.as_fd(), self.wake.as_fd()].into_iter().chain(tails);
+        let ready = self.running.values().filter_map(|running| Some(running.ready.as_ref()?.fd()));
+        let heard = [self.signals.as_fd(), self.wake.as_fd()].into_iter().chain(tails).chain(ready);
         let mut heard: Vec<_> = heard.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
         match poll(&mut heard, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(cause) => return Err(HostError::Wait { cause }),
         }
         self.running.values_mut().filter_map(|running| running.tail.as_mut()).for_each(Tail::drain);
+        for Running { ticket, ready, .. } in self.running.values() {
+            if ready.as_ref().is_some_and(ReadySocket::hear) {
+                (self.report)(Report::Ready { ticket: *ticket });
+            }
+        }
         while matches!(self.wake.read(&mut [0; 64]), Ok(1..)) {}
         Ok(())
     }
@@ -273,7 +287,9 @@ impl Host {
     }
 
     fn ended(&mut self, pid: Pid, ending: Ending) {
-        let Some(Running { ticket, streams, is_killed, tail }) = self.running.remove(&pid) else { return };
+        let Some(Running { ticket, streams, is_killed, tail, .. }) = self.running.remove(&pid) else {
+            return;
+        };
         if let Some(tail) = tail {
             (self.report)(Report::Said { ticket, tail: tail.last_lines() });
         }
@@ -315,7 +331,9 @@ impl Host {
         let groups: Vec<Pid> = left.keys().chain(running.keys()).copied().collect();
         let is_known =
             |pid| running.contains_key(&pid) || getpgid(Some(pid)).is_ok_and(|group| groups.contains(&group));
-        let strays = self.strays.look(is_known);
+        // Whose orphans they are cannot be told while another child runs beside this one.
+        let is_alone = !running.values().any(|running| running.streams == Streams::Inherited);
+        let strays = if is_alone { self.strays.look(is_known) } else { Vec::new() };
         let gone = |leader: &Pid, left: &mut Left| {
             let gave_up = left.give_up_at.is_some_and(|at| at <= now);
             if group_lives(*leader) && !gave_up {
@@ -343,37 +361,50 @@ impl Host {
     }
 
     fn spawn(&mut self, ticket: Ticket, launch: &Launch, streams: Streams) {
-        let started = match streams {
-            Streams::Inherited | Streams::Aside => {
-                child::spawn(launch, streams, None, &self.surroundings).map(|pid| (pid, None))
-            }
-            Streams::Captured => self.spawn_captured(launch),
-        };
-        (self.report)(match started {
-            Ok((pid, tail)) => {
-                self.running.insert(pid, Running { ticket, streams, is_killed: false, tail });
+        (self.report)(match self.started(ticket, launch, streams) {
+            Ok((pid, running)) => {
+                self.running.insert(pid, running);
                 Report::Started { ticket, pid }
             }
             Err(refusal) => Report::Refused { ticket, refusal },
         });
     }
 
-    fn spawn_captured(&self, launch: &Launch) -> Result<(Pid, Option<Tail>), Refusal> {
-        let (tail, output) = Tail::new().map_err(|cause| Refusal::System {
-            program: launch.command.first().cloned().unwrap_or_default(),
-            doing: "making a pipe",
-            cause,
-        })?;
-        let pid = child::spawn(launch, Streams::Captured, Some(&output), &self.surroundings)?;
-        Ok((pid, Some(tail)))
+    fn started(&self, ticket: Ticket, launch: &Launch, streams: Streams) -> Result<(Pid, Running), Refusal> {
+        let system = |doing| {
+            move |cause| Refusal::System {
+                program: launch.command.first().cloned().unwrap_or_default(),
+                doing,
+                cause,
+            }
+        };
+        let (tail, output) = match streams {
+            Streams::Captured => {
+                let (tail, output) = Tail::new().map_err(system("making a pipe"))?;
+                (Some(tail), Some(output))
+            }
+            Streams::Inherited | Streams::Aside => (None, None),
+        };
+        let ready = match streams {
+            Streams::Inherited if launch.setting.says_ready => {
+                let errno = |error: io::Error| Errno::from_raw(error.raw_os_error().unwrap_or_default());
+                Some(ReadySocket::new().map_err(|error| system("making its NOTIFY_SOCKET")(errno(error)))?)
+            }
+            Streams::Inherited | Streams::Aside | Streams::Captured => None,
+        };
+        let notify_socket = ready.as_ref().map(ReadySocket::address);
+        let ends = Ends { streams, output: output.as_ref(), notify_socket: notify_socket.as_deref() };
+        let pid = child::spawn(launch, &ends, &self.surroundings)?;
+        Ok((pid, Running { ticket, streams, is_killed: false, tail, ready }))
     }
 
     fn signal(&mut self, ticket: Ticket, signal: Signal) {
         let kills = signal == Signal::SIGKILL;
+        let children = self.running.values().filter(|running| running.streams == Streams::Inherited).count();
         if let Some((leader, running)) = self.running.iter_mut().find(|(_, running)| running.ticket == ticket)
         {
             running.is_killed |= kills;
-            if kills && running.streams == Streams::Inherited {
+            if kills && running.streams == Streams::Inherited && children == 1 {
                 strays::kill_everybody_else();
             }
             return send(*leader, signal);

@@ -55,6 +55,22 @@ fn each_mistake_is_named_with_file_line_and_key() {
         ("[secret.db]\npath = \"secret/db\"\nsource = \"vualt\"", "vualt", "source", &["vault"]),
         ("[secret.db]\npath = \"secret/db\"\nversion = \"two\"", "two", "version", &[]),
         ("[process]\nstop_timeout = 30", "stop_timeout = 30", "stop_timeout", &["30s"]),
+        (
+            "[process]\ncommand = [\"app\"]\nrestart_mode = \"overlap\"",
+            "[process]",
+            "process",
+            &["notify = true"],
+        ),
+        (
+            "[process]\ncommand = [\"app\"]\nrestart_mode = \"overlap\"\nlisten = [\"tcp://0.0.0.0:8080\"]\n[rollout]\n\
+             probe = { http = \"http://127.0.0.1:8080/\" }",
+            "probe",
+            "rollout.probe",
+            &["process.listen", "notify = true"],
+        ),
+        ("[process]\nrestart_mode = \"both\"", "both", "restart_mode", &["overlap"]),
+        ("[rollout]\nprobe = { notify = false }", "notify", "rollout.probe.notify", &["notify = true"]),
+        ("[rollout]\nprobe = { notify = true }", "notify", "rollout.probe", &["process.command"]),
         ("[proces]\ncommand = [\"app\"]", "proces", "", &["process"]),
     ] {
         let rig = rig();

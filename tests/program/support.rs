@@ -25,6 +25,7 @@ pub(crate) use bao::{Bao, Tenant};
 pub(crate) use canary::{Canaries, fresh};
 pub(crate) use clock::Clock;
 pub(crate) use cluster::Cluster;
+pub(crate) use daemon::free_port;
 pub(crate) use gate::Gate;
 pub(crate) use impostor::{Impostor, Manners};
 pub(crate) use log_ins::{LogIns, learn_password};

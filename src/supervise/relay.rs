@@ -1,0 +1,352 @@
+//! One process after the other, or one while the other still runs: `process.restart_mode`.
+//!
+//! With `replace` there is one life, and a launch takes the place of what runs. With `overlap` the successor starts beside the
+//! current process, proves itself, and only then the current one is stopped; if it does not, nothing has happened to the current one.
+//!
+//! *Invariant:* pure. At most one process is current and at most one its successor; what was handed over from is being stopped; nothing
+//! is asked after [`Effect::Finish`], which comes when the last of them is gone.
+
+use std::time::Instant;
+
+use super::{Effect, Event, Settings, Supervisor};
+
+/// Names one life, and so its processes, one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Life(u64);
+
+/// The processes of one agent.
+#[derive(Debug)]
+pub struct Relay {
+    settings: Settings,
+    overlaps: bool,
+    last: Life,
+    current: Runner,
+    /// On trial beside the current one.
+    successor: Option<Runner>,
+    retired: Vec<Retired>,
+    /// A release still has to prove itself.
+    on_trial: bool,
+    /// Squire was asked to end, or failed.
+    is_ending: bool,
+    /// The current one is gone for good, and this is Squire's code once all are gone.
+    code: Option<u8>,
+}
+
+#[derive(Debug)]
+struct Runner {
+    life: Life,
+    supervisor: Supervisor,
+    /// It was sent ahead and has not proved itself yet: nothing good is lost in stopping it.
+    is_unproven: bool,
+}
+
+/// One that is being stopped.
+#[derive(Debug)]
+struct Retired {
+    runner: Runner,
+    /// Somebody waits for its end.
+    settles: bool,
+}
+
+/// What a process is to the relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Current,
+    Successor,
+    Retired(usize),
+}
+
+impl Relay {
+    /// Waits for the first launch.
+    pub fn new(settings: Settings, overlaps: bool) -> Self {
+        let last = Life(1);
+        Self {
+            settings,
+            overlaps,
+            last,
+            current: Runner { life: last, supervisor: Supervisor::new(settings), is_unproven: false },
+            successor: None,
+            retired: Vec::new(),
+            on_trial: false,
+            is_ending: false,
+            code: None,
+        }
+    }
+
+    /// Takes in what happened to all of them and says what to do about which.
+    #[must_use]
+    pub fn step(&mut self, event: Event, now: Instant) -> Vec<(Life, Effect)> {
+        let mut effects = Vec::new();
+        match &event {
+            Event::LaunchAsked(_) if self.successor.is_some() => self.recall(now, &mut effects),
+            Event::LaunchAsked(_) if self.overlaps && self.has_good_one() => {
+                self.send_ahead(event, now, &mut effects);
+            }
+            Event::HandOver => self.hand_over(now, &mut effects),
+            Event::OnTrial(on_trial) => {
+                self.on_trial = *on_trial;
+                self.current.is_unproven &= *on_trial;
+                self.tell_all(&event, now, &mut effects);
+            }
+            Event::LaunchAsked(_) | Event::SignalAsked(_) => {
+                self.tell(Role::Current, event, now, &mut effects);
+            }
+            Event::Signalled(signal) => {
+                self.is_ending |= super::ends(*signal);
+                self.tell_all(&event, now, &mut effects);
+            }
+            Event::Failed => {
+                self.is_ending = true;
+                self.tell_all(&event, now, &mut effects);
+            }
+            Event::Started | Event::Refused(_) | Event::Exited(_) | Event::Interrupted | Event::Due => {
+                self.tell_all(&event, now, &mut effects);
+            }
+        }
+        effects
+    }
+
+    /// Takes in what happened to one of them.
+    #[must_use]
+    pub fn told(&mut self, life: Life, event: Event, now: Instant) -> Vec<(Life, Effect)> {
+        let mut effects = Vec::new();
+        if let Some(role) = self.role(life) {
+            self.tell(role, event, now, &mut effects);
+        }
+        effects
+    }
+
+    /// When to call [`step`](Self::step) with [`Event::Due`].
+    pub fn deadline(&self) -> Option<Instant> {
+        self.all().filter_map(|runner| runner.supervisor.deadline()).min()
+    }
+
+    /// Whether this one was asked to stop, and has its time for that.
+    pub fn is_stopping(&self, life: Life) -> bool {
+        self.all().any(|runner| runner.life == life && runner.supervisor.is_stopping())
+    }
+
+    fn has_good_one(&self) -> bool {
+        self.current.supervisor.is_running() && !self.current.is_unproven
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Runner> {
+        let retired = self.retired.iter().map(|retired| &retired.runner);
+        [&self.current].into_iter().chain(&self.successor).chain(retired)
+    }
+
+    fn role(&self, life: Life) -> Option<Role> {
+        let is_it = |runner: &Runner| runner.life == life;
+        if is_it(&self.current) {
+            Some(Role::Current)
+        } else if self.successor.as_ref().is_some_and(is_it) {
+            Some(Role::Successor)
+        } else {
+            self.retired.iter().position(|retired| is_it(&retired.runner)).map(Role::Retired)
+        }
+    }
+
+    fn runner(&mut self, role: Role) -> Option<&mut Runner> {
+        match role {
+            Role::Current => Some(&mut self.current),
+            Role::Successor => self.successor.as_mut(),
+            Role::Retired(index) => self.retired.get_mut(index).map(|retired| &mut retired.runner),
+        }
+    }
+
+    fn tell_all(&mut self, event: &Event, now: Instant, effects: &mut Vec<(Life, Effect)>) {
+        let lives: Vec<_> = self.all().map(|runner| runner.life).collect();
+        for life in lives {
+            // One may have ended by what was told to another.
+            if let Some(role) = self.role(life) {
+                self.tell(role, event.clone(), now, effects);
+            }
+        }
+    }
+
+    fn tell(&mut self, role: Role, event: Event, now: Instant, effects: &mut Vec<(Life, Effect)>) {
+        let Some(runner) = self.runner(role) else { return };
+        let life = runner.life;
+        for effect in runner.supervisor.step(event, now) {
+            match (effect, self.role(life)) {
+                (Effect::Finish(code), Some(role)) => self.gone(role, code, effects),
+                // Nobody waits for what one does that is on its way out, but for its end.
+                (Effect::Settled | Effect::Down(_), Some(Role::Retired(_))) => {}
+                (effect, _) => effects.push((life, effect)),
+            }
+        }
+    }
+
+    /// One of them is gone for good.
+    fn gone(&mut self, role: Role, code: u8, effects: &mut Vec<(Life, Effect)>) {
+        match role {
+            Role::Current => match self.successor.take() {
+                // It ended by itself, and there is one already to carry on.
+                Some(successor) if !self.is_ending => self.current = successor,
+                successor => {
+                    self.successor = successor;
+                    self.code = Some(code);
+                }
+            },
+            Role::Successor => self.successor = None,
+            Role::Retired(index) => {
+                let Retired { runner, settles } = self.retired.remove(index);
+                if settles {
+                    effects.push((runner.life, Effect::Settled));
+                }
+            }
+        }
+        if self.successor.is_none()
+            && self.retired.is_empty()
+            && let Some(code) = self.code.take()
+        {
+            effects.push((self.current.life, Effect::Finish(code)));
+        }
+    }
+
+    /// A successor beside the current one, which goes on: what is on trial is the successor alone.
+    fn send_ahead(&mut self, launch: Event, now: Instant, effects: &mut Vec<(Life, Effect)>) {
+        self.last = Life(self.last.0 + 1);
+        let supervisor = Supervisor::new(self.settings);
+        self.successor = Some(Runner { life: self.last, supervisor, is_unproven: true });
+        self.tell(Role::Current, Event::OnTrial(false), now, effects);
+        self.tell(Role::Successor, Event::OnTrial(self.on_trial), now, effects);
+        self.tell(Role::Successor, launch, now, effects);
+    }
+
+    /// The way back: the current one runs with it already, and only the successor has to go.
+    fn recall(&mut self, now: Instant, effects: &mut Vec<(Life, Effect)>) {
+        if let Some(successor) = self.successor.take() {
+            self.retire(successor, true, now, effects);
+        }
+    }
+
+    /// The successor proved itself: the current one may end. Without one there is nothing to wait for.
+    fn hand_over(&mut self, now: Instant, effects: &mut Vec<(Life, Effect)>) {
+        match self.successor.take() {
+            Some(successor) => {
+                let former = std::mem::replace(&mut self.current, successor);
+                self.retire(former, true, now, effects);
+            }
+            None => effects.push((self.current.life, Effect::Settled)),
+        }
+    }
+
+    fn retire(&mut self, runner: Runner, settles: bool, now: Instant, effects: &mut Vec<(Life, Effect)>) {
+        self.retired.push(Retired { runner, settles });
+        // Its code is for nobody, so it ends as it would if Squire failed: by its stop signal, in its time.
+        self.tell(Role::Retired(self.retired.len() - 1), Event::Failed, now, effects);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use nix::sys::signal::Signal;
+
+    use super::*;
+    use crate::config::{RestartConfig, RestartPolicy};
+    use crate::supervise::{Ending, Launch};
+
+    /// What happens, in words: `launch`, `trial`, `untrial`, `over`, `TERM`, `due`, and with the number of a life `started1`, `exited2`.
+    fn happen(relay: &mut Relay, word: &str) -> String {
+        let mut now = Instant::now();
+        let number = word.chars().last().and_then(|last| last.to_digit(10)).map(|digit| Life(digit.into()));
+        let launch = Launch::new(vec!["app".to_owned()], BTreeMap::new());
+        let effects = match (word.trim_end_matches(char::is_numeric), number) {
+            ("launch", _) => relay.step(Event::LaunchAsked(launch), now),
+            ("trial", _) => relay.step(Event::OnTrial(true), now),
+            ("untrial", _) => relay.step(Event::OnTrial(false), now),
+            ("over", _) => relay.step(Event::HandOver, now),
+            ("hup", _) => relay.step(Event::SignalAsked(Signal::SIGHUP), now),
+            ("TERM", _) => relay.step(Event::Signalled(Signal::SIGTERM), now),
+            ("due", _) => {
+                now += Duration::from_secs(31);
+                relay.step(Event::Due, now)
+            }
+            ("started", Some(life)) => relay.told(life, Event::Started, now),
+            ("exited", Some(life)) => relay.told(life, Event::Exited(Ending::Code(3)), now),
+            other => panic!("{other:?}"),
+        };
+        let words = effects.into_iter().map(|(Life(life), effect)| match effect {
+            Effect::Spawn(_) => format!("spawn{life}"),
+            Effect::Signal(Signal::SIGCONT) => String::new(),
+            Effect::Signal(signal) => format!("{}{life}", signal.as_str()),
+            Effect::Kill => format!("kill{life}"),
+            Effect::Settled => "settled".to_owned(),
+            Effect::Down(_) => format!("down{life}"),
+            Effect::Finish(code) => format!("finish {code}"),
+            Effect::Rest(_) => format!("rest{life}"),
+            Effect::GiveUp => "give-up".to_owned(),
+            Effect::Respawn => format!("respawn{life}"),
+        });
+        words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+    }
+
+    fn story(overlaps: bool, policy: RestartPolicy, words: &str) -> String {
+        let restart = RestartConfig { policy, limit: 2, period: Duration::from_mins(5) };
+        let settings =
+            Settings { stop_signal: Signal::SIGINT, stop_timeout: Duration::from_secs(30), restart };
+        let mut relay = Relay::new(settings, overlaps);
+        words.split(' ').map(|word| happen(&mut relay, word)).last().unwrap()
+    }
+
+    #[test]
+    fn stories() {
+        use RestartPolicy::{Always, Never};
+        for (overlaps, policy, words, expected) in [
+            // One after the other.
+            (false, Never, "launch started1 launch", "SIGINT1"),
+            (false, Never, "launch started1 launch exited1", "spawn1"),
+            (false, Never, "launch started1 over", "settled"),
+            // The successor beside the current one, which is stopped only when it proved itself.
+            (true, Never, "launch", "spawn1"),
+            (true, Never, "launch started1 trial launch", "spawn2"),
+            (true, Never, "launch started1 trial launch started2", "settled"),
+            (true, Never, "launch started1 trial launch started2 over", "SIGINT1"),
+            (true, Never, "launch started1 trial launch started2 over exited1", "settled"),
+            (true, Never, "launch started1 trial launch started2 over exited1 untrial exited2", "finish 3"),
+            (true, Never, "launch started1 trial launch started2 over due", "kill1"),
+            (true, Never, "launch started1 trial launch started2 over exited1 hup", "SIGHUP2 settled"),
+            (
+                true,
+                Never,
+                "launch started1 trial launch started2 over exited1 untrial trial launch",
+                "spawn3",
+            ),
+            // It does not: it is recalled, and the current one never hears of it.
+            (true, Never, "launch started1 trial launch started2 launch", "SIGINT2"),
+            (true, Never, "launch started1 trial launch started2 launch untrial exited2", "settled"),
+            (true, Never, "launch started1 trial launch started2 launch untrial exited2 exited1", "finish 3"),
+            (true, Never, "launch started1 trial launch started2 exited2", "down2"),
+            (true, Never, "launch started1 trial launch started2 exited2 launch", "settled"),
+            (true, Never, "launch started1 trial launch launch", ""),
+            (true, Never, "launch started1 trial launch launch started2", "SIGINT2"),
+            // The current one ends meanwhile: the successor carries on, still on trial.
+            (true, Never, "launch started1 trial launch started2 exited1", ""),
+            (true, Never, "launch started1 trial launch started2 exited1 over", "settled"),
+            (true, Never, "launch started1 trial launch started2 exited1 exited2", "down2"),
+            (true, Never, "launch started1 trial launch started2 exited1 launch", "SIGINT2"),
+            (true, Never, "launch started1 trial launch started2 exited1 launch exited2", "spawn2"),
+            (true, Always, "launch started1 trial launch started2 exited1", "rest1"),
+            // An end is for both, and over when the last is gone.
+            (true, Never, "launch started1 trial launch started2 TERM", "SIGTERM1 SIGTERM2"),
+            (true, Never, "launch started1 trial launch started2 TERM exited1", ""),
+            (true, Never, "launch started1 trial launch started2 TERM exited1 exited2", "finish 3"),
+            (true, Never, "launch started1 trial launch started2 TERM exited2 exited1", "finish 3"),
+            (true, Never, "launch started1 trial launch started2 over TERM", "SIGTERM2 SIGTERM1"),
+            (true, Never, "launch started1 trial launch started2 over exited2 exited1", "settled"),
+            (
+                true,
+                Never,
+                "launch started1 trial launch started2 over untrial exited2 exited1",
+                "settled finish 3",
+            ),
+            (true, Never, "TERM", "finish 143"),
+        ] {
+            assert_eq!(story(overlaps, policy, words), expected, "{words}");
+        }
+    }
+}
