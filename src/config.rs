@@ -50,6 +50,8 @@ pub struct Config {
     pub secrets: BTreeMap<SecretName, SecretConfig>,
     /// `[output]`
     pub output: OutputConfig,
+    /// `output.mount` and `output.mount_size`; `None` publishes on what is there.
+    pub mount: Option<MountConfig>,
     /// `[[file]]`, in the order written
     pub files: Vec<FileConfig>,
     /// `[process]`
@@ -196,6 +198,26 @@ pub struct OutputConfig {
     pub dir_mode: Mode,
     /// `allow_disk`: publish although it is not on tmpfs or ramfs.
     pub allow_disk: bool,
+}
+
+/// The file system that Squire mounts to publish on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MountConfig {
+    /// `mount`
+    pub kind: MountKind,
+    /// `dir`: where.
+    pub dir: PathBuf,
+    /// `mount_size`: what it may hold, as `mount` takes it. Default `16m`.
+    pub size: String,
+}
+
+/// `output.mount`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MountKind {
+    /// `"tmpfs"`: for everybody.
+    Tmpfs,
+    /// `"private"`: for Squire and what it starts.
+    Private,
 }
 
 /// `[[file]]`: one rendered file. Mode, owner and group fall back to those of `[output]`.
@@ -459,6 +481,10 @@ pub struct AgentConfig {
     pub ledger: Option<LedgerConfig>,
     /// `on_stop`; `None` gives back where there is a process, and leaves where there is none.
     pub on_stop: Option<OnStop>,
+    /// `confine`: the kernel keeps the agent from writing anywhere else. Default true.
+    pub confine: bool,
+    /// `mlock`: no page of Squire is swapped out. Default false.
+    pub mlock: bool,
 }
 
 /// Where the sealed token and leases are. `allow_disk` of `[output]` is for it too.

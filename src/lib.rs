@@ -61,6 +61,8 @@ pub mod rollout;
 
 pub mod supervise;
 
+pub mod harden;
+
 pub mod agent;
 
 pub mod cli;

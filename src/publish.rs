@@ -22,6 +22,7 @@ mod error;
 mod layout;
 mod lock;
 mod manifest;
+pub mod mount;
 mod step;
 mod survey;
 pub mod tmpfs;

@@ -7,6 +7,7 @@
 //! *Invariant:* pure. There is at most one child a supervisor; nothing is asked after [`Effect::Finish`]; every stop ends in the child's
 //! exit or, by its deadline, in SIGKILL.
 
+mod cgroup;
 mod child;
 pub mod host;
 mod launch;

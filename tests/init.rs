@@ -442,3 +442,72 @@ fn what_cannot_be_listened_on_is_said_before_anything_starts() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains(&format!("cannot listen on {address}")), "{said}");
 }
+
+/// The processes that work in the directory, by the first letter of their state.
+fn states(bench: &Bench, squire: &Child) -> Vec<char> {
+    let pids = bench.marked().into_iter().chain([squire.id().to_string()]);
+    let state = |pid: String| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        stat.rsplit_once(") ")?.1.chars().next()
+    };
+    pids.filter_map(state).collect()
+}
+
+#[test]
+fn a_stop_from_outside_stops_squire_and_its_child_as_one_job_and_both_go_on() {
+    for signal in ["TSTP", "TTIN", "TTOU"] {
+        let bench = Bench::new("");
+        let script = "touch started; while :; do sleep 0.05; done";
+        let mut squire = bench.command(&["setsid"], script).spawn().unwrap();
+        wait_until("the child runs", || bench.path("started").exists());
+        let send = |signal: &str| {
+            let kill = Command::new("kill").args(["-s", signal, &squire.id().to_string()]).status();
+            assert!(kill.unwrap().success());
+        };
+        send(signal);
+        wait_until("all are stopped", || states(&bench, &squire).iter().all(|state| *state == 'T'));
+        send("CONT");
+        wait_until("all go on", || states(&bench, &squire).iter().all(|state| *state != 'T'));
+        send("TERM");
+        assert_eq!(squire.wait().unwrap().code(), Some(143), "{signal}");
+    }
+}
+
+#[test]
+fn an_ignored_sigpipe_stays_ignored_in_the_child_and_a_default_one_default() {
+    let bench = Bench::new("");
+    let script = "grep SigIgn /proc/self/status > ignored";
+    for (before, expected) in
+        [(&["env", "--ignore-signal=PIPE"][..], true), (&["env", "--default-signal=PIPE"], false)]
+    {
+        assert_eq!(code(&bench.command(before, script).output().unwrap()), 0);
+        let set = u64::from_str_radix(bench.read("ignored").split_whitespace().last().unwrap(), 16).unwrap();
+        assert_eq!(set & (1 << 12) != 0, expected, "{before:?}");
+    }
+}
+
+/// Each process of the tree starts the next in a session of its own and ignores the stop; none is a child of another that Squire could
+/// find by walking.
+#[test]
+fn a_control_group_of_its_own_is_killed_whole_and_removed() {
+    let bench = Bench::new("stop_timeout = \"300ms\"");
+    let script = r#"
+        grep '^0::' /proc/self/cgroup > group
+        for n in 1 2 3 4 5; do setsid sh -c 'trap "" TERM; while :; do sleep 0.2; done' & done
+        touch started
+        trap '' TERM; while :; do sleep 0.05; done
+    "#;
+    let mut squire = bench.command(&[], script).spawn().unwrap();
+    wait_until("the child runs", || bench.path("started").exists());
+    let pid = squire.id();
+    // Whether there can be one is the machine's affair; where there is one, it is gone afterwards.
+    let group = bench.read("group").trim().trim_start_matches("0::").to_owned();
+    eprintln!("control group: {group}");
+    assert!(Command::new("kill").arg(pid.to_string()).status().unwrap().success());
+    assert_eq!(squire.wait().unwrap().code(), Some(137));
+    wait_until("nobody is left", || bench.marked().is_empty());
+    for root in ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"] {
+        let own = format!("{root}{group}");
+        assert!(!own.contains(&format!("squire-{pid}-")) || !PathBuf::from(&own).exists(), "{own} is left");
+    }
+}

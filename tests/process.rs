@@ -20,8 +20,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getpgid, getpid};
 use squire::config::{RestartConfig, RestartPolicy};
 use squire::secret::Secret;
-use squire::supervise::host::{Host, HostError, Order, Orders, Report, Streams, Ticket};
-use squire::supervise::{Effect, Ending, Event, Launch, Listeners, Refusal, Settings, Supervisor};
+use squire::supervise::host::{Endowment, Host, HostError, Order, Orders, Report, Streams, Ticket};
+use squire::supervise::{Effect, Ending, Event, Launch, Refusal, Settings, Supervisor};
 
 /// No test waits longer for anything.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -524,8 +524,7 @@ fn shared() -> &'static Shared {
                 listeners.as_ref().unwrap()[&ticket].send(report).ok();
             }
         };
-        let (host, orders) =
-            Host::new(own.into_iter().chain([path]), Listeners::default(), Box::new(report)).unwrap();
+        let (host, orders) = Host::new(endowment(own.into_iter().chain([path])), Box::new(report)).unwrap();
         thread::spawn(move || host.run().unwrap());
         Shared { orders, signals: Mutex::new(signals), given }
     })
@@ -565,13 +564,13 @@ fn apart(test: &str) -> ExitStatus {
 fn own_host() -> (Receiver<Report>, Orders, Host) {
     assert!(std::env::var_os("SCRATCH").is_some(), "this is a part of another test");
     let (sender, reports) = mpsc::channel();
-    let (host, orders) = Host::new(
-        std::env::vars_os(),
-        Listeners::default(),
-        Box::new(move |report| sender.send(report).unwrap()),
-    )
-    .unwrap();
+    let report = Box::new(move |report| sender.send(report).unwrap());
+    let (host, orders) = Host::new(endowment(std::env::vars_os()), report).unwrap();
     (reports, orders, host)
+}
+
+fn endowment(environment: impl Iterator<Item = (OsString, OsString)>) -> Endowment {
+    Endowment { environment: environment.collect(), ..Endowment::default() }
 }
 
 /// In a process started again: a file that the test outside sees.

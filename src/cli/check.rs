@@ -66,7 +66,9 @@ fn complain_of_setting(plan: &Plan) {
 fn places(loaded: &Loaded) -> Vec<String> {
     let output = &loaded.config.output;
     let absolute = loaded.plan.files.iter().filter(|file| file.path.is_absolute());
-    let places = output.dir.as_deref().into_iter().chain(absolute.filter_map(|file| file.path.parent()));
+    // What is mounted first is in memory.
+    let dir = output.dir.as_deref().filter(|_| loaded.config.mount.is_none());
+    let places = dir.into_iter().chain(absolute.filter_map(|file| file.path.parent()));
     let places = places.chain(loaded.config.agent.ledger.as_ref().map(|ledger| ledger.directory.as_path()));
     let refusals = places.filter_map(|place| memory::require(place, output.allow_disk).err());
     refusals.map(|error| chain(&error)).collect()

@@ -12,13 +12,15 @@ use super::load::{Loaded, complain, load};
 use crate::agent::keepers::Keepers;
 use crate::agent::publisher::Publisher;
 use crate::agent::{Event, Mode, Task, chain, lifecycle};
-use crate::config::{LedgerConfig, SourceConfig};
+use crate::config::{LedgerConfig, MountKind, SourceConfig};
+use crate::harden;
 use crate::ledger::file::Ledger;
 use crate::names::SourceName;
+use crate::publish::mount::mount_output;
 use crate::secret::DigestKey;
 use crate::session::Settings;
 use crate::source::vault::Vault;
-use crate::supervise::host::{Host, Order, Orders};
+use crate::supervise::host::{Endowment, Host, Order, Orders};
 use crate::supervise::{FAILED, Listeners};
 
 /// How long `render` waits for a whole release where the configuration does not say.
@@ -51,13 +53,28 @@ fn start(file: &Path, command: Option<Vec<String>>, mode: Mode) -> u8 {
 
 /// Hosts processes on this thread while the agent runs on another.
 fn host(loaded: Loaded, mode: Mode) -> Result<u8, String> {
+    let limits = harden::seal();
+    // Before any thread, and so that it goes last.
+    let _mounted = match &loaded.config.mount {
+        Some(mount) if mount.kind == MountKind::Private && mode == Mode::Once => {
+            return Err("output.mount = \"private\" is for a process that Squire runs; with `render` nobody could see the files".to_owned());
+        }
+        Some(mount) => mount_output(mount).map_err(|error| chain(&error))?,
+        None => None,
+    };
+    if loaded.config.agent.mlock
+        && let Err(error) = harden::lock()
+    {
+        tracing::warn!(error = chain(&error), "memory is not locked");
+    }
     let (sender, events) = mpsc::unbounded_channel();
     let reports = sender.clone();
     let report = Box::new(move |report| drop(reports.send(Event::Reported(report))));
     let process = loaded.plan.process.as_ref().filter(|_| mode == Mode::Run);
     let listen = process.map(|process| process.listen.as_slice()).unwrap_or_default();
     let listeners = Listeners::bind(listen).map_err(|error| chain(&error))?;
-    let (host, orders) = Host::new(std::env::vars_os(), listeners, report).map_err(|error| chain(&error))?;
+    let endowment = Endowment { environment: std::env::vars_os().collect(), listeners, limits };
+    let (host, orders) = Host::new(endowment, report).map_err(|error| chain(&error))?;
     let agent = thread::Builder::new().name("agent".to_owned());
     let agent = agent
         .spawn(move || {
@@ -105,11 +122,19 @@ async fn agent(
         tracing::warn!(%secret, "nothing refers to this secret, so it is not fetched");
     }
     let key = DigestKey::new(random()?);
+    let (places, confine) = (harden::places(&config, &plan), config.agent.confine);
     let absolute: Vec<PathBuf> =
         plan.files.iter().map(|file| file.path.clone()).filter(|path| path.is_absolute()).collect();
     let allow_disk = config.output.allow_disk;
     let publisher = Publisher::new(config.output, absolute, key.clone()).map_err(|error| chain(&error))?;
     let ledger = config.agent.ledger.as_ref().and_then(|ledger| open_ledger(ledger, allow_disk));
+    if confine {
+        // The directories are there by now, and no other thread is yet.
+        match harden::confine(&places) {
+            Ok(()) => tracing::debug!("the agent can write only where it publishes and keeps its ledger"),
+            Err(error) => tracing::warn!(error = chain(&error), "the agent is not confined by the kernel"),
+        }
+    }
     let mut keepers = Keepers::default();
     for (name, wants) in &plan.wants {
         let Some(source) = config.sources.get(name) else { continue };

@@ -11,11 +11,14 @@ use super::{AgentConfig, LedgerConfig, OnStop};
 
 /// Reads `[agent]`. `output` is the output directory.
 pub(super) fn agent(table: Option<Table<'_>>, output: Option<&Path>) -> AgentConfig {
-    let Some(mut table) = table else { return AgentConfig { ledger: None, on_stop: None } };
-    let ledger = ledger(&mut table, output);
-    let on_stop = table.read("on_stop", &ON_STOP);
+    let mut agent = AgentConfig { ledger: None, on_stop: None, confine: true, mlock: false };
+    let Some(mut table) = table else { return agent };
+    agent.ledger = ledger(&mut table, output);
+    agent.on_stop = table.read("on_stop", &ON_STOP);
+    agent.confine = table.boolean("confine").unwrap_or(agent.confine);
+    agent.mlock = table.boolean("mlock").unwrap_or(agent.mlock);
     table.finish();
-    AgentConfig { ledger, on_stop }
+    agent
 }
 
 fn ledger(table: &mut Table<'_>, output: Option<&Path>) -> Option<LedgerConfig> {

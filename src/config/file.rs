@@ -62,6 +62,7 @@ fn document(mut root: Table<'_>) -> Config {
         sources: sources.configs,
         secrets,
         output: output.config,
+        mount: output.mount,
         files,
         process,
         rollout,

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::process;
 use super::reader::{Table, Value};
-use super::value::{self, ACCOUNT, DIRECTORY_MODE, FILE_MODE, PATH};
-use super::{Account, FileConfig, Mode, OutputConfig, Place, TemplateSource};
+use super::value::{self, ACCOUNT, DIRECTORY_MODE, FILE_MODE, Form, PATH};
+use super::{Account, FileConfig, Mode, MountConfig, MountKind, OutputConfig, Place, TemplateSource};
 
 /// Only who reads the file: nobody changes it.
 const FILE_MODE_DEFAULT: Mode = Mode::new(0o400);
@@ -18,6 +18,7 @@ const DIRECTORY_MODE_DEFAULT: Mode = Mode::new(0o755);
 /// `[output]`, with what it says for files that do not.
 pub(super) struct Output {
     pub(super) config: OutputConfig,
+    pub(super) mount: Option<MountConfig>,
     /// Whether `dir` is written, even if it is wrong.
     has_dir: bool,
     mode: Mode,
@@ -29,7 +30,8 @@ impl Output {
     /// Reads `[output]`.
     pub(super) fn read(table: Option<Table<'_>>) -> Self {
         let config = OutputConfig { dir: None, dir_mode: DIRECTORY_MODE_DEFAULT, allow_disk: false };
-        let mut output = Self { config, has_dir: false, mode: FILE_MODE_DEFAULT, owner: None, group: None };
+        let mut output =
+            Self { config, mount: None, has_dir: false, mode: FILE_MODE_DEFAULT, owner: None, group: None };
         let Some(mut table) = table else { return output };
         if let Some(dir) = table.take("dir") {
             output.has_dir = true;
@@ -40,10 +42,57 @@ impl Output {
         output.owner = table.take("owner").and_then(|owner| account(&owner));
         output.group = table.take("group").and_then(|group| account(&group));
         output.config.allow_disk = table.boolean("allow_disk").unwrap_or(output.config.allow_disk);
+        output.mount = output.mounted(&mut table);
         table.finish();
         output
     }
 }
+
+impl Output {
+    fn mounted(&self, table: &mut Table<'_>) -> Option<MountConfig> {
+        let (mount, size) = (table.take("mount"), table.take("mount_size"));
+        let kind = mount.as_ref().and_then(|mount| mount.read(&MOUNT)).flatten();
+        if let (Some(mount), true, false) = (&mount, kind.is_some(), self.has_dir) {
+            mount.report(
+                "says how to mount `output.dir`, which is not there; write dir = \"/run/secrets/app\"",
+            );
+        }
+        if let (Some(size), None) = (&size, &mount) {
+            size.report("nothing is mounted that could have a size; write mount = \"tmpfs\" beside it");
+        }
+        let size = size.map_or(Some(MOUNT_SIZE.to_owned()), |size| size.read(&SIZE));
+        Some(MountConfig { kind: kind?, dir: self.config.dir.clone()?, size: size? })
+    }
+}
+
+/// Room for some generations of many files.
+const MOUNT_SIZE: &str = "16m";
+
+const MOUNT: Form<Option<MountKind>> = Form {
+    expected: "\"none\", \"tmpfs\" or \"private\"",
+    shown: true,
+    read: |text| match text {
+        "none" => Ok(None),
+        "tmpfs" => Ok(Some(MountKind::Tmpfs)),
+        "private" => Ok(Some(MountKind::Private)),
+        _ => Err("is unknown; write \"none\", \"tmpfs\" or \"private\"".to_owned()),
+    },
+};
+
+const SIZE: Form<String> = Form {
+    expected: "a size in quotes, such as \"16m\"",
+    shown: true,
+    read: |text| {
+        let size = text.to_ascii_lowercase();
+        let digits = size.strip_suffix(['k', 'm', 'g']).unwrap_or(&size);
+        match digits.parse::<u32>() {
+            Ok(1..) => Ok(size),
+            Ok(0) | Err(_) => {
+                Err("is no size; write a number of bytes with k, m or g, such as \"16m\"".to_owned())
+            }
+        }
+    },
+};
 
 /// An absolute path that is not the root directory.
 pub(super) fn absolute(value: &Value<'_>) -> Option<PathBuf> {

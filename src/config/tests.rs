@@ -637,7 +637,7 @@ dir_mode = "0644"
 owner = -1
 group = 4294967295
 allow_disk = "true"
-mount = "tmpfs"
+mount = "tmpfss"
 [[file]]
 path = "a"
 [[file]]
@@ -671,7 +671,7 @@ inline = ""
     6: output.owner: is not the number of a user or group; they go from 0 to 4294967294
     7: output.group: is not the number of a user or group; they go from 0 to 4294967294
     8: output.allow_disk: expected true or false, found text in quotes
-    9: output.mount: unknown key; known here: dir, mode, dir_mode, owner, group, allow_disk
+    9: output.mount: "tmpfss" is unknown; write "none", "tmpfs" or "private"
     10: file[0]: nothing to render; write template = "FILE" or inline = "{{secret.field}}"
     13: file[1].path: leads out of `output.dir`; leave out `..`
     15: file[1].inline: `template` is there too; keep one of the two
@@ -861,7 +861,7 @@ socket = "/run/squire/squire.sock"
     3: agent.ledger: is not an absolute path; begin it with `/`
     4: agent.ledger_key_file: is not an absolute path; begin it with `/`
     5: agent.on_stop: "give-back" is unknown; write "give_back" to end the token and its leases and to remove the files, or "leave"
-    6: agent.socket: unknown key; known here: ledger, ledger_key_file, on_stop
+    6: agent.socket: unknown key; known here: ledger, ledger_key_file, on_stop, confine, mlock
     "#);
     assert_snapshot!(problems("[agent]\nledger_key_file = '/k'\non_stop = true"), @r#"
     2: agent.ledger_key_file: there is no ledger to seal; write ledger = "/run/squire/ledger" beside it
@@ -950,7 +950,7 @@ grace = "x
     5: not TOML: a number cannot begin with 0; a mode is written in quotes, such as "0400"
     6: not TOML: the value is missing
     7: the key `dir` is there already in this table; keep one of the two
-    8: output.colour: unknown key; known here: dir, mode, dir_mode, owner, group, allow_disk
+    8: output.colour: unknown key; known here: dir, mode, dir_mode, owner, group, allow_disk, mount, mount_size
     10: rollout.settle: "5" has no unit; write for example "30s", "5m" or "100ms"
     11: the table [output] is there already; put its keys together in one place
     12: not TOML: invalid basic string, expected `"`
@@ -973,7 +973,7 @@ fn a_place_has_file_line_and_key() {
     let problems =
         parse(Path::new("squire.toml"), "\r\n\r\n[output]\r\n\"a b\" = 1\r\n", &|_| None).unwrap_err();
     assert_eq!(problems.len(), 1);
-    assert_snapshot!(problems[0], @r#"squire.toml:4: output."a b": unknown key; known here: dir, mode, dir_mode, owner, group, allow_disk"#);
+    assert_snapshot!(problems[0], @r#"squire.toml:4: output."a b": unknown key; known here: dir, mode, dir_mode, owner, group, allow_disk, mount, mount_size"#);
     let bare = parse(Path::new("squire.toml"), "[[file]]\npath = '/a'\ntemplate = 't'", &|_| None).unwrap();
     assert!(matches!(&bare.files[0].template, TemplateSource::File(file) if file == Path::new("t")));
 }
@@ -1101,4 +1101,28 @@ fn problems_of_reactions_and_windows() {
         let found = problems(&format!("[rollout]\nwindow = {window}\n"));
         assert!(found.contains(problem) && found.lines().count() == 1, "{window}: {found}");
     }
+}
+
+#[test]
+fn what_is_mounted() {
+    let mount = |output: &str| {
+        let text = format!("[output]\ndir = '/run/secrets/app'\n{output}\n");
+        parse(Path::new("squire.toml"), &text, &|_| None).map(|config| config.mount)
+    };
+    let config =
+        |kind, size: &str| Some(MountConfig { kind, dir: "/run/secrets/app".into(), size: size.to_owned() });
+    assert_eq!(mount("").unwrap(), None);
+    assert_eq!(mount("mount = 'none'").unwrap(), None);
+    assert_eq!(mount("mount = 'tmpfs'").unwrap(), config(MountKind::Tmpfs, "16m"));
+    assert_eq!(mount("mount = 'private'\nmount_size = '64K'").unwrap(), config(MountKind::Private, "64k"));
+    for (output, expected) in [
+        ("mount = 'tmpfs'\nmount_size = '1t'", "output.mount_size: \"1t\" is no size"),
+        ("mount = 'tmpfs'\nmount_size = '0'", "output.mount_size: \"0\" is no size"),
+        ("mount_size = '1m'", "output.mount_size: nothing is mounted that could have a size"),
+    ] {
+        let problems = mount(output).unwrap_err();
+        assert!(problems[0].to_string().contains(expected), "{problems:?}");
+    }
+    let problems = parse(Path::new("squire.toml"), "[output]\nmount = 'tmpfs'", &|_| None).unwrap_err();
+    assert!(problems[0].to_string().contains("says how to mount `output.dir`"), "{problems:?}");
 }

@@ -29,6 +29,7 @@ use nix::unistd::{
     dup2_stderr, dup2_stdin, dup2_stdout, fork, getpid, getppid, pipe2, setpgid, tcsetpgrp, write,
 };
 
+use super::host::Endowment;
 use super::listen::Listeners;
 use super::signals::{self, Inheritance};
 use super::{Ending, Launch, Refusal, environment};
@@ -62,20 +63,19 @@ pub(super) struct Ends<'a> {
     pub(super) output: Option<&'a OwnedFd>,
     /// Where it says that it is ready.
     pub(super) notify_socket: Option<&'a str>,
+    /// Where it enters its control group.
+    pub(super) cgroup: Option<BorrowedFd<'a>>,
 }
 
 /// What every process that Squire starts gets from Squire.
 #[derive(Debug)]
 pub(super) struct Surroundings {
-    /// Squire's own environment.
-    pub(super) environment: Vec<(OsString, OsString)>,
+    pub(super) endowment: Endowment,
     pub(super) signals: Inheritance,
     /// An open `/dev/null`.
     pub(super) null: File,
     /// Squire has the terminal, and a child gets it.
     pub(super) hands_over_terminal: bool,
-    /// What a child gets to listen on.
-    pub(super) listeners: Listeners,
 }
 
 /// Starts a process and answers when its program runs. What became of a refused one is left to [`reap`].
@@ -85,8 +85,9 @@ pub(super) fn spawn(launch: &Launch, ends: &Ends<'_>, surroundings: &Surrounding
         let program = program.clone();
         move |cause| Refusal::System { program, doing, cause }
     };
-    let sockets = if ends.streams == Streams::Inherited { surroundings.listeners.sockets().len() } else { 0 };
-    let image = Image::prepare(launch, &surroundings.environment, sockets, ends.notify_socket)?;
+    let Endowment { environment, listeners, .. } = &surroundings.endowment;
+    let sockets = if ends.streams == Streams::Inherited { listeners.sockets().len() } else { 0 };
+    let image = Image::prepare(launch, environment, sockets, ends.notify_socket)?;
     let (answer, question) = pipe2(OFlag::O_CLOEXEC).map_err(system("making a pipe"))?;
     let squire = getpid();
     let mask = signals::block_all().map_err(system("blocking signals"))?;
@@ -346,8 +347,12 @@ fn prepare_and_execute(
         tcsetpgrp(io::stdin().as_fd(), getpid()).ok();
     }
     connect(ends, &surroundings.null).map_err(at(Step::Streams))?;
-    pass_on(image, &surroundings.listeners).map_err(at(Step::Sockets))?;
-    stand(image)?;
+    if let Some(procs) = ends.cgroup {
+        // Where it may not enter it, it is killed by other means.
+        write(procs, b"0").ok();
+    }
+    pass_on(image, &surroundings.endowment.listeners).map_err(at(Step::Sockets))?;
+    stand(image, &surroundings.endowment.limits)?;
     // Last of all: a change of the user takes it away.
     die_with(squire, image.setting.last_signal.unwrap_or(Signal::SIGTERM)).map_err(at(Step::ParentDeath))?;
     surroundings.signals.restore().map_err(at(Step::Signals))?;
@@ -355,16 +360,17 @@ fn prepare_and_execute(
 }
 
 /// Becomes the user, with the user's place and limits. Groups first: only who may do that may change the user.
-fn stand(image: &Image) -> Result<(), (Step, Errno)> {
+fn stand(image: &Image, given_back: &[Limit]) -> Result<(), (Step, Errno)> {
     let at = |step| move |errno| (step, errno);
     let setting = &*image.setting;
-    for Limit { resource, soft, hard } in &setting.limits {
+    for Limit { resource, soft, hard } in given_back.iter().chain(&setting.limits) {
         setrlimit(*resource, *soft, *hard).map_err(at(Step::Limits))?;
     }
     if let Some(person) = &setting.person {
         setgroups(&image.groups).map_err(at(Step::Groups))?;
         setgid(Gid::from_raw(person.group)).map_err(at(Step::User))?;
         setuid(Uid::from_raw(person.user)).map_err(at(Step::User))?;
+        drop_inherited_capabilities().map_err(at(Step::User))?;
     }
     if let Some(mask) = setting.umask {
         umask(Mode::from_bits_truncate(mask));
@@ -376,6 +382,36 @@ fn stand(image: &Image) -> Result<(), (Step, Errno)> {
         prctl::set_no_new_privs().map_err(at(Step::Privileges))?;
     }
     Ok(())
+}
+
+/// What another user's program would be given beyond what its file says. From root the kernel takes the ambient ones itself.
+#[expect(unsafe_code, reason = "nix has no capabilities")]
+fn drop_inherited_capabilities() -> nix::Result<()> {
+    #[repr(C)]
+    struct Header {
+        version: u32,
+        pid: libc::c_int,
+    }
+    #[repr(C)]
+    #[derive(Clone, Copy, Default)]
+    struct Set {
+        effective: u32,
+        permitted: u32,
+        inheritable: u32,
+    }
+    // _LINUX_CAPABILITY_VERSION_3: two sets of 32 bits.
+    let mut header = Header { version: 0x2008_0522, pid: 0 };
+    let mut sets = [Set::default(); 2];
+    let (header, set) = (&raw mut header, sets.as_mut_ptr());
+    // SAFETY: plain numbers; the kernel without ambient capabilities says EINVAL, and has none to clear.
+    unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) };
+    // SAFETY: the kernel reads a header and writes two sets, which is what is there.
+    Errno::result(unsafe { libc::syscall(libc::SYS_capget, header, set) })?;
+    for set in &mut sets {
+        set.inheritable = 0;
+    }
+    // SAFETY: as above; it reads both.
+    Errno::result(unsafe { libc::syscall(libc::SYS_capset, header, sets.as_ptr()) }).map(drop)
 }
 
 /// Puts the sockets where systemd would, and says whose they are.

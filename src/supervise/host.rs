@@ -23,6 +23,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, getpgid};
 
+use super::cgroup::{Cgroup, Cgroups};
 use super::child::{self, Change, Ends, Surroundings};
 use super::listen::Listeners;
 use super::ready::ReadySocket;
@@ -31,6 +32,7 @@ use super::strays::{self, Strays};
 use super::tail::Tail;
 use super::terminal;
 use super::{Ending, Launch, Refusal};
+use crate::config::Limit;
 
 pub use super::child::Streams;
 
@@ -160,6 +162,17 @@ impl Orders {
     }
 }
 
+/// What Squire was given itself, or made, for whatever it starts.
+#[derive(Debug, Default)]
+pub struct Endowment {
+    /// Squire's own environment.
+    pub environment: Vec<(OsString, OsString)>,
+    /// The sockets of a child.
+    pub listeners: Listeners,
+    /// Limits that Squire lowered for itself, as they were.
+    pub limits: Vec<Limit>,
+}
+
 /// The main thread's work. One a process: two would steal each other's statuses.
 pub struct Host {
     surroundings: Surroundings,
@@ -172,6 +185,7 @@ pub struct Host {
     /// Leaders that are reaped while others of their group live on. Its number stays theirs for as long as they do.
     left: BTreeMap<Pid, Left>,
     strays: Strays,
+    cgroups: Cgroups,
 }
 
 /// A process that was started.
@@ -183,6 +197,7 @@ struct Running {
     tail: Option<Tail>,
     /// Where it says that it is ready, where that is wanted.
     ready: Option<ReadySocket>,
+    cgroup: Option<Cgroup>,
 }
 
 /// What is left of a child: first of its group, then what had left that.
@@ -193,15 +208,15 @@ struct Left {
     give_up_at: Option<Instant>,
     /// When the strays were asked to end.
     strays_asked_at: Option<Instant>,
+    cgroup: Option<Cgroup>,
 }
 
 impl Host {
     /// Takes over the signals of the process. To be called on the main thread before any other is started.
     ///
-    /// `environment` is Squire's own; `listeners` are for each child; `report` is called on the main thread and must not block.
+    /// `report` is called on the main thread and must not block.
     pub fn new(
-        environment: impl IntoIterator<Item = (OsString, OsString)>,
-        listeners: Listeners,
+        endowment: Endowment,
         report: Box<dyn Fn(Report) + Send>,
     ) -> Result<(Self, Orders), HostError> {
         let prepare = |doing| move |cause| HostError::Prepare { doing, cause };
@@ -209,15 +224,9 @@ impl Host {
         let (wake, caller) = wake_up().map_err(prepare("make a pair of sockets"))?;
         let (signals, inheritance) = Signals::take().map_err(prepare("take over the signals"))?;
         let (sender, orders) = mpsc::channel();
-        let environment = environment.into_iter().collect();
         let strays = Strays::adopt().map_err(|errno| prepare("adopt orphans")(errno.into()))?;
-        let surroundings = Surroundings {
-            environment,
-            signals: inheritance,
-            null,
-            hands_over_terminal: terminal::is_ours(),
-            listeners,
-        };
+        let surroundings =
+            Surroundings { endowment, signals: inheritance, null, hands_over_terminal: terminal::is_ours() };
         let host = Self {
             surroundings,
             signals,
@@ -227,6 +236,7 @@ impl Host {
             running: BTreeMap::new(),
             left: BTreeMap::new(),
             strays,
+            cgroups: Cgroups::find(),
         };
         Ok((host, Orders { sender, wake: Arc::new(caller) }))
     }
@@ -245,7 +255,11 @@ impl Host {
         loop {
             self.wait()?;
             for signal in self.signals.pending() {
-                (self.report)(Report::Signalled(signal));
+                if matches!(signal, Signal::SIGTSTP | Signal::SIGTTIN | Signal::SIGTTOU) {
+                    self.stop_as_asked(signal);
+                } else {
+                    (self.report)(Report::Signalled(signal));
+                }
             }
             self.reap();
             if self.obey()?.is_break() {
@@ -287,9 +301,8 @@ impl Host {
     }
 
     fn ended(&mut self, pid: Pid, ending: Ending) {
-        let Some(Running { ticket, streams, is_killed, tail, .. }) = self.running.remove(&pid) else {
-            return;
-        };
+        let Some(running) = self.running.remove(&pid) else { return };
+        let Running { ticket, streams, is_killed, tail, cgroup, ready: _ } = running;
         if let Some(tail) = tail {
             (self.report)(Report::Said { ticket, tail: tail.last_lines() });
         }
@@ -305,7 +318,7 @@ impl Host {
         }
         // Whoever is killed was asked before, and so is all that it leaves.
         let strays_asked_at = if is_killed { Instant::now().checked_sub(STRAYS_HAVE) } else { None };
-        self.left.insert(pid, Left { ticket, ending, give_up_at: None, strays_asked_at });
+        self.left.insert(pid, Left { ticket, ending, give_up_at: None, strays_asked_at, cgroup });
     }
 
     /// The child of a terminal was stopped by its user: Squire is stopped with it, as one job, and both go on together.
@@ -320,6 +333,25 @@ impl Host {
             tracing::debug!(%error, "the process goes on in the background");
         }
         send(pid, Signal::SIGCONT);
+    }
+
+    /// Somebody stops Squire as a job: the child is stopped so too, and both go on together.
+    fn stop_as_asked(&self, signal: Signal) {
+        let children = self.running.iter().filter(|(_, running)| running.streams == Streams::Inherited);
+        let children: Vec<Pid> = children.map(|(pid, _)| *pid).collect();
+        for child in &children {
+            send(*child, signal);
+            terminal::take_back(*child);
+        }
+        terminal::stop();
+        for child in &children {
+            if terminal::is_ours()
+                && let Err(error) = terminal::hand_to(*child)
+            {
+                tracing::debug!(%error, "the process goes on in the background");
+            }
+            send(*child, Signal::SIGCONT);
+        }
     }
 
     /// A child is gone when its group is, and everybody else of its tree.
@@ -392,10 +424,19 @@ impl Host {
             }
             Streams::Inherited | Streams::Aside | Streams::Captured => None,
         };
+        let cgroup = match streams {
+            Streams::Inherited => self.cgroups.make(ticket.0),
+            Streams::Aside | Streams::Captured => None,
+        };
         let notify_socket = ready.as_ref().map(ReadySocket::address);
-        let ends = Ends { streams, output: output.as_ref(), notify_socket: notify_socket.as_deref() };
+        let ends = Ends {
+            streams,
+            output: output.as_ref(),
+            notify_socket: notify_socket.as_deref(),
+            cgroup: cgroup.as_ref().map(Cgroup::procs),
+        };
         let pid = child::spawn(launch, &ends, &self.surroundings)?;
-        Ok((pid, Running { ticket, streams, is_killed: false, tail, ready }))
+        Ok((pid, Running { ticket, streams, is_killed: false, tail, ready, cgroup }))
     }
 
     fn signal(&mut self, ticket: Ticket, signal: Signal) {
@@ -404,6 +445,9 @@ impl Host {
         if let Some((leader, running)) = self.running.iter_mut().find(|(_, running)| running.ticket == ticket)
         {
             running.is_killed |= kills;
+            if kills {
+                running.cgroup.iter().for_each(Cgroup::kill);
+            }
             if kills && running.streams == Streams::Inherited && children == 1 {
                 strays::kill_everybody_else();
             }
@@ -412,6 +456,7 @@ impl Host {
         if let Some((leader, left)) = self.left.iter_mut().find(|(_, left)| left.ticket == ticket) {
             send(*leader, signal);
             if kills {
+                left.cgroup.iter().for_each(Cgroup::kill);
                 left.give_up_at = Some(Instant::now() + KILLED_WITHIN);
             }
         }
@@ -429,6 +474,7 @@ impl Left {
             return false;
         }
         strays::send(strays, Signal::SIGKILL);
+        self.cgroup.iter().for_each(Cgroup::kill);
         let gives_up = asked_at + STRAYS_HAVE + KILLED_WITHIN <= now;
         if gives_up {
             let strays = strays.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");

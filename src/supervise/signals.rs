@@ -1,8 +1,8 @@
 //! The signals of Squire's process: which ones it takes, how they are told, and how a child finds them.
 //!
 //! A signal that was ignored when Squire started (by `nohup`, or for a shell's background job) stays ignored, in Squire and in
-//! the child. Not taken are those that no process can take; those that the kernel sends about Squire's own doing (faults,
-//! SIGABRT, SIGPIPE, SIGXCPU, SIGXFSZ); and SIGTSTP, SIGTTIN and SIGTTOU, so that Squire stops like any job of a shell.
+//! the child. Not taken are those that no process can take, and those that the kernel sends about Squire's own doing (faults,
+//! SIGABRT, SIGPIPE, SIGXCPU, SIGXFSZ). SIGTSTP, SIGTTIN and SIGTTOU stop the child and Squire as one job.
 //!
 //! *Invariant:* a signal that was taken is told at least once, though several of one kind may be told as one.
 
@@ -10,6 +10,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
 use nix::libc;
@@ -18,7 +19,7 @@ use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::SignalOnly;
 
 /// What may be meant for the child.
-const TAKEN: [Signal; 15] = [
+const TAKEN: [Signal; 18] = [
     Signal::SIGTERM,
     Signal::SIGINT,
     Signal::SIGQUIT,
@@ -33,8 +34,24 @@ const TAKEN: [Signal; 15] = [
     Signal::SIGURG,
     Signal::SIGWINCH,
     Signal::SIGCONT,
+    Signal::SIGTSTP,
+    Signal::SIGTTIN,
+    Signal::SIGTTOU,
     Signal::SIGCHLD,
 ];
+
+/// Rust's runtime ignores SIGPIPE before `main`, so what it was is looked at before that.
+static SIGPIPE_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
+
+#[expect(unsafe_code, reason = "the linker's list of what runs before `main`")]
+#[used]
+// SAFETY: it is a function that takes nothing, and it needs nothing that `main` has to prepare.
+#[unsafe(link_section = ".init_array")]
+static LOOK_EARLY: extern "C" fn() = look_early;
+
+extern "C" fn look_early() {
+    SIGPIPE_WAS_IGNORED.store(is_ignored(Signal::SIGPIPE).unwrap_or(false), Ordering::Relaxed);
+}
 
 /// The signals that came to Squire.
 #[derive(Debug)]
@@ -66,8 +83,8 @@ impl Signals {
         let numbers = taken.iter().map(|signal| *signal as libc::c_int);
         let delivery = SignalDelivery::with_pipe(read, write, SignalOnly, numbers)?;
         taken.iter().copied().collect::<SigSet>().thread_unblock()?;
-        // Rust's runtime ignores SIGPIPE before `main` and forgets what it was; nearly always it was the default.
-        let defaults = [taken, vec![Signal::SIGPIPE]].concat();
+        let pipe = (!SIGPIPE_WAS_IGNORED.load(Ordering::Relaxed)).then_some(Signal::SIGPIPE);
+        let defaults = taken.into_iter().chain(pipe).collect();
         Ok((Self { delivery }, Inheritance { defaults, mask }))
     }
 

@@ -37,9 +37,14 @@ pub(super) fn take_back(group: Pid) {
 
 /// Stops Squire as the child is stopped, until the shell continues it. Answers at once where nobody could do that.
 pub(super) fn stop_with_child() {
-    if !is_orphaned()
-        && let Err(error) = raise(Signal::SIGSTOP)
-    {
+    if !is_orphaned() {
+        stop();
+    }
+}
+
+/// Stops Squire until somebody continues it. Process 1 of a PID namespace is not stopped by its own.
+pub(super) fn stop() {
+    if let Err(error) = raise(Signal::SIGSTOP) {
         tracing::debug!(%error, "cannot stop with the process");
     }
 }

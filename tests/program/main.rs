@@ -22,6 +22,7 @@ mod cluster;
 mod credentials;
 mod crowd;
 mod database;
+mod hardening;
 mod load;
 mod locked;
 mod outages;

@@ -1,0 +1,45 @@
+//! What Squire denies itself, so that a mistake of its own, or a look at it from outside, gives nothing away.
+//!
+//! Not dumped and not to be looked into by the same user; its memory locked, when asked for; and its agent, which talks to networks and
+//! renders what others wrote, can write only where it has to. All of that is Squire's alone: a child inherits none of it.
+//!
+//! *Invariant:* this file is pure; `harden/` acts. What the system refuses is said, and nothing is ended by it.
+
+mod landlock;
+mod memory;
+mod process;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use crate::config::{AuthConfig, Config, SourceConfig};
+use crate::plan::Plan;
+
+pub use landlock::{ConfineError, confine};
+pub use memory::{LockError, lock};
+pub use process::seal;
+
+/// The directories below which the agent has to write: where it publishes, keeps its ledger, and removes a used secret-id.
+pub fn places(config: &Config, plan: &Plan) -> BTreeSet<PathBuf> {
+    let absolute = plan.files.iter().filter(|file| file.path.is_absolute());
+    let absolute = absolute.filter_map(|file| file.path.parent());
+    let ledger = config.agent.ledger.iter().flat_map(|ledger| {
+        let key = ledger.key_file.as_deref().and_then(Path::parent);
+        [Some(ledger.directory.as_path()), key].into_iter().flatten()
+    });
+    let places = config.output.dir.as_deref().into_iter().chain(absolute).chain(ledger);
+    places.chain(config.sources.values().filter_map(used_up)).map(Path::to_owned).collect()
+}
+
+/// Where a credential is removed once it was used.
+fn used_up(source: &SourceConfig) -> Option<&Path> {
+    let SourceConfig::Vault(vault) = source;
+    match &vault.auth {
+        AuthConfig::AppRole(role) => {
+            role.secret_id.as_ref().filter(|secret_id| secret_id.delete)?.file.parent()
+        }
+        AuthConfig::Token { .. } | AuthConfig::Jwt(_) | AuthConfig::Kubernetes(_) | AuthConfig::Cert(_) => {
+            None
+        }
+    }
+}
