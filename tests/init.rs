@@ -450,7 +450,8 @@ fn states(bench: &Bench, squire: &Child) -> Vec<char> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         stat.rsplit_once(") ")?.1.chars().next()
     };
-    pids.filter_map(state).collect()
+    // Who ended meanwhile is not reaped by who is stopped.
+    pids.filter_map(state).filter(|state| *state != 'Z').collect()
 }
 
 #[test]
@@ -510,4 +511,16 @@ fn a_control_group_of_its_own_is_killed_whole_and_removed() {
         let own = format!("{root}{group}");
         assert!(!own.contains(&format!("squire-{pid}-")) || !PathBuf::from(&own).exists(), "{own} is left");
     }
+}
+
+#[test]
+fn if_squire_is_killed_the_child_gets_its_stop_signal() {
+    let bench = Bench::new("stop_signal = \"SIGINT\"");
+    let script = "trap 'touch asked; exit' INT; touch started; while :; do sleep 0.05; done";
+    let mut squire = bench.command(&[], script).spawn().unwrap();
+    wait_until("the child runs", || bench.path("started").exists());
+    squire.kill().unwrap();
+    squire.wait().unwrap();
+    wait_until("it is asked to stop", || bench.path("asked").exists());
+    wait_until("and gone", || bench.marked().is_empty());
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::support::{Bao, Rig, SOON, Tenant, fresh, wait_until};
+use crate::support::{Bao, Rig, SOON, Tenant, fresh, mount, wait_until};
 
 fn rig(tenant: &Tenant<'_>, output: &str, rest: &str) -> (Rig, String) {
     let first = fresh("first");
@@ -40,10 +40,6 @@ const COPIES: &str = r#"
     [process]
     command = ["sh", "-c", "while :; do cat out/password > seen/new 2>/dev/null && mv seen/new seen/password; sleep 0.05; done"]
 "#;
-
-fn mount(arguments: &[&str]) {
-    assert!(Command::new("mount").args(arguments).status().unwrap().success(), "{arguments:?}");
-}
 
 fn mounts_of(process: u32) -> String {
     fs::read_to_string(format!("/proc/{process}/mountinfo")).unwrap_or_default()

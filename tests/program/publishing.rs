@@ -1,10 +1,11 @@
 //! What is published: contents, modes, owners, places, and what is left of it afterwards.
 
 use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{Bao, Rig, fresh};
+use crate::support::{Bao, Rig, SOON, Tmpfs, fresh, kv_file, stays_true};
 
 #[test]
 fn every_kind_of_secret_reaches_its_file() {
@@ -250,4 +251,51 @@ fn a_second_squire_on_one_output_directory_is_refused_and_the_first_keeps_its_fi
     assert!(second.stderr.contains("another Squire publishes in"), "{}", second.stderr);
     assert!(!rig.read("out/password").is_empty());
     assert_eq!(squire.stop(), 0);
+}
+
+/// What is there stays whole and the process is left alone; when the fault is over, what was to come comes.
+fn published_in_spite_of(fault: impl Fn(&Tmpfs), what_is_said: &str, repair: impl Fn(&Tmpfs)) {
+    let tenant = Bao::shared().tenant();
+    let first = fresh("first");
+    tenant.write("db", &json!({"password": first}));
+    let rig = Rig::new(&tenant);
+    let output = Tmpfs::mount(&rig.path("out"));
+    rig.config(&format!(
+        "{}{}",
+        kv_file("db"),
+        r#"
+        [[file]]
+        path   = "again"
+        inline = "{{db.password}}"
+        on_change = "restart"
+        [process]
+        command = ["sh", "-c", "echo start >> seen/starts; exec sleep 1000"]
+        "#
+    ));
+    let mut squire = rig.run();
+    squire.wait_until("it is published", || rig.read("out/again") == first);
+    squire.wait_until("the process runs", || rig.read("seen/starts").lines().count() == 1);
+    fault(&output);
+    let second = fresh("second");
+    tenant.write("db", &json!({"password": second}));
+    squire.wait_until("it is said", || rig.read("stderr.1").contains(what_is_said));
+    stays_true(Duration::from_secs(2), "what is there stays, whole", || {
+        ["out/..data/db", "out/..data/again", "out/again"].iter().all(|file| rig.read(file) == first)
+    });
+    assert_eq!(rig.read("seen/starts").lines().count(), 1);
+    repair(&output);
+    squire.wait_at_most(SOON * 2, "the new value comes", || rig.read("out/again") == second);
+    squire.wait_until("and the process reacts", || rig.read("seen/starts").lines().count() == 2);
+    assert_eq!(squire.stop(), 143);
+    drop(squire);
+}
+
+#[test]
+fn a_full_tmpfs_leaves_what_is_published_whole_and_the_process_alone() {
+    published_in_spite_of(Tmpfs::fill, "No space left on device", Tmpfs::make_room);
+}
+
+#[test]
+fn so_does_an_output_directory_that_turns_read_only() {
+    published_in_spite_of(Tmpfs::turn_read_only, "Read-only file system", Tmpfs::turn_writable);
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Bao, Rig, SOON, Tenant, fresh, stays_true, wait_until};
+use crate::support::{Bao, Rig, SOON, Tenant, fresh, kv_file, stays_true, wait_until};
 
 /// Notes each start, each SIGHUP and SIGUSR1 with the password of that moment, and the environment's.
 const CHILD: &str = r#"
@@ -242,4 +242,38 @@ fn a_request_is_sent_when_the_file_changes() {
     std::io::Write::write_all(&mut stream, b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n").unwrap();
     squire.wait_until("it is done", || squire_said(&rig, "reaction done"));
     assert_eq!(notes(&rig).len(), 1, "the child was left alone");
+}
+
+#[test]
+fn a_process_that_ends_between_two_reactions_holds_up_neither() {
+    let tenant = Bao::shared().tenant();
+    let first = fresh("first");
+    tenant.write("db", &json!({"password": first}));
+    let rig = Rig::new(&tenant);
+    rig.config(&format!(
+        "{}{}",
+        kv_file("db").replace("\"none\"", "\"SIGHUP\""),
+        r#"
+        [[file]]
+        path   = "told"
+        inline = "{{db.password}}"
+        on_change = { run = ["sh", "-c", "echo told >> seen/told"] }
+        [process]
+        command = ["sh", "-c", "trap 'exit 3' HUP; echo start >> seen/starts; while :; do sleep 0.05; done"]
+        restart = "on-failure"
+        "#
+    ));
+    let mut squire = rig.run();
+    squire.wait_until("the process runs", || rig.read("seen/starts").lines().count() == 1);
+    for round in 2..4 {
+        tenant.write("db", &json!({"password": fresh("next")}));
+        squire.wait_until("it is started again", || rig.read("seen/starts").lines().count() == round);
+        squire.wait_until("the command ran too", || rig.read("seen/told").lines().count() == round - 1);
+    }
+    squire.wait_until("each is committed", || committed(&rig) == 3);
+    assert_eq!(squire.stop(), 143);
+}
+
+fn committed(rig: &Rig) -> usize {
+    rig.read("stderr.1").matches("generation committed").count()
 }

@@ -17,6 +17,7 @@ mod rig;
 mod scratch;
 mod squire;
 mod table;
+mod tmpfs;
 
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,7 @@ pub(crate) use raft::Raft;
 pub(crate) use rig::Rig;
 pub(crate) use squire::{Outcome, Squire};
 pub(crate) use table::{record, recovered};
+pub(crate) use tmpfs::{Tmpfs, mount};
 
 /// Long enough for anything that is not meant to take time, on a machine that is busy with other tests.
 pub(crate) const SOON: Duration = Duration::from_secs(20);

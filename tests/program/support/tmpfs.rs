@@ -1,0 +1,56 @@
+//! A small tmpfs of the test's own, that can run full and turn read-only.
+//!
+//! *Invariant:* it is unmounted when it is dropped.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Mounts, or changes a mount.
+#[track_caller]
+pub(crate) fn mount(arguments: &[&str]) {
+    let output = Command::new("mount").args(arguments).output().unwrap();
+    assert!(output.status.success(), "mount {arguments:?} (are we root?): {output:?}");
+}
+
+/// A mounted tmpfs.
+pub(crate) struct Tmpfs {
+    at: PathBuf,
+}
+
+impl Tmpfs {
+    /// On this directory, which is made; 64 KiB.
+    pub(crate) fn mount(at: &Path) -> Self {
+        fs::create_dir_all(at).unwrap();
+        mount(&["-t", "tmpfs", "-o", "size=64k,mode=755", "test", at.to_str().unwrap()]);
+        Self { at: at.to_owned() }
+    }
+
+    /// Nothing can be written there any more.
+    pub(crate) fn turn_read_only(&self) {
+        mount(&["-o", "remount,ro", self.at.to_str().unwrap()]);
+    }
+
+    /// It can again.
+    pub(crate) fn turn_writable(&self) {
+        mount(&["-o", "remount,rw", self.at.to_str().unwrap()]);
+    }
+
+    /// Leaves no room for a single byte.
+    pub(crate) fn fill(&self) {
+        let mut file = OpenOptions::new().create(true).append(true).open(self.at.join("ballast")).unwrap();
+        while file.write_all(&[0; 512]).is_ok() {}
+    }
+
+    /// Makes room again.
+    pub(crate) fn make_room(&self) {
+        fs::remove_file(self.at.join("ballast")).unwrap();
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        Command::new("umount").arg("-l").arg(&self.at).status().ok();
+    }
+}
