@@ -248,6 +248,11 @@ impl Agent {
         effects
     }
 
+    /// The release that was committed last.
+    pub fn live(&self) -> Option<&Release> {
+        self.rollout.live()
+    }
+
     /// When to be called again.
     pub fn deadline(&self) -> Option<Instant> {
         if self.closed {

@@ -8,10 +8,12 @@ mod log;
 mod run;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+
+use load::Origin;
 
 /// The exit code for usage and configuration problems.
 const USAGE: u8 = 2;
@@ -31,6 +33,9 @@ enum Command {
     Run {
         #[command(flatten)]
         file: ConfigFile,
+        /// Without a configuration: variables for the process, of which some refer to secrets
+        #[arg(long, value_name = "FILE", conflicts_with = "config")]
+        env_file: Vec<PathBuf>,
         /// The process to wrap, instead of the configuration's `process.command`
         #[arg(last = true, value_name = "COMMAND")]
         process: Vec<String>,
@@ -40,6 +45,9 @@ enum Command {
     Render {
         #[command(flatten)]
         file: ConfigFile,
+        /// Render this template to stdout instead of publishing files
+        #[arg(long, value_name = "FILE")]
+        template: Option<PathBuf>,
     },
     /// Find every problem of a configuration and its templates without asking any server
     #[command(after_help = CHECK_EXAMPLES)]
@@ -54,9 +62,23 @@ enum Command {
 
 #[derive(Args, Debug)]
 struct ConfigFile {
-    /// The configuration
-    #[arg(short, long, value_name = "FILE", default_value = "squire.toml", env = "SQUIRE_CONFIG")]
-    config: PathBuf,
+    /// The configuration [default: squire.toml, if it is there; else what the environment refers to]
+    #[arg(short, long, value_name = "FILE", env = "SQUIRE_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+/// The configuration where none is named.
+const USUAL: &str = "squire.toml";
+
+impl ConfigFile {
+    /// Where the configuration is.
+    fn origin(self, env_files: Vec<PathBuf>) -> Origin {
+        match self.config {
+            Some(file) => Origin::File(file),
+            None if env_files.is_empty() && Path::new(USUAL).exists() => Origin::File(USUAL.into()),
+            None => Origin::Environment(env_files),
+        }
+    }
 }
 
 const EXAMPLES: &str = "\
@@ -67,6 +89,10 @@ Examples:
 
 Environment:
   SQUIRE_CONFIG       the configuration, where -c is not given
+  SQUIRE_REFRESH      without a configuration: how often static secrets are re-read (5m)
+  VAULT_ADDR, …       the server and the login, where the configuration does not say: VAULT_ROLE_ID and
+                      VAULT_SECRET_ID, or VAULT_TOKEN, each also with _FILE; VAULT_NAMESPACE, VAULT_CACERT;
+                      and all of them with BAO_
   SQUIRE_LOG          what is logged: error, warn, info (default), debug, trace, or per module
   SQUIRE_LOG_FORMAT   text or json; text on a terminal, else json
 
@@ -78,11 +104,15 @@ const RUN_EXAMPLES: &str = "\
 Examples:
   squire run -- /usr/local/bin/app --port 8080
   squire run -c /etc/squire/squire.toml
+  DB_PASSWORD='vault:secret/app#password' squire run -- ./app
+  squire run --env-file app.env -- ./app
   SQUIRE_LOG=debug squire run -c squire.toml -- env";
 
 const RENDER_EXAMPLES: &str = "\
 Examples:
   squire render -c /etc/squire/squire.toml
+  squire render -c squire.toml --template report.hbs > report.txt
+  echo 'password=${vault:secret/app#password}' | squire render --template /dev/stdin
 
 What was leased stays leased: it ends with its lease or its token. Without `startup_timeout` in the
 configuration, it gives up after 60 seconds.";
@@ -104,9 +134,9 @@ pub fn perform(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     log::start();
     ExitCode::from(match cli.command {
-        Command::Run { file, process } => run::run(&file.config, given(process)),
-        Command::Render { file } => run::render(&file.config),
-        Command::Check { file, process } => check::check(&file.config, given(process)),
+        Command::Run { file, env_file, process } => run::run(&file.origin(env_file), given(process)),
+        Command::Render { file, template } => run::render(&file.origin(Vec::new()), template.as_deref()),
+        Command::Check { file, process } => check::check(&file.origin(Vec::new()), given(process)),
     })
 }
 

@@ -6,12 +6,14 @@
 
 mod agent;
 mod auth;
+pub mod env_file;
 mod file;
 mod output;
 mod params;
 mod problem;
 mod process;
 mod reader;
+mod reference;
 mod rollout;
 mod secret;
 mod setting;
@@ -25,16 +27,20 @@ mod window;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::fmt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::sys::resource::Resource;
 use nix::sys::signal::Signal;
 
 use crate::names::{SecretName, SourceName};
+use crate::secret::Secret;
 
+pub use auth::CREDENTIAL_VARIABLES;
 pub use file::{parse, survey};
 pub use problem::{Place, Problem};
+pub use reference::References;
 pub use value::{Account, Mode};
 pub use window::{Opening, Window};
 
@@ -110,10 +116,10 @@ pub struct ClientIdentity {
 pub enum AuthConfig {
     /// `[source.NAME.auth.approle]`
     AppRole(AppRoleConfig),
-    /// `[source.NAME.auth.token]`: a file that holds a token.
+    /// `[source.NAME.auth.token]`, or the variables of the server's own tools: a token that somebody else made.
     Token {
         /// `file`
-        file: PathBuf,
+        from: CredentialFrom,
     },
     /// `[source.NAME.auth.jwt]`: a JWT that somebody keeps fresh in a file.
     Jwt(JwtConfig),
@@ -138,11 +144,40 @@ pub struct AppRoleConfig {
 #[derive(Clone, Debug)]
 pub struct SecretIdConfig {
     /// `secret_id_file`
-    pub file: PathBuf,
+    pub from: CredentialFrom,
     /// `unwrap`: the file holds a response-wrapping token instead. Default false.
     pub unwrap: bool,
     /// `delete_secret_id`: the file is removed after a successful login. Default: the value of `unwrap`.
     pub delete: bool,
+}
+
+/// Where a credential is.
+#[derive(Clone, Debug)]
+pub enum CredentialFrom {
+    /// In a file, read again at each login.
+    File(PathBuf),
+    /// In an environment variable, read once; only where the configuration names no login at all.
+    Variable(&'static str, Secret<str>),
+}
+
+impl CredentialFrom {
+    /// The file, if it is in one.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::File(file) => Some(file),
+            Self::Variable(..) => None,
+        }
+    }
+}
+
+impl fmt::Display for CredentialFrom {
+    /// Where it is, and nothing of it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(file) => file.display().fmt(f),
+            Self::Variable(name, _) => f.write_str(name),
+        }
+    }
 }
 
 /// A login with a signed token that says who we are.

@@ -1,10 +1,11 @@
 //! What Squire denies itself, so that a mistake of its own, or a look at it from outside, gives nothing away.
 //!
-//! Not dumped and not to be looked into by the same user; its memory locked, when asked for; and its agent, which talks to networks and
+//! Not dumped and not to be looked into by the same user, nor to be read in its environment; its memory locked, when asked for; and its agent, which talks to networks and
 //! renders what others wrote, can write only where it has to. All of that is Squire's alone: a child inherits none of it.
 //!
 //! *Invariant:* this file is pure; `harden/` acts. What the system refuses is said, and nothing is ended by it.
 
+mod environment;
 mod landlock;
 mod memory;
 mod process;
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 use crate::config::{AuthConfig, Config, SourceConfig};
 use crate::plan::Plan;
 
+pub use environment::forget;
 pub use landlock::{ConfineError, confine};
 pub use memory::{LockError, lock};
 pub use process::seal;
@@ -36,7 +38,7 @@ fn used_up(source: &SourceConfig) -> Option<&Path> {
     let SourceConfig::Vault(vault) = source;
     match &vault.auth {
         AuthConfig::AppRole(role) => {
-            role.secret_id.as_ref().filter(|secret_id| secret_id.delete)?.file.parent()
+            role.secret_id.as_ref().filter(|secret_id| secret_id.delete)?.from.file()?.parent()
         }
         AuthConfig::Token { .. } | AuthConfig::Jwt(_) | AuthConfig::Kubernetes(_) | AuthConfig::Cert(_) => {
             None

@@ -13,11 +13,13 @@ use super::publisher::{Desk, Job, Publisher};
 use super::{Agent, Effect, Event, Task, inbox};
 use crate::config::{Opening, ProbeKind, SignalTarget, Window};
 use crate::fact::chain;
+use crate::render::Release;
 use crate::rollout::{Action, probe, stranger};
 use crate::session::keeper::Notice;
 use crate::supervise::host::Orders;
 
-/// Runs an agent until its end; answers with the exit code of Squire. `events` is where the main thread reports.
+/// Runs an agent until its end; answers with the exit code of Squire, and with the last good release. `events` is where the main
+/// thread reports.
 ///
 /// # Errors
 /// When the publisher's thread cannot be started.
@@ -27,14 +29,14 @@ pub async fn run(
     publisher: Publisher,
     orders: Orders,
     (sender, events): (mpsc::UnboundedSender<Event>, mpsc::UnboundedReceiver<Event>),
-) -> io::Result<u8> {
+) -> io::Result<(u8, Option<Release>)> {
     let watching = tokio::spawn(inbox::watch(keepers.credentials(), task.key.clone()));
     let desk = publisher.start(sender.clone())?;
     let clock = WallClock { window: task.rollout.window.clone(), is_open: true };
     let agent = Agent::new(task, Instant::now());
-    let code = Lifecycle { agent, keepers, desk, orders, events, answers: sender, clock }.run().await;
+    let ended = Lifecycle { agent, keepers, desk, orders, events, answers: sender, clock }.run().await;
     watching.abort();
-    Ok(code)
+    Ok(ended)
 }
 
 struct Lifecycle {
@@ -80,7 +82,7 @@ struct End {
 }
 
 impl Lifecycle {
-    async fn run(mut self) -> u8 {
+    async fn run(mut self) -> (u8, Option<Release>) {
         let mut event = Event::Due;
         let end = loop {
             let effects = self.agent.step(event, Instant::now());
@@ -89,8 +91,9 @@ impl Lifecycle {
             }
             event = self.next_event().await;
         };
+        let live = self.agent.live().cloned();
         self.close(&end).await;
-        end.code
+        (end.code, live)
     }
 
     /// Losing any arm is safe: what was not received stays in its channel, and the deadline is computed anew.

@@ -1,20 +1,19 @@
 //! `squire check`: every problem, without asking any server.
 
 use std::io::Write;
-use std::path::Path;
 
 use nix::unistd::{getegid, geteuid};
 
 use super::USAGE;
-use super::load::{Loaded, complain, load};
+use super::load::{Loaded, Origin, complain, load};
 use crate::agent::chain;
 use crate::memory;
 use crate::plan::{Plan, Setting};
 use crate::supervise;
 
 /// Checks a configuration; answers with the exit code.
-pub(super) fn check(file: &Path, command: Option<Vec<String>>) -> u8 {
-    let loaded = match load(file, command) {
+pub(super) fn check(origin: &Origin, command: Option<Vec<String>>) -> u8 {
+    let loaded = match load(origin, command) {
         Ok(loaded) => loaded,
         Err(problems) => {
             complain(&problems);
@@ -41,8 +40,7 @@ pub(super) fn check(file: &Path, command: Option<Vec<String>>) -> u8 {
     }
     let secrets: usize = plan.wants.values().map(Vec::len).sum();
     let (files, variables) = (plan.files.len(), plan.env.len());
-    let summary =
-        format!("{}: no problems: {secrets} secrets, {files} files, {variables} variables\n", file.display());
+    let summary = format!("{origin}: no problems: {secrets} secrets, {files} files, {variables} variables\n");
     drop(std::io::stdout().write_all(summary.as_bytes()));
     0
 }

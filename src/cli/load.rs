@@ -1,18 +1,46 @@
 //! From the name of a configuration file to a plan, with everything on this machine that a plan refers to.
 
 use std::ffi::CString;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, getgrouplist};
 
-use crate::config::{self, Account, Config};
+use crate::config::{self, Account, Config, EnvConfig, Place, References, env_file};
 use crate::plan::{self, Person, Plan, Surroundings};
 use crate::template::{self, Engine};
 
 /// A file that a template is, or includes, may have this many bytes.
 const LARGEST_FILE: u64 = 1024 * 1024;
+
+/// Where the configuration is.
+#[derive(Clone, Debug)]
+pub(super) enum Origin {
+    /// In a file.
+    File(PathBuf),
+    /// In the variables of the environment, and of these files.
+    Environment(Vec<PathBuf>),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(file) => file.display().fmt(f),
+            Self::Environment(_) => f.write_str(ENVIRONMENT),
+        }
+    }
+}
+
+/// What renders to stdout, and nowhere else, stands in the plan as this variable.
+pub(super) const STDOUT: &str = "stdout";
+
+/// What a configuration made of the environment is called in problems.
+const ENVIRONMENT: &str = "the environment";
+
+/// How often static secrets are re-read, where there is no file to say it.
+const REFRESH: &str = "SQUIRE_REFRESH";
 
 /// A configuration with its plan, and what renders it.
 pub(super) struct Loaded {
@@ -22,13 +50,89 @@ pub(super) struct Loaded {
 }
 
 /// Reads and compiles everything; or every problem there is, a line each.
-pub(super) fn load(file: &Path, command: Option<Vec<String>>) -> Result<Loaded, Vec<String>> {
-    let text = read(file)
-        .map_err(|error| vec![format!("{}: cannot read the configuration: {error}", file.display())])?;
+pub(super) fn load(origin: &Origin, command: Option<Vec<String>>) -> Result<Loaded, Vec<String>> {
+    let (file, text) = match origin {
+        Origin::File(file) => (file.as_path(), configuration(file)?),
+        Origin::Environment(files) => (Path::new(ENVIRONMENT), of_environment(files)?),
+    };
+    let (config, problems) = survey(file, &text)?;
+    compile(config, problems, command)
+}
+
+/// The same for a template that is rendered to stdout: nothing is published, and nothing else is rendered.
+pub(super) fn load_template(origin: &Origin, template: &Path) -> Result<Loaded, Vec<String>> {
+    let text = read(template)
+        .map_err(|error| vec![format!("{}: cannot read the template: {error}", template.display())])?;
+    let mut references = References::default();
+    let (mut config, problems) = match origin {
+        Origin::File(file) => survey(file, &configuration(file)?)?,
+        Origin::Environment(_) => {
+            let name = |why| vec![format!("{}: {why}", template.display())];
+            references.in_template(STDOUT, &text).map_err(name)?;
+            survey(Path::new(ENVIRONMENT), &references.document(None))?
+        }
+    };
+    let place = Place { file: template.to_owned(), line: 1, key: String::new() };
+    let made = config.process.env.remove(STDOUT).map(|env| env.template);
+    let template = EnvConfig { template: made.unwrap_or(text), place };
+    config.process.env = [(STDOUT.to_owned(), template)].into();
+    config.process.listen.clear();
+    (config.files, config.mount, config.output.dir) = (Vec::new(), None, None);
+    (config.rollout.checks, config.rollout.probe) = (Vec::new(), None);
+    compile(config, problems, Some(vec![STDOUT.to_owned()]))
+}
+
+fn configuration(file: &Path) -> Result<String, Vec<String>> {
+    read(file).map_err(|error| vec![format!("{}: cannot read the configuration: {error}", file.display())])
+}
+
+/// What the variables refer to, as a configuration.
+fn of_environment(files: &[PathBuf]) -> Result<String, Vec<String>> {
+    let mut references = References::default();
+    let mut problems = Vec::new();
+    // What is no text refers to nothing.
+    for (name, value) in
+        std::env::vars_os().filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()))
+    {
+        problems.extend(references.variable(&name, &value).err());
+    }
+    for file in files {
+        let name = file.display().to_string();
+        let text = read(file).map_err(|error| vec![format!("{name}: cannot read it: {error}")])?;
+        match env_file::variables(&name, &text) {
+            Ok(variables) => {
+                let given = variables.iter().filter_map(|(name, value)| references.given(name, value).err());
+                problems.extend(given);
+            }
+            Err(found) => problems.extend(found),
+        }
+    }
+    if problems.is_empty() && references.is_empty() {
+        problems.push(
+            "there is no squire.toml here, and no environment variable refers to a secret: write a configuration and name it \
+             with -c, or set for example DB_PASSWORD='vault:secret/app#password'"
+                .to_owned(),
+        );
+    }
+    let refresh = std::env::var(REFRESH).ok();
+    if problems.is_empty() { Ok(references.document(refresh.as_deref())) } else { Err(problems) }
+}
+
+fn survey(file: &Path, text: &str) -> Result<(Config, Vec<String>), Vec<String>> {
     let variable = |name: &str| std::env::var(name).ok();
-    let (config, problems) = config::survey(file, &text, &variable);
+    let (config, problems) = config::survey(file, text, &variable);
     let problems = lines(&problems);
-    let Some(config) = config else { return Err(problems) };
+    match config {
+        Some(config) => Ok((config, problems)),
+        None => Err(problems),
+    }
+}
+
+fn compile(
+    config: Config,
+    problems: Vec<String>,
+    command: Option<Vec<String>>,
+) -> Result<Loaded, Vec<String>> {
     let engine = Engine::new(template::Surroundings {
         env: Box::new(|name| std::env::var(name).ok()),
         file: Box::new(read),

@@ -1,5 +1,6 @@
 //! `squire run` and `squire render`: the main thread hosts processes, a second one is the agent.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -8,16 +9,16 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::USAGE;
-use super::load::{Loaded, complain, load};
+use super::load::{Loaded, Origin, STDOUT, complain, load, load_template};
 use crate::agent::keepers::Keepers;
 use crate::agent::publisher::Publisher;
 use crate::agent::{Event, Mode, Task, chain, lifecycle};
-use crate::config::{LedgerConfig, MountKind, SourceConfig};
+use crate::config::{CREDENTIAL_VARIABLES, LedgerConfig, MountKind, SourceConfig};
 use crate::harden;
 use crate::ledger::file::Ledger;
 use crate::names::SourceName;
 use crate::publish::mount::mount_output;
-use crate::secret::DigestKey;
+use crate::secret::{DigestKey, Secret};
 use crate::session::Settings;
 use crate::source::vault::Vault;
 use crate::supervise::host::{Endowment, Host, Order, Orders};
@@ -27,18 +28,22 @@ use crate::supervise::{FAILED, Listeners};
 const RENDER_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Runs until the process ends, or a signal ends Squire; answers with the exit code.
-pub(super) fn run(file: &Path, command: Option<Vec<String>>) -> u8 {
-    start(file, command, Mode::Run)
+pub(super) fn run(origin: &Origin, command: Option<Vec<String>>) -> u8 {
+    start(load(origin, command), Mode::Run)
 }
 
-/// Publishes one release; answers with the exit code.
-pub(super) fn render(file: &Path) -> u8 {
-    start(file, None, Mode::Once)
+/// Publishes one release, or renders one template to stdout; answers with the exit code.
+pub(super) fn render(origin: &Origin, template: Option<&Path>) -> u8 {
+    let loaded = match template {
+        Some(template) => load_template(origin, template),
+        None => load(origin, None),
+    };
+    start(loaded, Mode::Once)
 }
 
-fn start(file: &Path, command: Option<Vec<String>>, mode: Mode) -> u8 {
+fn start(loaded: Result<Loaded, Vec<String>>, mode: Mode) -> u8 {
     let failed = if mode == Mode::Once { 1 } else { FAILED };
-    let loaded = match load(file, command) {
+    let loaded = match loaded {
         Ok(loaded) => loaded,
         Err(problems) => {
             complain(&problems);
@@ -74,6 +79,7 @@ fn host(loaded: Loaded, mode: Mode) -> Result<u8, String> {
     let listen = process.map(|process| process.listen.as_slice()).unwrap_or_default();
     let listeners = Listeners::bind(listen).map_err(|error| chain(&error))?;
     let endowment = Endowment { environment: std::env::vars_os().collect(), listeners, limits };
+    harden::forget(&CREDENTIAL_VARIABLES);
     let (host, orders) = Host::new(endowment, report).map_err(|error| chain(&error))?;
     let agent = thread::Builder::new().name("agent".to_owned());
     let agent = agent
@@ -152,7 +158,19 @@ async fn agent(
         first: publisher.next_generation(),
         superseded: publisher.superseded().clone(),
     };
-    lifecycle::run(task, keepers, publisher, orders, events).await.map_err(|error| error.to_string())
+    let (code, live) =
+        lifecycle::run(task, keepers, publisher, orders, events).await.map_err(|error| error.to_string())?;
+    match live.as_ref().and_then(|live| live.env.get(STDOUT)).filter(|_| mode == Mode::Once) {
+        Some(text) => print(text).map(|()| code),
+        None => Ok(code),
+    }
+}
+
+/// What a template rendered, to the letter.
+fn print(text: &Secret<str>) -> Result<(), String> {
+    let mut stdout = std::io::stdout().lock();
+    let written = stdout.write_all(text.expose().as_bytes()).and_then(|()| stdout.flush());
+    written.map_err(|error| format!("cannot write to stdout: {error}"))
 }
 
 /// Without its ledger an agent still does its work; only a later run has to begin anew.

@@ -1,12 +1,15 @@
 //! `[source.NAME.auth.…]`: how to log in.
 //!
-//! *Invariant:* no secret value is accepted, only the names of files that hold one.
+//! Without such a table the variables that the server's own tools know are taken.
+//!
+//! *Invariant:* no secret value is accepted from the configuration, only the names of files that hold one.
 
 use std::path::PathBuf;
 
 use super::reader::Table;
 use super::value::{SERVER_PATH, WORD};
-use super::{AppRoleConfig, AuthConfig, CertConfig, JwtConfig, RoleId, SecretIdConfig};
+use super::{AppRoleConfig, AuthConfig, CertConfig, CredentialFrom, JwtConfig, RoleId, SecretIdConfig};
+use crate::secret::Secret;
 
 /// Where Kubernetes puts the token of a pod's service account.
 const SERVICE_ACCOUNT_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
@@ -24,12 +27,15 @@ pub(super) fn auth(table: &mut Table<'_>) -> Option<AuthConfig> {
         let name = table.place().key.split('.').nth(1).unwrap_or("NAME");
         table.report(format!(
             "no login; add [source.{name}.auth.approle] with role_id_file and secret_id_file, \
-             or a table of another method: token, jwt, kubernetes, cert"
+             or a table of another method: token, jwt, kubernetes, cert; or set VAULT_ROLE_ID and VAULT_SECRET_ID, or VAULT_TOKEN"
         ));
     };
     let Some(auth) = table.take("auth") else {
-        no_login(table);
-        return None;
+        let login = of_environment(table);
+        if login.is_none() {
+            no_login(table);
+        }
+        return login;
     };
     let mut auth = auth.table("a table of a login method, such as [source.NAME.auth.approle]")?;
     if auth.is_empty() {
@@ -49,6 +55,41 @@ pub(super) fn auth(table: &mut Table<'_>) -> Option<AuthConfig> {
     auth.finish_as("login method");
     chosen?.1
 }
+
+/// An AppRole, else a token; each as itself or in a file.
+fn of_environment(table: &Table<'_>) -> Option<AuthConfig> {
+    let role_id =
+        table.variable(["VAULT_ROLE_ID", "BAO_ROLE_ID"]).map(|(_, id)| RoleId::Inline(id.trim().to_owned()));
+    let role_id = role_id.or_else(|| {
+        table.variable(["VAULT_ROLE_ID_FILE", "BAO_ROLE_ID_FILE"]).map(|(_, file)| RoleId::File(file.into()))
+    });
+    if let Some(role_id) = role_id {
+        let from = credential(
+            table,
+            ["VAULT_SECRET_ID", "BAO_SECRET_ID"],
+            ["VAULT_SECRET_ID_FILE", "BAO_SECRET_ID_FILE"],
+        );
+        let secret_id = from.map(|from| SecretIdConfig { from, unwrap: false, delete: false });
+        return Some(AuthConfig::AppRole(AppRoleConfig { mount: "approle".to_owned(), role_id, secret_id }));
+    }
+    let from = credential(table, ["VAULT_TOKEN", "BAO_TOKEN"], ["VAULT_TOKEN_FILE", "BAO_TOKEN_FILE"])?;
+    Some(AuthConfig::Token { from })
+}
+
+fn credential(
+    table: &Table<'_>,
+    values: [&'static str; 2],
+    files: [&'static str; 2],
+) -> Option<CredentialFrom> {
+    let value = table.variable(values).map(|(name, text)| (name, text.trim().to_owned()));
+    match value.filter(|(_, text)| !text.is_empty()) {
+        Some((name, text)) => Some(CredentialFrom::Variable(name, Secret::new(text))),
+        None => table.variable(files).map(|(_, file)| CredentialFrom::File(file.into())),
+    }
+}
+
+/// The variables that hold a credential themselves, to be forgotten once they are read.
+pub const CREDENTIAL_VARIABLES: [&str; 4] = ["VAULT_SECRET_ID", "BAO_SECRET_ID", "VAULT_TOKEN", "BAO_TOKEN"];
 
 fn approle(mut table: Table<'_>) -> Option<AuthConfig> {
     table.refuse(
@@ -89,7 +130,7 @@ fn secret_id(table: &mut Table<'_>) -> Option<SecretIdConfig> {
         value.boolean()
     });
     let unwrap = unwrap.unwrap_or(false);
-    Some(SecretIdConfig { file: file?, unwrap, delete: delete.unwrap_or(unwrap) })
+    Some(SecretIdConfig { from: CredentialFrom::File(file?), unwrap, delete: delete.unwrap_or(unwrap) })
 }
 
 fn token(mut table: Table<'_>) -> Option<AuthConfig> {
@@ -100,7 +141,7 @@ fn token(mut table: Table<'_>) -> Option<AuthConfig> {
     );
     let file = table.require("file", "file = \"/run/squire-id/token\"").and_then(|file| file.path());
     table.finish();
-    Some(AuthConfig::Token { file: file? })
+    Some(AuthConfig::Token { from: CredentialFrom::File(file?) })
 }
 
 fn jwt(mut table: Table<'_>) -> Option<AuthConfig> {

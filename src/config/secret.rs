@@ -54,6 +54,7 @@ const TEMPLATE_WORDS: &[&str] = &[
     "or",
     "not",
     "len",
+    "only",
 ];
 
 /// Reads `[secret]`.

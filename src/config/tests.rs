@@ -134,14 +134,16 @@ fn a_full_document_means_what_it_says() {
     assert_eq!(approle.mount, "teams/approle");
     assert!(matches!(&approle.role_id, RoleId::File(file) if file == Path::new("/etc/squire/role-id")));
     let secret_id = approle.secret_id.as_ref().unwrap();
-    assert_eq!(secret_id.file, Path::new("/run/squire-id/secret-id"));
+    assert_eq!(secret_id.from.file(), Some(Path::new("/run/squire-id/secret-id")));
     assert!(secret_id.unwrap && secret_id.delete, "what is wrapped is deleted");
     assert!(!vault.allow_redirects);
 
     let SourceConfig::Vault(other) = &config.sources["other"];
     assert_eq!(other.addresses, ["http://[::1]:8200", "http://127.0.0.1"]);
     assert!(other.insecure_tls && other.allow_redirects);
-    assert!(matches!(&other.auth, AuthConfig::Token { file } if file == Path::new("/etc/squire/token")));
+    assert!(
+        matches!(&other.auth, AuthConfig::Token { from } if from.file() == Some(Path::new("/etc/squire/token")))
+    );
 
     let db = &config.secrets["db"];
     assert_eq!((db.source.as_str(), db.path.as_str()), ("vault", "database/creds/vertice-readonly"));
@@ -409,7 +411,7 @@ eight = "vault"
     29: source."a b".addresses[1]: contains a user name or password; the login goes into [source.NAME.auth.…]
     29: source."a b".addresses[2]: expected an address in quotes, such as "https://vault.internal:8200", found the number 3
     30: source."a b".client_key_file: needs `client_cert_file` beside it
-    31: source."a b".auth: no login; add [source."a b".auth.approle] with role_id_file and secret_id_file, or a table of another method: token, jwt, kubernetes, cert
+    31: source."a b".auth: no login; add [source."a b".auth.approle] with role_id_file and secret_id_file, or a table of another method: token, jwt, kubernetes, cert; or set VAULT_ROLE_ID and VAULT_SECRET_ID, or VAULT_TOKEN
     32: source.four: no address; write address = "https://vault.internal:8200" or addresses = ["…", "…"], or set the environment variable VAULT_ADDR or BAO_ADDR
     35: source.four.auth.approl: unknown login method; did you mean `approle`?
     37: source.five.type: "store" is not in this version; it has only type = "vault"
@@ -448,10 +450,10 @@ fn each_login_method_means_what_it_says() {
         shown(&format!("{identity}\nauth.cert = {{ mount = 'tls', name = 'web' }}")),
     ];
     assert_snapshot!(lines.join("\n"), @r#"
-    AppRole(AppRoleConfig { mount: "approle", role_id: Inline("r"), secret_id: Some(SecretIdConfig { file: "s", unwrap: false, delete: false }) })
-    AppRole(AppRoleConfig { mount: "approle", role_id: Inline("r"), secret_id: Some(SecretIdConfig { file: "s", unwrap: true, delete: true }) })
-    AppRole(AppRoleConfig { mount: "approle", role_id: Inline("r"), secret_id: Some(SecretIdConfig { file: "s", unwrap: true, delete: false }) })
-    AppRole(AppRoleConfig { mount: "approle", role_id: Inline("r"), secret_id: Some(SecretIdConfig { file: "s", unwrap: false, delete: true }) })
+    AppRole(AppRoleConfig { mount: "approle", role_id: Inline("r"), secret_id: Some(SecretIdConfig { from: File("s"), unwrap: false, delete: false }) })
+    AppRole(AppRoleConfig { mount: "approle", role_id: Inline("r"), secret_id: Some(SecretIdConfig { from: File("s"), unwrap: true, delete: true }) })
+    AppRole(AppRoleConfig { mount: "approle", role_id: Inline("r"), secret_id: Some(SecretIdConfig { from: File("s"), unwrap: true, delete: false }) })
+    AppRole(AppRoleConfig { mount: "approle", role_id: Inline("r"), secret_id: Some(SecretIdConfig { from: File("s"), unwrap: false, delete: true }) })
     Jwt(JwtConfig { mount: "jwt", role: "app", file: "jwt" })
     Jwt(JwtConfig { mount: "ci/jwt", role: "app", file: "/run/jwt" })
     Kubernetes(JwtConfig { mount: "kubernetes", role: "app", file: "/var/run/secrets/kubernetes.io/serviceaccount/token" })
@@ -1125,4 +1127,40 @@ fn what_is_mounted() {
     }
     let problems = parse(Path::new("squire.toml"), "[output]\nmount = 'tmpfs'", &|_| None).unwrap_err();
     assert!(problems[0].to_string().contains("says how to mount `output.dir`"), "{problems:?}");
+}
+
+#[test]
+fn where_no_login_is_written_the_variables_of_the_servers_tools_are_taken() {
+    let login = |variables: &[(&str, &str)]| {
+        let variable = |name: &str| {
+            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+        };
+        let text = "[source.vault]\naddress = 'http://a'\n";
+        let config =
+            parse(Path::new("squire.toml"), text, &variable).map_err(|problems| problems[0].to_string())?;
+        let SourceConfig::Vault(vault) = &config.sources["vault"];
+        Ok::<_, String>(format!("{:?}", vault.auth))
+    };
+    for (variables, expected) in [
+        (
+            &[("VAULT_ROLE_ID", "r"), ("VAULT_SECRET_ID", " s\n"), ("VAULT_TOKEN", "t")][..],
+            "AppRole(AppRoleConfig { mount: \"approle\", role_id: Inline(\"r\"), secret_id: Some(SecretIdConfig { from: \
+             Variable(\"VAULT_SECRET_ID\", Secret(…)), unwrap: false, delete: false }) })",
+        ),
+        (
+            &[("BAO_ROLE_ID_FILE", "/r"), ("VAULT_SECRET_ID_FILE", "/s")],
+            "AppRole(AppRoleConfig { mount: \"approle\", role_id: File(\"/r\"), secret_id: Some(SecretIdConfig { from: File(\"/s\"), \
+             unwrap: false, delete: false }) })",
+        ),
+        (
+            &[("VAULT_ROLE_ID", "r")],
+            "AppRole(AppRoleConfig { mount: \"approle\", role_id: Inline(\"r\"), secret_id: None })",
+        ),
+        (&[("BAO_TOKEN", "t")], "Token { from: Variable(\"BAO_TOKEN\", Secret(…)) }"),
+        (&[("VAULT_TOKEN_FILE", "/t")], "Token { from: File(\"/t\") }"),
+    ] {
+        assert_eq!(login(variables).unwrap(), expected);
+    }
+    assert!(login(&[]).unwrap_err().contains("VAULT_ROLE_ID and VAULT_SECRET_ID, or VAULT_TOKEN"));
+    assert!(login(&[("VAULT_TOKEN", " ")]).is_err());
 }

@@ -63,6 +63,7 @@ pub(super) const HELPERS: &[Helper] = &[
     inline("env", "{{env \"NAME\"}}", 1..=1),
     inline("file", "{{file \"/path\"}}", 1..=1),
     inline("lookup", "{{lookup fields \"name\"}}", 2..=2),
+    inline("only", "{{only secret}}", 1..=1),
     Helper { absence: Absence::Guarded, ..inline("len", "{{len value}}", 1..=1) },
     block("if", "{{#if value}}…{{/if}}", Absence::Null),
     block("unless", "{{#unless value}}…{{/unless}}", Absence::Null),

@@ -22,7 +22,7 @@ use super::{OUTPUT_LIMIT, Surroundings, missing, prepare};
 type Function = fn(&Arguments<'_>) -> Result<Value, Complaint>;
 
 /// Our helpers that need nothing but their values; those not here are Handlebars' own or registered below.
-const FUNCTIONS: [(&str, Function); 17] = [
+const FUNCTIONS: [(&str, Function); 18] = [
     ("json", format::json),
     ("json_pretty", format::json_pretty),
     ("yaml", format::yaml),
@@ -40,6 +40,7 @@ const FUNCTIONS: [(&str, Function); 17] = [
     ("split", text::split),
     ("join", text::join),
     ("default", values::default),
+    ("only", values::only),
 ];
 
 /// Gives the registry every helper of the catalogue, and no other.

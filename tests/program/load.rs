@@ -204,7 +204,9 @@ fn serve_without_grants(rollout: &str, refusal: &str) {
     let mut served = 0;
     let mut ask = |squire: &mut Squire<'_>, what: &str, done: &dyn Fn(&str) -> bool| {
         squire.wait_at_most(SOON * 4, what, || {
-            let text = get(port).unwrap_or_else(|error| panic!("after {served} requests: {error}"));
+            let text = get(port).unwrap_or_else(|error| {
+                panic!("after {served} requests: {error}; the servers say: {}", rig.read("seen/errors"))
+            });
             served += 1;
             done(&text)
         });

@@ -29,6 +29,7 @@ mod outages;
 mod process;
 mod publishing;
 mod reactions;
+mod references;
 mod requests;
 mod restarts;
 mod revoked;

@@ -30,9 +30,14 @@ def answer():
     url = os.environ.get("DATABASE_URL")
     if not url:
         return "200 OK", PASSWORD
+    # Out of the group that gets the stop signal: who is being answered is answered.
     asked = subprocess.run(["psql", url, "-qtAc", "SELECT current_user || ' ' || owner FROM accounts"],
-                           capture_output=True, text=True, check=False)
-    return ("200 OK", asked.stdout.strip()) if asked.returncode == 0 else ("503 Service Unavailable", "")
+                           capture_output=True, text=True, check=False, start_new_session=True)
+    if asked.returncode == 0:
+        return "200 OK", asked.stdout.strip()
+    with open("seen/errors", "a", encoding="utf-8") as errors:
+        errors.write(f"{os.getpid()} {asked.stderr}")
+    return "503 Service Unavailable", ""
 
 
 def serve(connection):

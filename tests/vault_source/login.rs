@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::json;
-use squire::config::{AppRoleConfig, AuthConfig, RoleId, SecretIdConfig, VaultConfig};
+use squire::config::{AppRoleConfig, AuthConfig, CredentialFrom, RoleId, SecretIdConfig, VaultConfig};
 use squire::source::vault::Vault;
 use squire::source::{Fault, Grant, GrantLife, Source as _};
 
@@ -23,7 +23,7 @@ pub(crate) async fn approle(bao: &Bao, mount: &str) -> VaultConfig {
     config.auth = AuthConfig::AppRole(AppRoleConfig {
         mount: mount.into(),
         role_id: RoleId::File(bao.file("role-id", "role-of-the-app\n")),
-        secret_id: Some(SecretIdConfig { file, unwrap: false, delete: false }),
+        secret_id: Some(SecretIdConfig { from: CredentialFrom::File(file), unwrap: false, delete: false }),
     });
     config
 }

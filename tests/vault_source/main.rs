@@ -18,7 +18,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use squire::config::{AuthConfig, VaultConfig};
+use squire::config::{AuthConfig, CredentialFrom, VaultConfig};
 use squire::names::{SecretName, SourceName};
 use squire::plan::Want;
 use squire::secret::{Fields, Secret};
@@ -37,7 +37,7 @@ fn config(addresses: &[&str], token_file: &Path) -> VaultConfig {
         allow_redirects: false,
         refresh: Duration::from_mins(5),
         look_up_every: Duration::from_mins(1),
-        auth: AuthConfig::Token { file: token_file.to_owned() },
+        auth: AuthConfig::Token { from: CredentialFrom::File(token_file.to_owned()) },
     }
 }
 

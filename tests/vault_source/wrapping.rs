@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use serde_json::json;
-use squire::config::{AuthConfig, VaultConfig};
+use squire::config::{AuthConfig, CredentialFrom, VaultConfig};
 use squire::source::vault::Vault;
 use squire::source::{Fault, Source as _};
 
@@ -27,7 +27,7 @@ fn secret_id(config: &mut VaultConfig, unwrap: bool, delete: bool) -> PathBuf {
     let AuthConfig::AppRole(role) = &mut config.auth else { panic!("{:?}", config.auth) };
     let secret_id = role.secret_id.as_mut().unwrap();
     (secret_id.unwrap, secret_id.delete) = (unwrap, delete);
-    secret_id.file.clone()
+    secret_id.from.file().unwrap().to_owned()
 }
 
 fn made_long_ago(file: &Path) {
@@ -156,7 +156,11 @@ async fn a_file_that_was_replaced_during_the_login_is_not_deleted() {
     let role = squire::config::AppRoleConfig {
         mount: "approle".into(),
         role_id: squire::config::RoleId::Inline("r".into()),
-        secret_id: Some(squire::config::SecretIdConfig { file: path.clone(), unwrap: false, delete: true }),
+        secret_id: Some(squire::config::SecretIdConfig {
+            from: CredentialFrom::File(path.clone()),
+            unwrap: false,
+            delete: true,
+        }),
     };
     config.auth = AuthConfig::AppRole(role);
     std::fs::write(&path, "this one").unwrap();

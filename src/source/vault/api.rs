@@ -169,6 +169,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::config::CredentialFrom;
     use crate::config::{AuthConfig, VaultConfig};
     use crate::source::http::Limits;
 
@@ -184,7 +185,7 @@ mod tests {
             allow_redirects: false,
             refresh: Duration::ZERO,
             look_up_every: Duration::MAX,
-            auth: AuthConfig::Token { file: PathBuf::new() },
+            auth: AuthConfig::Token { from: CredentialFrom::File(PathBuf::new()) },
         };
         let http = Http::new(&config, Limits::default()).unwrap();
         let api = Api::new(http, Some("team/a")).unwrap();

@@ -18,7 +18,7 @@ use tokio::sync::Mutex;
 
 use super::answers::{AuthAnswer, Envelope};
 use super::api::{self, Api, Call};
-use crate::config::{AuthConfig, CertConfig, ClientIdentity, RoleId, VaultConfig};
+use crate::config::{AuthConfig, CertConfig, ClientIdentity, CredentialFrom, RoleId, VaultConfig};
 use crate::source::http::{Answer, Repeat, causes, words};
 use crate::source::{Fault, Grant};
 use secret_id::Memory;
@@ -42,7 +42,7 @@ impl Login {
         self.look_at_identity(api)?;
         match &self.method {
             AuthConfig::AppRole(role) => approle::log_in(api, role, &mut *self.memory.lock().await).await,
-            AuthConfig::Token { file } => token::log_in(api, file).await,
+            AuthConfig::Token { from } => token::log_in(api, from).await,
             AuthConfig::Jwt(config) => jwt::log_in(api, config, &JWT).await,
             AuthConfig::Kubernetes(config) => jwt::log_in(api, config, &KUBERNETES).await,
             AuthConfig::Cert(config) => with_certificate(api, config).await,
@@ -51,7 +51,7 @@ impl Login {
 
     /// Whether the file holds the token itself.
     pub(super) fn is_grant(&self) -> bool {
-        matches!(self.method, AuthConfig::Token { .. })
+        matches!(&self.method, AuthConfig::Token { from } if from.file().is_some())
     }
 
     /// The method, where it is mounted, and as whom it logs in. A role that stands in a file is named by what is in it, or by
@@ -69,8 +69,12 @@ impl Login {
                 };
                 ("approle", Some(role.mount.clone()), Some(id))
             }
-            AuthConfig::Token { file } => {
-                let hash = in_file(file, |token| blake3::hash(token.as_bytes()).to_hex().to_string());
+            AuthConfig::Token { from } => {
+                let hash = |token: &str| blake3::hash(token.as_bytes()).to_hex().to_string();
+                let hash = match from {
+                    CredentialFrom::File(file) => in_file(file, hash),
+                    CredentialFrom::Variable(_, token) => hash(token.expose()),
+                };
                 ("token", None, Some(hash))
             }
             AuthConfig::Jwt(config) => ("jwt", Some(config.mount.clone()), Some(config.role.clone())),
@@ -89,9 +93,10 @@ impl Login {
                     RoleId::Inline(_) => None,
                     RoleId::File(file) => Some(file.clone()),
                 };
-                role_id.into_iter().chain(role.secret_id.iter().map(|config| config.file.clone())).collect()
+                let secret_id = role.secret_id.as_ref().and_then(|config| config.from.file());
+                role_id.into_iter().chain(secret_id.map(Path::to_owned)).collect()
             }
-            AuthConfig::Token { file } => vec![file.clone()],
+            AuthConfig::Token { from } => from.file().map(Path::to_owned).into_iter().collect(),
             AuthConfig::Jwt(config) | AuthConfig::Kubernetes(config) => vec![config.file.clone()],
             AuthConfig::Cert(_) => Vec::new(),
         };

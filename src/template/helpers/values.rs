@@ -21,6 +21,26 @@ pub(super) fn default(arguments: &Arguments<'_>) -> Result<Value, Complaint> {
     Ok(arguments.value(usize::from(absent)).clone())
 }
 
+/// The one field of a secret that has one.
+pub(super) fn only(arguments: &Arguments<'_>) -> Result<Value, Complaint> {
+    let label = arguments.label(0);
+    let value = arguments.value(0);
+    let fields = value.as_object().ok_or_else(|| {
+        Complaint::new(format_args!("{label} is {} and no secret, so it has no only field", kind(value)))
+    })?;
+    let mut values = fields.values();
+    match (values.next(), values.next()) {
+        (Some(value), None) => Ok(value.clone()),
+        (None, _) => Err(Complaint::new(format_args!("{label} has no field at all"))),
+        (Some(_), Some(_)) => {
+            let known = catalogue::list(fields.keys().map(String::as_str));
+            Err(Complaint::new(format_args!(
+                "{label} has more than one field: {known}; say which one is meant"
+            )))
+        }
+    }
+}
+
 /// The field or item that the second value names.
 pub(super) fn lookup(arguments: &Arguments<'_>, absent_is_null: bool) -> Result<Value, Complaint> {
     let key = arguments.text(1)?;

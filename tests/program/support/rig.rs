@@ -33,6 +33,7 @@ pub(crate) struct Rig {
     environment: RefCell<Vec<(String, String)>>,
     may_hold_secrets: RefCell<Vec<PathBuf>>,
     runs: Cell<usize>,
+    secrets_in_environment: Cell<bool>,
 }
 
 impl Rig {
@@ -70,6 +71,7 @@ impl Rig {
             environment: RefCell::default(),
             may_hold_secrets: RefCell::default(),
             runs: Cell::new(0),
+            secrets_in_environment: Cell::new(false),
         };
         std::fs::create_dir(rig.path("seen")).unwrap();
         for given in ["role-id", "secret-id", "token", "out", "seen"] {
@@ -136,6 +138,16 @@ impl Rig {
     /// Sets a variable of Squire's environment, which is empty otherwise but for `PATH`.
     pub(crate) fn set(&self, name: &str, value: &str) {
         self.environment.borrow_mut().push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Says that secrets are in the environment that Squire is started with: the test itself has to look what becomes of them.
+    pub(crate) fn start_with_secrets_in_environment(&self) {
+        self.secrets_in_environment.set(true);
+    }
+
+    /// Whether that was said.
+    pub(crate) fn has_secrets_in_environment(&self) -> bool {
+        self.secrets_in_environment.get()
     }
 
     /// Starts `squire run` on the configuration.

@@ -135,7 +135,9 @@ impl<'a> Squire<'a> {
             return;
         }
         let hunt = self.rig.canaries().hunt();
-        self.leak = ["cmdline", "environ"].iter().find_map(|what| {
+        let hunted =
+            if self.rig.has_secrets_in_environment() { &["cmdline"][..] } else { &["cmdline", "environ"] };
+        self.leak = hunted.iter().find_map(|what| {
             let text = std::fs::read(format!("/proc/{}/{what}", self.child.id())).ok()?;
             Some(format!("{}, in its {what}", hunt.find(&text)?))
         });

@@ -1,4 +1,4 @@
-//! What a credential file holds.
+//! What a credential file, or variable, holds.
 //!
 //! *Invariant:* its contents are in no fault.
 
@@ -10,6 +10,7 @@ use std::time::SystemTime;
 
 use nix::libc::O_NONBLOCK;
 
+use crate::config::CredentialFrom;
 use crate::secret::Secret;
 use crate::source::Fault;
 
@@ -24,6 +25,17 @@ pub(super) struct Credential {
 }
 
 impl Credential {
+    /// Reads it from where it is.
+    pub(super) fn take(from: &CredentialFrom) -> Result<Self, Fault> {
+        match from {
+            CredentialFrom::File(file) => Self::read(file),
+            // As old as the process, and so no reason for a second try.
+            CredentialFrom::Variable(_, text) => {
+                Ok(Self { text: text.clone(), written: SystemTime::UNIX_EPOCH })
+            }
+        }
+    }
+
     /// Reads a file; one that cannot be used is waited for.
     pub(super) fn read(file: &Path) -> Result<Self, Fault> {
         let awaiting = |why: &str| Fault::Awaiting { file: file.to_owned(), why: why.to_owned() };

@@ -55,12 +55,12 @@ pub(super) async fn current(
     config: &SecretIdConfig,
     memory: &mut Memory,
 ) -> Result<Secret<str>, Fault> {
-    let held = match memory.choose(Credential::read(&config.file))? {
+    let held = match memory.choose(Credential::take(&config.from))? {
         Origin::Memory(secret_id) => return Ok(secret_id),
         Origin::File(held) => held,
     };
     let secret_id = if config.unwrap {
-        wrapping::unwrap(api, mount, &config.file, &held.text).await?
+        wrapping::unwrap(api, mount, &config.from, &held.text).await?
     } else {
         held.text.clone()
     };
@@ -73,17 +73,15 @@ pub(super) fn worked(config: &SecretIdConfig, memory: &mut Memory) {
     let Some(kept) = &mut memory.kept else { return };
     kept.refused = false;
     // Not what somebody has put there since.
-    let is_used = Credential::read(&config.file).is_ok_and(|held| kept.is_from(&held));
-    if !config.delete || !is_used {
-        return;
-    }
-    match std::fs::remove_file(&config.file) {
-        Ok(()) => tracing::debug!(file = %config.file.display(), "secret-id file deleted"),
+    let is_used = Credential::take(&config.from).is_ok_and(|held| kept.is_from(&held));
+    let Some(file) = config.from.file().filter(|_| config.delete && is_used) else { return };
+    match std::fs::remove_file(file) {
+        Ok(()) => tracing::debug!(file = %file.display(), "secret-id file deleted"),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => {
             if !std::mem::replace(&mut memory.removal_failed, true) {
                 let error = error.to_string();
-                tracing::warn!(file = %config.file.display(), error, "secret-id file not deleted");
+                tracing::warn!(file = %file.display(), error, "secret-id file not deleted");
             }
         }
     }

@@ -1,20 +1,19 @@
-//! A token that somebody else made, from its file.
+//! A token that somebody else made, from its file or variable.
 //!
 //! *Invariant:* it is not ours to end.
-
-use std::path::Path;
 
 use hyper::StatusCode;
 
 use super::credential::Credential;
 use super::{api, refused};
+use crate::config::CredentialFrom;
 use crate::source::vault::answers::{Envelope, TokenState};
 use crate::source::vault::api::{Api, Call};
 use crate::source::{Fault, Grant};
 
-/// Takes the token that is in the file now, and asks for its life.
-pub(super) async fn log_in(api: &Api, file: &Path) -> Result<Grant, Fault> {
-    let token = Credential::read(file)?.text;
+/// Takes the token that is there now, and asks for its life.
+pub(super) async fn log_in(api: &Api, from: &CredentialFrom) -> Result<Grant, Fault> {
+    let token = Credential::take(from)?.text;
     let path = "auth/token/lookup-self";
     let answer = api.ask(Some(&token), Call::get(path)).await?;
     if answer.status == StatusCode::FORBIDDEN {

@@ -2,13 +2,12 @@
 //!
 //! *Invariant:* nothing is unwrapped that another path than the role's made.
 
-use std::path::Path;
-
 use hyper::StatusCode;
 use serde_json::json;
 
 use super::api::{self, Api, Call};
 use super::refused;
+use crate::config::CredentialFrom;
 use crate::secret::Secret;
 use crate::source::Fault;
 use crate::source::http::{Answer, Repeat};
@@ -18,20 +17,20 @@ use crate::source::vault::answers::{Envelope, MadeSecretId, WrappingState};
 pub(super) async fn unwrap(
     api: &Api,
     mount: &str,
-    file: &Path,
+    from: &CredentialFrom,
     token: &Secret<str>,
 ) -> Result<Secret<str>, Fault> {
     let path = "sys/wrapping/lookup";
     let answer = api.ask(None, Call::post(path, &json!({ "token": token.expose() }))).await?;
-    let state: WrappingState = valid(&answer, path, file)?.into_data(path)?;
+    let state: WrappingState = valid(&answer, path, from)?.into_data(path)?;
     if !makes_secret_ids(&state.creation_path, mount) {
-        return Err(foreign(&state.creation_path, mount, file));
+        return Err(foreign(&state.creation_path, mount, from));
     }
     let path = "sys/wrapping/unwrap";
     let mut call = Call::post(path, &json!({}));
     call.repeat = Repeat::OnlyIfUnsent;
     let answer = api.ask(Some(token), call).await?;
-    let made: MadeSecretId = valid(&answer, path, file)?.into_data(path)?;
+    let made: MadeSecretId = valid(&answer, path, from)?.into_data(path)?;
     Ok(made.secret_id)
 }
 
@@ -46,35 +45,33 @@ fn makes_secret_ids(path: &str, mount: &str) -> bool {
 fn valid<T: serde::de::DeserializeOwned>(
     answer: &Answer,
     path: &str,
-    file: &Path,
+    from: &CredentialFrom,
 ) -> Result<Envelope<T>, Fault> {
     if !matches!(answer.status, StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN) {
         return api::parsed(answer, path, "update");
     }
     tracing::error!(
-        file = %file.display(),
+        file = %from,
         "SECURITY: wrapping token is not valid: if it has not expired, somebody else may have unwrapped the secret-id"
     );
     let meaning = format!(
-        "the wrapping token in {} was used already, has expired, or is none; if it was used, somebody else may hold the \
+        "the wrapping token in {from} was used already, has expired, or is none; if it was used, somebody else may hold the \
          secret-id: destroy that, and write a new wrapping token",
-        file.display()
     );
     Err(refused(answer, path, &meaning, None))
 }
 
-fn foreign(found: &str, mount: &str, file: &Path) -> Fault {
+fn foreign(found: &str, mount: &str, from: &CredentialFrom) -> Fault {
     let expected = format!("auth/{mount}/role/*/secret-id");
     tracing::error!(
-        file = %file.display(),
+        file = %from,
         found,
         expected,
         "SECURITY: wrapping token comes from another path and is not used: somebody may have taken the right one"
     );
     let why = format!(
-        "the wrapping token in {} was made at {found:?}, not at {expected}: somebody may have taken the right one and put this \
+        "the wrapping token in {from} was made at {found:?}, not at {expected}: somebody may have taken the right one and put this \
          in its place (or check `mount`)",
-        file.display()
     );
     Fault::Refused { why, again_in: None }
 }
