@@ -6,6 +6,7 @@ mod check;
 mod load;
 mod log;
 mod run;
+mod store;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -58,6 +59,8 @@ enum Command {
         #[arg(last = true, value_name = "COMMAND")]
         process: Vec<String>,
     },
+    /// Keep secrets in an encrypted file of this machine
+    Store(store::Asked),
 }
 
 #[derive(Args, Debug)]
@@ -136,6 +139,7 @@ pub fn perform(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     ExitCode::from(match cli.command {
         Command::Run { file, env_file, process } => run::run(&file.origin(env_file), given(process)),
         Command::Render { file, template } => run::render(&file.origin(Vec::new()), template.as_deref()),
+        Command::Store(asked) => store::perform(&asked),
         Command::Check { file, process } => check::check(&file.origin(Vec::new()), given(process)),
     })
 }

@@ -63,6 +63,8 @@ pub mod supervise;
 
 pub mod harden;
 
+pub mod store;
+
 pub mod agent;
 
 pub mod cli;

@@ -1,0 +1,114 @@
+//! What a `put` stores: from stdin, a file, or a prompt without echo.
+//!
+//! *Invariant:* what is read is in no error.
+
+use std::fs::File;
+use std::io::{self, BufRead, IsTerminal, Read};
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::Failed;
+use crate::secret::{Fields, Secret};
+use crate::store::{LARGEST_VALUE, StoreError};
+
+/// The field of a value that has no other.
+const VALUE: &str = "value";
+
+/// A credential is a line; nothing longer is read, in bytes.
+const LONGEST_CREDENTIAL: u64 = 4096;
+
+/// The fields to store.
+pub(super) fn fields(written: &[String], file: Option<&Path>) -> Result<Secret<Fields>, Failed> {
+    match (written, file) {
+        ([], Some(file)) => {
+            let failed = |source| StoreError::Io { doing: "read", file: file.to_owned(), source };
+            let opened = File::open(file).map_err(failed)?;
+            whole(&text(opened).map_err(failed)?)
+        }
+        ([], None) if io::stdin().is_terminal() => Ok(one(prompt(VALUE)?)),
+        ([], None) => whole(&text(io::stdin().lock()).map_err(stdin)?),
+        (_, Some(_)) => Err(Failed::Usage("--file holds all fields: leave out the others, or it".to_owned())),
+        (written, None) => named(written),
+    }
+}
+
+/// A credential file: one line.
+pub(super) fn credential(file: &Path) -> Result<Secret<str>, Failed> {
+    let bad = |why: String| StoreError::Credential { what: file.display().to_string(), why };
+    let opened = File::open(file).map_err(|error| bad(format!("cannot be read: {error}")))?;
+    let mut text = String::new();
+    let read = opened.take(LONGEST_CREDENTIAL).read_to_string(&mut text);
+    read.map_err(|error| bad(format!("cannot be read: {error}")))?;
+    match text.trim() {
+        "" => Err(bad("is empty".to_owned()).into()),
+        trimmed => Ok(Secret::new(trimmed)),
+    }
+}
+
+/// A JSON object is its fields; anything else is one value, without the line end that editors and `echo` add.
+fn whole(text: &str) -> Result<Secret<Fields>, Failed> {
+    if let Ok(Value::Object(fields)) = serde_json::from_str(text) {
+        return if fields.is_empty() {
+            Err(Failed::Usage("the JSON object has no field".to_owned()))
+        } else {
+            Ok(Secret::new(fields))
+        };
+    }
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    let text = text.strip_suffix('\r').unwrap_or(text);
+    if text.is_empty() {
+        return Err(Failed::Usage("there is nothing on stdin to store".to_owned()));
+    }
+    Ok(one(text.to_owned()))
+}
+
+fn one(text: String) -> Secret<Fields> {
+    Secret::new(Fields::from_iter([(VALUE.to_owned(), Value::String(text))]))
+}
+
+fn named(written: &[String]) -> Result<Secret<Fields>, Failed> {
+    let mut fields = Fields::new();
+    for word in written {
+        let Some((name, value)) = word.split_once('=').filter(|(name, _)| !name.is_empty()) else {
+            return Err(Failed::Usage(
+                "a value is not taken from the command line, where every user of the machine sees it and the shell keeps it: pipe it in, \
+                 name a file with --file, or write FIELD=- to be asked"
+                    .to_owned(),
+            ));
+        };
+        let value = if value == "-" { marked(name)? } else { value.to_owned() };
+        if fields.insert(name.to_owned(), Value::String(value)).is_some() {
+            return Err(Failed::Usage(format!("the field {name} is there twice")));
+        }
+    }
+    Ok(Secret::new(fields))
+}
+
+/// A line of stdin, or what is typed without being shown.
+fn marked(name: &str) -> Result<String, Failed> {
+    if io::stdin().is_terminal() {
+        return prompt(name);
+    }
+    let mut line = String::new();
+    let read = io::stdin().lock().read_line(&mut line).map_err(stdin)?;
+    if read == 0 {
+        return Err(Failed::Usage(format!("stdin has no line for the field {name}")));
+    }
+    Ok(line.trim_end_matches(['\n', '\r']).to_owned())
+}
+
+fn prompt(name: &str) -> Result<String, Failed> {
+    rpassword::prompt_password(format!("{name}: ")).map_err(stdin)
+}
+
+/// More than any value may have is not read to its end.
+fn text(from: impl Read) -> io::Result<String> {
+    let mut text = String::new();
+    from.take(2 * LARGEST_VALUE as u64).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+fn stdin(source: io::Error) -> Failed {
+    StoreError::Io { doing: "read", file: "stdin".into(), source }.into()
+}

@@ -1,0 +1,49 @@
+//! The embedded store: secrets in one encrypted file, for one machine without any server. Usable without the agent.
+//!
+//! ```text
+//! owner's key file ─▶ root ─┬─▶ keys of an environment: data, journal ─▶ heads and names; the key of each value ─▶ the value
+//! secret-id ──Argon2id──▶ a role's key ─▶ the keys of just its environments
+//! ```
+//!
+//! The file is `SQLite` in WAL mode, which several processes may use at once. What can be read in it without a key: how many environments,
+//! secrets, versions, roles and audit entries there are, how long each sealed thing is, and how often a role logged in. Names of
+//! environments, secrets, fields and roles cannot: a row is found by a keyed digest of its path.
+//!
+//! - `dev` and `prod` are separated by keys: who has none for an environment has nothing to check rights with.
+//! - Within an environment rights and globs are checked by the program; its key is in the hands of every role of it.
+//! - A value is sealed under a key of its own, in a place that names its path and version: a row that is moved or replayed under another
+//!   path or version does not open. When a role is revoked, its environments get new data keys, under which the keys of values
+//!   are sealed anew.
+//! - Every access is recorded in a chain (`audit.rs`) in the same transaction: what is not recorded did not happen.
+//!
+//! *Invariant:* this file only defines. What a `put` reported is on disk.
+
+mod access;
+mod audit;
+mod chance;
+mod cost;
+mod error;
+mod file;
+mod head;
+mod journal;
+mod keys;
+mod moment;
+mod path;
+mod role;
+mod roles;
+mod rows;
+mod seal;
+mod verify;
+
+pub use access::{Credential, NewRole, RoleKeyPair, Store, Value};
+pub use audit::{Action, Outcome};
+pub use cost::Cost;
+pub use error::StoreError;
+pub use head::{Head, KEPT, State, Unreadable, Version};
+pub use moment::Moment;
+pub use path::SecretPath;
+pub use role::{Right, Role};
+pub use verify::{Finding, Report};
+
+/// The longest value, all its fields together, in bytes of JSON.
+pub const LARGEST_VALUE: usize = 1 << 20;

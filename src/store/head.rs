@@ -1,0 +1,252 @@
+//! What the store knows about a secret besides its values: which versions there are, and what may become of them.
+//!
+//! Version numbers only grow, over deletion and destruction too, so that no two values ever have one place and one number.
+//!
+//! *Invariant:* pure; the time is an argument. Nothing here is a value.
+
+use serde::{Deserialize, Serialize};
+
+use super::moment::Moment;
+
+/// How many versions of a secret are kept where nobody says otherwise.
+pub const KEPT: u32 = 10;
+
+/// All about a secret but its values.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Head {
+    /// Its whole path: the place in the file is only a digest of it.
+    pub path: String,
+    /// Grows with every change, so that an earlier state that was put back does not fit the audit.
+    pub serial: u64,
+    /// When it was first written.
+    pub created: Moment,
+    /// By whom.
+    pub by: String,
+    /// What somebody wrote about it.
+    pub note: Option<String>,
+    /// How many versions are kept.
+    pub keep: u32,
+    /// The version that is read where none is named; 0 before the first one.
+    pub current: u64,
+    /// The highest number that any version had.
+    pub last: u64,
+    /// Every version that is still known, the oldest first.
+    pub versions: Vec<Version>,
+}
+
+/// One version, without its value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Version {
+    /// Counted from 1.
+    pub number: u64,
+    /// When it was written.
+    pub created: Moment,
+    /// By whom.
+    pub by: String,
+    /// What became of it.
+    pub state: State,
+}
+
+/// What became of a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "is")]
+pub enum State {
+    /// It can be read.
+    Live,
+    /// It can be undeleted.
+    Deleted {
+        /// When it was deleted.
+        at: Moment,
+    },
+    /// There is nothing left of it.
+    Destroyed {
+        /// When it was destroyed.
+        at: Moment,
+    },
+}
+
+/// Why a version cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// Never there, or too old to be kept.
+    #[error("there is no version {number}; `squire store history` lists those there are")]
+    Unknown {
+        /// Which.
+        number: u64,
+    },
+    /// Somebody deleted it.
+    #[error(
+        "version {number} was deleted at {at}: bring it back with `squire store undelete`, or put a new one"
+    )]
+    Deleted {
+        /// Which.
+        number: u64,
+        /// When.
+        at: Moment,
+    },
+    /// Somebody destroyed it.
+    #[error("version {number} was destroyed at {at}: put a new one")]
+    Destroyed {
+        /// Which.
+        number: u64,
+        /// When.
+        at: Moment,
+    },
+}
+
+impl Head {
+    /// A secret that has no version yet.
+    pub fn new(path: &str, by: &str, now: Moment) -> Self {
+        Self {
+            path: path.to_owned(),
+            serial: 0,
+            created: now,
+            by: by.to_owned(),
+            note: None,
+            keep: KEPT,
+            current: 0,
+            last: 0,
+            versions: Vec::new(),
+        }
+    }
+
+    /// The version of this number, or the current one, if it can be read.
+    pub fn readable(&self, number: Option<u64>) -> Result<&Version, Unreadable> {
+        let number = number.unwrap_or(self.current);
+        let version = self.version(number).ok_or(Unreadable::Unknown { number })?;
+        match version.state {
+            State::Deleted { at } => Err(Unreadable::Deleted { number, at }),
+            State::Destroyed { at } => Err(Unreadable::Destroyed { number, at }),
+            State::Live => Ok(version),
+        }
+    }
+
+    /// Whether its current version can be read.
+    pub fn is_live(&self) -> bool {
+        self.version(self.current).is_some_and(|version| version.state == State::Live)
+    }
+
+    /// The version of this number.
+    pub fn version(&self, number: u64) -> Option<&Version> {
+        self.versions.iter().find(|version| version.number == number)
+    }
+
+    /// Notes a new version, which is current at once: its number, and those whose values are to be forgotten.
+    pub fn add(&mut self, by: &str, now: Moment) -> (u64, Vec<u64>) {
+        self.last += 1;
+        self.versions.push(Version {
+            number: self.last,
+            created: now,
+            by: by.to_owned(),
+            state: State::Live,
+        });
+        self.current = self.last;
+        (self.last, self.prune())
+    }
+
+    /// Deletes these versions, or all, so that they can be undeleted: how many it were.
+    pub fn delete(&mut self, numbers: &[u64], at: Moment) -> usize {
+        self.turn(numbers, |state| (state == State::Live).then_some(State::Deleted { at })).len()
+    }
+
+    /// Undeletes these versions, or all: how many it were.
+    pub fn undelete(&mut self, numbers: &[u64]) -> usize {
+        self.turn(numbers, |state| matches!(state, State::Deleted { .. }).then_some(State::Live)).len()
+    }
+
+    /// Destroys these versions, or all: those whose values are to be forgotten.
+    pub fn destroy(&mut self, numbers: &[u64], at: Moment) -> Vec<u64> {
+        self.turn(numbers, |state| match state {
+            State::Live | State::Deleted { .. } => Some(State::Destroyed { at }),
+            State::Destroyed { .. } => None,
+        })
+    }
+
+    fn turn(&mut self, numbers: &[u64], into: impl Fn(State) -> Option<State>) -> Vec<u64> {
+        let mut turned = Vec::new();
+        for version in &mut self.versions {
+            if (numbers.is_empty() || numbers.contains(&version.number))
+                && let Some(state) = into(version.state)
+            {
+                version.state = state;
+                turned.push(version.number);
+            }
+        }
+        turned
+    }
+
+    /// Forgets the oldest versions over what is kept, and never the current one.
+    fn prune(&mut self) -> Vec<u64> {
+        let excess = self.versions.len().saturating_sub(self.keep.max(1) as usize);
+        let current = self.current;
+        let old = self.versions.iter().filter(|version| version.number < current);
+        let old: Vec<u64> = old.take(excess).map(|version| version.number).collect();
+        self.versions.retain(|version| !old.contains(&version.number));
+        old
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: Moment = Moment::from_millis(1000);
+
+    fn head(versions: u64) -> Head {
+        let mut head = Head::new("dev/app", "owner", NOW);
+        for _ in 0..versions {
+            head.add("owner", NOW);
+        }
+        head
+    }
+
+    #[test]
+    fn what_cannot_be_read_says_why() {
+        let mut head = head(4);
+        assert_eq!(head.delete(&[2], NOW), 1);
+        assert_eq!(head.destroy(&[3], NOW), [3]);
+        for (number, expected) in [
+            (None, Ok(4)),
+            (Some(1), Ok(1)),
+            (Some(2), Err(Unreadable::Deleted { number: 2, at: NOW })),
+            (Some(3), Err(Unreadable::Destroyed { number: 3, at: NOW })),
+            (Some(7), Err(Unreadable::Unknown { number: 7 })),
+        ] {
+            assert_eq!(head.readable(number).map(|version| version.number), expected, "{number:?}");
+        }
+    }
+
+    #[test]
+    fn deleted_comes_back_and_destroyed_does_not() {
+        let mut head = head(3);
+        assert_eq!(head.delete(&[], NOW), 3);
+        assert!(!head.is_live());
+        assert_eq!(head.destroy(&[3], NOW), [3]);
+        assert_eq!(head.undelete(&[]), 2);
+        assert!(head.readable(Some(1)).is_ok());
+        assert!(matches!(head.readable(None), Err(Unreadable::Destroyed { .. })));
+        assert_eq!(head.destroy(&[3], NOW), Vec::<u64>::new());
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_only_grow_and_the_current_one_is_kept(keep in 0_u32..5, steps in prop::collection::vec(any::<bool>(), 0..60)) {
+            let mut head = Head { keep, ..head(0) };
+            for (step, adds) in (1..).zip(steps) {
+                let before = head.last;
+                if adds {
+                    prop_assert_eq!(head.add("owner", NOW).0, before + 1);
+                } else {
+                    drop(head.destroy(&[step], NOW));
+                }
+                prop_assert!(head.current == head.last);
+                prop_assert!(head.current == 0 || head.version(head.current).is_some());
+                prop_assert!(head.versions.len() <= head.keep.max(1) as usize);
+            }
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! What a role may do.
+//!
+//! A role has, for each right, globs of the paths that it may use. The first segment of a glob is the name of an environment and not
+//! a pattern, because what separates environments is keys: a role is given the keys of just those that its globs begin with.
+//! Within an environment the program checks rights and globs; between environments there is nothing to check, since there is no key.
+//!
+//! *Invariant:* pure; the time is an argument.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use serde::{Deserialize, Serialize};
+
+use super::moment::Moment;
+use super::path::{SecretPath, environment_name};
+
+/// What may be done with a secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Right {
+    /// Its values, its history, and that it is there.
+    Read,
+    /// New values; to delete versions in a way that can be undone, and to undo it.
+    Write,
+    /// New values by the secret's own policy.
+    Rotate,
+    /// To destroy versions, to set the policy, to approve a rotation.
+    Admin,
+}
+
+impl fmt::Display for Right {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Rotate => "rotate",
+            Self::Admin => "admin",
+        })
+    }
+}
+
+/// A role as the owner described it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Role {
+    /// What people call it.
+    pub name: String,
+    /// The globs of each right.
+    pub grants: BTreeMap<Right, Vec<String>>,
+    /// When it was made.
+    pub created: Moment,
+    /// From then on it may do nothing.
+    pub expires: Option<Moment>,
+    /// How many log-ins it is good for; `None` for any number.
+    pub uses: Option<u64>,
+}
+
+/// Why a role that is known may do nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Its time is over.
+    Expired(Moment),
+    /// It logged in as often as it might.
+    UsedUp(u64),
+}
+
+impl Role {
+    /// Whether it may log in, now and after so many log-ins.
+    pub fn standing(&self, log_ins: u64, now: Moment) -> Result<(), Ended> {
+        match (self.expires, self.uses) {
+            (Some(expires), _) if expires <= now => Err(Ended::Expired(expires)),
+            (_, Some(uses)) if log_ins >= uses => Err(Ended::UsedUp(uses)),
+            (_, _) => Ok(()),
+        }
+    }
+
+    /// The environments whose keys it needs.
+    pub fn environments(&self) -> BTreeSet<&str> {
+        self.grants.values().flatten().filter_map(|glob| Some(glob.split_once('/')?.0)).collect()
+    }
+}
+
+/// The globs of a role, ready to be asked.
+#[derive(Debug)]
+pub(super) struct Allowance(BTreeMap<Right, GlobSet>);
+
+impl Allowance {
+    /// Compiles the globs.
+    ///
+    /// # Errors
+    /// Each glob that is none, with what is wrong with it as a predicate.
+    pub(super) fn compile(grants: &BTreeMap<Right, Vec<String>>) -> Result<Self, Vec<(String, String)>> {
+        let mut problems = Vec::new();
+        let mut allowance = BTreeMap::new();
+        for (right, globs) in grants {
+            let mut set = GlobSetBuilder::new();
+            for text in globs {
+                match glob(text) {
+                    Ok(glob) => drop(set.add(glob)),
+                    Err(why) => problems.push((text.clone(), why)),
+                }
+            }
+            match set.build() {
+                Ok(set) => drop(allowance.insert(*right, set)),
+                Err(error) => problems.push((globs.join(" "), format!("cannot be used: {error}"))),
+            }
+        }
+        if problems.is_empty() { Ok(Self(allowance)) } else { Err(problems) }
+    }
+
+    /// Whether it allows this with that secret.
+    pub(super) fn allows(&self, right: Right, path: &SecretPath) -> bool {
+        self.0.get(&right).is_some_and(|globs| globs.is_match(path.as_str()))
+    }
+}
+
+/// `*` stays within a segment, `**` does not.
+fn glob(text: &str) -> Result<globset::Glob, String> {
+    let Some((environment, _)) = text.split_once('/') else {
+        return Err("has no `/`; write the environment and then a pattern, such as `prod/app/*`".to_owned());
+    };
+    environment_name(environment).map_err(|why| {
+        format!("{why}: the first segment is an environment and cannot be a pattern, since it is separated by keys")
+    })?;
+    let glob = GlobBuilder::new(text).literal_separator(true).build();
+    glob.map_err(|error| format!("is no pattern: {}", error.kind()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grants(right: Right, globs: &[&str]) -> BTreeMap<Right, Vec<String>> {
+        BTreeMap::from([(right, globs.iter().map(|&glob| glob.to_owned()).collect())])
+    }
+
+    #[test]
+    fn a_right_holds_for_what_its_globs_match_and_for_nothing_else() {
+        let allowance =
+            Allowance::compile(&grants(Right::Read, &["prod/app/*", "prod/web/**", "dev/{a,b}/x"])).unwrap();
+        for (path, expected) in [
+            ("prod/app/db", true),
+            ("prod/app/db/replica", false),
+            ("prod/web/db/replica", true),
+            ("prod/other/db", false),
+            ("dev/app/db", false),
+            ("dev/b/x", true),
+            ("prod2/app/db", false),
+        ] {
+            let path = SecretPath::parse(path).unwrap();
+            assert_eq!(allowance.allows(Right::Read, &path), expected, "{path}");
+            for other in [Right::Write, Right::Rotate, Right::Admin] {
+                assert!(!allowance.allows(other, &path), "{other} {path}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_environment_is_no_pattern() {
+        for bad in ["*/app", "prod", "pr?d/*", "/app", "**", "prod/[a", "{dev,prod}/app"] {
+            let problems = Allowance::compile(&grants(Right::Write, &["dev/*", bad])).unwrap_err();
+            assert_eq!(problems.len(), 1, "{problems:?}");
+            assert_eq!(problems[0].0, bad);
+        }
+    }
+
+    #[test]
+    fn time_and_uses_end_a_role() {
+        let at = Moment::from_millis;
+        let role = |expires, uses| Role {
+            name: "web".to_owned(),
+            grants: grants(Right::Read, &["prod/*", "dev/*"]),
+            created: at(0),
+            expires,
+            uses,
+        };
+        for (expires, uses, used, expected) in [
+            (None, None, u64::MAX, Ok(())),
+            (Some(at(11)), Some(2), 1, Ok(())),
+            (Some(at(10)), Some(2), 1, Err(Ended::Expired(at(10)))),
+            (Some(at(11)), Some(2), 2, Err(Ended::UsedUp(2))),
+        ] {
+            assert_eq!(role(expires, uses).standing(used, at(10)), expected);
+        }
+        assert_eq!(role(None, None).environments(), BTreeSet::from(["dev", "prod"]));
+    }
+}

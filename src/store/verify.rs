@@ -1,0 +1,211 @@
+//! Looks at all of a store: the file, the chain of the audit, and that everything opens where it belongs.
+//!
+//! *Invariant:* only looks. Every finding names its place.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rusqlite::params;
+
+use super::access::{Store, environments, parsed, place};
+use super::audit::{About, Ratchet, Subject};
+use super::chance::hex;
+use super::error::StoreError;
+use super::file::Writing;
+use super::head::State;
+use super::journal::tip;
+use super::keys::{self, Environment, Era, Id};
+use super::rows::{all_heads, read_value};
+use super::seal::Key;
+
+/// Something that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Where.
+    pub place: String,
+    /// What is wrong there.
+    pub why: String,
+}
+
+/// What was looked at, and what was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Environments.
+    pub environments: u64,
+    /// Secrets.
+    pub secrets: u64,
+    /// Versions whose values opened.
+    pub versions: u64,
+    /// Entries of the audit.
+    pub entries: u64,
+    /// All that is wrong.
+    pub findings: Vec<Finding>,
+}
+
+impl Report {
+    fn find(&mut self, place: impl Into<String>, why: impl Into<String>) {
+        self.findings.push(Finding { place: place.into(), why: why.into() });
+    }
+}
+
+impl Store {
+    /// Looks at everything. For the owner: nobody else has the keys.
+    ///
+    /// # Errors
+    /// Where it cannot even be looked at.
+    pub fn verify(&mut self) -> Result<Report, StoreError> {
+        let mut report = Report::default();
+        for why in self.integrity()? {
+            report.find("the file", why);
+        }
+        self.as_owner("verify a store", |writing, id, root, keys| {
+            let environments = environments(writing, id, root)?;
+            report.environments = environments.len() as u64;
+            let serials = chain(writing, id, root, &environments, &mut report)?;
+            let (tip, _) = tip(writing, id, &keys.audit)?;
+            if tip.number != report.entries {
+                report.find(
+                    "the end of the audit",
+                    format!("it ends with entry {}, and {} were written", report.entries, tip.number),
+                );
+            }
+            for environment in &environments {
+                secrets(writing, id, environment, &serials, &mut report)?;
+            }
+            orphans(writing, &environments, &mut report)?;
+            Ok(report)
+        })
+    }
+}
+
+/// Opens every entry in its turn; answers with the last serial that was recorded for each secret.
+fn chain(
+    writing: &Writing<'_>,
+    id: &Id,
+    root: &Key,
+    environments: &[Environment],
+    report: &mut Report,
+) -> Result<BTreeMap<String, u64>, StoreError> {
+    let eras = writing.all("SELECT first, sealed FROM eras ORDER BY first", [], |row| {
+        Ok((row.get::<_, u64>(0)?, row.get::<_, Vec<u8>>(1)?))
+    })?;
+    let entries = writing.all("SELECT number, sealed FROM audit ORDER BY number", [], |row| {
+        Ok((row.get::<_, u64>(0)?, row.get::<_, Vec<u8>>(1)?))
+    })?;
+    let mut serials = BTreeMap::new();
+    let mut eras = eras.into_iter().peekable();
+    let (mut ratchet, mut link) = (None, super::audit::BEFORE_ALL);
+    for (expected, (number, sealed)) in (1..).zip(entries) {
+        if number != expected {
+            report.find(format!("audit entry {expected}"), "it is not there");
+            return Ok(serials);
+        }
+        if let Some((_, era)) = eras.next_if(|(first, _)| *first == number) {
+            let era: Option<Era> = keys::open(root, place("era", &[id, &number.to_be_bytes()]), &era);
+            let Some(era) = era.filter(|era| era.before == link && era.first == number) else {
+                report.find(
+                    format!("audit entry {number}"),
+                    "the era that begins with it does not follow the one before",
+                );
+                return Ok(serials);
+            };
+            ratchet = Some(Ratchet::new(era.state));
+        }
+        let Some(now) = &ratchet else {
+            report.find(format!("audit entry {number}"), "no era begins with it");
+            return Ok(serials);
+        };
+        let Some(entry) = now.open(id, (number, &link), &sealed) else {
+            report.find(
+                format!("audit entry {number}"),
+                "it was edited, or is of another place, or the one before it is",
+            );
+            return Ok(serials);
+        };
+        link = super::audit::link(number, &link, &sealed);
+        ratchet = Some(now.next());
+        report.entries += 1;
+        if let About::Secret { environment, sealed } = entry.about
+            && let Some(known) = environments.iter().find(|known| known.id == environment)
+            && let Some(subject) =
+                keys::open::<Subject>(&known.journal, place("subject", &[id, &environment]), &sealed)
+            && let Some(serial) = subject.serial
+        {
+            serials.insert(subject.path, serial);
+        }
+    }
+    Ok(serials)
+}
+
+fn secrets(
+    writing: &Writing<'_>,
+    id: &Id,
+    environment: &Environment,
+    serials: &BTreeMap<String, u64>,
+    report: &mut Report,
+) -> Result<(), StoreError> {
+    let heads = match all_heads(writing, id, environment) {
+        Ok(heads) => heads,
+        Err(StoreError::Damaged { place, why }) => {
+            report.find(place, why);
+            return Ok(());
+        }
+        Err(error) => return Err(error),
+    };
+    for (row, head) in heads {
+        report.secrets += 1;
+        if environment.row(&head.path) != row {
+            report.find(&head.path, "it is in the place of another secret");
+        }
+        match serials.get(&head.path) {
+            Some(serial) if *serial == head.serial => {}
+            Some(serial) => report.find(
+                &head.path,
+                format!(
+                    "it is in its state {}, and the audit knows {serial}: an earlier one was put back",
+                    head.serial
+                ),
+            ),
+            None => report.find(&head.path, "the audit does not know it"),
+        }
+        let path = parsed(&head.path)?;
+        for version in &head.versions {
+            if matches!(version.state, State::Destroyed { .. }) {
+                continue;
+            }
+            match read_value(writing, id, environment, (&row, &path, version.number)) {
+                Ok(_) => report.versions += 1,
+                Err(StoreError::Damaged { place, why }) => report.find(place, why),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    let mine =
+        |path: &&String| path.strip_prefix(&environment.name).is_some_and(|rest| rest.starts_with('/'));
+    for path in serials.keys().filter(mine) {
+        let sql = "SELECT 1 FROM secrets WHERE environment = ?1 AND row = ?2";
+        let row = environment.row(path);
+        if writing.one(sql, params![environment.id, row], |row| row.get::<_, u64>(0))?.is_none() {
+            report.find(path, "the audit knows it, and it is not there");
+        }
+    }
+    Ok(())
+}
+
+/// Rows that no environment has.
+fn orphans(
+    writing: &Writing<'_>,
+    environments: &[Environment],
+    report: &mut Report,
+) -> Result<(), StoreError> {
+    let known: BTreeSet<Vec<u8>> = environments.iter().map(|environment| environment.id.to_vec()).collect();
+    for table in ["secrets", "versions"] {
+        let sql = format!("SELECT DISTINCT environment FROM {table}");
+        for found in writing.all(&sql, [], |row| row.get::<_, Vec<u8>>(0))? {
+            if !known.contains(&found) {
+                report
+                    .find(format!("{table} of environment {}", hex(&found)), "there is no such environment");
+            }
+        }
+    }
+    Ok(())
+}
