@@ -75,6 +75,46 @@ pub struct Config {
 pub enum SourceConfig {
     /// `type = "vault"`: HashiCorp Vault or OpenBao.
     Vault(VaultConfig),
+    /// `type = "store"`: the embedded store.
+    Store(StoreConfig),
+}
+
+impl SourceConfig {
+    /// How often static secrets are re-read.
+    pub fn refresh(&self) -> Duration {
+        match self {
+            Self::Vault(vault) => vault.refresh,
+            Self::Store(store) => store.refresh,
+        }
+    }
+}
+
+/// An embedded store, and how to log in to it.
+#[derive(Clone, Debug)]
+pub struct StoreConfig {
+    /// `file`, or `SQUIRE_STORE`
+    pub file: PathBuf,
+    /// `refresh`: how often secrets are re-read though nothing says that they changed. Default 5 minutes.
+    pub refresh: Duration,
+    /// As whom.
+    pub login: StoreLogin,
+}
+
+/// As whom a store is opened.
+#[derive(Clone, Debug)]
+pub enum StoreLogin {
+    /// `key_file`: the owner.
+    Owner {
+        /// Where the owner's key is.
+        key_file: PathBuf,
+    },
+    /// `role_id` or `role_id_file`, and `secret_id_file`.
+    Role {
+        /// Which role.
+        id: RoleId,
+        /// Where its secret-id is.
+        secret_id_file: PathBuf,
+    },
 }
 
 /// A HashiCorp Vault or OpenBao server, and how to log in to it.

@@ -30,12 +30,18 @@ pub fn places(config: &Config, plan: &Plan) -> BTreeSet<PathBuf> {
         [Some(ledger.directory.as_path()), key].into_iter().flatten()
     });
     let places = config.output.dir.as_deref().into_iter().chain(absolute).chain(ledger);
-    places.chain(config.sources.values().filter_map(used_up)).map(Path::to_owned).collect()
+    let places = places.chain(config.sources.values().filter_map(used_up));
+    // What is beside a file without a directory is here.
+    places.map(|place| if place.as_os_str().is_empty() { Path::new(".") } else { place }.to_owned()).collect()
 }
 
-/// Where a credential is removed once it was used.
+/// Where a credential is removed once it was used, or a store is kept.
 fn used_up(source: &SourceConfig) -> Option<&Path> {
-    let SourceConfig::Vault(vault) = source;
+    let vault = match source {
+        SourceConfig::Vault(vault) => vault,
+        // Whoever reads it writes its audit.
+        SourceConfig::Store(store) => return store.file.parent(),
+    };
     match &vault.auth {
         AuthConfig::AppRole(role) => {
             role.secret_id.as_ref().filter(|secret_id| secret_id.delete)?.from.file()?.parent()

@@ -45,6 +45,8 @@ pub mod plan;
 
 pub mod ledger;
 
+pub mod store;
+
 pub mod source;
 
 pub mod lease;
@@ -62,8 +64,6 @@ pub mod rollout;
 pub mod supervise;
 
 pub mod harden;
-
-pub mod store;
 
 pub mod agent;
 

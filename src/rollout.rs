@@ -81,6 +81,8 @@ pub struct Rollout {
     /// The process said that it is ready, or nothing was asked of it since.
     is_ready: bool,
     failures: u32,
+    /// When the last rollout failed.
+    failed_at: Option<Instant>,
     /// It is a time for rollouts.
     is_open: bool,
     /// The last generation that was said to wait for such a time.
@@ -230,6 +232,7 @@ impl Rollout {
             is_down: false,
             is_ready: false,
             failures: 0,
+            failed_at: None,
             is_open: true,
             held_up: None,
             attempt: 0,
@@ -348,7 +351,9 @@ impl Rollout {
         let renewed = self.renewed(&waiting.release);
         let ends = renewed.iter().filter_map(|secret| waiting.release.former_ends.get(secret)).min()?;
         let margin = (ends.saturating_duration_since(waiting.since) / 5).min(IN_TIME);
-        ends.checked_sub(margin).map(|at| at.max(waiting.since))
+        // However pressing it is, what has just failed is not tried in a loop.
+        let rested = self.failed_at.map_or(waiting.since, |at| at + FIRST_PAUSE);
+        ends.checked_sub(margin).map(|at| at.max(waiting.since).max(rested))
     }
 
     fn staged(&mut self, directory: Option<PathBuf>, changes: bool, turn: &mut Turn<'_>) {
@@ -400,6 +405,7 @@ impl Rollout {
     fn pause(&mut self, now: Instant) -> Duration {
         let pause = FIRST_PAUSE.saturating_mul(1 << self.failures.min(10)).min(LONGEST_PAUSE);
         self.failures += 1;
+        self.failed_at = Some(now);
         self.phase = Phase::Pausing(now + pause);
         pause
     }

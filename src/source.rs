@@ -5,6 +5,7 @@
 //! *Invariant:* this file only defines; the backends in `source/` act.
 
 pub mod http;
+pub mod store;
 pub mod vault;
 
 use std::future::Future;
@@ -47,6 +48,11 @@ pub trait Source: Send + Sync + 'static {
 
     /// Ends a lease. One that is gone already counts as ended.
     fn revoke(&self, grant: &Grant, lease: &LeaseId) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Ends when the source itself says that something in it changed; most sources never do. Losing it is safe.
+    fn changed(&self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
 
     /// As whom it logs in, where: what one login left is for no other to adopt.
     fn identity(&self) -> Identity;

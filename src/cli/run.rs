@@ -20,6 +20,7 @@ use crate::names::SourceName;
 use crate::publish::mount::mount_output;
 use crate::secret::{DigestKey, Secret};
 use crate::session::Settings;
+use crate::source::store::Embedded;
 use crate::source::vault::Vault;
 use crate::supervise::host::{Endowment, Host, Order, Orders};
 use crate::supervise::{FAILED, Listeners};
@@ -203,6 +204,12 @@ fn keep(
             }
             let vault = Vault::new(config).map_err(|error| format!("source {name}: {}", chain(&error)))?;
             keepers.keep(vault, settings, key, ledger);
+        }
+        SourceConfig::Store(config) => {
+            let look_up_every = config.refresh;
+            let settings = Settings { source: name.clone(), wants, look_up_every, seed, adopt: None };
+            // It has no lease that could outlive us, and no token.
+            keepers.keep(Embedded::new(config), settings, key, None);
         }
     }
     Ok(())

@@ -111,7 +111,7 @@ fn vault_with(variables: &[(&str, &str)], lines: &str) -> Result<VaultConfig, St
     let config = parse_with(variables, &text).map_err(|problems| {
         problems.iter().map(|p| format!("{}: {}", p.place.key, p.message)).collect::<Vec<_>>().join("\n")
     })?;
-    let SourceConfig::Vault(vault) = config.sources["vault"].clone();
+    let SourceConfig::Vault(vault) = config.sources["vault"].clone() else { panic!("no vault") };
     Ok(vault)
 }
 
@@ -120,7 +120,7 @@ fn a_full_document_means_what_it_says() {
     let config = parse_with(&[("HOST", "web1")], FULL).unwrap();
     assert_eq!(config.startup_timeout, Some(Duration::from_mins(2)));
 
-    let SourceConfig::Vault(vault) = &config.sources["vault"];
+    let SourceConfig::Vault(vault) = &config.sources["vault"] else { panic!("no vault") };
     assert_eq!(vault.addresses, ["https://vault.internal:8200"]);
     assert_eq!(vault.namespace.as_deref(), Some("team-a"));
     assert_eq!(vault.ca_file.as_deref(), Some(Path::new("/etc/squire/ca.pem")));
@@ -138,7 +138,7 @@ fn a_full_document_means_what_it_says() {
     assert!(secret_id.unwrap && secret_id.delete, "what is wrapped is deleted");
     assert!(!vault.allow_redirects);
 
-    let SourceConfig::Vault(other) = &config.sources["other"];
+    let SourceConfig::Vault(other) = &config.sources["other"] else { panic!("no vault") };
     assert_eq!(other.addresses, ["http://[::1]:8200", "http://127.0.0.1"]);
     assert!(other.insecure_tls && other.allow_redirects);
     assert!(
@@ -203,7 +203,7 @@ fn what_is_not_said_has_a_default() {
          [output]\ndir = '/run/s'\n[[file]]\npath = 'a'\ninline = ''",
     )
     .unwrap();
-    let SourceConfig::Vault(vault) = &config.sources["vault"];
+    let SourceConfig::Vault(vault) = &config.sources["vault"] else { panic!("no vault") };
     let AuthConfig::AppRole(approle) = &vault.auth else { panic!("{:?}", vault.auth) };
     assert!(approle.mount == "approle" && approle.secret_id.is_none());
     assert!(matches!(&approle.role_id, RoleId::Inline(id) if id == "r"));
@@ -404,7 +404,7 @@ eight = "vault"
     18: source.two.auth.token: `file` is missing; write file = "/run/squire-id/token"
     19: source.two.auth.token.token: a token is a secret, and no secret is written in the configuration; put it into a file and name that with `file`
     21: source.three.type: "vualt" is not a type; did you mean "vault"?
-    23: source.aws: `type` is missing, and the table's name, "aws", is not in this version; it has only type = "vault"
+    23: source.aws: `type` is missing, and the table's name, "aws", is not in this version; it has type = "vault" and type = "store"
     24: source.valt: `type` is missing, and the table's name, "valt", is not a type; did you mean "vault"?
     25: source.openbao: `type` is missing, and the table's name, "openbao", is not a type; write type = "vault", which is OpenBao's too
     27: source."a b": is not a name for a source; use letters, digits, `_` and `-`
@@ -414,7 +414,8 @@ eight = "vault"
     31: source."a b".auth: no login; add [source."a b".auth.approle] with role_id_file and secret_id_file, or a table of another method: token, jwt, kubernetes, cert; or set VAULT_ROLE_ID and VAULT_SECRET_ID, or VAULT_TOKEN
     32: source.four: no address; write address = "https://vault.internal:8200" or addresses = ["…", "…"], or set the environment variable VAULT_ADDR or BAO_ADDR
     35: source.four.auth.approl: unknown login method; did you mean `approle`?
-    37: source.five.type: "store" is not in this version; it has only type = "vault"
+    36: source.five: no store; write file = "/var/lib/squire/app.store", or set the environment variable SQUIRE_STORE
+    36: source.five: no login; write role_id and secret_id_file of a role (`squire store role add` makes one), or the owner's key_file
     43: source.six.auth.approle.role_id_file: `role_id` is there too; keep one of the two
     44: source.six.auth.token: `approle` is there too; a source logs in one way, so keep one of them
     45: source.six.auth.token.file: is empty
@@ -427,7 +428,7 @@ eight = "vault"
 fn login(lines: &str) -> AuthConfig {
     let text = format!("[source.vault]\naddress = 'https://a'\n{lines}");
     let config = parse_with(&[], &text).unwrap();
-    let SourceConfig::Vault(vault) = config.sources["vault"].clone();
+    let SourceConfig::Vault(vault) = config.sources["vault"].clone() else { panic!("no vault") };
     vault.auth
 }
 
@@ -1138,7 +1139,7 @@ fn where_no_login_is_written_the_variables_of_the_servers_tools_are_taken() {
         let text = "[source.vault]\naddress = 'http://a'\n";
         let config =
             parse(Path::new("squire.toml"), text, &variable).map_err(|problems| problems[0].to_string())?;
-        let SourceConfig::Vault(vault) = &config.sources["vault"];
+        let SourceConfig::Vault(vault) = &config.sources["vault"] else { panic!("no vault") };
         Ok::<_, String>(format!("{:?}", vault.auth))
     };
     for (variables, expected) in [

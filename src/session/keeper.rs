@@ -103,6 +103,7 @@ impl<S: Source> Keeper<S> {
                 Err(error) => std::panic::resume_unwind(error.into_panic()),
             },
             notice = notices.recv(), if self.give_back_by.is_none() => self.noticed(notice.unwrap_or(Notice::Stop)),
+            () = self.source.changed(), if self.give_back_by.is_none() => Event::RefreshAsked(Vec::new()),
             () = tokio::time::sleep_until(deadline.into()) => Event::Due,
         }
     }

@@ -1,6 +1,6 @@
 //! The database: opened, made, and asked in transactions.
 //!
-//! *Invariant:* a transaction is written whole or not at all, and is on disk when it is reported as done.
+//! *Invariant:* nothing but `SQLite` opens the file while it is open. A transaction is written whole or not at all, and is on disk when it is reported as done.
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use rusqlite::{
     Connection, ErrorCode, OpenFlags, OptionalExtension, Params, Transaction, TransactionBehavior,
 };
+use rustix::fs::{StatVfsMountFlags, statvfs};
 
 use super::StoreError;
 
@@ -182,10 +183,8 @@ impl Writing<'_> {
 
 /// While it is opened, a file that is no database is no store either.
 fn not_a_store(path: &Path, error: rusqlite::Error) -> StoreError {
-    let is_read_only = || {
-        let opened = OpenOptions::new().append(true).open(path);
-        opened.is_err_and(|error| error.kind() == std::io::ErrorKind::ReadOnlyFilesystem)
-    };
+    // Asked without opening it: to close a descriptor of it would take off every lock that SQLite has there.
+    let is_read_only = || statvfs(path).is_ok_and(|found| found.f_flag.contains(StatVfsMountFlags::RDONLY));
     let error = failed("open the store")(error);
     if matches!(error, StoreError::Damaged { .. }) {
         StoreError::NotAStore { file: path.to_owned() }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -171,13 +172,14 @@ fn a_successor_that_does_not_prove_itself_goes_and_the_process_never_hears_of_it
 /// The database gives new users no rights any more: new credentials log in, and are of no use.
 fn serve_without_grants(rollout: &str, refusal: &str) {
     let (bao, postgres) = (Bao::start(), Postgres::start());
-    bao.connect_database(&postgres, "grants", 8, 24);
+    // Long enough for a second try before the first credentials end.
+    bao.connect_database(&postgres, "grants", 40, 60);
     postgres.execute("CREATE TABLE accounts AS SELECT 'alice' AS owner; CREATE ROLE readers; GRANT SELECT ON accounts TO readers");
     let create = "CREATE ROLE \"{{name}}\" WITH LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'";
     let grant = "GRANT readers TO \"{{name}}\"";
     let role = |statements: &[&str]| {
         let role = json!({
-            "db_name": "postgres", "creation_statements": statements, "default_ttl": "8s", "max_ttl": "24s",
+            "db_name": "postgres", "creation_statements": statements, "default_ttl": "40s", "max_ttl": "60s",
         });
         bao.api().post("database/roles/grants", &role);
     };
@@ -203,11 +205,13 @@ fn serve_without_grants(rollout: &str, refusal: &str) {
     role(&[create]);
     let mut served = 0;
     let mut ask = |squire: &mut Squire<'_>, what: &str, done: &dyn Fn(&str) -> bool| {
-        squire.wait_at_most(SOON * 4, what, || {
+        squire.wait_at_most(SOON * 6, what, || {
             let text = get(port).unwrap_or_else(|error| {
                 panic!("after {served} requests: {error}; the servers say: {}", rig.read("seen/errors"))
             });
             served += 1;
+            // Steady, and not so much that the other tests starve.
+            thread::sleep(Duration::from_millis(50));
             done(&text)
         });
     };

@@ -37,6 +37,7 @@ mod rollouts;
 mod rotation;
 mod soak;
 mod sources;
+mod stores;
 mod support_works;
 mod tls;
 mod values;

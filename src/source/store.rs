@@ -1,0 +1,234 @@
+//! The embedded store as a [`Source`]: no server, no lease; a change by any process is seen at once.
+//!
+//! *Invariant:* `SQLite` and Argon2 work on threads for blocking work, one question after the other.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::{Fault, Fetched, Grant, GrantLife, Life, Renewal, Source};
+use crate::config::{RoleId, StoreConfig, StoreLogin};
+use crate::fact::chain;
+use crate::ledger::Identity;
+use crate::names::LeaseId;
+use crate::plan::Want;
+use crate::secret::Secret;
+use crate::store::{Credential, SecretPath, Store, StoreError};
+
+/// How often it is looked whether somebody changed the store: one number, read from memory that its processes share.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// Nothing locks for a wrong secret-id, and the owner may be about to make it right.
+const AGAIN_IN: Duration = Duration::from_mins(1);
+
+/// What a log-in gives: the store stays open, and nothing ends it but its owner.
+const LIFE: GrantLife = GrantLife { ttl: None, renewable: false };
+
+/// A store and its login.
+#[derive(Debug)]
+pub struct Embedded {
+    config: StoreConfig,
+    open: Arc<Mutex<Option<Open>>>,
+}
+
+#[derive(Debug)]
+struct Open {
+    store: Store,
+    /// How often secrets had been changed when it was last looked.
+    seen: u64,
+}
+
+impl Embedded {
+    /// Nothing is opened yet.
+    pub fn new(config: &StoreConfig) -> Self {
+        Self { config: config.clone(), open: Arc::default() }
+    }
+
+    fn credential(&self) -> Result<Credential, Fault> {
+        match &self.config.login {
+            StoreLogin::Owner { key_file } => read(key_file).map(|key| Credential::Owner(Secret::new(key))),
+            StoreLogin::Role { id, secret_id_file } => {
+                let id = match id {
+                    RoleId::Inline(id) => id.clone(),
+                    RoleId::File(file) => read(file)?,
+                };
+                Ok(Credential::Role { id, secret_id: Secret::new(read(secret_id_file)?) })
+            }
+        }
+    }
+
+    /// Works with the open store, where that may block.
+    async fn with<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&mut Open) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let open = Arc::clone(&self.open);
+        let done = tokio::task::spawn_blocking(move || {
+            // Whoever panicked with it left it as it was: a transaction is whole or not at all.
+            let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
+            open.as_mut().map(act)
+        });
+        match done.await {
+            Ok(Some(result)) => result.map_err(|error| fault(&error)),
+            Ok(None) => Err(Fault::Dead),
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+}
+
+impl Source for Embedded {
+    async fn log_in(&self) -> Result<Grant, Fault> {
+        let (file, credential) = (self.config.file.clone(), self.credential()?);
+        let opened = tokio::task::spawn_blocking(move || {
+            let store = Store::open(&file, &credential)?;
+            let seen = store.changes()?;
+            Ok(Open { store, seen })
+        });
+        let opened: Result<Open, StoreError> = match opened.await {
+            Ok(opened) => opened,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        };
+        let opened = opened.map_err(|error| fault_of_log_in(&error))?;
+        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = Some(opened);
+        Ok(Grant { token: Secret::new(""), life: LIFE, revocable: false, uses: None })
+    }
+
+    async fn renew_grant(&self, _: &Grant) -> Result<GrantLife, Fault> {
+        Ok(LIFE)
+    }
+
+    async fn look_up_grant(&self, _: &Grant) -> Result<GrantLife, Fault> {
+        self.with(|_| Ok(LIFE)).await
+    }
+
+    async fn revoke_grant(&self, _: &Grant) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    async fn fetch(&self, _: &Grant, want: &Want) -> Result<Fetched, Fault> {
+        if want.params.is_some() {
+            return Err(Fault::Malformed {
+                why: format!("{}: a store takes no `params`; leave them out", want.path),
+            });
+        }
+        let path = SecretPath::parse(&want.path)
+            .map_err(|why| Fault::Gone { why: format!("the path {:?} {why}", want.path) })?;
+        let version = want.version;
+        let value = self.with(move |open| open.store.get(&path, version)).await?;
+        Ok(Fetched { fields: value.fields, life: Life::Versioned { within: None } })
+    }
+
+    async fn renew(&self, _: &Grant, lease: &LeaseId, _: Duration) -> Result<Renewal, Fault> {
+        Err(no_lease(lease))
+    }
+
+    async fn look_up(&self, _: &Grant, lease: &LeaseId) -> Result<Duration, Fault> {
+        Err(no_lease(lease))
+    }
+
+    async fn revoke(&self, _: &Grant, _: &LeaseId) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    async fn changed(&self) {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            // Whoever works with it now may be at it for long, and is looked after next time.
+            let Ok(mut open) = self.open.try_lock() else { continue };
+            let Some(open) = open.as_mut() else { continue };
+            match open.store.changes() {
+                Ok(changes) if changes != open.seen => {
+                    open.seen = changes;
+                    return;
+                }
+                // What cannot be asked now is asked again; a read of a secret says what is wrong.
+                Ok(_) | Err(_) => {}
+            }
+        }
+    }
+
+    fn identity(&self) -> Identity {
+        let role = match &self.config.login {
+            StoreLogin::Owner { .. } => "owner".to_owned(),
+            StoreLogin::Role { id: RoleId::Inline(id), .. } => id.clone(),
+            StoreLogin::Role { id: RoleId::File(file), .. } => file.display().to_string(),
+        };
+        Identity {
+            addresses: BTreeSet::from([self.config.file.display().to_string()]),
+            namespace: None,
+            method: "store".to_owned(),
+            mount: None,
+            role: Some(role),
+        }
+    }
+
+    /// Not the store itself: to close a descriptor of it takes off every lock that `SQLite` has there.
+    fn credential_files(&self) -> Vec<PathBuf> {
+        match &self.config.login {
+            StoreLogin::Owner { key_file } => vec![key_file.clone()],
+            StoreLogin::Role { id, secret_id_file } => {
+                let id = match id {
+                    RoleId::Inline(_) => None,
+                    RoleId::File(file) => Some(file.clone()),
+                };
+                [secret_id_file.clone()].into_iter().chain(id).collect()
+            }
+        }
+    }
+}
+
+fn read(file: &Path) -> Result<String, Fault> {
+    let awaiting = |why: String| Fault::Awaiting { file: file.to_owned(), why };
+    let text = fs::read_to_string(file).map_err(|error| awaiting(error.to_string()))?;
+    match text.trim() {
+        "" => Err(awaiting("it is empty".to_owned())),
+        text => Ok(text.to_owned()),
+    }
+}
+
+fn no_lease(lease: &LeaseId) -> Fault {
+    Fault::Gone { why: format!("a store has no leases, and so not {lease}") }
+}
+
+/// While it is opened, what is refused is the credential.
+fn fault_of_log_in(error: &StoreError) -> Fault {
+    if matches!(error, StoreError::Refused | StoreError::Ended { .. }) {
+        Fault::Refused { why: chain(error), again_in: Some(AGAIN_IN) }
+    } else {
+        fault(error)
+    }
+}
+
+fn fault(error: &StoreError) -> Fault {
+    let why = chain(error);
+    match error {
+        StoreError::Denied { right, path } => Fault::Denied {
+            path: path.clone(),
+            capability: match right {
+                crate::store::Right::Read => "read",
+                crate::store::Right::Write => "write",
+                crate::store::Right::Rotate => "rotate",
+                crate::store::Right::Admin => "admin",
+            },
+        },
+        StoreError::Refused | StoreError::Ended { .. } => Fault::Dead,
+        StoreError::Missing { .. } | StoreError::Unreadable { .. } => Fault::Gone { why },
+        StoreError::Full | StoreError::ReadOnly | StoreError::Busy { .. } | StoreError::NotThere { .. } => {
+            Fault::Unreachable { why, retry_after: None }
+        }
+        StoreError::Io { .. } | StoreError::Sqlite { .. } | StoreError::Random { .. } => {
+            Fault::Failing { why }
+        }
+        StoreError::Exists { .. }
+        | StoreError::NotAStore { .. }
+        | StoreError::Newer { .. }
+        | StoreError::Damaged { .. }
+        | StoreError::Credential { .. }
+        | StoreError::OwnerOnly { .. }
+        | StoreError::NoRole { .. }
+        | StoreError::Unfit { .. }
+        | StoreError::TooLarge { .. } => Fault::Malformed { why },
+    }
+}
