@@ -272,6 +272,9 @@ impl RoleCommand {
                         "the role may do nothing: write for example --read 'prod/app/*'".to_owned(),
                     ));
                 }
+                if let Some(file) = secret_id_to.as_ref().filter(|file| file.exists()) {
+                    return Err(StoreError::Exists { file: file.clone() }.into());
+                }
                 let expires = expires.map(|after| Moment::from(SystemTime::now()).plus(after));
                 let new = NewRole { name: name.clone(), grants, expires, uses: *uses };
                 let pair = place.open()?.add_role(&new)?;
@@ -299,8 +302,13 @@ impl Place {
         if key_file.exists() {
             return Err(StoreError::Exists { file: key_file }.into());
         }
-        let key = Store::init(&self.store)?;
+        // First the key, so that there is never a store that nothing opens.
+        let key = Store::new_key()?;
         write_private(&key_file, &key, "write the owner's key to")?;
+        if let Err(error) = Store::init(&self.store, &key) {
+            fs::remove_file(&key_file).ok();
+            return Err(error.into());
+        }
         output::line(&format!(
             "made {} and the owner's key {}: keep the key apart from the store, since nothing else opens it",
             self.store.display(),
@@ -324,9 +332,13 @@ impl Place {
     fn rekey(&self) -> Result<(), Failed> {
         let key_file = self.key_file();
         let mut store = self.open()?;
-        let key = store.rekey()?;
+        let key = Store::new_key()?;
         let new = key_file.with_added_extension("new");
         write_private(&new, &key, "write the owner's new key to")?;
+        if let Err(error) = store.rekey(&key) {
+            fs::remove_file(&new).ok();
+            return Err(error.into());
+        }
         fs::rename(&new, &key_file).map_err(|source| StoreError::Io {
             doing: "replace",
             file: key_file.clone(),

@@ -106,10 +106,15 @@ const ROOT: &str = "root";
 pub(super) const AUDIT_KEY: &str = "audit key";
 
 impl Store {
-    /// Makes a store at this path; answers with the owner's key, which is nowhere else.
-    pub fn init(path: &Path) -> Result<Secret<str>, StoreError> {
-        let (id, owner, root, audit): (Id, Key, Key, Key) = (random()?, key()?, key()?, key()?);
-        let owner_text = Secret::new(hex(owner.expose()));
+    /// A key for an owner. To be kept before a store depends on it.
+    pub fn new_key() -> Result<Secret<str>, StoreError> {
+        Ok(Secret::new(hex(key()?.expose())))
+    }
+
+    /// Makes a store at this path, which nothing but this key opens.
+    pub fn init(path: &Path, owner: &Secret<str>) -> Result<(), StoreError> {
+        let owner = owner_key(owner)?;
+        let (id, root, audit): (Id, Key, Key) = (random()?, key()?, key()?);
         File::make(path, |writing| {
             let meta = |name: &str, value: Vec<u8>| {
                 writing.execute("INSERT INTO meta VALUES (?1, ?2)", params![name, value]).map(drop)
@@ -125,8 +130,8 @@ impl Store {
                 power: Power::Root(root.clone()),
             };
             record(writing, &id, &keys, Action::Init, Outcome::Done, About::Named("the store".to_owned()))
-        })?;
-        Ok(owner_text)
+        })
+        .map(drop)
     }
 
     /// Opens a store. A role's log-in counts, and is recorded.
@@ -255,8 +260,8 @@ impl Store {
     }
 
     /// Gives the store another owner's key; the one before opens it no more.
-    pub fn rekey(&mut self) -> Result<Secret<str>, StoreError> {
-        let (root, id, new) = (self.root("change the owner's key")?, self.id, key()?);
+    pub fn rekey(&mut self, new: &Secret<str>) -> Result<(), StoreError> {
+        let (root, id, new) = (self.root("change the owner's key")?, self.id, owner_key(new)?);
         self.transact(|writing, keys, _| {
             let sealed_root = sealed(new.seal(nonce()?, place(ROOT, &[&id]), root.expose()))?;
             writing.execute("UPDATE meta SET value = ?2 WHERE name = ?1", params![ROOT, sealed_root])?;
@@ -269,8 +274,7 @@ impl Store {
                 About::Named("the owner's key".to_owned()),
             )?;
             Ok(Ok(()))
-        })?;
-        Ok(Secret::new(hex(new.expose())))
+        })
     }
 
     /// For [`super::verify`].
@@ -401,8 +405,12 @@ impl Keys {
 /// What the audit calls whoever has the owner's key.
 const OWNER: &str = "owner";
 
+fn owner_key(text: &Secret<str>) -> Result<Key, StoreError> {
+    unhex(text.expose()).map(Key::new).ok_or(StoreError::Refused)
+}
+
 fn owner(writing: &Writing<'_>, id: &Id, text: &Secret<str>) -> Result<Identity, StoreError> {
-    let key = unhex(text.expose()).map(Key::new).ok_or(StoreError::Refused)?;
+    let key = owner_key(text)?;
     let root = key.open(place(ROOT, &[id]), &meta(writing, ROOT)?).ok_or(StoreError::Refused)?;
     let root = Key::from_opened(&root).ok_or_else(|| damaged("the root key", "it has another length"))?;
     Ok(Identity::Owner { root })

@@ -1,0 +1,93 @@
+//! What the embedded store costs: `cargo bench --bench store`, with `SECRETS=100000` for as many.
+//!
+//! Each figure of a write or a read stands beside the floor: the same number of bare `SQLite` commits, with the same durability, on
+//! the same disk, in the same run.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a failed step ends the benchmark, which prints"
+)]
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use squire::secret::{Fields, Secret};
+use squire::store::{Credential, NewRole, Right, SecretPath, Store};
+
+/// So many single operations are measured.
+const SAMPLE: u32 = 1000;
+
+fn main() {
+    // `cargo test --all-targets` runs benchmarks too, to see that they build.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        return;
+    }
+    let secrets: u32 = std::env::var("SECRETS").map_or(1000, |number| number.parse().unwrap());
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("bench.store");
+    let key = Store::new_key().unwrap();
+    Store::init(&file, &key).unwrap();
+    let mut store = Store::open(&file, &Credential::Owner(key)).unwrap();
+
+    let floor = floor(&directory.path().join("floor")) / SAMPLE;
+    println!("floor: a bare commit                  {floor:>10.1?}");
+    let put = timed(|| (0..secrets).for_each(|number| put(&mut store, number))) / secrets;
+    println!(
+        "put, {:<32} {put:>10.1?}  {:.2} x floor",
+        format!("{secrets} secrets in all"),
+        ratio(put, floor)
+    );
+    let get = timed(|| {
+        for number in 0..SAMPLE {
+            store.get(&path(number * 7919 % secrets), None).unwrap();
+        }
+    }) / SAMPLE;
+    println!("get, recorded                         {get:>10.1?}  {:.2} x floor", ratio(get, floor));
+    let some = timed(|| assert_eq!(store.list("dev/group-0/").unwrap().len(), 100.min(secrets as usize)));
+    println!("list 100                              {some:>10.1?}");
+    let all = timed(|| assert_eq!(store.list("").unwrap().len(), secrets as usize));
+    println!("list all                              {all:>10.1?}");
+    let verified = timed(|| assert!(store.verify().unwrap().findings.is_empty()));
+    println!("verify                                {verified:>10.1?}");
+    let grants = BTreeMap::from([(Right::Read, vec!["dev/**".to_owned()])]);
+    let role =
+        store.add_role(&NewRole { name: "bench".to_owned(), grants, expires: None, uses: None }).unwrap();
+    let credential = Credential::Role { id: role.id, secret_id: role.secret_id };
+    let log_in = timed(|| drop(Store::open(&file, &credential).unwrap()));
+    println!("log in as a role, Argon2id apart      {log_in:>10.1?}");
+}
+
+fn path(number: u32) -> SecretPath {
+    SecretPath::parse(&format!("dev/group-{}/secret-{number}", number / 100)).unwrap()
+}
+
+fn put(store: &mut Store, number: u32) {
+    let value = serde_json::json!({ "username": "app", "password": format!("password-{number}") });
+    let fields: Fields = value.as_object().unwrap().clone();
+    store.put(&path(number), &Secret::new(fields), None).unwrap();
+}
+
+/// So many rows of about the size of a secret, each durable before the next.
+fn floor(file: &std::path::Path) -> Duration {
+    let db = Connection::open(file).unwrap();
+    db.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; CREATE TABLE rows (number INTEGER PRIMARY KEY, value BLOB)")
+        .unwrap();
+    let value = vec![7_u8; 600];
+    timed(|| {
+        for number in 0..SAMPLE {
+            db.execute("INSERT INTO rows VALUES (?1, ?2)", rusqlite::params![number, value]).unwrap();
+        }
+    })
+}
+
+fn timed(act: impl FnOnce()) -> Duration {
+    let began = Instant::now();
+    act();
+    began.elapsed()
+}
+
+fn ratio(one: Duration, other: Duration) -> f64 {
+    one.as_secs_f64() / other.as_secs_f64()
+}
