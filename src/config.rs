@@ -21,6 +21,7 @@ mod source;
 mod syntax;
 mod text;
 mod value;
+mod version;
 mod window;
 
 #[cfg(test)]
@@ -41,6 +42,7 @@ pub use auth::CREDENTIAL_VARIABLES;
 pub use file::{parse, survey};
 pub use problem::{Place, Problem};
 pub use reference::References;
+pub use source::AWS_VARIABLES;
 pub use value::{Account, Mode};
 pub use window::{Opening, Window};
 
@@ -77,6 +79,8 @@ pub enum SourceConfig {
     Vault(VaultConfig),
     /// `type = "store"`: the embedded store.
     Store(StoreConfig),
+    /// `type = "aws"`: AWS Secrets Manager.
+    Aws(AwsConfig),
 }
 
 impl SourceConfig {
@@ -85,8 +89,50 @@ impl SourceConfig {
         match self {
             Self::Vault(vault) => vault.refresh,
             Self::Store(store) => store.refresh,
+            Self::Aws(aws) => aws.refresh,
         }
     }
+}
+
+/// AWS Secrets Manager, and how to log in to it. What is not said is found where every tool of AWS finds it.
+#[derive(Clone, Debug)]
+pub struct AwsConfig {
+    /// `region`, or `AWS_REGION`, or `AWS_DEFAULT_REGION`
+    pub region: Option<String>,
+    /// `endpoint`: of Secrets Manager, where it is not the region's.
+    pub endpoint: Option<String>,
+    /// `profile`: of AWS's own configuration files.
+    pub profile: Option<String>,
+    /// `ca_file`, or `AWS_CA_BUNDLE`: PEM; instead of the system's authorities.
+    pub ca_file: Option<PathBuf>,
+    /// `refresh`: how often secrets are re-read. Default 5 minutes.
+    pub refresh: Duration,
+    /// `[source.NAME.assume_role]`
+    pub assume_role: Option<AssumedRole>,
+    /// What the environment holds, unless a profile is named.
+    pub keys: Option<AwsKeys>,
+}
+
+/// `[source.NAME.assume_role]`: a role that is taken on with the credentials that are found.
+#[derive(Clone, Debug)]
+pub struct AssumedRole {
+    /// `arn`
+    pub arn: String,
+    /// `external_id`: what the owner of the role asks for.
+    pub external_id: Option<String>,
+    /// `session_name`: who we are in the audit. Default `squire`.
+    pub session_name: String,
+}
+
+/// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`
+#[derive(Clone, Debug)]
+pub struct AwsKeys {
+    /// Which key.
+    pub id: String,
+    /// The key itself.
+    pub key: Secret<str>,
+    /// What goes with a temporary key.
+    pub session_token: Option<Secret<str>>,
 }
 
 /// An embedded store, and how to log in to it.
@@ -258,10 +304,32 @@ pub struct SecretConfig {
     pub path: String,
     /// `params`: makes it a write.
     pub params: Option<serde_json::Map<String, serde_json::Value>>,
-    /// `version`: pins a version of a KV v2 secret.
-    pub version: Option<u64>,
+    /// `version`, `version_stage` or `version_id`: pins a version.
+    pub version: Option<Version>,
     /// `refresh`, else the source's.
     pub refresh: Duration,
+}
+
+/// Which version of a secret is meant, where it is not the newest one that is in use.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[serde(untagged)]
+pub enum Version {
+    /// Of KV v2 and of the store; from 1 on.
+    Number(u64),
+    /// Of AWS: the one with this label, `AWSCURRENT`, `AWSPREVIOUS`, `AWSPENDING` or one's own.
+    Stage(String),
+    /// Of AWS: the very one.
+    Id(String),
+}
+
+impl Version {
+    /// Its number, where versions have numbers.
+    pub fn number(&self) -> Option<u64> {
+        match self {
+            Self::Number(number) => Some(*number),
+            Self::Stage(_) | Self::Id(_) => None,
+        }
+    }
 }
 
 /// `[output]`: where and how files are published.

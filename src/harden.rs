@@ -41,6 +41,7 @@ fn used_up(source: &SourceConfig) -> Option<&Path> {
         SourceConfig::Vault(vault) => vault,
         // Whoever reads it writes its audit.
         SourceConfig::Store(store) => return store.file.parent(),
+        SourceConfig::Aws(_) => return None,
     };
     match &vault.auth {
         AuthConfig::AppRole(role) => {

@@ -86,7 +86,7 @@ impl Fingerprint {
     /// The fingerprint of this want.
     pub fn of(want: &Want) -> Self {
         // Maps of JSON values are ordered and can always be written.
-        let asked = (&want.path, &want.params, want.version);
+        let asked = (&want.path, &want.params, &want.version);
         let canonical = serde_json::to_vec(&asked).unwrap_or_default();
         Self(*blake3::hash(&canonical).as_bytes())
     }

@@ -13,8 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{
-    Account, Config, EnvConfig, FileConfig, Limit, Listen, Mode, Place, ProbeConfig, ProbeKind, Problem,
-    ProcessConfig, Reaction, RestartConfig, RestartMode, SecretConfig, SettingConfig, TemplateSource,
+    AWS_VARIABLES, Account, Config, EnvConfig, FileConfig, Limit, Listen, Mode, Place, ProbeConfig,
+    ProbeKind, Problem, ProcessConfig, Reaction, RestartConfig, RestartMode, SecretConfig, SettingConfig,
+    SourceConfig, TemplateSource, Version,
 };
 use crate::names::{SecretName, SourceName};
 use crate::secret::Fields;
@@ -49,7 +50,7 @@ pub struct Want {
     /// Makes it a write.
     pub params: Option<Fields>,
     /// Pins a version of a versioned secret.
-    pub version: Option<u64>,
+    pub version: Option<Version>,
     /// How often it is re-read if it has no lease.
     pub refresh: Duration,
 }
@@ -142,6 +143,8 @@ pub struct EnvRules {
     pub pass: Vec<String>,
     /// Never passed on.
     pub deny: Vec<String>,
+    /// Squire's own credentials, beyond those that nobody else uses: passed on only if `pass` names them.
+    pub own: Vec<&'static str>,
 }
 
 /// What the plan has to ask the machine.
@@ -243,7 +246,7 @@ fn want(name: &SecretName, secret: &SecretConfig) -> Want {
         source: secret.source.clone(),
         path: secret.path.clone(),
         params: secret.params.clone(),
-        version: secret.version,
+        version: secret.version.clone(),
         refresh: secret.refresh,
     }
 }
@@ -346,6 +349,12 @@ impl Compiler<'_> {
         }
     }
 
+    /// With a source in AWS its keys are Squire's. Without one they may well be the process's.
+    fn own_credentials(&self) -> Vec<&'static str> {
+        let is_aws = |source: &SourceConfig| matches!(source, SourceConfig::Aws(_));
+        if self.config.sources.values().any(is_aws) { AWS_VARIABLES.to_vec() } else { Vec::new() }
+    }
+
     fn setting(&mut self, config: &SettingConfig) -> Setting {
         Setting {
             person: self.person(config),
@@ -355,6 +364,7 @@ impl Compiler<'_> {
                 clear: config.env_clear,
                 pass: config.env_pass.clone(),
                 deny: config.env_deny.clone(),
+                own: self.own_credentials(),
             },
             limits: config.limits.values().copied().collect(),
             no_new_privs: config.no_new_privs,

@@ -4,6 +4,8 @@
 //!
 //! *Invariant:* this file only defines; the backends in `source/` act.
 
+#[cfg(feature = "aws")]
+pub mod aws;
 pub mod http;
 pub mod store;
 pub mod vault;

@@ -20,6 +20,8 @@ use crate::names::SourceName;
 use crate::publish::mount::mount_output;
 use crate::secret::{DigestKey, Secret};
 use crate::session::Settings;
+#[cfg(feature = "aws")]
+use crate::source::aws::Aws;
 use crate::source::store::Embedded;
 use crate::source::vault::Vault;
 use crate::supervise::host::{Endowment, Host, Order, Orders};
@@ -211,6 +213,16 @@ fn keep(
             // It has no lease that could outlive us, and no token.
             keepers.keep(Embedded::new(config), settings, key, None);
         }
+        #[cfg(feature = "aws")]
+        SourceConfig::Aws(config) => {
+            let look_up_every = config.refresh;
+            let settings = Settings { source: name.clone(), wants, look_up_every, seed, adopt: None };
+            let aws = Aws::new(config).map_err(|error| format!("source {name}: {}", chain(&error)))?;
+            // It has no lease either, and its credentials are kept by whoever gave them.
+            keepers.keep(aws, settings, key, None);
+        }
+        #[cfg(not(feature = "aws"))]
+        SourceConfig::Aws(_) => return Err(format!("source {name}: this build has no AWS")),
     }
     Ok(())
 }

@@ -89,7 +89,14 @@ fn credential(
 }
 
 /// The variables that hold a credential themselves, to be forgotten once they are read.
-pub const CREDENTIAL_VARIABLES: [&str; 4] = ["VAULT_SECRET_ID", "BAO_SECRET_ID", "VAULT_TOKEN", "BAO_TOKEN"];
+pub const CREDENTIAL_VARIABLES: [&str; 6] = [
+    "VAULT_SECRET_ID",
+    "BAO_SECRET_ID",
+    "VAULT_TOKEN",
+    "BAO_TOKEN",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+];
 
 fn approle(mut table: Table<'_>) -> Option<AuthConfig> {
     table.refuse(

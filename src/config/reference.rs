@@ -17,6 +17,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use toml::{Table, Value};
 
+use super::Version;
+
 /// The sources that can be referred to, by the word before the colon.
 const SCHEMES: [&str; 3] = ["vault", "aws", "store"];
 
@@ -28,7 +30,7 @@ const LONGEST: usize = 1024;
 struct Target {
     scheme: &'static str,
     path: String,
-    version: Option<u64>,
+    version: Option<Version>,
 }
 
 /// A reference: a thing, and a field of it; `None` where it has only one.
@@ -105,8 +107,7 @@ impl References {
             let mut secret = Table::new();
             secret.insert("source".to_owned(), text(target.scheme));
             secret.insert("path".to_owned(), text(&target.path));
-            let version = target.version.and_then(|version| i64::try_from(version).ok());
-            secret.extend(version.map(|version| ("version".to_owned(), Value::Integer(version))));
+            secret.extend(target.version.as_ref().map(pin));
             secrets.insert(name.clone(), Value::Table(secret));
         }
         let variables = self.variables.iter().map(|(name, template)| (name.clone(), text(template)));
@@ -134,6 +135,17 @@ impl References {
         }
         template
     }
+}
+
+/// A version as a configuration has it.
+fn pin(version: &Version) -> (String, Value) {
+    let (key, value) = match version {
+        // A greater one is no version that any server has.
+        Version::Number(number) => ("version", Value::Integer(i64::try_from(*number).unwrap_or(i64::MAX))),
+        Version::Stage(stage) => ("version_stage", Value::String(stage.clone())),
+        Version::Id(id) => ("version_id", Value::String(id.clone())),
+    };
+    (key.to_owned(), value)
 }
 
 /// Text that a template prints to the letter.
@@ -203,15 +215,8 @@ fn reference(scheme: &'static str, text: &str) -> Result<Reference, String> {
     };
     let (path, version) = match rest.split_once('?') {
         Some((path, query)) => {
-            let version = query.strip_prefix("version=").and_then(|version| version.parse().ok());
-            (
-                path,
-                Some(
-                    version
-                        .filter(|version| *version > 0)
-                        .ok_or_else(|| malformed("what follows `?` is no version"))?,
-                ),
-            )
+            let version = version(query).ok_or_else(|| malformed("what follows `?` is no version"))?;
+            (path, Some(version))
         }
         None => (rest, None),
     };
@@ -231,6 +236,16 @@ fn reference(scheme: &'static str, text: &str) -> Result<Reference, String> {
     }
     let path = logical(scheme, path);
     Ok(Reference { target: Target { scheme, path, version }, field: field.map(str::to_owned) })
+}
+
+/// `version=3`; with AWS `version_stage=AWSPREVIOUS` or `version_id=…`
+fn version(query: &str) -> Option<Version> {
+    match query.split_once('=')? {
+        ("version", number) => number.parse().ok().filter(|number| *number > 0).map(Version::Number),
+        ("version_stage", stage) if !stage.is_empty() => Some(Version::Stage(stage.to_owned())),
+        ("version_id", id) if !id.is_empty() => Some(Version::Id(id.to_owned())),
+        _ => None,
+    }
 }
 
 /// KV v2 has `data` between mount and path in its API, and people write it.
@@ -268,6 +283,7 @@ mod tests {
             ("OLD", "vault:secret/mysql?version=3#password"),
             ("ONLY", "store:app/token"),
             ("KEY", "aws:arn:aws:secretsmanager:eu-west-1:1:secret:prod/db#api key"),
+            ("PREVIOUS", "aws:/prod/db?version_stage=AWSPREVIOUS#api key"),
             ("PATH", "/bin:/usr/bin"),
             ("VAULT_HOST", "vault:8200"),
             ("LINK", "vault://host/path"),
@@ -279,6 +295,7 @@ mod tests {
         OLD = "{{ref_3.[password]}}"
         ONLY = "{{only ref_4}}"
         PASSWORD = "{{ref_1.[password]}}"
+        PREVIOUS = "{{ref_6.[api key]}}"
         URL = 'pg://{{ref_2.[username]}}:{{ref_2.[password]}}{{base64_decode "QGRiL3t7eH19"}}'
 
         [secret.ref_1]
@@ -301,6 +318,11 @@ mod tests {
         [secret.ref_5]
         path = "arn:aws:secretsmanager:eu-west-1:1:secret:prod/db"
         source = "aws"
+
+        [secret.ref_6]
+        path = "/prod/db"
+        source = "aws"
+        version_stage = "AWSPREVIOUS"
 
         [source.aws]
 

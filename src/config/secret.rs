@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 
 use super::reader::{Table, Value};
 use super::source::Sources;
+use super::source::aws::SECRET_ID;
 use super::value::{POSITIVE_DURATION, SERVER_PATH, WORD};
-use super::{SecretConfig, params, text};
+use super::{SecretConfig, SourceConfig, params, text, version};
 use crate::names::{SecretName, SourceName};
 
 /// Words that mean something else in a template: Handlebars' own, and Squire's helpers.
@@ -93,17 +94,13 @@ fn nothing() -> SecretConfig {
 /// Reads one secret. What is wrong in it is reported and then stands empty: nobody fetches what has problems.
 fn secret(mut table: Table<'_>, sources: &Sources) -> SecretConfig {
     let source = source(&mut table, sources);
-    let path = table.require("path", "path = \"secret/app/db\"").and_then(|path| path.read(&SERVER_PATH));
+    let kind = source.as_ref().and_then(|source| sources.configs.get(source));
+    // To AWS a slash at the beginning is part of the name.
+    let form = if matches!(kind, Some(SourceConfig::Aws(_))) { &SECRET_ID } else { &SERVER_PATH };
+    let path = table.require("path", "path = \"secret/app/db\"").and_then(|path| path.read(form));
     let params = table.take("params");
-    let version = table.take("version");
-    if let (Some(_), Some(version)) = (&params, &version) {
-        version.report(
-            "`params` is there too, which makes it a write; \
-             a version is only for reading, so keep one of the two",
-        );
-    }
+    let version = version::version(&mut table, kind, params.is_some());
     let params = params.and_then(|params| params::params(&params));
-    let version = version.and_then(|version| self::version(&version));
     let refresh = table.read("refresh", &POSITIVE_DURATION);
     table.finish();
     let source = source.unwrap_or_else(|| SourceName::new(""));
@@ -137,12 +134,4 @@ fn source(table: &mut Table<'_>, sources: &Sources) -> Option<SourceName> {
         value.report(format!("there is no such source; the sources are: {}", text::listed(names())));
     }
     None
-}
-
-fn version(value: &Value<'_>) -> Option<u64> {
-    let version = value.integer().and_then(|number| u64::try_from(number).ok()).filter(|number| *number >= 1);
-    if version.is_none() {
-        value.expected("a version number from 1 on, such as version = 3");
-    }
-    version
 }

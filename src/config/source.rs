@@ -2,6 +2,9 @@
 //!
 //! *Invariant:* no secret value is accepted, only the names of files that hold one.
 
+pub(super) mod aws;
+mod store;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,10 +14,10 @@ use rustls::pki_types::ServerName;
 
 use super::reader::{Table, every};
 use super::value::{self, Form, POSITIVE_DURATION};
-use super::{
-    AuthConfig, ClientIdentity, RoleId, SourceConfig, StoreConfig, StoreLogin, VaultConfig, auth, text,
-};
+use super::{AuthConfig, ClientIdentity, SourceConfig, VaultConfig, auth, text};
 use crate::names::SourceName;
+
+pub use aws::AWS_VARIABLES;
 
 /// How often static secrets are re-read where nothing is said.
 const REFRESH: Duration = Duration::from_mins(5);
@@ -64,7 +67,8 @@ fn source(name: &str, mut table: Table<'_>) -> Option<SourceConfig> {
     };
     match kind {
         Type::Vault => vault(table).map(SourceConfig::Vault),
-        Type::Store => store(table).map(SourceConfig::Store),
+        Type::Store => store::store(table).map(SourceConfig::Store),
+        Type::Aws => aws::aws(table).map(SourceConfig::Aws),
     }
 }
 
@@ -72,73 +76,23 @@ fn source(name: &str, mut table: Table<'_>) -> Option<SourceConfig> {
 enum Type {
     Vault,
     Store,
+    Aws,
 }
 
 const TYPE: Form<Type> =
-    Form { expected: "a type in quotes: \"vault\" or \"store\"", shown: true, read: source_type };
+    Form { expected: "a type in quotes: \"vault\", \"store\" or \"aws\"", shown: true, read: source_type };
 
 fn source_type(written: &str) -> Result<Type, String> {
     match written {
         "vault" => Ok(Type::Vault),
         "store" => Ok(Type::Store),
-        "aws" => Err("is not in this version; it has type = \"vault\" and type = \"store\"".to_owned()),
+        "aws" if cfg!(feature = "aws") => Ok(Type::Aws),
+        "aws" => Err("is not in this build; build Squire with its feature `aws`".to_owned()),
         "bao" | "openbao" => Err("is not a type; write type = \"vault\", which is OpenBao's too".to_owned()),
-        unknown => Err(match text::nearest(unknown, ["vault", "store"]) {
+        unknown => Err(match text::nearest(unknown, ["vault", "store", "aws"]) {
             Some(near) => format!("is not a type; did you mean \"{near}\"?"),
-            None => "is not a type; write type = \"vault\" or type = \"store\"".to_owned(),
+            None => "is not a type; write type = \"vault\", \"store\" or \"aws\"".to_owned(),
         }),
-    }
-}
-
-fn store(mut table: Table<'_>) -> Option<StoreConfig> {
-    let file = path_setting(&mut table, "file", ["SQUIRE_STORE"; 2]);
-    if file.is_none() && !table.has("file") {
-        table.report("no store; write file = \"/var/lib/squire/app.store\", or set the environment variable SQUIRE_STORE");
-    }
-    let refresh = table.read("refresh", &POSITIVE_DURATION).unwrap_or(REFRESH);
-    let login = store_login(&mut table);
-    table.finish();
-    Some(StoreConfig { file: file?, refresh, login: login? })
-}
-
-/// A role, else the owner.
-fn store_login(table: &mut Table<'_>) -> Option<StoreLogin> {
-    table.refuse(
-        "secret_id",
-        "a secret id is a secret, and no secret is written in the configuration; \
-         put it into a file and name that with `secret_id_file`",
-    );
-    let said = ["role_id", "role_id_file", "secret_id_file", "key_file"].map(|key| table.has(key));
-    let id = match (table.take("role_id"), table.take("role_id_file")) {
-        (Some(id), None) => id.read(&value::WORD).map(RoleId::Inline),
-        (None, Some(file)) => file.path().map(RoleId::File),
-        (Some(_), Some(file)) => {
-            file.report("`role_id` is there too; keep one of the two");
-            None
-        }
-        (None, None) if said.contains(&true) => None,
-        (None, None) => from_variable(table, ["SQUIRE_STORE_ROLE_ID"; 2], &value::WORD).map(RoleId::Inline),
-    };
-    let from_file = |table: &mut Table<'_>, key, variable| match table.take(key) {
-        Some(value) => value.path(),
-        None if said.contains(&true) => None,
-        None => from_variable(table, [variable; 2], &value::PATH),
-    };
-    let secret_id_file = from_file(table, "secret_id_file", "SQUIRE_STORE_SECRET_ID_FILE");
-    let key_file = from_file(table, "key_file", "SQUIRE_STORE_KEY_FILE");
-    match (id, secret_id_file, key_file) {
-        (Some(id), Some(secret_id_file), None) => Some(StoreLogin::Role { id, secret_id_file }),
-        (None, None, Some(key_file)) => Some(StoreLogin::Owner { key_file }),
-        (_, _, Some(_)) => {
-            table.report("`key_file` is the owner's, and a role is named too; keep one of the two");
-            None
-        }
-        (_, _, None) => {
-            table.report(
-                "no login; write role_id and secret_id_file of a role (`squire store role add` makes one), or the owner's key_file",
-            );
-            None
-        }
     }
 }
 

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::config::Version;
 use crate::names::SourceName;
 
 pub(super) const CANARY: &str = "canary-5f1c";
@@ -204,7 +205,7 @@ fn a_fingerprint_is_of_what_is_asked_for() {
         of(&|want| want.params = None),
         of(&|want| want.params = json!({}).as_object().cloned()),
         of(&|want| want.params = json!({"a": "1"}).as_object().cloned()),
-        of(&|want| want.version = Some(1)),
+        of(&|want| want.version = Some(Version::Number(1))),
     ];
     let different: BTreeSet<_> = others.iter().chain([&same]).map(|one| one.0).collect();
     assert_eq!(different.len(), others.len() + 1);

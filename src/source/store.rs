@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::{Fault, Fetched, Grant, GrantLife, Life, Renewal, Source};
-use crate::config::{RoleId, StoreConfig, StoreLogin};
+use crate::config::{RoleId, StoreConfig, StoreLogin, Version};
 use crate::fact::chain;
 use crate::ledger::Identity;
 use crate::names::LeaseId;
@@ -115,7 +115,7 @@ impl Source for Embedded {
         }
         let path = SecretPath::parse(&want.path)
             .map_err(|why| Fault::Gone { why: format!("the path {:?} {why}", want.path) })?;
-        let version = want.version;
+        let version = want.version.as_ref().and_then(Version::number);
         let value = self.with(move |open| open.store.get(&path, version)).await?;
         Ok(Fetched { fields: value.fields, life: Life::Versioned { within: None } })
     }

@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 
 use super::http::{Http, HttpError, Limits, Repeat};
 use super::{Fault, Fetched, Grant, GrantLife, Renewal, Source};
-use crate::config::VaultConfig;
+use crate::config::{VaultConfig, Version};
 use crate::ledger::Identity;
 use crate::names::LeaseId;
 use crate::plan::Want;
@@ -70,7 +70,8 @@ impl Vault {
         let below = mount.below(&want.path);
         let path = format!("{}data/{below}", mount.path);
         let mut call = Call::get(&path);
-        call.query = want.version.map(|version| format!("version={version}"));
+        let number = want.version.as_ref().and_then(Version::number);
+        call.query = number.map(|number| format!("version={number}"));
         let answer = self.api.ask(Some(&grant.token), call).await?;
         if answer.status == StatusCode::NOT_FOUND {
             return Err(api::tombstone(&answer, &want.path).unwrap_or_else(|| {

@@ -47,13 +47,15 @@ pub fn environment<'a>(
     rendered: &'a BTreeMap<String, Secret<str>>,
     setting: &'a Setting,
 ) -> BTreeMap<&'a OsStr, &'a OsStr> {
-    let EnvRules { clear, pass, deny } = &setting.env;
+    let EnvRules { clear, pass, deny, own: credentials } = &setting.env;
     let matches = |globs: &[String], name: &OsStr| {
         globs.iter().any(|glob| WildMatch::new(glob).matches(&name.to_string_lossy()))
     };
     let starts = |name: &OsStr, prefix: &str| name.as_encoded_bytes().starts_with(prefix.as_bytes());
     let is_passed = |name: &OsStr| {
-        let is_kept_back = *clear || KEPT_BACK.iter().any(|prefix| starts(name, prefix));
+        let is_kept_back = *clear
+            || KEPT_BACK.iter().any(|prefix| starts(name, prefix))
+            || credentials.iter().any(|own| name == *own);
         (!is_kept_back || matches(pass, name)) && !matches(deny, name)
     };
     let own = own.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()));

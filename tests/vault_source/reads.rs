@@ -83,7 +83,7 @@ async fn names_with_odd_characters_and_nested_mounts_are_found() {
     assert!(matches!(b.life, Life::Versioned { .. }), "{:?}", b.life);
 
     let mut versioned = want("team/b/kv/x");
-    versioned.version = Some(1);
+    versioned.version = Some(Version::Number(1));
     let why = malformed(vault.fetch(&root, &versioned).await);
     assert_eq!(
         why,

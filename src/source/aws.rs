@@ -1,0 +1,178 @@
+//! AWS Secrets Manager as a [`Source`]: no lease; a version is current until its stage moves on.
+//!
+//! Requests, signatures and the search for credentials are the SDK's. What is ours: many secrets are asked for in one request,
+//! a planned rotation is looked for when it is due, and credentials that were refused are not sent again in a loop.
+//!
+//! *Invariant:* no request is repeated here but the one that the SDK repeats to put a wrong clock right.
+
+mod account;
+mod answer;
+mod batch;
+mod plan;
+
+use std::collections::BTreeSet;
+use std::env;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+
+use super::{Fault, Fetched, Grant, GrantLife, Life, Renewal, Source};
+use crate::config::{AwsConfig, Version};
+use crate::ledger::Identity;
+use crate::names::LeaseId;
+use crate::plan::Want;
+use crate::secret::Secret;
+use account::{Account, Refused};
+use answer::Value;
+
+pub use account::AwsError;
+
+/// Nothing locks for credentials that are refused, and their owner may be about to put them right.
+const AGAIN_IN: Duration = Duration::from_mins(1);
+
+/// What a log-in gives: the SDK renews credentials that end, and what it cannot renew is refused by an answer.
+const LIFE: GrantLife = GrantLife { ttl: None, renewable: false };
+
+/// An account of AWS in one region, and a login.
+#[derive(Debug)]
+pub struct Aws {
+    config: AwsConfig,
+    http: SharedHttpClient,
+    account: Mutex<Option<Arc<Account>>>,
+    refused: Mutex<Option<Refused>>,
+}
+
+impl Aws {
+    /// Nothing is asked for yet.
+    ///
+    /// # Errors
+    /// Authorities in `ca_file` that cannot be read.
+    pub fn new(config: &AwsConfig) -> Result<Self, AwsError> {
+        let http = account::http(config.ca_file.as_deref())?;
+        Ok(Self { config: config.clone(), http, account: Mutex::default(), refused: Mutex::default() })
+    }
+
+    fn account(&self) -> Result<Arc<Account>, Fault> {
+        self.account.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or(Fault::Dead)
+    }
+
+    /// Remembers what was refused, so that the next log-in can say why and does not send it again at once.
+    fn note(&self, account: &Account, why: &str) {
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(account.refused(why));
+    }
+
+    async fn get(&self, account: &Account, want: &Want) -> Result<Value, answer::Failure> {
+        match &want.version {
+            // A batch answers with what is current, and nothing else.
+            None => account.batch.get(&account.client, &want.path).await,
+            Some(Version::Stage(stage)) => {
+                let question = account.client.get_secret_value().secret_id(&want.path).version_stage(stage);
+                Value::single(question.send().await, &want.path)
+            }
+            Some(Version::Id(id)) => {
+                let question = account.client.get_secret_value().secret_id(&want.path).version_id(id);
+                Value::single(question.send().await, &want.path)
+            }
+            Some(Version::Number(_)) => Err(answer::Failure::from(Fault::Malformed {
+                why: format!("{}: AWS does not number its versions; leave `version` out", want.path),
+            })),
+        }
+    }
+}
+
+impl Source for Aws {
+    async fn log_in(&self) -> Result<Grant, Fault> {
+        let account = Account::find(&self.config, &self.http).await?;
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(why) = refused.and_then(|refused| refused.of(&account)) {
+            return Err(Fault::Refused { why, again_in: Some(AGAIN_IN) });
+        }
+        *self.account.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(account));
+        Ok(Grant { token: Secret::new(""), life: LIFE, revocable: false, uses: None })
+    }
+
+    async fn renew_grant(&self, _: &Grant) -> Result<GrantLife, Fault> {
+        Ok(LIFE)
+    }
+
+    /// Without a question: each answer says whether the credentials still live.
+    async fn look_up_grant(&self, _: &Grant) -> Result<GrantLife, Fault> {
+        self.account().map(|_| LIFE)
+    }
+
+    async fn revoke_grant(&self, _: &Grant) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    async fn fetch(&self, _: &Grant, want: &Want) -> Result<Fetched, Fault> {
+        if want.params.is_some() {
+            return Err(Fault::Malformed {
+                why: format!("{}: AWS takes no `params`; leave them out", want.path),
+            });
+        }
+        let account = self.account()?;
+        let value = self.get(&account, want).await.map_err(|failure| {
+            if failure.fault == Fault::Dead {
+                self.note(&account, &failure.words);
+            }
+            failure.fault
+        })?;
+        let within = match &want.version {
+            // What never moves has no rotation.
+            Some(Version::Id(_)) => None,
+            _ => {
+                account.plans.look_again(&account.client, &want.path, &value.version, SystemTime::now()).await
+            }
+        };
+        Ok(Fetched { fields: value.fields, life: Life::Versioned { within } })
+    }
+
+    async fn renew(&self, _: &Grant, lease: &LeaseId, _: Duration) -> Result<Renewal, Fault> {
+        Err(no_lease(lease))
+    }
+
+    async fn look_up(&self, _: &Grant, lease: &LeaseId) -> Result<Duration, Fault> {
+        Err(no_lease(lease))
+    }
+
+    async fn revoke(&self, _: &Grant, _: &LeaseId) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn identity(&self) -> Identity {
+        let config = &self.config;
+        let place = config.endpoint.iter().chain(&config.region).cloned();
+        let role = config.assume_role.as_ref().map(|role| role.arn.clone());
+        Identity {
+            addresses: BTreeSet::from_iter(place),
+            namespace: None,
+            method: "aws".to_owned(),
+            mount: None,
+            role: role.or_else(|| config.profile.clone()),
+        }
+    }
+
+    /// Where the SDK finds credentials, as far as that is a file.
+    fn credential_files(&self) -> Vec<PathBuf> {
+        if self.config.keys.is_some() {
+            return Vec::new();
+        }
+        let named = [
+            "AWS_SHARED_CREDENTIALS_FILE",
+            "AWS_CONFIG_FILE",
+            "AWS_WEB_IDENTITY_TOKEN_FILE",
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+        ];
+        let named = named.into_iter().filter_map(env::var_os).map(PathBuf::from);
+        // A container has no such directory, and nobody should look for it for ever.
+        let home = env::var_os("HOME").map(|home| Path::new(&home).join(".aws")).filter(|home| home.is_dir());
+        let usual = home.into_iter().flat_map(|home| [home.join("credentials"), home.join("config")]);
+        named.chain(usual).collect()
+    }
+}
+
+fn no_lease(lease: &LeaseId) -> Fault {
+    Fault::Gone { why: format!("AWS Secrets Manager has no leases, and so not {lease}") }
+}

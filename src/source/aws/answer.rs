@@ -1,0 +1,196 @@
+//! What AWS answers: values, and why there is none.
+//!
+//! *Invariant:* pure, and no word of a fault is a value's.
+
+use aws_sdk_secretsmanager::error::ProvideErrorMetadata;
+use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueOutput;
+use aws_sdk_secretsmanager::primitives::Blob;
+use aws_sdk_secretsmanager::types::SecretValueEntry;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
+use super::Fault;
+use crate::fact::chain;
+use crate::secret::{Fields, Secret};
+
+/// A value that came.
+#[derive(Clone, Debug)]
+pub(super) struct Value {
+    pub(super) fields: Secret<Fields>,
+    /// Which version it is.
+    pub(super) version: String,
+}
+
+/// Why none came, and the server's own words for it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Failure {
+    pub(super) fault: Fault,
+    pub(super) words: String,
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        Self { words: fault.to_string(), fault }
+    }
+}
+
+impl Value {
+    /// The answer to a question for one secret.
+    pub(super) fn single<E: ProvideErrorMetadata + std::error::Error + 'static>(
+        answer: Result<GetSecretValueOutput, SdkError<E, HttpResponse>>,
+        id: &str,
+    ) -> Result<Self, Failure> {
+        let answer = answer.map_err(|error| failure(&error, id, "secretsmanager:GetSecretValue"))?;
+        Ok(Self::new(answer.secret_string(), answer.secret_binary(), answer.version_id()))
+    }
+
+    /// One of many answers to a question for many.
+    pub(super) fn of_entry(entry: &SecretValueEntry) -> Self {
+        Self::new(entry.secret_string(), entry.secret_binary(), entry.version_id())
+    }
+
+    fn new(text: Option<&str>, binary: Option<&Blob>, version: Option<&str>) -> Self {
+        let fields = match (text, binary) {
+            (Some(text), _) => of_text(text),
+            (None, Some(bytes)) => single_field(BASE64.encode(bytes)),
+            (None, None) => single_field(String::new()),
+        };
+        Self { fields: Secret::new(fields), version: version.unwrap_or_default().to_owned() }
+    }
+}
+
+/// An object's fields are the secret's; anything else is its `value`, to the letter.
+fn of_text(text: &str) -> Fields {
+    serde_json::from_str::<Fields>(text).unwrap_or_else(|_| single_field(text.to_owned()))
+}
+
+fn single_field(value: String) -> Fields {
+    Fields::from_iter([("value".to_owned(), value.into())])
+}
+
+/// What it means that a question failed.
+pub(super) fn failure<E: ProvideErrorMetadata + std::error::Error + 'static>(
+    error: &SdkError<E, HttpResponse>,
+    id: &str,
+    needs: &'static str,
+) -> Failure {
+    let unreachable = |why| Failure::from(Fault::Unreachable { why, retry_after: None });
+    match error {
+        SdkError::ServiceError(answered) => {
+            let refusal = answered.err();
+            let (code, words) =
+                (refusal.code().unwrap_or("no code"), refusal.message().unwrap_or("no words"));
+            refused(code, words, Some(answered.raw().status().as_u16()), id, needs)
+        }
+        SdkError::ResponseError(_) | SdkError::ConstructionFailure(_) => {
+            Failure::from(Fault::Malformed { why: format!("{id}: {}", chain(error)) })
+        }
+        SdkError::TimeoutError(_) => unreachable("no answer in time".to_owned()),
+        // Whatever else there will be is no answer either.
+        _ => unreachable(chain(error)),
+    }
+}
+
+/// What a refusal means: <https://docs.aws.amazon.com/secretsmanager/latest/apireference/CommonErrors.html>
+pub(super) fn refused(
+    code: &str,
+    words: &str,
+    status: Option<u16>,
+    id: &str,
+    needs: &'static str,
+) -> Failure {
+    let said = format!("{code}: {words}");
+    let fault = match code {
+        "ResourceNotFoundException" => Fault::Gone { why: format!("{id} is not there: {words}") },
+        // Of what is read: deleted, or to be deleted.
+        "InvalidRequestException" => Fault::Gone { why: format!("{id} cannot be read: {words}") },
+        "AccessDeniedException" | "AccessDenied" | "NotAuthorized" => {
+            Fault::Denied { path: id.to_owned(), capability: needs }
+        }
+        "UnrecognizedClientException"
+        | "InvalidClientTokenId"
+        | "InvalidAccessKeyId"
+        | "InvalidToken"
+        | "ExpiredToken"
+        | "ExpiredTokenException"
+        | "RequestExpired"
+        | "InvalidSignatureException"
+        | "SignatureDoesNotMatch"
+        | "IncompleteSignature"
+        | "MissingAuthenticationToken"
+        | "MissingAuthenticationTokenException" => Fault::Dead,
+        "ThrottlingException"
+        | "Throttling"
+        | "TooManyRequestsException"
+        | "RequestLimitExceeded"
+        | "InternalServiceError"
+        | "InternalFailure"
+        | "ServiceUnavailable"
+        | "ServiceUnavailableException" => Fault::Unreachable { why: said.clone(), retry_after: None },
+        "InvalidParameterException" | "ValidationException" | "ValidationError" => {
+            Fault::Malformed { why: format!("{id}: {said}") }
+        }
+        _ if status.is_some_and(|status| status >= 500 || status == 429) => {
+            Fault::Unreachable { why: said.clone(), retry_after: None }
+        }
+        _ => Fault::Failing { why: format!("{id}: {said}") },
+    };
+    Failure { fault, words: said }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_object_is_fields_and_anything_else_one_value() {
+        for (text, fields) in [
+            (r#"{"username": "alice", "port": 5432}"#, json!({"username": "alice", "port": 5432})),
+            ("plain", json!({"value": "plain"})),
+            ("17", json!({"value": "17"})),
+            ("[1, 2]", json!({"value": "[1, 2]"})),
+            ("{not JSON", json!({"value": "{not JSON"})),
+            ("", json!({"value": ""})),
+        ] {
+            let value = Value::new(Some(text), None, Some("v1"));
+            assert_eq!(json!(value.fields.expose()), fields, "{text}");
+        }
+        let binary = Value::new(None, Some(&Blob::new([0, 255])), Some("v1"));
+        assert_eq!(json!(binary.fields.expose()), json!({"value": "AP8="}));
+    }
+
+    #[test]
+    fn every_refusal_has_its_class() {
+        let class = |code: &str, status| match refused(code, "words", Some(status), "app", "the right").fault
+        {
+            Fault::Unreachable { .. } => "unreachable",
+            Fault::Failing { .. } => "failing",
+            Fault::Denied { capability: "the right", .. } => "denied",
+            Fault::Dead => "dead",
+            Fault::Gone { .. } => "gone",
+            Fault::Malformed { .. } => "malformed",
+            Fault::Denied { .. } | Fault::Awaiting { .. } | Fault::Refused { .. } => "wrong",
+        };
+        for (code, status, expected) in [
+            ("ResourceNotFoundException", 400, "gone"),
+            ("InvalidRequestException", 400, "gone"),
+            ("AccessDeniedException", 400, "denied"),
+            ("UnrecognizedClientException", 400, "dead"),
+            ("ExpiredTokenException", 400, "dead"),
+            ("InvalidSignatureException", 400, "dead"),
+            ("ThrottlingException", 400, "unreachable"),
+            ("InternalServiceError", 500, "unreachable"),
+            ("Unheard", 503, "unreachable"),
+            ("Unheard", 429, "unreachable"),
+            ("DecryptionFailure", 400, "failing"),
+            ("Unheard", 400, "failing"),
+            ("InvalidParameterException", 400, "malformed"),
+        ] {
+            assert_eq!(class(code, status), expected, "{code} {status}");
+        }
+    }
+}
