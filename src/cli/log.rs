@@ -6,9 +6,12 @@ use tracing_subscriber::EnvFilter;
 
 /// Starts logging, as `SQUIRE_LOG` and `SQUIRE_LOG_FORMAT` say.
 pub(super) fn start() {
+    let wanted = std::env::var("SQUIRE_LOG").unwrap_or_default();
+    // What a library thinks worth telling is seldom what an operator of Squire has to know.
+    let directives = if wanted.trim().is_empty() { "warn,squire=info" } else { &wanted };
     let filter = EnvFilter::builder()
         .with_default_directive(tracing::level_filters::LevelFilter::INFO.into())
-        .parse_lossy(std::env::var("SQUIRE_LOG").unwrap_or_default());
+        .parse_lossy(directives);
     let text = match std::env::var("SQUIRE_LOG_FORMAT").as_deref() {
         Ok("text") => true,
         Ok("json") => false,

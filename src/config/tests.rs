@@ -149,7 +149,7 @@ fn a_full_document_means_what_it_says() {
     assert_eq!((db.source.as_str(), db.path.as_str()), ("vault", "database/creds/vertice-readonly"));
     assert_eq!(db.refresh, Duration::from_mins(10), "its source's");
     let redis = &config.secrets["redis"];
-    assert_eq!((redis.path.as_str(), redis.version), ("secret/redis/main", Some(3)));
+    assert_eq!((redis.path.as_str(), &redis.version), ("secret/redis/main", &Some(Version::Number(3))));
     assert_eq!(redis.refresh, Duration::from_secs(30));
     let web = &config.secrets["web"];
     let params = json!({"common_name": "web1.internal", "ttl": "24h", "n": 16, "x": 1.5, "on": true, "at": "2026-01-02", "l": ["web1"]});
@@ -404,7 +404,6 @@ eight = "vault"
     18: source.two.auth.token: `file` is missing; write file = "/run/squire-id/token"
     19: source.two.auth.token.token: a token is a secret, and no secret is written in the configuration; put it into a file and name that with `file`
     21: source.three.type: "vualt" is not a type; did you mean "vault"?
-    23: source.aws: `type` is missing, and the table's name, "aws", is not in this version; it has type = "vault" and type = "store"
     24: source.valt: `type` is missing, and the table's name, "valt", is not a type; did you mean "vault"?
     25: source.openbao: `type` is missing, and the table's name, "openbao", is not a type; write type = "vault", which is OpenBao's too
     27: source."a b": is not a name for a source; use letters, digits, `_` and `-`
@@ -555,6 +554,53 @@ fn a_certificate_from_the_environment_is_one_to_log_in_with() {
 }
 
 #[test]
+fn problems_of_aws() {
+    insta::assert_snapshot!(problems(r#"
+[source.aws]
+region = "Frankfurt"
+endpoint = "https://localhost:4566/path"
+secret_access_key = "no"
+[source.aws.assume_role]
+arn = "app"
+session_name = "x y"
+"#), @r#"
+    3: source.aws.region: "Frankfurt" is not a region; write for example "eu-central-1"
+    4: source.aws.endpoint: contains a path; leave out everything behind the host and port
+    5: source.aws.secret_access_key: no key is written in the configuration; give it in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or in a profile, or leave it to the role of the machine or container
+    7: source.aws.assume_role.arn: "app" is not the ARN of a role; write for example "arn:aws:iam::123456789012:role/app"
+    8: source.aws.assume_role.session_name: "x y" is not a name for a session; it has 2 to 64 letters, digits and `_=,.@-`
+    "#);
+}
+
+#[test]
+fn problems_of_versions() {
+    insta::assert_snapshot!(problems(r#"
+[source.aws]
+[source.vault]
+address = "http://127.0.0.1:1"
+auth.token = { file = "/token" }
+[secret.numbered]
+source = "aws"
+path = "/prod/db"
+version = 3
+[secret.staged]
+source = "vault"
+path = "secret/db"
+version_stage = "AWSPREVIOUS"
+[secret.two]
+source = "aws"
+path = "a b"
+version_stage = "AWSPREVIOUS"
+version_id = "x"
+"#), @r#"
+    9: secret.numbered.version: AWS does not number its versions; write version_stage or version_id
+    13: secret.staged.version_stage: is of AWS Secrets Manager; here versions have numbers, such as version = 3
+    16: secret.two.path: "a b" is no name of a secret in AWS; it has letters, digits and `/_+=.@-`, or is an ARN
+    18: secret.two.version_id: another version is named too; keep one of the two
+    "#);
+}
+
+#[test]
 fn problems_of_secrets() {
     assert_snapshot!(problems(r#"
 [source.vault]
@@ -620,7 +666,7 @@ f = "secret/app"
     33: secret.d.params.n: is a number that JSON does not have; write it in quotes
     34: secret.e: `path` is missing; write path = "secret/app/db"
     36: secret.e.paht: unknown key; did you mean `path`?
-    37: secret.e.colour: unknown key; known here: source, path, params, version, refresh
+    37: secret.e.colour: unknown key; known here: source, path, params, version, version_stage, version_id, refresh
     38: secret.e.refresh: "5 min" is not a duration; write whole numbers with d, h, m, s or ms, the longest first: "30s", "1h30m"
     40: secret.f: expected a table: [secret.NAME], found text in quotes
     "#);

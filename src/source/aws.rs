@@ -10,7 +10,6 @@ mod answer;
 mod batch;
 mod plan;
 
-use std::collections::BTreeSet;
 use std::env;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -117,7 +116,7 @@ impl Source for Aws {
             if failure.fault == Fault::Dead {
                 self.note(&account, &failure.words);
             }
-            failure.fault
+            account.with_region(failure.fault)
         })?;
         let within = match &want.version {
             // What never moves has no rotation.
@@ -146,7 +145,7 @@ impl Source for Aws {
         let place = config.endpoint.iter().chain(&config.region).cloned();
         let role = config.assume_role.as_ref().map(|role| role.arn.clone());
         Identity {
-            addresses: BTreeSet::from_iter(place),
+            addresses: place.collect(),
             namespace: None,
             method: "aws".to_owned(),
             mount: None,

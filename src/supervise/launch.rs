@@ -156,17 +156,19 @@ mod tests {
 
     #[test]
     fn the_rules_say_what_is_passed_on() {
-        let own = ["PATH", "LC_ALL", "LC_TIME", "TZ", "VAULT_ADDR", "VAULT_TOKEN"];
+        let own = ["PATH", "LC_ALL", "LC_TIME", "TZ", "VAULT_ADDR", "VAULT_TOKEN", "AWS_SESSION_TOKEN"];
         let own = own.map(|name| (name.into(), "x".into()));
         let names = |clear, pass: &[&str], deny: &[&str]| {
             let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
-            let env = EnvRules { clear, pass: words(pass), deny: words(deny) };
+            let env =
+                EnvRules { clear, pass: words(pass), deny: words(deny), own: vec!["AWS_SESSION_TOKEN"] };
             let setting = Setting { env, ..Setting::default() };
             let rendered = BTreeMap::new();
             let names = environment(&own, &rendered, &setting).into_keys();
             names.map(|name| name.to_str().unwrap().to_owned()).collect::<Vec<_>>().join(" ")
         };
-        let table: [(bool, &[&str], &[&str], &str); 6] = [
+        let table: [(bool, &[&str], &[&str], &str); 7] = [
+            (false, &["AWS_*"], &[], "AWS_SESSION_TOKEN LC_ALL LC_TIME PATH TZ"),
             (false, &[], &[], "LC_ALL LC_TIME PATH TZ"),
             (true, &[], &[], ""),
             (true, &["LC_*", "TZ"], &[], "LC_ALL LC_TIME TZ"),

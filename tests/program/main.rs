@@ -13,6 +13,7 @@
 
 mod support;
 
+mod aws;
 mod bad_configuration;
 mod bad_leases;
 mod bad_servers;
@@ -39,5 +40,6 @@ mod soak;
 mod sources;
 mod stores;
 mod support_works;
+mod three_sources;
 mod tls;
 mod values;

@@ -1,9 +1,8 @@
 //! The embedded store as a source: the same templates, processes and rollouts, and no server.
 
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::support::{Rig, fresh};
+use crate::support::{Rig, fresh, store};
 
 /// A rig with a store of two environments, and a role for one of them.
 fn rig() -> (Rig, String) {
@@ -23,16 +22,6 @@ fn rig() -> (Rig, String) {
     let made: serde_json::Value = serde_json::from_str(&made).unwrap();
     rig.write("role-id", made["role_id"].as_str().unwrap());
     (rig, first)
-}
-
-fn store(rig: &Rig, arguments: &[&str], stdin: &str) -> String {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_squire"));
-    command.arg("store").args(["--store", "app.store"]).args(arguments).current_dir(rig.directory());
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    std::io::Write::write_all(&mut child.stdin.take().unwrap(), stdin.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{arguments:?}: {output:?}");
-    String::from_utf8(output.stdout).unwrap()
 }
 
 fn put(rig: &Rig) -> String {

@@ -3,6 +3,7 @@
 //! *Invariant:* a test waits for a state with a deadline, and its failure shows the end of the log.
 
 mod api;
+mod aws;
 mod bao;
 mod canary;
 mod clock;
@@ -11,6 +12,7 @@ mod daemon;
 mod gate;
 mod impostor;
 mod log_ins;
+mod origin;
 mod postgres;
 mod raft;
 mod rig;
@@ -22,6 +24,7 @@ mod tmpfs;
 use std::time::{Duration, Instant};
 
 pub(crate) use api::Api;
+pub(crate) use aws::{Aws, Keys, write_profile};
 pub(crate) use bao::{Bao, Tenant};
 pub(crate) use canary::{Canaries, fresh};
 pub(crate) use clock::Clock;
@@ -30,6 +33,7 @@ pub(crate) use daemon::free_port;
 pub(crate) use gate::Gate;
 pub(crate) use impostor::{Impostor, Manners};
 pub(crate) use log_ins::{LogIns, learn_password};
+pub(crate) use origin::{Origin, store};
 pub(crate) use postgres::{Postgres, log_in};
 pub(crate) use raft::Raft;
 pub(crate) use rig::Rig;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use squire::config::Version;
 use squire::source::vault::Vault;
 use squire::source::{Fault, Fetched, Life, Source as _};
 use tokio::task::JoinSet;
@@ -40,7 +41,7 @@ async fn a_versioned_secret_is_read_pinned_deleted_and_destroyed() {
     assert_eq!(*newest.fields.expose(), fields(json!({ "password": "two", "port": 5432 })));
     assert_eq!(newest.life, Life::Versioned { within: None });
     let mut pinned = want("secret/team/app");
-    pinned.version = Some(1);
+    pinned.version = Some(Version::Number(1));
     assert_eq!(vault.fetch(&root, &pinned).await.unwrap().fields.expose()["password"], "one");
 
     bao.delete("secret/data/team/app").await;

@@ -166,7 +166,7 @@ impl Session {
         turn.effects.push(self.report(fact));
     }
 
-    fn grant_died(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn grant_died(&mut self, turn: &mut Turn<'_>) {
         self.lose_grant(turn.now, turn.effects);
         self.login.needed(self.deaths.another(turn.now));
     }

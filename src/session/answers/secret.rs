@@ -118,10 +118,15 @@ impl Session {
             let error = fault.to_string();
             turn.say(name, SecretFact::NotFetched { error, again_in: pause, still_valid: left });
         }
-        let read_before = tracked.read_with;
+        let (read_before, asked_with) =
+            (tracked.read_with, tracked.asked_with.as_ref().map(|(serial, _)| *serial));
         if let (Fault::Denied { .. }, Some(held)) = (fault, &mut self.grant) {
             // What it could read before and now cannot shows as much as a look-up that once succeeded.
             held.proven |= read_before == Some(held.serial);
+        }
+        // A source that tells a dead grant from a path that is denied is believed.
+        if *fault == Fault::Dead && self.grant.as_ref().map(|held| held.serial) == asked_with {
+            return self.grant_died(turn);
         }
         self.doubt_grant(fault);
     }

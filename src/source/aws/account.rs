@@ -127,6 +127,14 @@ impl Account {
         })
     }
 
+    /// The same; for what is not there also where it was looked for, since every region has its own secrets.
+    pub(super) fn with_region(&self, fault: Fault) -> Fault {
+        match (fault, self.client.config().region()) {
+            (Fault::Gone { why }, Some(region)) => Fault::Gone { why: format!("{why} (looked in {region})") },
+            (fault, _) => fault,
+        }
+    }
+
     /// That its credentials were refused, in these words.
     pub(super) fn refused(&self, why: &str) -> Refused {
         Refused { credentials: self.credentials.clone(), why: why.to_owned() }
@@ -203,7 +211,10 @@ fn not_found(error: &CredentialsError) -> Fault {
         CredentialsError::ProviderError(_) if is_unanswered(error) => {
             Fault::Unreachable { why, retry_after: None }
         }
-        _ => refused(why),
+        CredentialsError::InvalidConfiguration(_)
+        | CredentialsError::ProviderError(_)
+        | CredentialsError::Unhandled(_)
+        | _ => refused(why),
     }
 }
 

@@ -89,7 +89,7 @@ pub(super) fn failure<E: ProvideErrorMetadata + std::error::Error + 'static>(
         }
         SdkError::TimeoutError(_) => unreachable("no answer in time".to_owned()),
         // Whatever else there will be is no answer either.
-        _ => unreachable(chain(error)),
+        SdkError::DispatchFailure(_) | _ => unreachable(chain(error)),
     }
 }
 

@@ -1,0 +1,120 @@
+//! One secret in any of the three sources, so that one suite of tests can run over all of them.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use super::{Aws, Bao, Rig, Tenant};
+
+/// A secret with the field `password`, and a rig whose configuration can refer to it.
+pub(crate) struct Origin {
+    pub(crate) rig: Rig,
+    kind: Kind,
+    /// Where it is.
+    path: String,
+}
+
+enum Kind {
+    Vault(Tenant<'static>),
+    Store,
+    Aws(&'static Aws),
+}
+
+impl Origin {
+    /// In KV v2 of a server.
+    pub(crate) fn vault() -> Self {
+        let tenant = Bao::shared().tenant();
+        let rig = Rig::new(&tenant);
+        rig.set("VAULT_ADDR", tenant.bao().address());
+        rig.set("VAULT_ROLE_ID", tenant.role_id());
+        rig.set("VAULT_SECRET_ID_FILE", rig.path("secret-id").to_str().unwrap());
+        let path = format!("secret/{}/db", tenant.name());
+        Self { rig, kind: Kind::Vault(tenant), path }
+    }
+
+    /// In the embedded store.
+    pub(crate) fn store() -> Self {
+        let rig = Rig::at("http://127.0.0.1:1");
+        let path = |name: &str| rig.path(name).to_str().unwrap().to_owned();
+        for file in ["app.store", "app.store-wal", "app.store.key"] {
+            rig.allow_secrets_in(file);
+        }
+        store(&rig, &["init"], "");
+        rig.set("SQUIRE_STORE", &path("app.store"));
+        rig.set("SQUIRE_STORE_KEY_FILE", &path("app.store.key"));
+        Self { rig, kind: Kind::Store, path: "prod/app/db".to_owned() }
+    }
+
+    /// In AWS Secrets Manager.
+    pub(crate) fn aws() -> Self {
+        let aws = Aws::shared();
+        let path = aws.secret(r#"{"password": "not yet"}"#);
+        Self { rig: aws.rig(), kind: Kind::Aws(aws), path }
+    }
+
+    /// What the source is called.
+    pub(crate) fn scheme(&self) -> &'static str {
+        match self.kind {
+            Kind::Vault(_) => "vault",
+            Kind::Store => "store",
+            Kind::Aws(_) => "aws",
+        }
+    }
+
+    /// Where the secret is, as a configuration has it.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The part of a configuration that names the source, and the secret as `db`. All else comes from the environment.
+    pub(crate) fn config(&self) -> String {
+        let (scheme, path) = (self.scheme(), &self.path);
+        format!(
+            "[source.{scheme}]\nrefresh = \"300ms\"\n[secret.db]\npath = \"{path}\"\n[output]\ndir = \"@dir@/out\"\n"
+        )
+    }
+
+    /// Writes a new version.
+    pub(crate) fn write(&self, password: &str) {
+        self.rig.canaries().add(password);
+        let fields = json!({"password": password});
+        match &self.kind {
+            Kind::Vault(tenant) => tenant.write("db", &fields),
+            Kind::Store => drop(store(&self.rig, &["put", &self.path], &fields.to_string())),
+            Kind::Aws(aws) => aws.rotate(&self.path, &fields.to_string()),
+        }
+    }
+
+    /// Takes it away, so that it can be brought back by [`Self::bring_back`].
+    pub(crate) fn take_away(&self) {
+        match &self.kind {
+            Kind::Vault(tenant) => tenant.delete("db"),
+            Kind::Store => drop(store(&self.rig, &["rm", &self.path], "")),
+            Kind::Aws(aws) => drop(aws.ask("secretsmanager", "delete_secret", &self.named())),
+        }
+    }
+
+    /// Brings it back with another value.
+    pub(crate) fn bring_back(&self, password: &str) {
+        if let Kind::Aws(aws) = &self.kind {
+            aws.ask("secretsmanager", "restore_secret", &self.named());
+        }
+        self.write(password);
+    }
+
+    fn named(&self) -> Value {
+        json!({"SecretId": self.path})
+    }
+}
+
+/// Runs `squire store` on the store of a rig, and gives what it says.
+pub(crate) fn store(rig: &Rig, arguments: &[&str], stdin: &str) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_squire"));
+    command.arg("store").args(["--store", "app.store"]).args(arguments).current_dir(rig.directory());
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
