@@ -6,8 +6,8 @@
 //! ```
 //!
 //! The file is `SQLite` in WAL mode, which several processes may use at once. What can be read in it without a key: how many environments,
-//! secrets, versions, roles and audit entries there are, how long each sealed thing is, and how often a role logged in. Names of
-//! environments, secrets, fields and roles cannot: a row is found by a keyed digest of its path.
+//! secrets, versions, roles and audit entries there are, which secrets are in one folder, how long each sealed thing is, and how often a
+//! role logged in. Names of environments, folders, secrets, fields and roles cannot: a row is found by a keyed digest of its path.
 //!
 //! - `dev` and `prod` are separated by keys: who has none for an environment has nothing to check rights with.
 //! - Within an environment rights and globs are checked by the program; its key is in the hands of every role of it.
@@ -29,13 +29,15 @@ mod journal;
 mod keys;
 mod moment;
 mod path;
+mod power;
 mod role;
 mod roles;
 mod rows;
 mod seal;
+mod values;
 mod verify;
 
-pub use access::{Credential, NewRole, RoleKeyPair, Store, Value};
+pub use access::{Credential, NewRole, RoleKeyPair, Store};
 pub use audit::{Action, Outcome};
 pub use cost::Cost;
 pub use error::StoreError;
@@ -43,6 +45,7 @@ pub use head::{Head, KEPT, State, Unreadable, Version};
 pub use moment::Moment;
 pub use path::SecretPath;
 pub use role::{Right, Role};
+pub use values::Value;
 pub use verify::{Finding, Report};
 
 /// The longest value, all its fields together, in bytes of JSON.

@@ -157,3 +157,16 @@ pub enum StoreError {
         why: String,
     },
 }
+
+/// What seals only fails for more than a cipher takes, far above every limit.
+pub(super) fn sealed<T>(sealed: Option<T>) -> Result<T, StoreError> {
+    sealed.ok_or_else(|| damaged("a value", "it cannot be sealed"))
+}
+
+pub(super) fn damaged(place: &str, why: &str) -> StoreError {
+    StoreError::Damaged { place: place.to_owned(), why: why.to_owned() }
+}
+
+pub(super) fn unfit(what: String, why: String) -> StoreError {
+    StoreError::Unfit { what, why }
+}

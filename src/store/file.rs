@@ -33,6 +33,9 @@ const SCHEMA: &str = "
     CREATE TABLE secrets (
         environment BLOB NOT NULL, row BLOB NOT NULL, head BLOB NOT NULL, PRIMARY KEY (environment, row)
     ) WITHOUT ROWID, STRICT;
+    CREATE TABLE folders (
+        environment BLOB NOT NULL, folder BLOB NOT NULL, row BLOB NOT NULL, PRIMARY KEY (environment, folder, row)
+    ) WITHOUT ROWID, STRICT;
     CREATE TABLE versions (
         environment BLOB NOT NULL, row BLOB NOT NULL, number INTEGER NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL,
         PRIMARY KEY (environment, row, number)

@@ -6,13 +6,13 @@ use std::time::SystemTime;
 
 use rusqlite::params;
 
-use super::access::{Keys, damaged, meta, place, sealed};
 use super::audit::{About, Action, Entry, Outcome, Ratchet};
 use super::chance::{key, nonce};
-use super::error::StoreError;
+use super::error::{StoreError, damaged, sealed};
 use super::file::Writing;
 use super::keys::{self, Era, Id, Tip};
-use super::seal::Key;
+use super::power::{Keys, meta};
+use super::seal::{Key, place};
 
 const TIP: &str = "audit tip";
 

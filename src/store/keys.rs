@@ -34,6 +34,11 @@ impl Environment {
         self.data.derive("names").digest(path.as_bytes())
     }
 
+    /// What a folder is found by.
+    pub(super) fn folder(&self, path: &str) -> [u8; 32] {
+        self.data.derive("folders").digest(path.as_bytes())
+    }
+
     /// What heads are sealed under.
     pub(super) fn heads(&self) -> Key {
         self.data.derive("heads")

@@ -4,20 +4,19 @@
 
 use rusqlite::params;
 
-use super::access::{
-    AUDIT_KEY, Keys, NewRole, RoleKeyPair, Store, add_environment_as, damaged, place, sealed, unfit,
-};
+use super::access::{NewRole, RoleKeyPair, Store};
 use super::audit::{About, Action, Outcome};
 use super::chance::{hex, key, nonce, random};
 use super::cost::{Cost, SALT};
-use super::error::StoreError;
+use super::error::{StoreError, damaged, sealed, unfit};
 use super::file::Writing;
 use super::journal::{begin_era, record, tip};
 use super::keys::{self, ID, Id, RoleKeys, RoleRecord};
 use super::path;
+use super::power::{AUDIT_KEY, Keys, add_environment_as};
 use super::role::{Allowance, Role};
 use super::rows::rewrap;
-use super::seal::{KEY, Key};
+use super::seal::{KEY, Key, place};
 use crate::secret::Secret;
 
 impl Store {

@@ -5,14 +5,13 @@
 use rusqlite::params;
 use serde_json::Map;
 
-use super::access::{damaged, place, sealed};
 use super::chance::{hex, key, nonce};
-use super::error::StoreError;
+use super::error::{StoreError, damaged, sealed};
 use super::file::Writing;
 use super::head::Head;
 use super::keys::{self, Environment, Id};
 use super::path::SecretPath;
-use super::seal::{Key, Place};
+use super::seal::{Key, Place, place};
 use crate::secret::{Fields, Secret};
 
 /// A new data key: heads are sealed anew, and so are the keys of values, and every row is found by another digest.
@@ -26,8 +25,10 @@ pub(super) fn rewrap(
     environment.data = key()?;
     let keys = sealed(keys::seal(root, nonce()?, place("environment", &[id, &old.id]), &*environment))?;
     writing.execute("UPDATE environments SET sealed = ?2 WHERE id = ?1", params![old.id, keys])?;
+    writing.execute("DELETE FROM folders WHERE environment = ?1", [old.id])?;
     for (row, head) in all_heads(writing, id, &old)? {
         let moved = environment.row(&head.path);
+        write_folders(writing, environment, &moved, &head.path)?;
         let new_head =
             sealed(keys::seal(&environment.heads(), nonce()?, place("head", &[id, &old.id, &moved]), &head))?;
         writing.execute(
@@ -88,6 +89,58 @@ pub(super) fn all_heads(
         writing.all("SELECT row, head FROM secrets WHERE environment = ?1", [environment.id], |row| {
             Ok((row.get::<_, [u8; 32]>(0)?, row.get::<_, Vec<u8>>(1)?))
         })?;
+    open_heads(id, environment, rows)
+}
+
+/// Those whose paths begin so. Only the rows of the innermost folder are opened.
+pub(super) fn heads_below(
+    writing: &Writing<'_>,
+    id: &Id,
+    environment: &Environment,
+    prefix: &str,
+) -> Result<Vec<Head>, StoreError> {
+    let heads = match innermost(prefix) {
+        None => all_heads(writing, id, environment)?,
+        Some(folder) => {
+            let sql = "SELECT row, head FROM folders JOIN secrets USING (environment, row) WHERE environment = ?1 AND folder = ?2";
+            let params = params![environment.id, environment.folder(folder)];
+            let rows = writing
+                .all(sql, params, |row| Ok((row.get::<_, [u8; 32]>(0)?, row.get::<_, Vec<u8>>(1)?)))?;
+            open_heads(id, environment, rows)?
+        }
+    };
+    Ok(heads.into_iter().map(|(_, head)| head).filter(|head| head.path.starts_with(prefix)).collect())
+}
+
+/// The innermost folder of a prefix; `None` where that is the environment itself.
+fn innermost(prefix: &str) -> Option<&str> {
+    folders(prefix).last()
+}
+
+/// The folders that a path is in, with their slashes, the environment left out: that has all.
+pub(super) fn folders(path: &str) -> impl Iterator<Item = &str> {
+    path.match_indices('/').skip(1).map(move |(at, _)| path.get(..=at).unwrap_or_default())
+}
+
+/// So that a folder is listed without opening all that is in other ones.
+fn write_folders(
+    writing: &Writing<'_>,
+    environment: &Environment,
+    row: &[u8; 32],
+    path: &str,
+) -> Result<(), StoreError> {
+    for folder in folders(path) {
+        let params = params![environment.id, environment.folder(folder), row];
+        writing.execute("INSERT INTO folders VALUES (?1, ?2, ?3)", params)?;
+    }
+    Ok(())
+}
+
+fn open_heads(
+    id: &Id,
+    environment: &Environment,
+    rows: Vec<([u8; 32], Vec<u8>)>,
+) -> Result<Vec<([u8; 32], Head)>, StoreError> {
     let heads = environment.heads();
     let open = |(row, sealed): ([u8; 32], Vec<u8>)| {
         let head = keys::open(&heads, place("head", &[id, &environment.id, &row]), &sealed);
@@ -104,6 +157,9 @@ pub(super) fn write_head(
     row: &[u8; 32],
     head: &mut Head,
 ) -> Result<(), StoreError> {
+    if head.serial == 0 {
+        write_folders(writing, environment, row, &head.path)?;
+    }
     head.serial += 1;
     writing.execute("UPDATE changes SET count = count + 1", [])?;
     let parts: [&[u8]; 3] = [id, &environment.id, row];
@@ -195,4 +251,9 @@ fn value_place<'a>(
 
 fn does_not_open(path: &str, number: u64) -> StoreError {
     damaged(&format!("version {number} of {path}"), "it does not open")
+}
+
+/// A path that was read in the store.
+pub(super) fn parsed(path: &str) -> Result<SecretPath, StoreError> {
+    SecretPath::parse(path).map_err(|why| damaged(path, &why))
 }

@@ -28,6 +28,11 @@ pub(super) struct Place<'a> {
     pub(super) parts: &'a [&'a [u8]],
 }
 
+/// The place of a thing of this kind.
+pub(super) fn place<'a>(kind: &'static str, parts: &'a [&'a [u8]]) -> Place<'a> {
+    Place { kind, parts }
+}
+
 /// How keys stand in what is sealed, and nowhere else: for `#[serde(with = "…")]`.
 pub(super) mod as_bytes {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};

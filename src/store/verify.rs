@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::params;
 
-use super::access::{Store, environments, parsed, place};
+use super::access::Store;
 use super::audit::{About, Ratchet, Subject};
 use super::chance::hex;
 use super::error::StoreError;
@@ -14,8 +14,9 @@ use super::file::Writing;
 use super::head::State;
 use super::journal::tip;
 use super::keys::{self, Environment, Era, Id};
-use super::rows::{all_heads, read_value};
-use super::seal::Key;
+use super::power::environments;
+use super::rows::{all_heads, folders, parsed, read_value};
+use super::seal::{Key, place};
 
 /// Something that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -151,8 +152,10 @@ fn secrets(
         }
         Err(error) => return Err(error),
     };
+    let mut expected: BTreeSet<[[u8; 32]; 2]> = BTreeSet::new();
     for (row, head) in heads {
         report.secrets += 1;
+        expected.extend(folders(&head.path).map(|folder| [environment.folder(folder), row]));
         if environment.row(&head.path) != row {
             report.find(&head.path, "it is in the place of another secret");
         }
@@ -178,6 +181,12 @@ fn secrets(
                 Err(error) => return Err(error),
             }
         }
+    }
+    let sql = "SELECT folder, row FROM folders WHERE environment = ?1";
+    let found = writing
+        .all(sql, [environment.id], |row| Ok([row.get::<_, [u8; 32]>(0)?, row.get::<_, [u8; 32]>(1)?]))?;
+    if expected != found.into_iter().collect() {
+        report.find(format!("the folders of {}", environment.name), "they are not those of its secrets");
     }
     let mine =
         |path: &&String| path.strip_prefix(&environment.name).is_some_and(|rest| rest.starts_with('/'));

@@ -1,0 +1,134 @@
+//! What is done with secrets: put, get, listed, deleted, brought back, destroyed.
+//!
+//! *Invariant:* each is one transaction, recorded with what came of it.
+
+use super::LARGEST_VALUE;
+use super::access::Store;
+use super::audit::{About, Action, Outcome};
+use super::error::{StoreError, damaged};
+use super::head::{Head, Version};
+use super::journal::record;
+use super::moment::Moment;
+use super::path::SecretPath;
+use super::power::add_environment;
+use super::role::Right;
+use super::rows::{forget, head, heads_below, parsed, read_value, write_head, write_value};
+use crate::secret::{Fields, Secret};
+
+/// A value that was read.
+#[derive(Clone, Debug)]
+pub struct Value {
+    /// Its fields.
+    pub fields: Secret<Fields>,
+    /// Which version it is.
+    pub version: Version,
+}
+
+impl Store {
+    /// Stores a new version of a secret: its number. What it reports is on disk.
+    pub fn put(
+        &mut self,
+        path: &SecretPath,
+        fields: &Secret<Fields>,
+        note: Option<&str>,
+    ) -> Result<u64, StoreError> {
+        let text = serde_json::to_vec(fields.expose()).map(Secret::<Vec<u8>>::new);
+        let text = text.map_err(|_| damaged("the value", "it is no JSON"))?;
+        let size = text.expose().len();
+        if size > LARGEST_VALUE {
+            return Err(StoreError::TooLarge { path: path.to_string(), size, limit: LARGEST_VALUE });
+        }
+        self.act(Action::Put, Right::Write, path, |writing, id, keys, now| {
+            let environment = match keys.environment(path) {
+                Some(environment) => environment.clone(),
+                None => add_environment(writing, id, keys, path.environment())?,
+            };
+            let (row, head) = head(writing, id, &environment, path)?;
+            let mut head = head.unwrap_or_else(|| Head::new(path.as_str(), &keys.who, now));
+            let (number, forgotten) = head.add(&keys.who, now);
+            if let Some(note) = note {
+                head.note = Some(note.to_owned());
+            }
+            write_value(writing, id, &environment, (&row, path, number), text.expose())?;
+            forget(writing, &environment, &row, &forgotten)?;
+            write_head(writing, id, &environment, &row, &mut head)?;
+            Ok((number, Some(number), Some(head.serial)))
+        })
+    }
+
+    /// Reads a version of a secret, or the current one.
+    pub fn get(&mut self, path: &SecretPath, version: Option<u64>) -> Result<Value, StoreError> {
+        self.act(Action::Read, Right::Read, path, |writing, id, keys, _| {
+            let (environment, row, head) = keys.find(writing, id, path)?;
+            let version = head
+                .readable(version)
+                .map_err(|why| StoreError::Unreadable { path: path.to_string(), why })?;
+            let fields = read_value(writing, id, environment, (&row, path, version.number))?;
+            Ok((Value { fields, version: version.clone() }, Some(version.number), None))
+        })
+    }
+
+    /// All about a secret but its values.
+    pub fn history(&mut self, path: &SecretPath) -> Result<Head, StoreError> {
+        self.act(Action::History, Right::Read, path, |writing, id, keys, _| {
+            let (_, _, head) = keys.find(writing, id, path)?;
+            Ok((head, None, None))
+        })
+    }
+
+    /// Deletes versions, or all, so that they can be undeleted: how many it were.
+    pub fn delete(&mut self, path: &SecretPath, versions: &[u64]) -> Result<usize, StoreError> {
+        self.change(Action::Delete, Right::Write, path, |head, now| (head.delete(versions, now), Vec::new()))
+    }
+
+    /// Brings versions back, or all: how many it were.
+    pub fn undelete(&mut self, path: &SecretPath, versions: &[u64]) -> Result<usize, StoreError> {
+        self.change(Action::Undelete, Right::Write, path, |head, _| (head.undelete(versions), Vec::new()))
+    }
+
+    /// Destroys versions, or all, for ever: how many it were.
+    pub fn destroy(&mut self, path: &SecretPath, versions: &[u64]) -> Result<usize, StoreError> {
+        self.change(Action::Destroy, Right::Admin, path, |head, now| {
+            let gone = head.destroy(versions, now);
+            (gone.len(), gone)
+        })
+    }
+
+    /// Every secret whose path begins so and that may be read.
+    pub fn list(&mut self, prefix: &str) -> Result<Vec<Head>, StoreError> {
+        let id = self.id;
+        self.transact(|writing, keys, _| {
+            let mut heads = Vec::new();
+            for environment in &keys.environments {
+                let name = format!("{}/", environment.name);
+                if !(name.starts_with(prefix) || prefix.starts_with(&name)) {
+                    continue;
+                }
+                for head in heads_below(writing, &id, environment, prefix)? {
+                    if keys.allows(Right::Read, &parsed(&head.path)?) {
+                        heads.push(head);
+                    }
+                }
+            }
+            record(writing, &id, keys, Action::List, Outcome::Done, About::Named(prefix.to_owned()))?;
+            heads.sort_by(|one, other| one.path.cmp(&other.path));
+            Ok(Ok(heads))
+        })
+    }
+
+    fn change(
+        &mut self,
+        action: Action,
+        right: Right,
+        path: &SecretPath,
+        change: impl FnOnce(&mut Head, Moment) -> (usize, Vec<u64>),
+    ) -> Result<usize, StoreError> {
+        self.act(action, right, path, |writing, id, keys, now| {
+            let (environment, row, mut head) = keys.find(writing, id, path)?;
+            let (count, forgotten) = change(&mut head, now);
+            forget(writing, environment, &row, &forgotten)?;
+            write_head(writing, id, environment, &row, &mut head)?;
+            Ok((count, None, Some(head.serial)))
+        })
+    }
+}
