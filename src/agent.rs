@@ -39,7 +39,7 @@ use crate::supervise::host::{Order, Report, Streams, Ticket};
 use crate::supervise::{self, FAILED, Launch, Life, Relay};
 use crate::template::Engine;
 
-use commands::{Commands, Purpose};
+use commands::{Commands, LONGEST_ERRAND, Purpose};
 
 /// What one agent is to do.
 pub struct Task {
@@ -104,6 +104,8 @@ pub struct Agent {
 pub enum Event {
     /// A session has a new value.
     Updated(Update),
+    /// A source wants this command to be run.
+    Errand(Vec<String>),
     /// A release is on disk, where nobody looks: its relative files in this directory.
     #[expect(missing_docs, reason = "said above; whether any file differs from what is published")]
     Staged { directory: Option<PathBuf>, changes: bool },
@@ -210,6 +212,10 @@ impl Agent {
         }
         match event {
             Event::Updated(update) => self.gather(snapshot::Event::Updated(update), now, &mut effects),
+            Event::Errand(command) => {
+                let launch = Launch::new(command, BTreeMap::new());
+                self.run(Purpose::Errand, launch, LONGEST_ERRAND, now, &mut effects);
+            }
             Event::Published { changed, superseded } => {
                 self.roll(rollout::Event::Published { changed, superseded }, now, &mut effects);
             }

@@ -56,6 +56,11 @@ pub trait Source: Send + Sync + 'static {
         std::future::pending()
     }
 
+    /// Ends when the source wants a command to be run for it, in a process of its own; most sources never do. Losing it is safe.
+    fn errand(&self) -> impl Future<Output = Vec<String>> + Send {
+        std::future::pending()
+    }
+
     /// As whom it logs in, where: what one login left is for no other to adopt.
     fn identity(&self) -> Identity;
 

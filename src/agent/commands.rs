@@ -1,4 +1,4 @@
-//! The commands that rollouts run: reactions, checks and tries, each with its time.
+//! The commands that are run: reactions, checks and tries of rollouts, and errands of sources, each with its time.
 //!
 //! *Invariant:* pure. A command that was started is reported as ended exactly once.
 
@@ -33,7 +33,12 @@ pub(super) enum Purpose {
     Check,
     /// The try of this number.
     Try(u64),
+    /// Of a source.
+    Errand,
 }
+
+/// Many rotations with many hooks.
+pub(super) const LONGEST_ERRAND: Duration = Duration::from_hours(1);
 
 /// A command that ended.
 #[derive(Debug)]
@@ -64,7 +69,7 @@ impl Commands {
         let kill_at = now.checked_add(timeout);
         self.running.insert(ticket, Running { program: program.clone(), purpose, kill_at, tail: Vec::new() });
         let streams = match purpose {
-            Purpose::Reaction => Streams::Aside,
+            Purpose::Reaction | Purpose::Errand => Streams::Aside,
             Purpose::Check | Purpose::Try(_) => Streams::Captured,
         };
         [

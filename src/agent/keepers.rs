@@ -13,12 +13,12 @@ use crate::ledger::file::Ledger;
 use crate::names::{SecretName, SourceName};
 use crate::secret::DigestKey;
 use crate::session::keeper::book::Book;
-use crate::session::keeper::{Keeper, Notice};
-use crate::session::{Session, Settings, Update};
+use crate::session::keeper::{Delivery, Keeper, Notice};
+use crate::session::{Session, Settings};
 use crate::source::Source;
 
-/// So many updates may wait for the agent before keepers wait for it.
-const UPDATES: usize = 64;
+/// So many deliveries may wait for the agent before keepers wait for it.
+const DELIVERIES: usize = 64;
 
 /// One task a source.
 pub struct Keepers {
@@ -26,19 +26,19 @@ pub struct Keepers {
     notices: BTreeMap<SourceName, mpsc::UnboundedSender<Notice>>,
     owners: BTreeMap<SecretName, SourceName>,
     credentials: Vec<Credentials>,
-    updates: mpsc::Sender<Update>,
-    incoming: mpsc::Receiver<Update>,
+    deliveries: mpsc::Sender<Delivery>,
+    incoming: mpsc::Receiver<Delivery>,
 }
 
 impl Default for Keepers {
     fn default() -> Self {
-        let (updates, incoming) = mpsc::channel(UPDATES);
+        let (deliveries, incoming) = mpsc::channel(DELIVERIES);
         Self {
             tasks: JoinSet::new(),
             notices: BTreeMap::new(),
             owners: BTreeMap::new(),
             credentials: Vec::new(),
-            updates,
+            deliveries,
             incoming,
         }
     }
@@ -61,7 +61,7 @@ impl Keepers {
         self.credentials.push(Credentials { files: source.credential_files(), keeper: keeper.clone() });
         self.owners.extend(settings.wants.iter().map(|want| (want.name.clone(), name.clone())));
         let session = Session::new(settings, Instant::now());
-        let task = Keeper::new(source, session, key.clone(), self.updates.clone(), book);
+        let task = Keeper::new(source, session, key.clone(), self.deliveries.clone(), book);
         self.tasks.spawn(task.run(notices));
         self.notices.insert(name, keeper);
     }
@@ -72,10 +72,13 @@ impl Keepers {
     }
 
     /// The next new value, or [`Event::Failed`] where a keeper ended: it does that only when it is told to, so whatever else
-    /// this is, it is a bug. Losing either arm is safe: an update stays in its channel, a task in its set.
+    /// this is, it is a bug. Losing either arm is safe: a delivery stays in its channel, a task in its set.
     pub(super) async fn next_event(&mut self) -> Event {
         tokio::select! {
-            Some(update) = self.incoming.recv() => Event::Updated(update),
+            Some(delivery) = self.incoming.recv() => match delivery {
+                Delivery::Update(update) => Event::Updated(update),
+                Delivery::Errand(command) => Event::Errand(command),
+            },
             Some(_) = self.tasks.join_next() => Event::Failed,
             else => std::future::pending().await,
         }
@@ -95,7 +98,7 @@ impl Keepers {
     /// Lets every keeper give back what it holds, and waits for that. Each bounds its own time.
     pub(super) async fn stop(mut self) {
         self.tell_all(&Notice::Stop);
-        // Nobody takes updates any more: a keeper must not wait for that.
+        // Nobody takes deliveries any more: a keeper must not wait for that.
         drop(self.incoming);
         while self.tasks.join_next().await.is_some() {}
     }

@@ -89,13 +89,15 @@ impl Agent {
             wrote => format!("{error}; it wrote: {wrote}"),
         });
         match purpose {
-            Purpose::Reaction => {
+            Purpose::Reaction | Purpose::Errand => {
                 let fact = match told {
                     Ok(()) => ProcessFact::CommandDone { program },
                     Err(error) => ProcessFact::CommandFailed { program, error },
                 };
                 effects.push(Effect::Report(fact.into()));
-                self.roll(rollout::Event::Acted, now, effects);
+                if purpose == Purpose::Reaction {
+                    self.roll(rollout::Event::Acted, now, effects);
+                }
             }
             Purpose::Check => {
                 let told = told.map_err(|error| format!("{program}: {error}"));

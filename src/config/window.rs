@@ -34,6 +34,15 @@ pub struct Opening {
 }
 
 impl Window {
+    /// The hours of all these spans together.
+    ///
+    /// # Errors
+    /// What is wrong with one, as a predicate.
+    pub fn parse(spans: &[String]) -> Result<Self, String> {
+        let read = |text: &String| (SPAN.read)(text).map_err(|why| format!("{text:?} {why}"));
+        spans.iter().map(read).collect::<Result<_, _>>().map(Self)
+    }
+
     /// What holds at this time of the wall clock.
     pub fn at(&self, now: SystemTime) -> Opening {
         let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -37,25 +37,34 @@ pub enum Notice {
     Stop,
 }
 
+/// What a keeper hands to the agent.
+#[derive(Debug)]
+pub enum Delivery {
+    /// A new value.
+    Update(Update),
+    /// A command that its source wants to be run.
+    Errand(Vec<String>),
+}
+
 /// Drives a session until it ended: after [`Notice::Stop`], or when the agent is gone.
 pub struct Keeper<S> {
     source: Arc<S>,
     session: Session,
     key: DigestKey,
     questions: JoinSet<(Instant, Answer)>,
-    updates: mpsc::Sender<Update>,
+    deliveries: mpsc::Sender<Delivery>,
     give_back_by: Option<Instant>,
     suspensions: Suspensions,
     book: Option<Book>,
 }
 
 impl<S: Source> Keeper<S> {
-    /// A keeper that hands its updates to `updates`, and writes down in `book` what has to outlive it.
+    /// A keeper that hands what it has to `deliveries`, and writes down in `book` what has to outlive it.
     pub fn new(
         source: S,
         session: Session,
         key: DigestKey,
-        updates: mpsc::Sender<Update>,
+        deliveries: mpsc::Sender<Delivery>,
         book: Option<Book>,
     ) -> Self {
         Self {
@@ -63,7 +72,7 @@ impl<S: Source> Keeper<S> {
             session,
             key,
             questions: JoinSet::new(),
-            updates,
+            deliveries,
             give_back_by: None,
             suspensions: Suspensions::new(),
             book,
@@ -104,6 +113,10 @@ impl<S: Source> Keeper<S> {
             },
             notice = notices.recv(), if self.give_back_by.is_none() => self.noticed(notice.unwrap_or(Notice::Stop)),
             () = self.source.changed(), if self.give_back_by.is_none() => Event::RefreshAsked(Vec::new()),
+            errand = self.source.errand(), if self.give_back_by.is_none() => {
+                drop(self.deliveries.send(Delivery::Errand(errand)).await);
+                Event::Due
+            }
             () = tokio::time::sleep_until(deadline.into()) => Event::Due,
         }
     }
@@ -133,7 +146,7 @@ impl<S: Source> Keeper<S> {
                 });
             }
             // The agent takes updates for as long as it lives; one that is gone needs none.
-            Effect::Deliver(update) => drop(self.updates.send(update).await),
+            Effect::Deliver(update) => drop(self.deliveries.send(Delivery::Update(update)).await),
             Effect::Record(holdings) => self.book.iter().for_each(|book| book.record(holdings.clone())),
             Effect::Report(fact) => fact.log(),
             Effect::Ended => {

@@ -5,8 +5,8 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::{Fault, Fetched, Grant, GrantLife, Life, Renewal, Source};
 use crate::config::{RoleId, StoreConfig, StoreLogin, Version};
@@ -15,7 +15,7 @@ use crate::ledger::Identity;
 use crate::names::LeaseId;
 use crate::plan::Want;
 use crate::secret::Secret;
-use crate::store::{Credential, SecretPath, Store, StoreError};
+use crate::store::{Credential, OwnerSecret, SecretPath, Store, StoreError};
 
 /// How often it is looked whether somebody changed the store: one number, read from memory that its processes share.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -26,11 +26,28 @@ const AGAIN_IN: Duration = Duration::from_mins(1);
 /// What a log-in gives: the store stays open, and nothing ends it but its owner.
 const LIFE: GrantLife = GrantLife { ttl: None, renewable: false };
 
+/// How often it is looked whether something is due to be rotated, where no time is known for it.
+const DUE_EVERY: Duration = Duration::from_mins(1);
+/// Rotations are begun no more often than this, and neither are those that cannot be.
+const ERRANDS_APART: Duration = Duration::from_secs(1);
+
 /// A store and its login.
 #[derive(Debug)]
 pub struct Embedded {
     config: StoreConfig,
     open: Arc<Mutex<Option<Open>>>,
+    /// What the two that look again and again have to keep: they may be asked anew at any time.
+    looks: Mutex<Looks>,
+}
+
+#[derive(Debug)]
+struct Looks {
+    for_changes: Instant,
+    for_rotations: Instant,
+    /// How often secrets had been changed when it was last looked for rotations.
+    seen: Option<u64>,
+    /// Until then it is looked for rotations only if the store was changed.
+    until: Instant,
 }
 
 #[derive(Debug)]
@@ -43,12 +60,64 @@ struct Open {
 impl Embedded {
     /// Nothing is opened yet.
     pub fn new(config: &StoreConfig) -> Self {
-        Self { config: config.clone(), open: Arc::default() }
+        let now = Instant::now();
+        let looks = Mutex::new(Looks { for_changes: now, for_rotations: now, seen: None, until: now });
+        Self { config: config.clone(), open: Arc::default(), looks }
+    }
+
+    /// Waits until it is time to look, and until then next.
+    async fn turn(&self, which: impl Fn(&mut Looks) -> &mut Instant, pause: Duration) {
+        let at = *which(&mut self.looks());
+        tokio::time::sleep_until(at.into()).await;
+        *which(&mut self.looks()) = Instant::now() + pause;
+    }
+
+    fn looks(&self) -> MutexGuard<'_, Looks> {
+        self.looks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether something is to be rotated now. Looked for when the store was changed, or the time has come.
+    async fn is_due(&self, is_time: bool) -> bool {
+        let seen = self.looks().seen.filter(|_| !is_time);
+        let due = self.with(move |open| {
+            let changes = open.store.changes()?;
+            if seen == Some(changes) { Ok(None) } else { open.store.due().map(|due| Some((changes, due))) }
+        });
+        // Whoever may not look at it has nothing to rotate there.
+        let Ok(Some((changes, due))) = due.await else { return false };
+        let mut looks = self.looks();
+        looks.seen = Some(changes);
+        let wait = due.next.map_or(DUE_EVERY, |next| next.since(SystemTime::now().into()).min(DUE_EVERY));
+        // What is due is no longer so once its rotation has begun.
+        looks.until = Instant::now() + if due.now.is_empty() { wait } else { ERRANDS_APART };
+        !due.now.is_empty()
+    }
+
+    /// What rotates all that is due: this program, as the same owner or role.
+    fn rotate(&self) -> Vec<String> {
+        let text = |path: &Path| path.display().to_string();
+        let mut command =
+            vec!["/proc/self/exe".to_owned(), "store".to_owned(), "rotate".to_owned(), "--due".to_owned()];
+        command.extend(["--store".to_owned(), text(&self.config.file)]);
+        match &self.config.login {
+            StoreLogin::Owner { key_file } => command.extend(["--key-file".to_owned(), text(key_file)]),
+            StoreLogin::Role { id, secret_id_file } => {
+                let id = match id {
+                    RoleId::Inline(id) => id.clone(),
+                    RoleId::File(file) => read(file).unwrap_or_default(),
+                };
+                let role = ["--role-id".to_owned(), id, "--secret-id-file".to_owned(), text(secret_id_file)];
+                command.extend(role);
+            }
+        }
+        command
     }
 
     fn credential(&self) -> Result<Credential, Fault> {
         match &self.config.login {
-            StoreLogin::Owner { key_file } => read(key_file).map(|key| Credential::Owner(Secret::new(key))),
+            StoreLogin::Owner { key_file } => {
+                read(key_file).map(|key| Credential::Owner(OwnerSecret::Key(Secret::new(key))))
+            }
             StoreLogin::Role { id, secret_id_file } => {
                 let id = match id {
                     RoleId::Inline(id) => id.clone(),
@@ -134,7 +203,7 @@ impl Source for Embedded {
 
     async fn changed(&self) {
         loop {
-            tokio::time::sleep(LOOK_EVERY).await;
+            self.turn(|looks| &mut looks.for_changes, LOOK_EVERY).await;
             // Whoever works with it now may be at it for long, and is looked after next time.
             let Ok(mut open) = self.open.try_lock() else { continue };
             let Some(open) = open.as_mut() else { continue };
@@ -145,6 +214,17 @@ impl Source for Embedded {
                 }
                 // What cannot be asked now is asked again; a read of a secret says what is wrong.
                 Ok(_) | Err(_) => {}
+            }
+        }
+    }
+
+    /// Its commands run what others wrote, for as long as they may: nothing for a thread of the agent's.
+    async fn errand(&self) -> Vec<String> {
+        loop {
+            self.turn(|looks| &mut looks.for_rotations, ERRANDS_APART).await;
+            let is_time = self.looks().until <= Instant::now();
+            if self.open.try_lock().is_ok_and(|open| open.is_some()) && self.is_due(is_time).await {
+                return self.rotate();
             }
         }
     }

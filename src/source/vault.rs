@@ -13,6 +13,7 @@ mod auth;
 mod index;
 mod mounts;
 mod path;
+mod tree;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

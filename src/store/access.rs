@@ -17,8 +17,9 @@ use super::file::{File, Writing};
 use super::journal::{begin_era, record};
 use super::keys::Id;
 use super::moment::Moment;
+use super::owner::{NewOwner, owner, passphrase};
 use super::path::SecretPath;
-use super::power::{AUDIT_KEY, Identity, Keys, ROOT, STORE_ID, keys_of, meta, owner, owner_key, role_of};
+use super::power::{AUDIT_KEY, Identity, Keys, STORE_ID, keys_of, meta, role_of};
 use super::role::Right;
 use super::seal::{Key, place};
 use crate::secret::Secret;
@@ -26,8 +27,8 @@ use crate::secret::Secret;
 /// With what a store is opened.
 #[derive(Clone, Debug)]
 pub enum Credential {
-    /// The owner's key: 64 hexadecimal digits.
-    Owner(Secret<str>),
+    /// The owner.
+    Owner(OwnerSecret),
     /// A role, as `role add` printed it.
     Role {
         /// Its role id: 32 hexadecimal digits.
@@ -35,6 +36,15 @@ pub enum Credential {
         /// Its secret-id.
         secret_id: Secret<str>,
     },
+}
+
+/// What only the owner has.
+#[derive(Clone, Debug)]
+pub enum OwnerSecret {
+    /// A key: 64 hexadecimal digits.
+    Key(Secret<str>),
+    /// A passphrase: Argon2id makes the key.
+    Passphrase(Secret<str>),
 }
 
 /// What a new role is to be.
@@ -73,16 +83,16 @@ impl Store {
         Ok(Secret::new(hex(key()?.expose())))
     }
 
-    /// Makes a store at this path, which nothing but this key opens.
-    pub fn init(path: &Path, owner: &Secret<str>) -> Result<(), StoreError> {
-        let owner = owner_key(owner)?;
+    /// Makes a store at this path, which nothing but this opens.
+    pub fn init(path: &Path, owner: &OwnerSecret) -> Result<(), StoreError> {
+        let owner = NewOwner::new(owner)?;
         let (id, root, audit): (Id, Key, Key) = (random()?, key()?, key()?);
         File::make(path, |writing| {
             let meta = |name: &str, value: Vec<u8>| {
                 writing.execute("INSERT INTO meta VALUES (?1, ?2)", params![name, value]).map(drop)
             };
             meta(STORE_ID, id.to_vec())?;
-            meta(ROOT, sealed(owner.seal(nonce()?, place(ROOT, &[&id]), root.expose()))?)?;
+            owner.write(writing, &id, &root)?;
             meta(AUDIT_KEY, sealed(root.seal(nonce()?, place(AUDIT_KEY, &[&id]), audit.expose()))?)?;
             begin_era(writing, &id, &root, &audit, (1, BEFORE_ALL))?;
             let keys = Keys::of_owner(Vec::new(), audit, &root);
@@ -125,12 +135,17 @@ impl Store {
         self.file.changes()
     }
 
-    /// Gives the store another owner's key; the one before opens it no more.
-    pub fn rekey(&mut self, new: &Secret<str>) -> Result<(), StoreError> {
-        let (root, id, new) = (self.root("change the owner's key")?, self.id, owner_key(new)?);
+    /// Whether the owner of this store has a passphrase and no key.
+    pub fn takes_passphrase(path: &Path) -> Result<bool, StoreError> {
+        let mut file = File::open(path)?;
+        Ok(passphrase(&file.write()?)?.is_some())
+    }
+
+    /// Gives the store another owner's key or passphrase; what opened it before does so no more.
+    pub fn rekey(&mut self, new: &OwnerSecret) -> Result<(), StoreError> {
+        let (root, id, new) = (self.root("change the owner's key")?, self.id, NewOwner::new(new)?);
         self.transact(|writing, keys, _| {
-            let sealed_root = sealed(new.seal(nonce()?, place(ROOT, &[&id]), root.expose()))?;
-            writing.execute("UPDATE meta SET value = ?2 WHERE name = ?1", params![ROOT, sealed_root])?;
+            new.write(writing, &id, &root)?;
             record(
                 writing,
                 &id,

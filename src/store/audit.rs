@@ -35,6 +35,13 @@ pub enum Action {
     RoleRevoke,
     RoleList,
     Rekey,
+    Policy,
+    Approve,
+    Audit,
+    Stats,
+    RotateBegin,
+    RotatePending,
+    Rotate,
 }
 
 impl Action {
@@ -56,6 +63,18 @@ pub enum Outcome {
     Missing,
     /// It could not be done.
     Failed,
+}
+
+impl Outcome {
+    /// Its word, as JSON has it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Refused => "refused",
+            Self::Missing => "missing",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 /// One entry, as it is sealed.

@@ -31,6 +31,9 @@ impl Cost {
     /// For secret-ids: 19 MiB, twice.
     pub const SECRET_ID: Self = Self { memory: 19 * 1024, passes: 2, lanes: 1 };
 
+    /// For passphrases, which people choose: 64 MiB, three times.
+    pub const PASSPHRASE: Self = Self { memory: 64 * 1024, passes: 3, lanes: 1 };
+
     /// These parameters, or `None` for what Argon2 cannot do or nobody can mean: a file that was edited must not take all the
     /// memory there is.
     pub fn new(memory: u32, passes: u32, lanes: u32) -> Option<Self> {

@@ -4,9 +4,12 @@
 //!
 //! *Invariant:* pure; the time is an argument. Nothing here is a value.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::moment::Moment;
+use super::policy::{Policy, Rotation};
 
 /// How many versions of a secret are kept where nobody says otherwise.
 pub const KEPT: u32 = 10;
@@ -33,6 +36,12 @@ pub struct Head {
     pub last: u64,
     /// Every version that is still known, the oldest first.
     pub versions: Vec<Version>,
+    /// How it is rotated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Policy>,
+    /// How that stands.
+    #[serde(default)]
+    pub rotation: Rotation,
 }
 
 /// One version, without its value.
@@ -47,6 +56,9 @@ pub struct Version {
     pub by: String,
     /// What became of it.
     pub state: State,
+    /// Until then it can be read after another one became current.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Moment>,
 }
 
 /// What became of a version.
@@ -86,6 +98,14 @@ pub enum Unreadable {
         /// When.
         at: Moment,
     },
+    /// Its grace is over.
+    #[error("version {number} was replaced, and could be read until {at}: use the current one")]
+    Replaced {
+        /// Which.
+        number: u64,
+        /// Until when.
+        at: Moment,
+    },
     /// Somebody destroyed it.
     #[error("version {number} was destroyed at {at}: put a new one")]
     Destroyed {
@@ -109,17 +129,28 @@ impl Head {
             current: 0,
             last: 0,
             versions: Vec::new(),
+            policy: None,
+            rotation: Rotation::default(),
         }
     }
 
+    /// Since when a rotation is due by its policy, if one is.
+    pub fn overdue(&self, now: Moment) -> Option<Moment> {
+        let due = self.policy.as_ref()?.due(self)?;
+        (self.is_live() && due <= now).then_some(due)
+    }
+
     /// The version of this number, or the current one, if it can be read.
-    pub fn readable(&self, number: Option<u64>) -> Result<&Version, Unreadable> {
+    pub fn readable(&self, number: Option<u64>, now: Moment) -> Result<&Version, Unreadable> {
         let number = number.unwrap_or(self.current);
         let version = self.version(number).ok_or(Unreadable::Unknown { number })?;
         match version.state {
             State::Deleted { at } => Err(Unreadable::Deleted { number, at }),
             State::Destroyed { at } => Err(Unreadable::Destroyed { number, at }),
-            State::Live => Ok(version),
+            State::Live => match version.until.filter(|until| *until <= now) {
+                Some(at) => Err(Unreadable::Replaced { number, at }),
+                None => Ok(version),
+            },
         }
     }
 
@@ -133,17 +164,49 @@ impl Head {
         self.versions.iter().find(|version| version.number == number)
     }
 
-    /// Notes a new version, which is current at once: its number, and those whose values are to be forgotten.
+    /// Notes a new version, which is current at once: its number, and those whose values are to be forgotten. What was to become
+    /// current no longer is.
     pub fn add(&mut self, by: &str, now: Moment) -> (u64, Vec<u64>) {
+        let mut forgotten: Vec<u64> = std::mem::take(&mut self.rotation).pending.into_iter().collect();
+        self.versions.retain(|version| !forgotten.contains(&version.number));
+        self.current = self.push(by, now);
+        forgotten.extend(self.prune());
+        (self.last, forgotten)
+    }
+
+    /// Notes a version that is to become current: its number.
+    pub fn pend(&mut self, by: &str, now: Moment) -> u64 {
+        let number = self.push(by, now);
+        self.rotation.pending = Some(number);
+        number
+    }
+
+    /// What was to become current does: those whose values are to be forgotten. Its age is counted from now.
+    pub fn promote(&mut self, grace: Option<Duration>, now: Moment) -> Vec<u64> {
+        let Rotation { pending: Some(number), .. } = std::mem::take(&mut self.rotation) else {
+            return Vec::new();
+        };
+        self.current = number;
+        for version in &mut self.versions {
+            if version.number == number {
+                version.created = now;
+            } else if let Some(grace) = grace {
+                version.until = version.until.or(Some(now.plus(grace)));
+            }
+        }
+        self.prune()
+    }
+
+    fn push(&mut self, by: &str, now: Moment) -> u64 {
         self.last += 1;
         self.versions.push(Version {
             number: self.last,
             created: now,
             by: by.to_owned(),
             state: State::Live,
+            until: None,
         });
-        self.current = self.last;
-        (self.last, self.prune())
+        self.last
     }
 
     /// Deletes these versions, or all, so that they can be undeleted: how many it were.
@@ -216,7 +279,7 @@ mod tests {
             (Some(3), Err(Unreadable::Destroyed { number: 3, at: NOW })),
             (Some(7), Err(Unreadable::Unknown { number: 7 })),
         ] {
-            assert_eq!(head.readable(number).map(|version| version.number), expected, "{number:?}");
+            assert_eq!(head.readable(number, NOW).map(|version| version.number), expected, "{number:?}");
         }
     }
 
@@ -227,9 +290,24 @@ mod tests {
         assert!(!head.is_live());
         assert_eq!(head.destroy(&[3], NOW), [3]);
         assert_eq!(head.undelete(&[]), 2);
-        assert!(head.readable(Some(1)).is_ok());
-        assert!(matches!(head.readable(None), Err(Unreadable::Destroyed { .. })));
+        assert!(head.readable(Some(1), NOW).is_ok());
+        assert!(matches!(head.readable(None, NOW), Err(Unreadable::Destroyed { .. })));
         assert_eq!(head.destroy(&[3], NOW), Vec::<u64>::new());
+    }
+
+    #[test]
+    fn what_is_pending_becomes_current_and_the_one_before_has_its_grace() {
+        let later = NOW.plus(Duration::from_secs(10));
+        let mut head = head(1);
+        assert_eq!(head.pend("web", NOW), 2);
+        assert_eq!((head.current, head.rotation.pending), (1, Some(2)));
+        assert_eq!(head.promote(Some(Duration::from_secs(10)), NOW), Vec::<u64>::new());
+        assert_eq!((head.current, head.rotation.pending), (2, None));
+        assert!(head.readable(Some(1), NOW).is_ok() && head.readable(None, later).is_ok());
+        assert_eq!(head.readable(Some(1), later), Err(Unreadable::Replaced { number: 1, at: later }));
+        assert_eq!(head.pend("web", NOW), 3);
+        assert_eq!(head.add("owner", NOW), (4, vec![3]));
+        assert_eq!((head.current, head.rotation.pending), (4, None));
     }
 
     proptest! {

@@ -20,6 +20,12 @@ impl Moment {
         self.0
     }
 
+    /// How long after another one, if it is.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+
     /// So much later.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {

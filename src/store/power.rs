@@ -21,7 +21,6 @@ use crate::secret::Secret;
 
 /// The parts of the store's own row names.
 pub(super) const STORE_ID: &str = "id";
-pub(super) const ROOT: &str = "root";
 pub(super) const AUDIT_KEY: &str = "audit key";
 
 /// As whom a store was opened.
@@ -63,6 +62,14 @@ impl Keys {
         }
     }
 
+    /// Whether there is anything that it allows this with.
+    pub(super) fn has(&self, right: Right) -> bool {
+        match &self.power {
+            Power::Root(_) => true,
+            Power::Allowed(allowance) => allowance.has(right),
+        }
+    }
+
     /// A secret that is there.
     pub(super) fn find(
         &self,
@@ -94,17 +101,6 @@ impl Keys {
 
 /// What the audit calls whoever has the owner's key.
 const OWNER: &str = "owner";
-
-pub(super) fn owner_key(text: &Secret<str>) -> Result<Key, StoreError> {
-    unhex(text.expose()).map(Key::new).ok_or(StoreError::Refused)
-}
-
-pub(super) fn owner(writing: &Writing<'_>, id: &Id, text: &Secret<str>) -> Result<Identity, StoreError> {
-    let key = owner_key(text)?;
-    let root = key.open(place(ROOT, &[id]), &meta(writing, ROOT)?).ok_or(StoreError::Refused)?;
-    let root = Key::from_opened(&root).ok_or_else(|| damaged("the root key", "it has another length"))?;
-    Ok(Identity::Owner { root })
-}
 
 /// Whoever does not know the role id pays as much as who does not know the secret-id, and hears the same.
 pub(super) fn role_of(

@@ -109,6 +109,11 @@ impl Allowance {
         if problems.is_empty() { Ok(Self(allowance)) } else { Err(problems) }
     }
 
+    /// Whether it allows this with anything.
+    pub(super) fn has(&self, right: Right) -> bool {
+        self.0.contains_key(&right)
+    }
+
     /// Whether it allows this with that secret.
     pub(super) fn allows(&self, right: Right, path: &SecretPath) -> bool {
         self.0.get(&right).is_some_and(|globs| globs.is_match(path.as_str()))

@@ -31,13 +31,9 @@ impl Store {
         path: &SecretPath,
         fields: &Secret<Fields>,
         note: Option<&str>,
+        keep: Option<u32>,
     ) -> Result<u64, StoreError> {
-        let text = serde_json::to_vec(fields.expose()).map(Secret::<Vec<u8>>::new);
-        let text = text.map_err(|_| damaged("the value", "it is no JSON"))?;
-        let size = text.expose().len();
-        if size > LARGEST_VALUE {
-            return Err(StoreError::TooLarge { path: path.to_string(), size, limit: LARGEST_VALUE });
-        }
+        let text = text(path, fields)?;
         self.act(Action::Put, Right::Write, path, |writing, id, keys, now| {
             let environment = match keys.environment(path) {
                 Some(environment) => environment.clone(),
@@ -45,6 +41,7 @@ impl Store {
             };
             let (row, head) = head(writing, id, &environment, path)?;
             let mut head = head.unwrap_or_else(|| Head::new(path.as_str(), &keys.who, now));
+            head.keep = keep.unwrap_or(head.keep);
             let (number, forgotten) = head.add(&keys.who, now);
             if let Some(note) = note {
                 head.note = Some(note.to_owned());
@@ -58,10 +55,10 @@ impl Store {
 
     /// Reads a version of a secret, or the current one.
     pub fn get(&mut self, path: &SecretPath, version: Option<u64>) -> Result<Value, StoreError> {
-        self.act(Action::Read, Right::Read, path, |writing, id, keys, _| {
+        self.act(Action::Read, Right::Read, path, |writing, id, keys, now| {
             let (environment, row, head) = keys.find(writing, id, path)?;
             let version = head
-                .readable(version)
+                .readable(version, now)
                 .map_err(|why| StoreError::Unreadable { path: path.to_string(), why })?;
             let fields = read_value(writing, id, environment, (&row, path, version.number))?;
             Ok((Value { fields, version: version.clone() }, Some(version.number), None))
@@ -131,4 +128,15 @@ impl Store {
             Ok((count, None, Some(head.serial)))
         })
     }
+}
+
+/// A value as it is sealed.
+pub(super) fn text(path: &SecretPath, fields: &Secret<Fields>) -> Result<Secret<Vec<u8>>, StoreError> {
+    let text = serde_json::to_vec(fields.expose()).map(Secret::<Vec<u8>>::new);
+    let text = text.map_err(|_| damaged("the value", "it is no JSON"))?;
+    let size = text.expose().len();
+    if size > LARGEST_VALUE {
+        return Err(StoreError::TooLarge { path: path.to_string(), size, limit: LARGEST_VALUE });
+    }
+    Ok(text)
 }

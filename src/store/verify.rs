@@ -7,16 +7,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use rusqlite::params;
 
 use super::access::Store;
-use super::audit::{About, Ratchet, Subject};
+use super::audit::Subject;
 use super::chance::hex;
 use super::error::StoreError;
 use super::file::Writing;
 use super::head::State;
-use super::journal::tip;
-use super::keys::{self, Environment, Era, Id};
+use super::journal::{tip, walk};
+use super::keys::{Environment, Id};
 use super::power::environments;
 use super::rows::{all_heads, folders, parsed, read_value};
-use super::seal::{Key, place};
+use super::seal::Key;
 
 /// Something that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +78,7 @@ impl Store {
     }
 }
 
-/// Opens every entry in its turn; answers with the last serial that was recorded for each secret.
+/// Walks the chain; answers with the last serial that was recorded for each secret.
 fn chain(
     writing: &Writing<'_>,
     id: &Id,
@@ -86,54 +86,14 @@ fn chain(
     environments: &[Environment],
     report: &mut Report,
 ) -> Result<BTreeMap<String, u64>, StoreError> {
-    let eras = writing.all("SELECT first, sealed FROM eras ORDER BY first", [], |row| {
-        Ok((row.get::<_, u64>(0)?, row.get::<_, Vec<u8>>(1)?))
-    })?;
-    let entries = writing.all("SELECT number, sealed FROM audit ORDER BY number", [], |row| {
-        Ok((row.get::<_, u64>(0)?, row.get::<_, Vec<u8>>(1)?))
-    })?;
     let mut serials = BTreeMap::new();
-    let mut eras = eras.into_iter().peekable();
-    let (mut ratchet, mut link) = (None, super::audit::BEFORE_ALL);
-    for (expected, (number, sealed)) in (1..).zip(entries) {
-        if number != expected {
-            report.find(format!("audit entry {expected}"), "it is not there");
-            return Ok(serials);
+    let (entries, broken) = walk(writing, id, root, environments, |_, _, subject| {
+        if let Some(Subject { path, serial: Some(serial), .. }) = subject {
+            serials.insert(path, serial);
         }
-        if let Some((_, era)) = eras.next_if(|(first, _)| *first == number) {
-            let era: Option<Era> = keys::open(root, place("era", &[id, &number.to_be_bytes()]), &era);
-            let Some(era) = era.filter(|era| era.before == link && era.first == number) else {
-                report.find(
-                    format!("audit entry {number}"),
-                    "the era that begins with it does not follow the one before",
-                );
-                return Ok(serials);
-            };
-            ratchet = Some(Ratchet::new(era.state));
-        }
-        let Some(now) = &ratchet else {
-            report.find(format!("audit entry {number}"), "no era begins with it");
-            return Ok(serials);
-        };
-        let Some(entry) = now.open(id, (number, &link), &sealed) else {
-            report.find(
-                format!("audit entry {number}"),
-                "it was edited, or is of another place, or the one before it is",
-            );
-            return Ok(serials);
-        };
-        link = super::audit::link(number, &link, &sealed);
-        ratchet = Some(now.next());
-        report.entries += 1;
-        if let About::Secret { environment, sealed } = entry.about
-            && let Some(known) = environments.iter().find(|known| known.id == environment)
-            && let Some(subject) =
-                keys::open::<Subject>(&known.journal, place("subject", &[id, &environment]), &sealed)
-            && let Some(serial) = subject.serial
-        {
-            serials.insert(subject.path, serial);
-        }
-    }
+    })?;
+    report.entries = entries;
+    report.findings.extend(broken);
     Ok(serials)
 }
 

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use squire::secret::{Fields, Secret};
-use squire::store::{Credential, NewRole, Right, SecretPath, Store};
+use squire::store::{Credential, NewRole, OwnerSecret, Query, Right, SecretPath, Store};
 
 /// So many single operations are measured.
 const SAMPLE: u32 = 1000;
@@ -28,8 +28,9 @@ fn main() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("bench.store");
     let key = Store::new_key().unwrap();
-    Store::init(&file, &key).unwrap();
-    let mut store = Store::open(&file, &Credential::Owner(key)).unwrap();
+    let owner = OwnerSecret::Key(key);
+    Store::init(&file, &owner).unwrap();
+    let mut store = Store::open(&file, &Credential::Owner(owner)).unwrap();
 
     let floor = floor(&directory.path().join("floor")) / SAMPLE;
     println!("floor: a bare commit                  {floor:>10.1?}");
@@ -51,6 +52,11 @@ fn main() {
     println!("list all                              {all:>10.1?}");
     let verified = timed(|| assert!(store.verify().unwrap().findings.is_empty()));
     println!("verify                                {verified:>10.1?}");
+    let query = Query { about: "dev/group-0/".to_owned(), ..Query::default() };
+    let mut found = 0;
+    let queried = timed(|| found = store.query(&query).unwrap().len());
+    let entries = store.stats().unwrap().audit_entries;
+    println!("audit query, {:<24} {queried:>10.1?}", format!("{found} of {entries} entries"));
     let grants = BTreeMap::from([(Right::Read, vec!["dev/**".to_owned()])]);
     let role =
         store.add_role(&NewRole { name: "bench".to_owned(), grants, expires: None, uses: None }).unwrap();
@@ -66,7 +72,7 @@ fn path(number: u32) -> SecretPath {
 fn put(store: &mut Store, number: u32) {
     let value = serde_json::json!({ "username": "app", "password": format!("password-{number}") });
     let fields: Fields = value.as_object().unwrap().clone();
-    store.put(&path(number), &Secret::new(fields), None).unwrap();
+    store.put(&path(number), &Secret::new(fields), None, None).unwrap();
 }
 
 /// So many rows of about the size of a secret, each durable before the next.

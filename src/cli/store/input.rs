@@ -18,6 +18,9 @@ const VALUE: &str = "value";
 /// A credential is a line; nothing longer is read, in bytes.
 const LONGEST_CREDENTIAL: u64 = 4096;
 
+/// What nobody tries out, even with the store in hand, has some words.
+const SHORTEST_PASSPHRASE: usize = 12;
+
 /// The fields to store.
 pub(super) fn fields(written: &[String], file: Option<&Path>) -> Result<Secret<Fields>, Failed> {
     match (written, file) {
@@ -96,6 +99,37 @@ fn marked(name: &str) -> Result<String, Failed> {
         return Err(Failed::Usage(format!("stdin has no line for the field {name}")));
     }
     Ok(line.trim_end_matches(['\n', '\r']).to_owned())
+}
+
+/// Asked for on the terminal.
+pub(super) fn passphrase() -> Result<Secret<str>, Failed> {
+    if !io::stdin().is_terminal() {
+        return Err(Failed::Usage(
+            "this store wants its passphrase: run it on a terminal, or name a file with --passphrase-file"
+                .to_owned(),
+        ));
+    }
+    prompt("passphrase").map(Secret::new)
+}
+
+/// Asked for twice, or in a file.
+pub(super) fn new_passphrase(file: Option<&Path>) -> Result<Secret<str>, Failed> {
+    let passphrase = match file {
+        Some(file) => credential(file)?,
+        None => {
+            let first = passphrase()?;
+            if prompt("the same again")? != first.expose() {
+                return Err(Failed::Usage("the two are not the same".to_owned()));
+            }
+            first
+        }
+    };
+    if passphrase.expose().chars().count() < SHORTEST_PASSPHRASE {
+        return Err(Failed::Usage(format!(
+            "a passphrase of less than {SHORTEST_PASSPHRASE} characters is found by trying: take several words"
+        )));
+    }
+    Ok(passphrase)
 }
 
 fn prompt(name: &str) -> Result<String, Failed> {

@@ -4,11 +4,12 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
 use super::Failed;
-use crate::store::{Head, Report, Role, RoleKeyPair, State, StoreError, Value};
+use crate::store::{Head, Record, Report, Role, RoleKeyPair, State, Stats, StoreError, Value};
 
 /// What stands for a value.
 const MASK: &str = "********";
@@ -69,7 +70,11 @@ pub(super) fn history(head: &Head, as_json: bool) -> Result<(), Failed> {
     }
     line(&format!("{}  made {} by {}{}", head.path, head.created, head.by, note(head)))?;
     for version in &head.versions {
-        let current = if version.number == head.current { ", current" } else { "" };
+        let current = match version.number {
+            number if number == head.current => ", current",
+            number if head.rotation.pending == Some(number) => ", pending",
+            _ => "",
+        };
         line(&format!(
             "version {}  {} by {}, {}{current}",
             version.number,
@@ -133,6 +138,121 @@ pub(super) fn report(report: &Report, as_json: bool) -> Result<(), Failed> {
     line(&format!(
         "{found}: {environments} environments, {secrets} secrets, {versions} versions, {entries} audit entries"
     ))
+}
+
+/// An entry a line, also as JSON.
+pub(super) fn audit(records: &[Record], as_json: bool) -> Result<(), Failed> {
+    for Record { number, at, who, action, outcome, about, version } in records {
+        let (action, outcome) = (action.word(), outcome.word());
+        if as_json {
+            let record = json!({
+                "number": number, "at": at.to_string(), "who": who, "action": action, "outcome": outcome, "about": about, "version": version,
+            });
+            line(&record.to_string())?;
+        } else {
+            let version = version.map(|version| format!(" version {version}")).unwrap_or_default();
+            line(&format!("{number:>6}  {at}  {who}  {action}  {about}{version}  {outcome}"))?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn stats(stats: &Stats, as_json: bool) -> Result<(), Failed> {
+    let Stats {
+        environments,
+        secrets,
+        deleted,
+        versions,
+        roles,
+        audit_entries,
+        with_policy,
+        overdue,
+        failing,
+        bytes,
+    } = stats;
+    if as_json {
+        let overdue: Vec<_> =
+            overdue.iter().map(|(path, since)| json!({ "path": path, "since": since.to_string() })).collect();
+        let failing: Vec<_> = failing.iter().map(|(path, why)| json!({ "path": path, "why": why })).collect();
+        let stats = json!({
+            "environments": environments, "secrets": secrets, "deleted": deleted, "versions": versions, "roles": roles,
+            "audit_entries": audit_entries, "with_policy": with_policy, "overdue": overdue, "failing": failing, "bytes": bytes,
+        });
+        return line(&stats.to_string());
+    }
+    line(&format!(
+        "{environments} environments, {secrets} secrets ({deleted} deleted) in {versions} versions, {roles} roles, \
+         {audit_entries} audit entries, {bytes} bytes"
+    ))?;
+    line(&format!(
+        "{with_policy} secrets with a policy, {} overdue, {} failing",
+        overdue.len(),
+        failing.len()
+    ))?;
+    overdue.iter().try_for_each(|(path, since)| line(&format!("{path}: to be rotated since {since}")))?;
+    failing.iter().try_for_each(|(path, why)| line(&format!("{path}: its last rotation failed: {why}")))
+}
+
+pub(super) fn policy(head: &Head, as_json: bool) -> Result<(), Failed> {
+    let Head { path, rotation, .. } = head;
+    let Some(policy) = &head.policy else {
+        return if as_json {
+            line("null")
+        } else {
+            line(&format!("{path}: no policy; it is rotated by hand"))
+        };
+    };
+    let time = |duration: &Duration| humantime::format_duration(*duration).to_string();
+    let hooks = [
+        ("create", &policy.hooks.create),
+        ("set", &policy.hooks.set),
+        ("test", &policy.hooks.test),
+        ("finish", &policy.hooks.finish),
+    ];
+    let due = policy.due(head).map(|due| due.to_string());
+    if as_json {
+        let hooks: serde_json::Map<_, _> = hooks
+            .into_iter()
+            .filter(|(_, words)| !words.is_empty())
+            .map(|(name, words)| (name.to_owned(), json!(words)))
+            .collect();
+        let shown = json!({
+            "path": path, "every": policy.every.as_ref().map(time), "generate": policy.generator.to_string(), "field": policy.field,
+            "windows": policy.windows, "grace": policy.grace.as_ref().map(time), "approval": policy.needs_approval, "hooks": hooks,
+            "timeout": time(&policy.timeout), "due": due, "pending": rotation.pending, "approved_by": rotation.approved_by,
+            "failures": rotation.failures, "trouble": rotation.trouble,
+        });
+        return line(&shown.to_string());
+    }
+    let every = policy
+        .every
+        .as_ref()
+        .map_or_else(|| "when asked".to_owned(), |every| format!("every {}", time(every)));
+    line(&format!(
+        "{path}: {}, {every}{}",
+        policy.generator,
+        due.map(|due| format!(", due {due}")).unwrap_or_default()
+    ))?;
+    for window in &policy.windows {
+        line(&format!("  window    {window}"))?;
+    }
+    if let Some(grace) = &policy.grace {
+        line(&format!("  grace     {}", time(grace)))?;
+    }
+    if policy.needs_approval {
+        let by = rotation
+            .approved_by
+            .as_ref()
+            .map_or_else(|| "not approved".to_owned(), |by| format!("approved by {by}"));
+        line(&format!("  approval  {by}"))?;
+    }
+    for (name, words) in hooks.into_iter().filter(|(_, words)| !words.is_empty()) {
+        line(&format!("  {name:<8}  {}", shell_words::join(words)))?;
+    }
+    if let Some(trouble) = &rotation.trouble {
+        line(&format!("  failed    {} times in a row, the last time at {trouble}", rotation.failures))?;
+    }
+    Ok(())
 }
 
 fn about(head: &Head) -> Json {

@@ -1,105 +1,18 @@
-//! The embedded store through the real binary, and what somebody may do to its file.
-
-#![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
+//! Kept, separated, recorded, durable: values, keys, roles, the audit, and harm to the file.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use squire::secret::Secret;
-use squire::store::{Credential, SecretPath, Store};
-use tempfile::TempDir;
+use squire::store::{Credential, OwnerSecret, SecretPath, Store};
 
-/// A private directory with a store in it.
-struct Bench {
-    directory: TempDir,
-}
-
-impl Bench {
-    fn new() -> Self {
-        Self::at(tempfile::tempdir().unwrap())
-    }
-
-    fn at(directory: TempDir) -> Self {
-        let bench = Self { directory };
-        assert_eq!(code(&bench.store(&["init"])), 0);
-        bench
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_squire"));
-        command.arg("store").args(arguments).current_dir(self.directory.path()).env_clear();
-        command
-    }
-
-    fn store(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).stdin(Stdio::null()).output().unwrap()
-    }
-
-    fn store_with(&self, arguments: &[&str], stdin: &str) -> Output {
-        let mut child = self
-            .command(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        // Who refuses its arguments reads nothing.
-        child.stdin.take().unwrap().write_all(stdin.as_bytes()).ok();
-        child.wait_with_output().unwrap()
-    }
-
-    fn put(&self, path: &str, value: &str) {
-        let output = self.store_with(&["put", path], value);
-        assert_eq!(code(&output), 0, "{output:?}");
-    }
-
-    fn get(&self, path: &str) -> String {
-        let output = self.store(&["get", path, "--field", "value"]);
-        assert_eq!(code(&output), 0, "{output:?}");
-        stdout(&output).trim_end().to_owned()
-    }
-
-    /// A role, as further arguments.
-    fn role(&self, name: &str, arguments: &[&str]) -> Vec<String> {
-        let file = format!("{name}.secret-id");
-        let output =
-            self.store(&[&["role", "add", name, "--json", "--secret-id-to", &file], arguments].concat());
-        assert_eq!(code(&output), 0, "{output:?}");
-        let made: Value = serde_json::from_str(&stdout(&output)).unwrap();
-        ["--role-id", made["role_id"].as_str().unwrap(), "--secret-id-file", &file].map(str::to_owned).into()
-    }
-
-    fn verified(&self) -> (i32, String) {
-        let output = self.store(&["verify"]);
-        (code(&output), format!("{}{}", stdout(&output), stderr(&output)))
-    }
-}
-
-fn code(output: &Output) -> i32 {
-    output.status.code().unwrap_or_else(|| panic!("{output:?}"))
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
-
-fn as_role<'a>(role: &'a [String], arguments: &[&'a str]) -> Vec<&'a str> {
-    role.iter().map(String::as_str).chain(arguments.iter().copied()).collect()
-}
+use crate::bench::{Bench, as_role, code, stderr, stdout};
 
 #[test]
 fn what_is_put_is_there_with_its_versions() {
@@ -428,11 +341,12 @@ fn two_writers_at_once_both_write() {
             let (path, key) =
                 (bench.path("squire.store"), fs::read_to_string(bench.path("squire.store.key")).unwrap());
             std::thread::spawn(move || {
-                let mut store = Store::open(&path, &Credential::Owner(Secret::new(key))).unwrap();
+                let mut store =
+                    Store::open(&path, &Credential::Owner(OwnerSecret::Key(Secret::new(key)))).unwrap();
                 let path = SecretPath::parse("dev/app/a").unwrap();
                 for number in 0..25 {
                     let fields = json!({"value": format!("{writer}-{number}")});
-                    store.put(&path, &Secret::new(fields.as_object().unwrap().clone()), None).unwrap();
+                    store.put(&path, &Secret::new(fields.as_object().unwrap().clone()), None, None).unwrap();
                 }
             })
         })
@@ -453,12 +367,13 @@ const STORE: &str = "STORE_WRITER";
 fn writer() {
     let Some(path) = std::env::var_os(STORE).map(PathBuf::from) else { return };
     let key = fs::read_to_string(path.with_added_extension("key")).unwrap();
-    let mut store = Store::open(&path, &Credential::Owner(Secret::new(key))).unwrap();
+    let mut store = Store::open(&path, &Credential::Owner(OwnerSecret::Key(Secret::new(key)))).unwrap();
     let secret = SecretPath::parse("dev/app/counter").unwrap();
     let mut stdout = std::io::stdout();
     loop {
         let fields = json!({"value": "x"});
-        let number = store.put(&secret, &Secret::new(fields.as_object().unwrap().clone()), None).unwrap();
+        let number =
+            store.put(&secret, &Secret::new(fields.as_object().unwrap().clone()), None, None).unwrap();
         writeln!(stdout, "\nput {number}").unwrap();
     }
 }
@@ -492,7 +407,8 @@ fn what_was_reported_is_there_after_a_kill_at_any_instant() {
         kills += 1;
         let key = fs::read_to_string(bench.path("squire.store.key")).unwrap();
         let mut store =
-            Store::open(&bench.path("squire.store"), &Credential::Owner(Secret::new(key))).unwrap();
+            Store::open(&bench.path("squire.store"), &Credential::Owner(OwnerSecret::Key(Secret::new(key))))
+                .unwrap();
         let head = store.history(&SecretPath::parse("dev/app/counter").unwrap()).unwrap();
         assert!(head.current >= last, "version {last} was reported, and {} is the last", head.current);
     }

@@ -1,0 +1,100 @@
+//! `squire store role`: who else may use the store.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use clap::Subcommand;
+
+use super::place::Place;
+use super::{Failed, Form, output, write_private};
+use crate::store::{Moment, NewRole, Right, StoreError};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum RoleCommand {
+    /// Make a role; its secret-id is shown once
+    #[command(after_help = ROLE_EXAMPLES)]
+    Add {
+        /// What it is called
+        name: String,
+        /// May read what matches
+        #[arg(long, value_name = "GLOB")]
+        read: Vec<String>,
+        /// May store new versions, delete and undelete
+        #[arg(long, value_name = "GLOB")]
+        write: Vec<String>,
+        /// May rotate by the secret's own policy
+        #[arg(long, value_name = "GLOB")]
+        rotate: Vec<String>,
+        /// May destroy, make policies and approve
+        #[arg(long, value_name = "GLOB")]
+        admin: Vec<String>,
+        /// Ends after this long: 30d, 12h
+        #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+        expires: Option<Duration>,
+        /// Ends after so many log-ins
+        #[arg(long, value_name = "N")]
+        uses: Option<u64>,
+        /// Write the secret-id here, and do not show it
+        #[arg(long, value_name = "FILE")]
+        secret_id_to: Option<PathBuf>,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// List the roles
+    List {
+        #[command(flatten)]
+        form: Form,
+    },
+    /// End a role; its environments get new keys
+    Revoke {
+        /// Which
+        name: String,
+    },
+}
+
+const ROLE_EXAMPLES: &str = "\
+Examples:
+  squire store role add web --read 'prod/app/*' --secret-id-to /run/squire-id/secret-id
+  squire store role add ci --write 'dev/**' --expires 90d --uses 1000
+
+* stays within a part of the path, ** does not. The environment, the first part, is no pattern.";
+
+impl RoleCommand {
+    pub(super) fn perform(&self, place: &Place) -> Result<(), Failed> {
+        match self {
+            Self::Add { name, read, write, rotate, admin, expires, uses, secret_id_to, form } => {
+                let grants: BTreeMap<_, _> = [
+                    (Right::Read, read),
+                    (Right::Write, write),
+                    (Right::Rotate, rotate),
+                    (Right::Admin, admin),
+                ]
+                .into_iter()
+                .filter(|(_, globs)| !globs.is_empty())
+                .map(|(right, globs)| (right, globs.clone()))
+                .collect();
+                if grants.is_empty() {
+                    return Err(Failed::Usage(
+                        "the role may do nothing: write for example --read 'prod/app/*'".to_owned(),
+                    ));
+                }
+                if let Some(file) = secret_id_to.as_ref().filter(|file| file.exists()) {
+                    return Err(StoreError::Exists { file: file.clone() }.into());
+                }
+                let expires = expires.map(|after| Moment::from(SystemTime::now()).plus(after));
+                let new = NewRole { name: name.clone(), grants, expires, uses: *uses };
+                let pair = place.open()?.add_role(&new)?;
+                if let Some(file) = secret_id_to {
+                    write_private(file, pair.secret_id.expose(), "write the secret-id to")?;
+                }
+                output::role(&pair, secret_id_to.as_deref(), form.json)
+            }
+            Self::List { form } => output::roles(&place.open()?.roles()?, form.json),
+            Self::Revoke { name } => {
+                place.open()?.revoke_role(name)?;
+                output::line(&format!("{name}: revoked; its environments have new keys"))
+            }
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! `squire store policy` and `rotate`: how secrets are rotated, and that they are.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::place::Place;
+use super::{Failed, Form, output, secret_path};
+use crate::agent::chain;
+use crate::store::{Generator, Hooks, How, Policy, Rotated, SecretPath, Standing, Store};
+
+/// How long a hook may take where nobody says otherwise.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+#[derive(Args, Debug)]
+#[command(after_help = POLICY_EXAMPLES)]
+pub(super) struct PolicyAsked {
+    /// ENVIRONMENT/NAME…
+    path: String,
+    /// How often: 30d, 12h; without it only when asked
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    every: Option<Duration>,
+    /// How a new value is made: password, hex, base64, uuid, ed25519, rsa, command
+    #[arg(long, value_name = "KIND[:OPTIONS]")]
+    generate: Option<String>,
+    /// The field for the new value [default: password, or the only one]
+    #[arg(long)]
+    field: Option<String>,
+    /// Only in these hours: "Mon-Fri 02:00-04:00 UTC"
+    #[arg(long = "window", value_name = "SPAN")]
+    windows: Vec<String>,
+    /// How long the version before can still be read
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    grace: Option<Duration>,
+    /// Somebody has to approve each rotation
+    #[arg(long)]
+    approval: bool,
+    /// Makes the new value, where the generator is `command`; else it may object
+    #[arg(long, value_name = "COMMAND")]
+    create: Option<String>,
+    /// Makes the new value known to whoever has to accept it
+    #[arg(long, value_name = "COMMAND")]
+    set: Option<String>,
+    /// Tries the new value
+    #[arg(long, value_name = "COMMAND")]
+    test: Option<String>,
+    /// Is run last, before the new value becomes current
+    #[arg(long, value_name = "COMMAND")]
+    finish: Option<String>,
+    /// How long each command may take [default: 30s]
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    timeout: Option<Duration>,
+    /// Take the policy away
+    #[arg(long, conflicts_with = "generate")]
+    none: bool,
+    #[command(flatten)]
+    form: Form,
+}
+
+const POLICY_EXAMPLES: &str = "\
+Examples:
+  squire store policy prod/app/token --every 30d --generate hex:bytes=32 --grace 1h
+  squire store policy prod/app/db --every 7d --generate password:length=24,classes=lower+upper+digit \\
+      --window 'Sun 03:00-04:00 UTC' --set './alter-role' --test './log-in'
+  squire store policy prod/app/db            shows it
+
+A command is run without a shell. It reads one line of JSON: step, path, version, the new fields and the
+current ones; what it writes to stderr when it fails is shown without their values.";
+
+#[derive(Args, Debug)]
+#[command(after_help = ROTATE_EXAMPLES)]
+pub(super) struct RotateAsked {
+    /// These, now; with --emergency all if none is named
+    paths: Vec<String>,
+    /// All that are due
+    #[arg(long, conflicts_with_all = ["paths", "emergency"])]
+    due: bool,
+    /// Now, and without waiting for an approval
+    #[arg(long)]
+    emergency: bool,
+}
+
+const ROTATE_EXAMPLES: &str = "\
+Examples:
+  squire store rotate prod/app/db       now, whatever its interval and window
+  squire store rotate --due             for cron; a running agent that may rotate does it by itself
+  squire store rotate --emergency       everything that has a policy";
+
+impl PolicyAsked {
+    pub(super) fn perform(&self, place: &Place) -> Result<(), Failed> {
+        let path = secret_path(&self.path)?;
+        let mut store = place.open()?;
+        if self.none {
+            store.set_policy(&path, None)?;
+            return output::line(&format!("{path}: has no policy any more"));
+        }
+        match self.policy()? {
+            Some(policy) => store.set_policy(&path, Some(&policy))?,
+            None if self.says_something() => {
+                return Err(Failed::Usage(
+                    "a policy needs to know how a new value is made: add for example --generate password"
+                        .to_owned(),
+                ));
+            }
+            None => {}
+        }
+        output::policy(&store.history(&path)?, self.form.json)
+    }
+
+    fn says_something(&self) -> bool {
+        let hooks = [&self.create, &self.set, &self.test, &self.finish];
+        let times = [self.every, self.grace, self.timeout];
+        self.approval
+            || self.field.is_some()
+            || !self.windows.is_empty()
+            || hooks.iter().any(|hook| hook.is_some())
+            || times.iter().any(Option::is_some)
+    }
+
+    fn policy(&self) -> Result<Option<Policy>, Failed> {
+        let Some(generate) = &self.generate else { return Ok(None) };
+        let generator: Generator =
+            generate.parse().map_err(|why| Failed::Usage(format!("--generate {generate:?} {why}")))?;
+        let hooks = Hooks {
+            create: words("create", self.create.as_deref())?,
+            set: words("set", self.set.as_deref())?,
+            test: words("test", self.test.as_deref())?,
+            finish: words("finish", self.finish.as_deref())?,
+        };
+        Ok(Some(Policy {
+            every: self.every,
+            generator,
+            field: self.field.clone(),
+            windows: self.windows.clone(),
+            grace: self.grace,
+            needs_approval: self.approval,
+            hooks,
+            timeout: self.timeout.unwrap_or(TIMEOUT),
+        }))
+    }
+}
+
+fn words(option: &str, command: Option<&str>) -> Result<Vec<String>, Failed> {
+    let words = command.map(shell_words::split).transpose();
+    words.map(Option::unwrap_or_default).map_err(|error| Failed::Usage(format!("--{option}: {error}")))
+}
+
+impl RotateAsked {
+    pub(super) fn perform(&self, place: &Place) -> Result<(), Failed> {
+        let mut store = place.open()?;
+        let how = match (self.due, self.emergency) {
+            (true, _) => How::Due,
+            (false, true) => How::Emergency,
+            (false, false) => How::Asked,
+        };
+        let paths = self.meant(&mut store)?;
+        let mut all_done = true;
+        for path in paths {
+            // What fails is no reason to leave the others.
+            match store.rotate(&path, how) {
+                Ok(rotated) => all_done &= say(&path, &rotated)?,
+                Err(error) => {
+                    all_done = false;
+                    super::complain(&[format!("squire: {path}: {}", chain(&error))]);
+                }
+            }
+        }
+        if all_done { Ok(()) } else { Err(Failed::Findings) }
+    }
+
+    fn meant(&self, store: &mut Store) -> Result<Vec<SecretPath>, Failed> {
+        if self.due {
+            return Ok(store.due()?.now);
+        }
+        if !self.paths.is_empty() {
+            return self.paths.iter().map(|path| secret_path(path)).collect();
+        }
+        if !self.emergency {
+            return Err(Failed::Usage("name what to rotate, or write --due or --emergency".to_owned()));
+        }
+        let heads = store.list("")?;
+        let with_policy = heads.iter().filter(|head| head.policy.is_some() && head.is_live());
+        with_policy.map(|head| secret_path(&head.path)).collect()
+    }
+}
+
+/// Whether it came to a good end. That it is not due, or somebody else is at it, is one.
+fn say(path: &SecretPath, rotated: &Rotated) -> Result<bool, Failed> {
+    match rotated {
+        Rotated::Done { version } => {
+            output::line(&format!("{path}: rotated, version {version}")).map(|()| true)
+        }
+        Rotated::Not(standing) => {
+            let (why, is_fine) = match standing {
+                Standing::Due => ("is due".to_owned(), true),
+                Standing::Later { at: Some(at) } => (format!("is not due before {at}"), true),
+                Standing::Later { at: None } => ("is rotated only when asked".to_owned(), true),
+                Standing::Closed { until } => (format!("waits for its window, which opens at {until}"), true),
+                Standing::Resting { until } => (format!("failed, and rests until {until}"), true),
+                Standing::Claimed { until } => (format!("somebody is at it, until {until} at most"), true),
+                Standing::Unapproved => {
+                    (format!("waits for an approval: `squire store approve {path}`"), false)
+                }
+            };
+            output::line(&format!("{path}: {why}")).map(|()| is_fine)
+        }
+        Rotated::Failed { step, why, again } => {
+            super::complain(&[format!(
+                "squire: {path}: not rotated, and still the same: the step {} {why}; tried again at {again} by itself",
+                step.word()
+            )]);
+            Ok(false)
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! `squire store export` and `import`: secrets with their values, out of the store and into it.
+//!
+//! *Invariant:* each secret is read and written as `get` and `put` do it, with their rights and in the audit.
+
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+
+use super::place::Place;
+use super::{Failed, documents, output, secret_path, write_private};
+use crate::config::{self, SourceConfig};
+use crate::names::{SecretName, SourceName};
+use crate::plan::Want;
+use crate::secret::{Fields, Secret};
+use crate::source::Source as _;
+use crate::source::vault::Vault;
+use crate::store::{Store, StoreError};
+
+#[derive(Args, Debug)]
+pub(super) struct ExportAsked {
+    /// What the paths begin with
+    #[arg(default_value = "")]
+    prefix: String,
+    /// How it is written
+    #[arg(long, value_enum, default_value_t = Kind::Json)]
+    format: Kind,
+    /// Where to, for you alone; else stdout
+    #[arg(long, value_name = "FILE")]
+    to: Option<PathBuf>,
+    /// Also on a terminal
+    #[arg(long)]
+    show: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Kind {
+    /// Everything, for `import`
+    Json,
+    /// The fields of one secret as variables
+    Env,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = IMPORT_EXAMPLES)]
+pub(super) struct ImportAsked {
+    /// A .env, .json or .toml file
+    #[arg(required_unless_present = "vault", conflicts_with = "vault")]
+    file: Option<PathBuf>,
+    /// Where to: ENVIRONMENT/NAME…
+    #[arg(long, value_name = "PATH")]
+    under: Option<String>,
+    /// All secrets at and below this path of a KV mount; address and login as for `squire run`
+    #[arg(long, value_name = "PATH", requires = "under")]
+    vault: Option<String>,
+}
+
+const IMPORT_EXAMPLES: &str = "\
+Examples:
+  squire store import .env --under dev/app              one secret, a field a variable
+  squire store import secrets.toml --under dev/app      a secret a table
+  squire store import export.json                       what `squire store export` wrote
+  VAULT_ADDR=… VAULT_TOKEN=… squire store import --vault secret/team/app --under prod/app";
+
+impl ExportAsked {
+    pub(super) fn perform(&self, place: &Place) -> Result<(), Failed> {
+        if self.to.is_none() && io::stdout().is_terminal() && !self.show {
+            return Err(Failed::Usage(
+                "stdout is a terminal, and the values would be on it: write --to FILE, or --show".to_owned(),
+            ));
+        }
+        let mut store = place.open()?;
+        let mut secrets = Vec::new();
+        for head in store.list(&self.prefix)?.iter().filter(|head| head.is_live()) {
+            let value = store.get(&secret_path(&head.path)?, None)?;
+            secrets.push((head.path.clone(), value.fields.expose().clone()));
+        }
+        let text = match self.format {
+            Kind::Json => documents::json(&secrets),
+            Kind::Env => documents::env(&secrets).map_err(Failed::Usage)?,
+        };
+        match &self.to {
+            None => output::line(text.trim_end_matches('\n')),
+            Some(file) => {
+                write_private(file, text.trim_end_matches('\n'), "write the secrets to")?;
+                output::line(&format!("{} secrets in {}: it is not encrypted", secrets.len(), file.display()))
+            }
+        }
+    }
+}
+
+impl ImportAsked {
+    pub(super) fn perform(&self, place: &Place) -> Result<(), Failed> {
+        let secrets = match (&self.file, &self.vault) {
+            (Some(file), _) => from_file(file)?,
+            (None, Some(path)) => from_vault(path)?,
+            (None, None) => return Err(Failed::Usage("name a file, or --vault".to_owned())),
+        };
+        // All of them are looked at before one is stored.
+        let secrets: Vec<_> = secrets
+            .into_iter()
+            .map(|(path, fields)| Ok((secret_path(&self.joined(&path)?)?, fields)))
+            .collect::<Result<_, Failed>>()?;
+        let mut store = place.open()?;
+        let (mut new, mut same) = (0, 0);
+        for (path, fields) in secrets {
+            if is_there(&mut store, &path, &fields)? {
+                same += 1;
+                continue;
+            }
+            let number = store.put(&path, &Secret::new(fields), None, None)?;
+            new += 1;
+            output::line(&format!("{path}: version {number}"))?;
+        }
+        output::line(&format!("{new} imported, {same} were the same already"))
+    }
+
+    fn joined(&self, path: &str) -> Result<String, Failed> {
+        match (self.under.as_deref().map(|under| under.trim_end_matches('/')), path) {
+            (Some(under), "") => Ok(under.to_owned()),
+            (Some(under), path) => Ok(format!("{under}/{path}")),
+            (None, "") => Err(Failed::Usage("say where to: --under ENVIRONMENT/NAME".to_owned())),
+            (None, path) => Ok(path.to_owned()),
+        }
+    }
+}
+
+/// The same again is no new version.
+fn is_there(store: &mut Store, path: &crate::store::SecretPath, fields: &Fields) -> Result<bool, Failed> {
+    match store.get(path, None) {
+        Ok(value) => Ok(value.fields.expose() == fields),
+        Err(StoreError::Missing { .. } | StoreError::Unreadable { .. } | StoreError::Denied { .. }) => {
+            Ok(false)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn from_file(file: &Path) -> Result<Vec<(String, Fields)>, Failed> {
+    let text = std::fs::read_to_string(file).map_err(|source| StoreError::Io {
+        doing: "read",
+        file: file.to_owned(),
+        source,
+    })?;
+    documents::secrets(file, &text).map_err(|why| Failed::Usage(format!("{} {why}", file.display())))
+}
+
+/// With address and login from the environment, as everywhere else.
+fn from_vault(path: &str) -> Result<Vec<(String, Fields)>, Failed> {
+    let variable = |name: &str| std::env::var(name).ok();
+    let (config, problems) = config::survey(Path::new("the environment"), "[source.vault]\n", &variable);
+    let vault = config.and_then(|mut config| config.sources.remove("vault"));
+    let (Some(SourceConfig::Vault(vault)), true) = (vault, problems.is_empty()) else {
+        let problems: Vec<_> = problems.iter().map(|problem| problem.message.clone()).collect();
+        return Err(Failed::Usage(problems.join("; ")));
+    };
+    let failed = |why: String| Failed::Usage(format!("cannot import {path}: {why}"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| failed(error.to_string()))?;
+    runtime.block_on(async {
+        let vault = Vault::new(&vault).map_err(|error| failed(crate::agent::chain(&error)))?;
+        let grant = vault.log_in().await.map_err(|fault| failed(fault.to_string()))?;
+        let mut secrets = Vec::new();
+        for found in vault.tree(&grant, path).await.map_err(|fault| failed(fault.to_string()))? {
+            let want = want(&found);
+            let fetched = vault.fetch(&grant, &want).await.map_err(|fault| failed(fault.to_string()))?;
+            let below = found.strip_prefix(path.trim_end_matches('/')).unwrap_or_default();
+            secrets.push((below.trim_start_matches('/').to_owned(), fetched.fields.expose().clone()));
+        }
+        if grant.revocable {
+            // It ends by itself too.
+            vault.revoke_grant(&grant).await.ok();
+        }
+        Ok(secrets)
+    })
+}
+
+fn want(path: &str) -> Want {
+    Want {
+        name: SecretName::new("imported"),
+        source: SourceName::new("vault"),
+        path: path.to_owned(),
+        params: None,
+        version: None,
+        refresh: std::time::Duration::MAX,
+    }
+}

@@ -1,0 +1,61 @@
+//! Every secret of a part of a KV mount, by name.
+
+use hyper::StatusCode;
+use serde::Deserialize;
+
+use super::answers::{Engine, Envelope};
+use super::api::{self, Call};
+use super::mounts::Mount;
+use super::{Fault, Grant, Vault};
+
+#[derive(Deserialize)]
+struct Names {
+    keys: Vec<String>,
+}
+
+impl Vault {
+    /// The paths of all secrets at and below this one, in order. Not a part of what an agent does: it is told what it may read.
+    ///
+    /// # Errors
+    /// [`Fault::Malformed`] where no KV is mounted, [`Fault::Gone`] where nothing is there, and what any question may meet.
+    pub async fn tree(&self, grant: &Grant, path: &str) -> Result<Vec<String>, Fault> {
+        let mount = self.mounts.of(&self.api, &grant.token, path).await?;
+        if !mount.engine.is_kv() {
+            return Err(Fault::Malformed {
+                why: format!("{path}: {} is not KV, and cannot be listed", mount.path),
+            });
+        }
+        let root = path.trim_end_matches('/');
+        let mut found = Vec::new();
+        let mut folders = vec![root.to_owned()];
+        while let Some(folder) = folders.pop() {
+            for name in self.names(grant, &mount, &folder).await? {
+                let path = format!("{folder}/{name}");
+                match path.strip_suffix('/') {
+                    Some(folder) => folders.push(folder.to_owned()),
+                    None => found.push(path),
+                }
+            }
+        }
+        if found.is_empty() {
+            // It may be a secret itself.
+            found.push(root.to_owned());
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    async fn names(&self, grant: &Grant, mount: &Mount, folder: &str) -> Result<Vec<String>, Fault> {
+        let below = format!("{folder}/").strip_prefix(&mount.path).unwrap_or_default().to_owned();
+        let kind = if mount.engine == Engine::Versioned { "metadata/" } else { "" };
+        let path = format!("{}{kind}{below}", mount.path);
+        let mut call = Call::get(&path);
+        call.query = Some("list=true".to_owned());
+        let answer = self.api.ask(Some(&grant.token), call).await?;
+        if answer.status == StatusCode::NOT_FOUND {
+            return Ok(Vec::new());
+        }
+        let names: Names = api::parsed::<Envelope<_>>(&answer, &path, "list")?.into_data(&path)?;
+        Ok(names.keys)
+    }
+}

@@ -1,0 +1,318 @@
+//! Rotations: a new version is made, set, tried and only then current.
+//!
+//! The four steps are those of AWS Secrets Manager. What is to become current is kept from the first step on: a rotation that was
+//! interrupted goes on with the same value, so that whoever learned it already learns no other one.
+//!
+//! *Invariant:* while the commands of a step run no transaction is open, and the secret is claimed, so that nobody else begins. Whatever
+//! fails, the current version stays current.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::access::Store;
+use super::audit::Action;
+use super::error::{StoreError, unfit};
+use super::hook::{self, Told};
+use super::moment::Moment;
+use super::path::SecretPath;
+use super::policy::{How, Policy, Standing, Step};
+use super::role::Right;
+use super::rows::{all_heads, forget, parsed, read_value, write_head, write_value};
+use crate::secret::{Fields, Secret};
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rotated {
+    /// There is a new current version.
+    Done {
+        /// Its number.
+        version: u64,
+    },
+    /// It was not rotated now.
+    Not(Standing),
+    /// A step failed, and all is as it was.
+    Failed {
+        /// Which.
+        step: Step,
+        /// Why, without values.
+        why: String,
+        /// When it is tried again by itself.
+        again: Moment,
+    },
+}
+
+/// What is to be rotated.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Due {
+    /// Now.
+    pub now: Vec<SecretPath>,
+    /// When to look again, if nobody changes the store before.
+    pub next: Option<Moment>,
+}
+
+/// Somebody's turn to rotate a secret.
+struct Turn {
+    policy: Policy,
+    current: Secret<Fields>,
+    /// What an earlier one left.
+    pending: Option<(u64, Secret<Fields>)>,
+}
+
+impl Store {
+    /// Gives a secret a policy, or takes it away.
+    ///
+    /// # Errors
+    /// A policy that could not be followed.
+    pub fn set_policy(&mut self, path: &SecretPath, policy: Option<&Policy>) -> Result<(), StoreError> {
+        self.act(Action::Policy, Right::Admin, path, |writing, id, keys, _| {
+            let (environment, row, mut head) = keys.find(writing, id, path)?;
+            if let Some(policy) = policy {
+                let current = read_value(writing, id, environment, (&row, path, head.current))?;
+                fits(path, policy, current.expose())?;
+            }
+            head.policy = policy.cloned();
+            (head.rotation.failures, head.rotation.rests_until) = (0, None);
+            write_head(writing, id, environment, &row, &mut head)?;
+            Ok(((), None, Some(head.serial)))
+        })
+    }
+
+    /// Approves the next rotation of a secret.
+    pub fn approve(&mut self, path: &SecretPath) -> Result<(), StoreError> {
+        self.act(Action::Approve, Right::Admin, path, |writing, id, keys, _| {
+            let (environment, row, mut head) = keys.find(writing, id, path)?;
+            if !head.policy.as_ref().is_some_and(|policy| policy.needs_approval) {
+                return Err(unfit(
+                    path.to_string(),
+                    "needs no approval: its policy does not ask for one".to_owned(),
+                ));
+            }
+            head.rotation.approved_by = Some(keys.who.clone());
+            write_head(writing, id, environment, &row, &mut head)?;
+            Ok(((), None, Some(head.serial)))
+        })
+    }
+
+    /// What is due of that which may be rotated. It tells no value, and is not recorded: an agent asks often.
+    pub fn due(&mut self) -> Result<Due, StoreError> {
+        let id = self.id;
+        self.transact(|writing, keys, now| {
+            let mut due = Due::default();
+            if !keys.has(Right::Rotate) {
+                return Ok(Ok(due));
+            }
+            for environment in &keys.environments {
+                for (_, head) in all_heads(writing, &id, environment)? {
+                    let Some(policy) = &head.policy else { continue };
+                    let path = parsed(&head.path)?;
+                    if !head.is_live() || !keys.allows(Right::Rotate, &path) {
+                        continue;
+                    }
+                    match policy.standing(&head, How::Due, now) {
+                        Standing::Due => due.now.push(path),
+                        Standing::Later { at: None } | Standing::Unapproved => {}
+                        Standing::Later { at: Some(at) }
+                        | Standing::Closed { until: at }
+                        | Standing::Resting { until: at }
+                        | Standing::Claimed { until: at } => {
+                            due.next = Some(due.next.map_or(at, |next| next.min(at)));
+                        }
+                    }
+                }
+            }
+            Ok(Ok(due))
+        })
+    }
+
+    /// Rotates a secret.
+    ///
+    /// # Errors
+    /// Where it could not even be begun, or what came of it could not be written.
+    pub fn rotate(&mut self, path: &SecretPath, how: How) -> Result<Rotated, StoreError> {
+        let turn = match self.begin(path, how)? {
+            Ok(turn) => turn,
+            Err(standing) => return Ok(Rotated::Not(standing)),
+        };
+        match self.take(path, &turn) {
+            Ok(version) => Ok(Rotated::Done { version }),
+            Err(Stopped::Store(error)) => Err(error),
+            Err(Stopped::At(step, why)) => {
+                let again = self.failed(path, &turn.policy, step, &why)?;
+                Ok(Rotated::Failed { step, why, again })
+            }
+        }
+    }
+
+    fn begin(&mut self, path: &SecretPath, how: How) -> Result<Result<Turn, Standing>, StoreError> {
+        let right = if how == How::Emergency { Right::Admin } else { Right::Rotate };
+        self.act(Action::RotateBegin, right, path, |writing, id, keys, now| {
+            let (environment, row, mut head) = keys.find(writing, id, path)?;
+            let Some(policy) = head.policy.clone() else {
+                return Err(unfit(
+                    path.to_string(),
+                    "has no policy to be rotated by: give it one with `squire store policy`".to_owned(),
+                ));
+            };
+            let version = head.readable(None, now);
+            version.map_err(|why| StoreError::Unreadable { path: path.to_string(), why })?;
+            let standing = policy.standing(&head, how, now);
+            if standing != Standing::Due {
+                return Ok((Err(standing), None, None));
+            }
+            let current = read_value(writing, id, environment, (&row, path, head.current))?;
+            let pending = match head.rotation.pending {
+                Some(number) => Some((number, read_value(writing, id, environment, (&row, path, number))?)),
+                None => None,
+            };
+            head.rotation.claimed_until = Some(now.plus(policy.claim()));
+            write_head(writing, id, environment, &row, &mut head)?;
+            Ok((Ok(Turn { policy, current, pending }), None, Some(head.serial)))
+        })
+    }
+
+    fn take(&mut self, path: &SecretPath, turn: &Turn) -> Result<u64, Stopped> {
+        let Turn { policy, current, pending } = turn;
+        let run = |step, version, fields: &Secret<Fields>| {
+            let told = Told { step, path: path.as_str(), version, fields, current };
+            hook::run(policy.hooks.of(step), &told, policy.timeout).map_err(|why| Stopped::At(step, why))
+        };
+        let (version, fields) = match pending {
+            Some((version, fields)) => (*version, fields.clone()),
+            None => {
+                let made = policy.generator.generate(&mut rand::rng(), field(policy, current.expose()));
+                let written = run(Step::Create, None, &Secret::new(made.clone()))?;
+                let fields = new_fields(policy, current.expose(), made, written.expose())
+                    .map_err(|why| Stopped::At(Step::Create, why))?;
+                (self.pend(path, &fields)?, fields)
+            }
+        };
+        for step in [Step::Set, Step::Test, Step::Finish] {
+            run(step, Some(version), &fields)?;
+        }
+        self.promote(path, version, policy.grace)?;
+        Ok(version)
+    }
+
+    /// Keeps what is to become current.
+    fn pend(&mut self, path: &SecretPath, fields: &Secret<Fields>) -> Result<u64, StoreError> {
+        let text = super::values::text(path, fields)?;
+        self.act(Action::RotatePending, Right::Rotate, path, |writing, id, keys, now| {
+            let (environment, row, mut head) = keys.find(writing, id, path)?;
+            let number = head.pend(&keys.who, now);
+            write_value(writing, id, environment, (&row, path, number), text.expose())?;
+            write_head(writing, id, environment, &row, &mut head)?;
+            Ok((number, Some(number), Some(head.serial)))
+        })
+    }
+
+    fn promote(
+        &mut self,
+        path: &SecretPath,
+        version: u64,
+        grace: Option<Duration>,
+    ) -> Result<(), StoreError> {
+        self.act(Action::Rotate, Right::Rotate, path, |writing, id, keys, now| {
+            let (environment, row, mut head) = keys.find(writing, id, path)?;
+            if head.rotation.pending != Some(version) {
+                return Err(unfit(
+                    path.to_string(),
+                    format!("was changed while version {version} was made, which is not used"),
+                ));
+            }
+            let forgotten = head.promote(grace, now);
+            forget(writing, environment, &row, &forgotten)?;
+            write_head(writing, id, environment, &row, &mut head)?;
+            Ok(((), Some(version), Some(head.serial)))
+        })
+    }
+
+    /// Notes why, and when it is tried again.
+    fn failed(
+        &mut self,
+        path: &SecretPath,
+        policy: &Policy,
+        step: Step,
+        why: &str,
+    ) -> Result<Moment, StoreError> {
+        let id = self.id;
+        self.transact(|writing, keys, now| {
+            let (environment, row, mut head) = keys.find(writing, &id, path)?;
+            let rotation = &mut head.rotation;
+            rotation.failures = rotation.failures.saturating_add(1);
+            let again = now.plus(policy.rest(rotation.failures));
+            (rotation.claimed_until, rotation.rests_until) = (None, Some(again));
+            rotation.trouble = Some(format!("{}: {why}", step.word()));
+            write_head(writing, &id, environment, &row, &mut head)?;
+            let about = keys.about(&id, path, None, Some(head.serial))?;
+            super::journal::record(writing, &id, keys, Action::Rotate, super::audit::Outcome::Failed, about)?;
+            Ok(Ok(again))
+        })
+    }
+}
+
+/// Why a rotation did not come to its end.
+enum Stopped {
+    Store(StoreError),
+    At(Step, String),
+}
+
+impl From<StoreError> for Stopped {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// The field for a single text.
+fn field<'a>(policy: &'a Policy, current: &'a Fields) -> &'a str {
+    const USUAL: &str = "password";
+    match (&policy.field, current.len()) {
+        (Some(field), _) => field,
+        (None, 1) => current.keys().next().map_or(USUAL, String::as_str),
+        (None, _) => USUAL,
+    }
+}
+
+/// Whether a policy can be followed.
+fn fits(path: &SecretPath, policy: &Policy, current: &Fields) -> Result<(), StoreError> {
+    let unfit = |why: &str| Err(unfit(path.to_string(), why.to_owned()));
+    let name = field(policy, current);
+    if policy.generator.is_text() && !current.contains_key(name) {
+        return unfit(&format!("has no field {name} to put a new value into: name one with --field"));
+    }
+    if policy.generator == super::Generator::Command && policy.hooks.create.is_empty() {
+        return unfit("is to be made by a command, and there is none: name it with --create");
+    }
+    if policy.timeout.is_zero() || policy.every.is_some_and(|every| every.is_zero()) {
+        return unfit("cannot be rotated all the time, nor in no time: write times above 0");
+    }
+    super::policy::windows(&policy.windows)
+        .map(drop)
+        .or_else(|why| unfit(&format!("has a window that {why}")))
+}
+
+/// What is new over what stays; where a command makes it, that says what is new.
+fn new_fields(
+    policy: &Policy,
+    current: &Fields,
+    made: Fields,
+    written: &[u8],
+) -> Result<Secret<Fields>, String> {
+    let made = if policy.generator == super::Generator::Command {
+        let text = std::str::from_utf8(written).map_err(|_| "its command wrote something that is no text")?;
+        let text = text.trim_end_matches(['\n', '\r']);
+        match serde_json::from_str::<Value>(text) {
+            Ok(Value::Object(fields)) => fields,
+            _ if text.is_empty() => return Err("its command wrote nothing to stdout".to_owned()),
+            _ => Fields::from_iter([(field(policy, current).to_owned(), text.into())]),
+        }
+    } else {
+        made
+    };
+    if made.is_empty() {
+        return Err("nothing new was made".to_owned());
+    }
+    let mut fields = current.clone();
+    fields.extend(made);
+    Ok(Secret::new(fields))
+}

@@ -1,0 +1,8 @@
+//! The embedded store through the real binary, and what somebody may do to its file.
+
+#![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
+
+mod bench;
+mod keeping;
+mod rotations;
+mod transfer;
