@@ -60,7 +60,7 @@ enum Command {
         process: Vec<String>,
     },
     /// Keep secrets in an encrypted file of this machine
-    Store(store::Asked),
+    Store(Box<store::Asked>),
 }
 
 #[derive(Args, Debug)]
@@ -96,6 +96,7 @@ Environment:
   VAULT_ADDR, …       the server and the login, where the configuration does not say: VAULT_ROLE_ID and
                       VAULT_SECRET_ID, or VAULT_TOKEN, each also with _FILE; VAULT_NAMESPACE, VAULT_CACERT;
                       and all of them with BAO_
+  AWS_REGION, …       region and credentials of AWS, as every tool of AWS takes them
   SQUIRE_LOG          what is logged: error, warn, info (default), debug, trace, or per module
   SQUIRE_LOG_FORMAT   text or json; text on a terminal, else json
 

@@ -19,6 +19,9 @@ use crate::names::LeaseId;
 use crate::plan::Want;
 use crate::secret::{Fields, Secret};
 
+/// Squire itself as the program of an errand, whatever became of its file.
+pub const OWN_PROGRAM: &str = "/proc/self/exe";
+
 /// One backend, logged in or not. Every method is one conversation with the server and leaves retrying to the session.
 pub trait Source: Send + Sync + 'static {
     /// Logs in with the credentials that are there now.

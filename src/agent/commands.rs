@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::Effect;
 use crate::fact::ProcessFact;
+use crate::source::OWN_PROGRAM;
 use crate::supervise::Launch;
 use crate::supervise::host::{Order, Streams, Ticket};
 
@@ -65,7 +66,7 @@ impl Commands {
         timeout: Duration,
         now: Instant,
     ) -> [Effect; 2] {
-        let program = launch.command.first().cloned().unwrap_or_default();
+        let program = title(&launch.command);
         let kill_at = now.checked_add(timeout);
         self.running.insert(ticket, Running { program: program.clone(), purpose, kill_at, tail: Vec::new() });
         let streams = match purpose {
@@ -114,5 +115,13 @@ impl Commands {
     pub(super) fn kill(&mut self) -> Vec<Effect> {
         let tickets = std::mem::take(&mut self.running).into_keys();
         tickets.map(|ticket| Effect::Order(Order::Kill { ticket })).collect()
+    }
+}
+
+/// What the log calls it. Squire runs itself by a name that stays the same when its file is replaced.
+fn title(command: &[String]) -> String {
+    match command {
+        [own, topic, verb, ..] if own == OWN_PROGRAM => format!("squire {topic} {verb}"),
+        command => command.first().cloned().unwrap_or_default(),
     }
 }

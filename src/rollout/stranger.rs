@@ -239,7 +239,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let name = format!("master{}", own());
         let program = directory.path().join(&name);
-        fs::copy("/bin/sh", &program).unwrap();
+        // No copy: while it is written, a process that another test forks holds it open, and it cannot be executed.
+        std::os::unix::fs::symlink("/bin/sh", &program).unwrap();
         let script = format!(
             "trap 'exit 9' USR1; {} -c 'trap \"exit 8\" USR1; while :; do sleep 0.05; done' & while :; do wait; done",
             program.display()

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::{Fault, Fetched, Grant, GrantLife, Life, Renewal, Source};
+use super::{Fault, Fetched, Grant, GrantLife, Life, OWN_PROGRAM, Renewal, Source};
 use crate::config::{RoleId, StoreConfig, StoreLogin, Version};
 use crate::fact::chain;
 use crate::ledger::Identity;
@@ -97,7 +97,7 @@ impl Embedded {
     fn rotate(&self) -> Vec<String> {
         let text = |path: &Path| path.display().to_string();
         let mut command =
-            vec!["/proc/self/exe".to_owned(), "store".to_owned(), "rotate".to_owned(), "--due".to_owned()];
+            vec![OWN_PROGRAM.to_owned(), "store".to_owned(), "rotate".to_owned(), "--due".to_owned()];
         command.extend(["--store".to_owned(), text(&self.config.file)]);
         match &self.config.login {
             StoreLogin::Owner { key_file } => command.extend(["--key-file".to_owned(), text(key_file)]),

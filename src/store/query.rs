@@ -146,11 +146,8 @@ impl Query {
 
 impl Stats {
     fn count(&mut self, head: &Head, now: Moment) {
-        if head.is_live() {
-            self.secrets += 1
-        } else {
-            self.deleted += 1
-        }
+        let state = if head.is_live() { &mut self.secrets } else { &mut self.deleted };
+        *state += 1;
         self.versions += head.versions.len() as u64;
         self.with_policy += u64::from(head.policy.is_some());
         self.overdue.extend(head.overdue(now).map(|since| (head.path.clone(), since)));

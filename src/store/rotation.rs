@@ -177,15 +177,14 @@ impl Store {
             let told = Told { step, path: path.as_str(), version, fields, current };
             hook::run(policy.hooks.of(step), &told, policy.timeout).map_err(|why| Stopped::At(step, why))
         };
-        let (version, fields) = match pending {
-            Some((version, fields)) => (*version, fields.clone()),
-            None => {
-                let made = policy.generator.generate(&mut rand::rng(), field(policy, current.expose()));
-                let written = run(Step::Create, None, &Secret::new(made.clone()))?;
-                let fields = new_fields(policy, current.expose(), made, written.expose())
-                    .map_err(|why| Stopped::At(Step::Create, why))?;
-                (self.pend(path, &fields)?, fields)
-            }
+        let (version, fields) = if let Some((version, fields)) = pending {
+            (*version, fields.clone())
+        } else {
+            let made = policy.generator.generate(&mut rand::rng(), field(policy, current.expose()));
+            let written = run(Step::Create, None, &Secret::new(made.clone()))?;
+            let fields = new_fields(policy, current.expose(), made, written.expose())
+                .map_err(|why| Stopped::At(Step::Create, why))?;
+            (self.pend(path, &fields)?, fields)
         };
         for step in [Step::Set, Step::Test, Step::Finish] {
             run(step, Some(version), &fields)?;

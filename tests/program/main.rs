@@ -35,6 +35,7 @@ mod requests;
 mod restarts;
 mod revoked;
 mod rollouts;
+mod rotating;
 mod rotation;
 mod soak;
 mod sources;

@@ -158,9 +158,12 @@ fn what_is_wrong_is_said_before_anything_starts() {
     );
     assert!(!outcome.stderr.contains("hunter2"));
     rig.set("DB_PASSWORD", "x");
-    rig.set("KEY", "aws:prod/db#password");
+    rig.set("KEY", "aws:prod/db?version=3#password");
     let outcome = rig.start(&["run", "--", "true"]).outcome(SOON);
-    assert!(outcome.code == 2 && outcome.stderr.contains("source.aws"), "{}", outcome.stderr);
+    assert!(outcome.code == 2 && outcome.stderr.contains("AWS does not number"), "{}", outcome.stderr);
+    rig.set("KEY", "store:prod/db#password");
+    let outcome = rig.start(&["run", "--", "true"]).outcome(SOON);
+    assert!(outcome.code == 2 && outcome.stderr.contains("source.store: no store"), "{}", outcome.stderr);
 }
 
 #[test]

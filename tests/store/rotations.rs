@@ -163,7 +163,7 @@ fn a_step_that_hangs_is_killed_with_all_that_it_started() {
         let output = rotate(&bench);
         assert_eq!(code(&output), 1);
         assert!(stderr(&output).contains("took longer than 300ms and was killed"), "{output:?}");
-        assert!(since.elapsed() < Duration::from_secs(60), "what it left behind was waited for");
+        assert!(since.elapsed() < Duration::from_mins(1), "what it left behind was waited for");
         assert_eq!(password(&bench), "sesame-zero");
     }
 }

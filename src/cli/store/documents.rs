@@ -61,7 +61,9 @@ fn from_map(mut map: Map<String, Value>) -> Result<Vec<(String, Fields)>, String
     if let Some(Value::Object(own)) = map.remove(OWN) {
         let fields = |(path, fields)| match fields {
             Value::Object(fields) => Ok((path, fields)),
-            _ => Err(format!("has no fields for {path}")),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+                Err(format!("has no fields for {path}"))
+            }
         };
         return own.into_iter().map(fields).collect();
     }

@@ -114,15 +114,14 @@ pub(super) fn passphrase() -> Result<Secret<str>, Failed> {
 
 /// Asked for twice, or in a file.
 pub(super) fn new_passphrase(file: Option<&Path>) -> Result<Secret<str>, Failed> {
-    let passphrase = match file {
-        Some(file) => credential(file)?,
-        None => {
-            let first = passphrase()?;
-            if prompt("the same again")? != first.expose() {
-                return Err(Failed::Usage("the two are not the same".to_owned()));
-            }
-            first
+    let passphrase = if let Some(file) = file {
+        credential(file)?
+    } else {
+        let first = passphrase()?;
+        if prompt("the same again")? != first.expose() {
+            return Err(Failed::Usage("the two are not the same".to_owned()));
         }
+        first
     };
     if passphrase.expose().chars().count() < SHORTEST_PASSPHRASE {
         return Err(Failed::Usage(format!(

@@ -102,6 +102,16 @@ impl Postgres {
         url(self.port, user, password)
     }
 
+    /// How the superuser connects.
+    pub(crate) fn admin_url(&self) -> String {
+        self.url_for(SUPERUSER, &self.password)
+    }
+
+    /// Host and port.
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
     /// A template of the same for the credentials that a secret holds.
     pub(crate) fn url_template(&self, secret: &str) -> String {
         url(self.port, &format!("{{{{{secret}.username}}}}"), &format!("{{{{url {secret}.password}}}}"))
