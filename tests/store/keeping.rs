@@ -170,7 +170,8 @@ fn bad_input_is_refused_and_nothing_is_lost() {
         (&["role", "add", "web", "--read", "*/app"], "", "cannot be a pattern"),
         (&["role", "revoke", "nobody"], "", "there is no role nobody"),
         (&["init"], "", "already"),
-        (&["--store", "missing", "list"], "", "cannot be read"),
+        (&["--store", "missing", "list"], "", "there is no store at missing"),
+        (&["--key-file", "missing", "list"], "", "cannot be read"),
         (
             &["--store", "missing", "--key-file", "squire.store.key", "list"],
             "",
@@ -386,7 +387,7 @@ fn what_was_reported_is_there_after_a_kill_at_any_instant() {
     let mut kills = 0;
     while last < 2000 {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "writer", "--nocapture"]).env(STORE, bench.path("squire.store"));
+        command.args(["--exact", "keeping::writer", "--nocapture"]).env(STORE, bench.path("squire.store"));
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap());
         // Until the first is reported, and then for as long as chance says.
