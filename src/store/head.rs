@@ -40,7 +40,7 @@ pub struct Head {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<Policy>,
     /// How that stands.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Rotation::is_idle")]
     pub rotation: Rotation,
 }
 

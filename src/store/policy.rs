@@ -108,6 +108,13 @@ pub struct Rotation {
     pub approved_by: Option<String>,
 }
 
+impl Rotation {
+    /// Whether there is nothing to say of it.
+    pub fn is_idle(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// Why somebody wants it rotated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum How {
