@@ -2,7 +2,7 @@
 //!
 //! *Invariant:* `SQLite` and Argon2 work on threads for blocking work, one question after the other.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,9 +12,9 @@ use super::{Fault, Fetched, Grant, GrantLife, Life, OWN_PROGRAM, Renewal, Source
 use crate::config::{RoleId, StoreConfig, StoreLogin, Version};
 use crate::fact::chain;
 use crate::ledger::Identity;
-use crate::names::LeaseId;
+use crate::names::{LeaseId, SecretName};
 use crate::plan::Want;
-use crate::secret::Secret;
+use crate::secret::{Fields, Secret};
 use crate::store::{Credential, OwnerSecret, SecretPath, Store, StoreError};
 
 /// How often it is looked whether somebody changed the store: one number, read from memory that its processes share.
@@ -38,6 +38,8 @@ pub struct Embedded {
     open: Arc<Mutex<Option<Open>>>,
     /// What the two that look again and again have to keep: they may be asked anew at any time.
     looks: Mutex<Looks>,
+    /// What was read last.
+    known: Mutex<BTreeMap<SecretName, Read>>,
 }
 
 #[derive(Debug)]
@@ -57,12 +59,33 @@ struct Open {
     seen: u64,
 }
 
+/// A version that was read, and what is in it.
+type Read = (u64, Secret<Fields>);
+
+impl Open {
+    /// Reads it, unless the version is one that is known: who reads again what did not change would fill the audit.
+    fn read(
+        &mut self,
+        path: &SecretPath,
+        pinned: Option<u64>,
+        known: Option<Read>,
+    ) -> Result<Read, StoreError> {
+        if let Some(known) = known
+            && self.store.peek(path, pinned)? == Some(known.0)
+        {
+            return Ok(known);
+        }
+        let value = self.store.get(path, pinned)?;
+        Ok((value.version.number, value.fields))
+    }
+}
+
 impl Embedded {
     /// Nothing is opened yet.
     pub fn new(config: &StoreConfig) -> Self {
         let now = Instant::now();
         let looks = Mutex::new(Looks { for_changes: now, for_rotations: now, seen: None, until: now });
-        Self { config: config.clone(), open: Arc::default(), looks }
+        Self { config: config.clone(), open: Arc::default(), looks, known: Mutex::default() }
     }
 
     /// Waits until it is time to look, and until then next.
@@ -70,6 +93,10 @@ impl Embedded {
         let at = *which(&mut self.looks());
         tokio::time::sleep_until(at.into()).await;
         *which(&mut self.looks()) = Instant::now() + pause;
+    }
+
+    fn known(&self) -> MutexGuard<'_, BTreeMap<SecretName, Read>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn looks(&self) -> MutexGuard<'_, Looks> {
@@ -160,6 +187,8 @@ impl Source for Embedded {
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         };
         let opened = opened.map_err(|error| fault_of_log_in(&error))?;
+        // It may be another file by now, with other values of the same numbers.
+        self.known().clear();
         *self.open.lock().unwrap_or_else(PoisonError::into_inner) = Some(opened);
         Ok(Grant { token: Secret::new(""), life: LIFE, revocable: false, uses: None })
     }
@@ -184,9 +213,11 @@ impl Source for Embedded {
         }
         let path = SecretPath::parse(&want.path)
             .map_err(|why| Fault::Gone { why: format!("the path {:?} {why}", want.path) })?;
-        let version = want.version.as_ref().and_then(Version::number);
-        let value = self.with(move |open| open.store.get(&path, version)).await?;
-        Ok(Fetched { fields: value.fields, life: Life::Versioned { within: None } })
+        let pinned = want.version.as_ref().and_then(Version::number);
+        let known = self.known().get(&want.name).cloned();
+        let fresh = self.with(move |open| open.read(&path, pinned, known)).await?;
+        self.known().insert(want.name.clone(), fresh.clone());
+        Ok(Fetched { fields: fresh.1, life: Life::Versioned { within: None } })
     }
 
     async fn renew(&self, _: &Grant, lease: &LeaseId, _: Duration) -> Result<Renewal, Fault> {

@@ -65,6 +65,22 @@ impl Store {
         })
     }
 
+    /// Which version [`Self::get`] would read; `None` where it would refuse. It tells no value and is not recorded: an agent
+    /// asks for each of its secrets whenever anything was changed.
+    pub fn peek(&mut self, path: &SecretPath, version: Option<u64>) -> Result<Option<u64>, StoreError> {
+        let id = self.id;
+        self.transact(|writing, keys, now| {
+            if !keys.allows(Right::Read, path) {
+                return Ok(Ok(None));
+            }
+            match keys.find(writing, &id, path) {
+                Ok((_, _, head)) => Ok(Ok(head.readable(version, now).ok().map(|version| version.number))),
+                Err(StoreError::Missing { .. }) => Ok(Ok(None)),
+                Err(error) => Err(error),
+            }
+        })
+    }
+
     /// All about a secret but its values.
     pub fn history(&mut self, path: &SecretPath) -> Result<Head, StoreError> {
         self.act(Action::History, Right::Read, path, |writing, id, keys, _| {

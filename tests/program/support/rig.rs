@@ -173,6 +173,15 @@ impl Rig {
         self.start(&["render", "-c", self.path("squire.toml").to_str().unwrap()]).outcome(SOON)
     }
 
+    /// Runs `squire render` until it has said this; what it wants cannot be had, so it would wait on.
+    #[track_caller]
+    pub(crate) fn render_says(&self, words: &str) {
+        let mut squire = self.start(&["render", "-c", self.path("squire.toml").to_str().unwrap()]);
+        let log = format!("stderr.{}", self.runs.get());
+        squire.wait_until(words, || self.read(&log).contains(words));
+        squire.stop();
+    }
+
     /// Runs `squire check` to its end.
     pub(crate) fn check(&self) -> Outcome {
         self.start(&["check", "-c", self.path("squire.toml").to_str().unwrap()]).outcome(SOON)
