@@ -10,7 +10,7 @@ pub mod http;
 pub mod store;
 pub mod vault;
 
-use std::future::Future;
+use std::future::{Future, ready};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -39,20 +39,29 @@ pub trait Source: Send + Sync + 'static {
     /// Reads (or, with parameters, writes) the secret. A leased one is new each time.
     fn fetch(&self, grant: &Grant, want: &Want) -> impl Future<Output = Result<Fetched, Fault>> + Send;
 
-    /// Asks for a lease to live `increment` from now; answers how long it does.
+    /// Asks for a lease to live `increment` from now; answers how long it does. Most sources have no leases.
     fn renew(
         &self,
-        grant: &Grant,
+        _grant: &Grant,
         lease: &LeaseId,
-        increment: Duration,
-    ) -> impl Future<Output = Result<Renewal, Fault>> + Send;
+        _increment: Duration,
+    ) -> impl Future<Output = Result<Renewal, Fault>> + Send {
+        ready(Err(no_lease(lease)))
+    }
 
     /// Asks how long a lease still lives; [`Fault::Gone`] if it does not.
-    fn look_up(&self, grant: &Grant, lease: &LeaseId)
-    -> impl Future<Output = Result<Duration, Fault>> + Send;
+    fn look_up(
+        &self,
+        _grant: &Grant,
+        lease: &LeaseId,
+    ) -> impl Future<Output = Result<Duration, Fault>> + Send {
+        ready(Err(no_lease(lease)))
+    }
 
     /// Ends a lease. One that is gone already counts as ended.
-    fn revoke(&self, grant: &Grant, lease: &LeaseId) -> impl Future<Output = Result<(), Fault>> + Send;
+    fn revoke(&self, _grant: &Grant, _lease: &LeaseId) -> impl Future<Output = Result<(), Fault>> + Send {
+        ready(Ok(()))
+    }
 
     /// Ends when the source itself says that something in it changed; most sources never do. Losing it is safe.
     fn changed(&self) -> impl Future<Output = ()> + Send {
@@ -74,6 +83,10 @@ pub trait Source: Send + Sync + 'static {
     fn credential_is_grant(&self) -> bool {
         false
     }
+}
+
+fn no_lease(lease: &LeaseId) -> Fault {
+    Fault::Gone { why: format!("this source has no leases, and so not {lease}") }
 }
 
 /// What a login gave: the right to ask.

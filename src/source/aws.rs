@@ -17,10 +17,9 @@ use std::time::{Duration, SystemTime};
 
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
-use super::{Fault, Fetched, Grant, GrantLife, Life, Renewal, Source};
+use super::{Fault, Fetched, Grant, GrantLife, Life, Source};
 use crate::config::{AwsConfig, Version};
 use crate::ledger::Identity;
-use crate::names::LeaseId;
 use crate::plan::Want;
 use crate::secret::Secret;
 use account::{Account, Refused};
@@ -128,18 +127,6 @@ impl Source for Aws {
         Ok(Fetched { fields: value.fields, life: Life::Versioned { within } })
     }
 
-    async fn renew(&self, _: &Grant, lease: &LeaseId, _: Duration) -> Result<Renewal, Fault> {
-        Err(no_lease(lease))
-    }
-
-    async fn look_up(&self, _: &Grant, lease: &LeaseId) -> Result<Duration, Fault> {
-        Err(no_lease(lease))
-    }
-
-    async fn revoke(&self, _: &Grant, _: &LeaseId) -> Result<(), Fault> {
-        Ok(())
-    }
-
     fn identity(&self) -> Identity {
         let config = &self.config;
         let place = config.endpoint.iter().chain(&config.region).cloned();
@@ -170,8 +157,4 @@ impl Source for Aws {
         let usual = home.into_iter().flat_map(|home| [home.join("credentials"), home.join("config")]);
         named.chain(usual).collect()
     }
-}
-
-fn no_lease(lease: &LeaseId) -> Fault {
-    Fault::Gone { why: format!("AWS Secrets Manager has no leases, and so not {lease}") }
 }

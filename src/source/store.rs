@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::{Fault, Fetched, Grant, GrantLife, Life, OWN_PROGRAM, Renewal, Source};
+use super::{Fault, Fetched, Grant, GrantLife, Life, OWN_PROGRAM, Source};
 use crate::config::{RoleId, StoreConfig, StoreLogin, Version};
 use crate::fact::chain;
 use crate::ledger::Identity;
-use crate::names::{LeaseId, SecretName};
+use crate::names::SecretName;
 use crate::plan::Want;
 use crate::secret::{Fields, Secret};
 use crate::store::{Credential, OwnerSecret, SecretPath, Store, StoreError};
@@ -220,18 +220,6 @@ impl Source for Embedded {
         Ok(Fetched { fields: fresh.1, life: Life::Versioned { within: None } })
     }
 
-    async fn renew(&self, _: &Grant, lease: &LeaseId, _: Duration) -> Result<Renewal, Fault> {
-        Err(no_lease(lease))
-    }
-
-    async fn look_up(&self, _: &Grant, lease: &LeaseId) -> Result<Duration, Fault> {
-        Err(no_lease(lease))
-    }
-
-    async fn revoke(&self, _: &Grant, _: &LeaseId) -> Result<(), Fault> {
-        Ok(())
-    }
-
     async fn changed(&self) {
         loop {
             self.turn(|looks| &mut looks.for_changes, LOOK_EVERY).await;
@@ -297,10 +285,6 @@ fn read(file: &Path) -> Result<String, Fault> {
         "" => Err(awaiting("it is empty".to_owned())),
         text => Ok(text.to_owned()),
     }
-}
-
-fn no_lease(lease: &LeaseId) -> Fault {
-    Fault::Gone { why: format!("a store has no leases, and so not {lease}") }
 }
 
 /// While it is opened, what is refused is the credential.

@@ -9,6 +9,7 @@
 use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,8 @@ const LONGEST_OUTPUT: u64 = 4 << 20;
 /// Of what it complained, the end is kept.
 const TAIL: usize = 300;
 const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// How long the rest of its output may take to come when it has ended.
+const LEFT_BEHIND: Duration = Duration::from_secs(1);
 
 /// What a hook is told.
 pub(super) struct Told<'a> {
@@ -46,30 +49,53 @@ pub(super) fn run(words: &[String], told: &Told<'_>, timeout: Duration) -> Resul
     command.env("SQUIRE_VERSION", told.version.map(|version| version.to_string()).unwrap_or_default());
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|error| format!("cannot execute {program:?}: {error}"))?;
-    let told_text = told.text();
-    let group = child.id();
+    let (told_text, group) = (told.text(), child.id());
     // Each end in a thread of its own: a hook may fill its output before it reads its input.
-    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    thread::scope(|scope| {
-        // Who does not want to know closes it.
-        scope.spawn(move || drop(stdin.map(|mut stdin| stdin.write_all(told_text.expose()))));
-        let output = scope.spawn(move || read(stdout));
-        let complaint = scope.spawn(move || read(stderr));
-        let ended = end(&mut child, timeout);
-        // What it left behind would hold the pipes open.
-        kill_group(group);
-        let output = output.join().unwrap_or_default();
-        let complaint = complaint.join().unwrap_or_default();
-        match ended {
-            Ok(()) => Ok(Secret::new(output)),
-            Err(why) => {
-                let said = masked(&complaint, [told.fields, told.current]);
-                let skipped = said.char_indices().rev().nth(TAIL - 1).map_or(0, |(at, _)| at);
-                let said = said.get(skipped..).unwrap_or_default();
-                Err(if said.is_empty() { why } else { format!("{why}: {said}") })
-            }
+    let stdin = child.stdin.take();
+    // Who does not want to know closes it.
+    thread::spawn(move || drop(stdin.map(|mut stdin| stdin.write_all(told_text.expose()))));
+    let (output, complaint) = (Reader::start(child.stdout.take()), Reader::start(child.stderr.take()));
+    let ended = end(&mut child, timeout);
+    kill_group(group);
+    let (output, complaint) = (output.finish(), complaint.finish());
+    ended.map(|()| output).map_err(|why| {
+        let said = masked(complaint.expose(), [told.fields, told.current]);
+        let skipped = said.char_indices().rev().nth(TAIL - 1).map_or(0, |(at, _)| at);
+        match said.get(skipped..).unwrap_or_default() {
+            "" => why,
+            said => format!("{why}: {said}"),
         }
     })
+}
+
+/// What comes out of a pipe, to its end or as far as it came.
+struct Reader {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    done: mpsc::Receiver<()>,
+}
+
+impl Reader {
+    fn start(from: Option<impl Read + Send + 'static>) -> Self {
+        let (bytes, (end, done)) = (Arc::new(Mutex::new(Vec::new())), mpsc::channel());
+        let read = Arc::clone(&bytes);
+        thread::spawn(move || {
+            let mut from = from.map(|from| from.take(LONGEST_OUTPUT));
+            let mut chunk = vec![0; 1 << 16];
+            // What came before an error is what there is.
+            while let Some(Ok(count @ 1..)) = from.as_mut().map(|from| from.read(&mut chunk)) {
+                let chunk = chunk.get(..count).unwrap_or_default();
+                read.lock().unwrap_or_else(PoisonError::into_inner).extend(chunk);
+            }
+            end.send(()).ok();
+        });
+        Self { bytes, done }
+    }
+
+    /// The hook has ended. A daemon that it left in a session of its own may hold the pipe open for ever.
+    fn finish(self) -> Secret<Vec<u8>> {
+        self.done.recv_timeout(LEFT_BEHIND).ok();
+        Secret::new(std::mem::take(&mut *self.bytes.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
 }
 
 impl Told<'_> {
@@ -80,13 +106,6 @@ impl Told<'_> {
         });
         Secret::new(format!("{told}\n").into_bytes())
     }
-}
-
-fn read(from: Option<impl Read>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    // What came before an error is what there is.
-    from.map(|from| from.take(LONGEST_OUTPUT).read_to_end(&mut bytes).ok());
-    bytes
 }
 
 fn end(child: &mut Child, timeout: Duration) -> Result<(), String> {

@@ -169,6 +169,17 @@ fn a_step_that_hangs_is_killed_with_all_that_it_started() {
 }
 
 #[test]
+fn what_a_step_leaves_behind_holds_up_nobody() {
+    let bench = bench();
+    fs::write(bench.path("leaves"), "setsid sleep 30 &\necho made").unwrap();
+    policy(&bench, &["--generate", "command", "--create", "sh leaves", "--timeout", "20s"]);
+    let since = Instant::now();
+    assert_eq!(code(&rotate(&bench)), 0);
+    assert!(since.elapsed() < Duration::from_secs(25), "the daemon was waited for");
+    assert_eq!(password(&bench), "made");
+}
+
+#[test]
 fn while_somebody_is_at_it_nobody_else_is() {
     let bench = bench();
     with_hooks(&bench, "20s");
