@@ -285,11 +285,16 @@ fn a_child_that_dies_of_control_c_is_not_started_again() {
     terminal.wait_for("code 130");
 }
 
+/// Waits without starting anything: what is stopped between `vfork` and `exec` leaves its parent neither running nor stopped, and
+/// nobody hears of it.
+const WAITS: &str = "sleep 1000 & echo ready; while :; do wait; done";
+
 #[test]
 fn control_z_that_nobody_could_undo_is_undone() {
     let bench = Bench::new("");
     // The shell that waits for Squire has no job control, so Squire's group is orphaned: nobody would continue it.
-    let program = "i=0; trap 'echo went on' CONT; echo ready; while :; do sleep 0.05; done";
+    let program = format!("trap 'echo went on' CONT; {WAITS}");
+    let program = program.as_str();
     let mut terminal = Terminal::start(&bench, program);
     terminal.wait_for("ready");
     terminal.type_in("\u{1a}");
@@ -302,7 +307,7 @@ fn control_z_that_nobody_could_undo_is_undone() {
 fn control_z_stops_squire_with_its_child_and_the_shell_continues_both() {
     let bench = Bench::new("");
     let (config, child) = (bench.path("squire.toml"), bench.path("child"));
-    fs::write(&child, "trap 'echo went on' CONT; echo ready; while :; do sleep 0.05; done").unwrap();
+    fs::write(&child, format!("trap 'echo went on' CONT; {WAITS}")).unwrap();
     let line = format!(
         "set -m; {SQUIRE} run -c {} -- sh {}; echo stopped $?; fg >/dev/null; echo code $?",
         config.display(),

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use clap::{Args, Subcommand};
+use serde_json::json;
 
 use crate::agent::chain;
 use crate::store::{Moment, Query, SecretPath, StoreError};
@@ -74,23 +75,17 @@ enum Command {
         /// Also on a terminal
         #[arg(long)]
         show: bool,
-        #[command(flatten)]
-        form: Form,
     },
     /// List what may be read
     List {
         /// What the paths begin with
         #[arg(default_value = "")]
         prefix: String,
-        #[command(flatten)]
-        form: Form,
     },
     /// Show the versions of a secret, without values
     History {
         /// ENVIRONMENT/NAME…
         path: String,
-        #[command(flatten)]
-        form: Form,
     },
     /// Delete versions, or all; `undelete` brings them back
     Rm(Versions),
@@ -140,19 +135,11 @@ enum Command {
         /// No more than so many
         #[arg(long, value_name = "N")]
         last: Option<usize>,
-        #[command(flatten)]
-        form: Form,
     },
     /// Count what is in the store, and name what should have been rotated
-    Stats {
-        #[command(flatten)]
-        form: Form,
-    },
+    Stats,
     /// Look for cuts, edits and swaps in the file and in its audit
-    Verify {
-        #[command(flatten)]
-        form: Form,
-    },
+    Verify,
 }
 
 #[derive(Args, Debug)]
@@ -162,13 +149,6 @@ struct Versions {
     /// Only these versions
     #[arg(long = "version", value_name = "N")]
     versions: Vec<u64>,
-}
-
-#[derive(Args, Clone, Copy, Debug)]
-struct Form {
-    /// As JSON
-    #[arg(long)]
-    json: bool,
 }
 
 const PUT_EXAMPLES: &str = "\
@@ -217,40 +197,52 @@ impl Command {
                 let path = secret_path(path)?;
                 let fields = input::fields(fields, file.as_deref())?;
                 let number = place.open()?.put(&path, &fields, note.as_deref(), *keep)?;
-                output::line(&format!("{path}: version {number}"))
+                place.tell(
+                    &format!("{path}: version {number}"),
+                    &json!({ "path": path.as_str(), "version": number }),
+                )
             }
-            Self::Get { path, field, version, show, form } => {
+            Self::Get { path, field, version, show } => {
                 let value = place.open()?.get(&secret_path(path)?, *version)?;
-                output::value(&value, field.as_deref(), *show, form.json)
+                output::value(&value, field.as_deref(), *show, place.json)
             }
-            Self::List { prefix, form } => output::list(&place.open()?.list(prefix)?, form.json),
-            Self::History { path, form } => {
-                output::history(&place.open()?.history(&secret_path(path)?)?, form.json)
+            Self::List { prefix } => output::list(&place.open()?.list(prefix)?, place.json),
+            Self::History { path } => {
+                output::history(&place.open()?.history(&secret_path(path)?)?, place.json)
             }
             Self::Rm(Versions { path, versions }) => {
                 let count = place.open()?.delete(&secret_path(path)?, versions)?;
-                output::line(&format!(
-                    "{path}: {count} versions deleted; `squire store undelete` brings them back"
-                ))
+                let text =
+                    format!("{path}: {count} versions deleted; `squire store undelete` brings them back");
+                place.tell(&text, &json!({ "path": path, "deleted": count }))
             }
             Self::Undelete(Versions { path, versions }) => {
                 let count = place.open()?.undelete(&secret_path(path)?, versions)?;
-                output::line(&format!("{path}: {count} versions brought back"))
+                place.tell(
+                    &format!("{path}: {count} versions brought back"),
+                    &json!({ "path": path, "undeleted": count }),
+                )
             }
             Self::Destroy(Versions { path, versions }) => {
                 let count = place.open()?.destroy(&secret_path(path)?, versions)?;
-                output::line(&format!("{path}: {count} versions destroyed"))
+                place.tell(
+                    &format!("{path}: {count} versions destroyed"),
+                    &json!({ "path": path, "destroyed": count }),
+                )
             }
             Self::Role(command) => command.perform(place),
             Self::Policy(asked) => asked.perform(place),
             Self::Approve { path } => {
                 place.open()?.approve(&secret_path(path)?)?;
-                output::line(&format!("{path}: its next rotation is approved"))
+                place.tell(
+                    &format!("{path}: its next rotation is approved"),
+                    &json!({ "path": path, "approved": true }),
+                )
             }
             Self::Rotate(asked) => asked.perform(place),
             Self::Export(asked) => asked.perform(place),
             Self::Import(asked) => asked.perform(place),
-            Self::Audit { about, who, action, refused, since, last, form } => {
+            Self::Audit { about, who, action, refused, since, last } => {
                 let ago = |ago: &Duration| SystemTime::now().checked_sub(*ago).map(Moment::from);
                 let query = Query {
                     about: about.clone(),
@@ -260,13 +252,13 @@ impl Command {
                     since: since.as_ref().and_then(ago),
                     last: *last,
                 };
-                output::audit(&place.open()?.query(&query)?, form.json)
+                output::audit(&place.open()?.query(&query)?, place.json)
             }
-            Self::Stats { form } => output::stats(&place.open()?.stats()?, form.json),
+            Self::Stats => output::stats(&place.open()?.stats()?, place.json),
             Self::Rekey { passphrase } => place.rekey(*passphrase),
-            Self::Verify { form } => {
+            Self::Verify => {
                 let report = place.open()?.verify()?;
-                output::report(&report, form.json)?;
+                output::report(&report, place.json)?;
                 if report.findings.is_empty() { Ok(()) } else { Err(Failed::Findings) }
             }
         }

@@ -126,6 +126,33 @@ fn the_audit_is_asked_and_the_store_counted() {
 }
 
 #[test]
+fn every_command_says_as_json_what_it_did() {
+    let bench = Bench::new();
+    fs::write(bench.path("one.json"), r#"{"a": {"b": "c"}}"#).unwrap();
+    for (arguments, expected) in [
+        (&["put", "dev/app/db"][..], json!({"path": "dev/app/db", "version": 1})),
+        (&["rm", "dev/app/db"], json!({"path": "dev/app/db", "deleted": 1})),
+        (&["undelete", "dev/app/db"], json!({"path": "dev/app/db", "undeleted": 1})),
+        (&["rotate", "--due"], json!(null)),
+        (&["policy", "dev/app/db"], json!(null)),
+        (&["policy", "dev/app/db", "--none"], json!({"path": "dev/app/db", "policy": null})),
+        (&["destroy", "dev/app/db"], json!({"path": "dev/app/db", "destroyed": 1})),
+        (&["import", "one.json", "--under", "dev"], json!({"imported": 1, "same": 0})),
+        (&["rekey"], json!({"store": "squire.store", "key_file": "squire.store.key"})),
+        (
+            &["verify"],
+            json!({"environments": 1, "secrets": 2, "versions": 1, "audit_entries": 20, "findings": []}),
+        ),
+    ] {
+        let output = bench.store_with(&[arguments, &["--json"]].concat(), "x");
+        assert_eq!(code(&output), 0, "{output:?}");
+        let said = stdout(&output);
+        let last = said.lines().last().map_or(Value::Null, |line| serde_json::from_str(line).unwrap());
+        assert_eq!(last, expected, "{arguments:?}");
+    }
+}
+
+#[test]
 fn as_many_versions_are_kept_as_are_wanted() {
     let bench = Bench::new();
     for number in 0..5 {

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use clap::Args;
+use serde_json::{Value, json};
 
 use super::{Failed, input, output, write_private};
 use crate::store::{Credential, OwnerSecret, Store, StoreError};
@@ -28,6 +29,9 @@ pub(super) struct Place {
     /// The role's secret-id
     #[arg(long, value_name = "FILE", env = "SQUIRE_STORE_SECRET_ID_FILE", global = true)]
     secret_id_file: Option<PathBuf>,
+    /// Say it as JSON
+    #[arg(long, global = true)]
+    pub(super) json: bool,
 }
 
 impl Place {
@@ -35,14 +39,19 @@ impl Place {
         self.key_file.clone().unwrap_or_else(|| self.store.with_added_extension("key"))
     }
 
+    /// Says what was done: in words, or as JSON.
+    pub(super) fn tell(&self, text: &str, json: &Value) -> Result<(), Failed> {
+        if self.json { output::line(&json.to_string()) } else { output::line(text) }
+    }
+
     pub(super) fn init(&self, with_passphrase: bool) -> Result<(), Failed> {
         let store = self.store.display();
         if with_passphrase {
             let owner = OwnerSecret::Passphrase(input::new_passphrase(self.passphrase_file.as_deref())?);
             Store::init(&self.store, &owner)?;
-            return output::line(&format!(
-                "made {store}: nothing but the passphrase and the roles that you make open it"
-            ));
+            let text =
+                format!("made {store}: nothing but the passphrase and the roles that you make open it");
+            return self.tell(&text, &json!({ "store": self.store }));
         }
         let key_file = self.key_file();
         if key_file.exists() {
@@ -54,10 +63,11 @@ impl Place {
             fs::remove_file(&key_file).ok();
             return Err(error.into());
         }
-        output::line(&format!(
+        let text = format!(
             "made {store} and the owner's key {}: keep the key apart from the store, since nothing else opens it",
             key_file.display()
-        ))
+        );
+        self.tell(&text, &json!({ "store": self.store, "key_file": key_file }))
     }
 
     pub(super) fn open(&self) -> Result<Store, Failed> {
@@ -90,7 +100,8 @@ impl Place {
         if to_passphrase {
             let new = OwnerSecret::Passphrase(input::new_passphrase(None)?);
             store.rekey(&new)?;
-            return output::line("the passphrase opens the store from now on, and nothing that did before");
+            let text = "the passphrase opens the store from now on, and nothing that did before";
+            return self.tell(text, &json!({ "store": self.store }));
         }
         let key = Store::new_key()?;
         let new = key_file.with_added_extension("new");
@@ -104,9 +115,10 @@ impl Place {
             file: key_file.clone(),
             source,
         })?;
-        output::line(&format!(
+        let text = format!(
             "the owner's key in {} is new; the one before opens the store no more",
             key_file.display()
-        ))
+        );
+        self.tell(&text, &json!({ "store": self.store, "key_file": key_file }))
     }
 }

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use clap::Subcommand;
+use serde_json::json;
 
 use super::place::Place;
-use super::{Failed, Form, output, write_private};
+use super::{Failed, output, write_private};
 use crate::store::{Moment, NewRole, Right, StoreError};
 
 #[derive(Debug, Subcommand)]
@@ -38,14 +39,9 @@ pub(super) enum RoleCommand {
         /// Write the secret-id here, and do not show it
         #[arg(long, value_name = "FILE")]
         secret_id_to: Option<PathBuf>,
-        #[command(flatten)]
-        form: Form,
     },
     /// List the roles
-    List {
-        #[command(flatten)]
-        form: Form,
-    },
+    List,
     /// End a role; its environments get new keys
     Revoke {
         /// Which
@@ -63,7 +59,7 @@ Examples:
 impl RoleCommand {
     pub(super) fn perform(&self, place: &Place) -> Result<(), Failed> {
         match self {
-            Self::Add { name, read, write, rotate, admin, expires, uses, secret_id_to, form } => {
+            Self::Add { name, read, write, rotate, admin, expires, uses, secret_id_to } => {
                 let grants: BTreeMap<_, _> = [
                     (Right::Read, read),
                     (Right::Write, write),
@@ -88,12 +84,15 @@ impl RoleCommand {
                 if let Some(file) = secret_id_to {
                     write_private(file, pair.secret_id.expose(), "write the secret-id to")?;
                 }
-                output::role(&pair, secret_id_to.as_deref(), form.json)
+                output::role(&pair, secret_id_to.as_deref(), place.json)
             }
-            Self::List { form } => output::roles(&place.open()?.roles()?, form.json),
+            Self::List => output::roles(&place.open()?.roles()?, place.json),
             Self::Revoke { name } => {
                 place.open()?.revoke_role(name)?;
-                output::line(&format!("{name}: revoked; its environments have new keys"))
+                place.tell(
+                    &format!("{name}: revoked; its environments have new keys"),
+                    &json!({ "revoked": name }),
+                )
             }
         }
     }

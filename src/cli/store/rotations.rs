@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use clap::Args;
+use serde_json::json;
 
 use super::place::Place;
-use super::{Failed, Form, output, secret_path};
+use super::{Failed, output, secret_path};
 use crate::agent::chain;
 use crate::store::{Generator, Hooks, How, Policy, Rotated, SecretPath, Standing, Store};
 
@@ -53,19 +54,17 @@ pub(super) struct PolicyAsked {
     /// Take the policy away
     #[arg(long, conflicts_with = "generate")]
     none: bool,
-    #[command(flatten)]
-    form: Form,
 }
 
 const POLICY_EXAMPLES: &str = "\
 Examples:
   squire store policy prod/app/token --every 30d --generate hex:bytes=32 --grace 1h
-  squire store policy prod/app/db --every 7d --generate password:length=24,classes=lower+upper+digit \\
+  squire store policy prod/app/db --every 7d --generate password:length=24,classes=lower+digit \\
       --window 'Sun 03:00-04:00 UTC' --set './alter-role' --test './log-in'
   squire store policy prod/app/db            shows it
 
-A command is run without a shell. It reads one line of JSON: step, path, version, the new fields and the
-current ones; what it writes to stderr when it fails is shown without their values.";
+A command is run without a shell. It reads one line of JSON: step, path, version, the new fields
+and the current ones; what it writes to stderr when it fails is shown without their values.";
 
 #[derive(Args, Debug)]
 #[command(after_help = ROTATE_EXAMPLES)]
@@ -92,7 +91,10 @@ impl PolicyAsked {
         let mut store = place.open()?;
         if self.none {
             store.set_policy(&path, None)?;
-            return output::line(&format!("{path}: has no policy any more"));
+            return place.tell(
+                &format!("{path}: has no policy any more"),
+                &json!({ "path": path.as_str(), "policy": null }),
+            );
         }
         match self.policy()? {
             Some(policy) => store.set_policy(&path, Some(&policy))?,
@@ -104,7 +106,7 @@ impl PolicyAsked {
             }
             None => {}
         }
-        output::policy(&store.history(&path)?, self.form.json)
+        output::policy(&store.history(&path)?, place.json)
     }
 
     fn says_something(&self) -> bool {
@@ -158,7 +160,7 @@ impl RotateAsked {
         for path in paths {
             // What fails is no reason to leave the others.
             match store.rotate(&path, how) {
-                Ok(rotated) => all_done &= say(&path, &rotated)?,
+                Ok(rotated) => all_done &= say(place, &path, &rotated)?,
                 Err(error) => {
                     all_done = false;
                     super::complain(&[format!("squire: {path}: {}", chain(&error))]);
@@ -185,10 +187,11 @@ impl RotateAsked {
 }
 
 /// Whether it came to a good end. That it is not due, or somebody else is at it, is one.
-fn say(path: &SecretPath, rotated: &Rotated) -> Result<bool, Failed> {
+fn say(place: &Place, path: &SecretPath, rotated: &Rotated) -> Result<bool, Failed> {
     match rotated {
         Rotated::Done { version } => {
-            output::line(&format!("{path}: rotated, version {version}")).map(|()| true)
+            let told = json!({ "path": path.as_str(), "rotated": true, "version": version });
+            place.tell(&format!("{path}: rotated, version {version}"), &told).map(|()| true)
         }
         Rotated::Not(standing) => {
             let (why, is_fine) = match standing {
@@ -202,7 +205,8 @@ fn say(path: &SecretPath, rotated: &Rotated) -> Result<bool, Failed> {
                     (format!("waits for an approval: `squire store approve {path}`"), false)
                 }
             };
-            output::line(&format!("{path}: {why}")).map(|()| is_fine)
+            let told = json!({ "path": path.as_str(), "rotated": false, "why": why });
+            place.tell(&format!("{path}: {why}"), &told).map(|()| is_fine)
         }
         Rotated::Failed { step, why, again } => {
             super::complain(&[format!(

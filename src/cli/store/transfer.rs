@@ -6,6 +6,7 @@ use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use serde_json::json;
 
 use super::place::Place;
 use super::{Failed, documents, output, secret_path, write_private};
@@ -83,7 +84,8 @@ impl ExportAsked {
             None => output::line(text.trim_end_matches('\n')),
             Some(file) => {
                 write_private(file, text.trim_end_matches('\n'), "write the secrets to")?;
-                output::line(&format!("{} secrets in {}: it is not encrypted", secrets.len(), file.display()))
+                let text = format!("{} secrets in {}: it is not encrypted", secrets.len(), file.display());
+                place.tell(&text, &json!({ "exported": secrets.len(), "file": file }))
             }
         }
     }
@@ -110,9 +112,13 @@ impl ImportAsked {
             }
             let number = store.put(&path, &Secret::new(fields), None, None)?;
             new += 1;
-            output::line(&format!("{path}: version {number}"))?;
+            place.tell(
+                &format!("{path}: version {number}"),
+                &json!({ "path": path.as_str(), "version": number }),
+            )?;
         }
-        output::line(&format!("{new} imported, {same} were the same already"))
+        let text = format!("{new} imported, {same} were the same already");
+        place.tell(&text, &json!({ "imported": new, "same": same }))
     }
 
     fn joined(&self, path: &str) -> Result<String, Failed> {
