@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
@@ -234,23 +236,11 @@ fn a_role_is_assumed() {
     let aws = Aws::shared();
     let rig = aws.rig();
     let name = aws.secret("for the role");
-    let role = format!("app-{:08x}", fastrand::u32(..));
-    let trust = json!({"Version": "2012-10-17", "Statement": [{
+    let trusted = json!({
         "Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole",
         "Condition": {"StringEquals": {"sts:ExternalId": "agreed"}},
-    }]});
-    let made = aws.ask(
-        "iam",
-        "create_role",
-        &json!({"RoleName": role, "AssumeRolePolicyDocument": trust.to_string()}),
-    );
-    let may = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "secretsmanager:*", "Resource": "*"}]});
-    aws.ask(
-        "iam",
-        "put_role_policy",
-        &json!({"RoleName": role, "PolicyName": "may", "PolicyDocument": may.to_string()}),
-    );
-    let arn = made["Role"]["Arn"].as_str().unwrap();
+    });
+    let arn = role(aws, &trusted);
     let assumed = |external: &str| {
         let role = format!("[source.aws.assume_role]\narn = \"{arn}\"\nexternal_id = \"{external}\"\n");
         rig.whole_config(&format!("{SOURCE}{role}{}", file("x", &format!("path = \"{name}\""))));
@@ -262,6 +252,82 @@ fn a_role_is_assumed() {
     assumed("not agreed");
     rig.render_says("login refused");
     assert!(rig.read("stderr.2").contains("AccessDenied"));
+}
+
+/// A role that whoever this policy trusts may take on, and that may read everything: its ARN.
+fn role(aws: &Aws, trusted: &Value) -> String {
+    let role = format!("app-{:08x}", fastrand::u32(..));
+    let policy = |statement: &Value| json!({"Version": "2012-10-17", "Statement": [statement]}).to_string();
+    let made = json!({"RoleName": role, "AssumeRolePolicyDocument": policy(trusted)});
+    let made = aws.ask("iam", "create_role", &made);
+    let may = policy(&json!({"Effect": "Allow", "Action": "secretsmanager:*", "Resource": "*"}));
+    aws.ask("iam", "put_role_policy", &json!({"RoleName": role, "PolicyName": "may", "PolicyDocument": may}));
+    made["Role"]["Arn"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_web_identity_is_one_as_pods_have_it() {
+    let aws = Aws::shared();
+    let rig = aws.rig_of_nobody();
+    let name = aws.secret("for the pod");
+    let identity = aws.ask("sts", "get_caller_identity", &json!({}));
+    let account = identity["Account"].as_str().unwrap();
+    let provider = format!("arn:aws:iam::{account}:oidc-provider/oidc.example");
+    let trusted = json!({"Effect": "Allow", "Principal": {"Federated": provider}, "Action": "sts:AssumeRoleWithWebIdentity"});
+    let arn = role(aws, &trusted);
+    let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let claims = json!({"iss": "https://oidc.example", "sub": "system:serviceaccount:app:app", "aud": "sts.amazonaws.com"});
+    let token = format!("{}.{}.{}", part(json!({"alg": "RS256"})), part(claims), "c2lnbmVk");
+    rig.canaries().add(&token);
+    rig.allow_secrets_in("web-identity");
+    rig.write("web-identity", &token);
+    rig.set("AWS_WEB_IDENTITY_TOKEN_FILE", rig.path("web-identity").to_str().unwrap());
+    rig.set("AWS_ROLE_ARN", &arn);
+    rig.whole_config(&format!("{SOURCE}{}", file("x", &format!("path = \"{name}\""))));
+    let outcome = rig.render();
+    assert_eq!(outcome.code, 0, "{}", loud(&outcome.stderr));
+    assert_eq!(rig.read("out/x"), "for the pod");
+}
+
+#[test]
+fn a_container_has_credentials_from_its_agent() {
+    let aws = Aws::shared();
+    let rig = aws.rig_of_nobody();
+    let name = aws.secret("for the container");
+    let (id, key) = aws.user(&json!([{"Effect": "Allow", "Action": "secretsmanager:*", "Resource": "*"}]));
+    rig.canaries().add(&key);
+    rig.allow_secrets_in("container");
+    let session = json!({
+        "AccessKeyId": id, "SecretAccessKey": key, "Token": "", "Expiration": "2099-01-01T00:00:00Z",
+    });
+    rig.write("container", &session.to_string());
+    let (_agent, address) = aws.beside(&rig.path("container"), Duration::from_hours(1));
+    rig.set("AWS_CONTAINER_CREDENTIALS_FULL_URI", &format!("{address}/credentials"));
+    rig.whole_config(&format!("{SOURCE}{}", file("x", &format!("path = \"{name}\""))));
+    let outcome = rig.render();
+    assert_eq!(outcome.code, 0, "{}", loud(&outcome.stderr));
+    assert_eq!(rig.read("out/x"), "for the container");
+}
+
+#[test]
+fn a_planned_rotation_is_seen_when_it_happens_and_not_at_the_next_interval() {
+    let aws = Aws::shared();
+    let rig = aws.rig();
+    let name = aws.secret("before");
+    let planned = Duration::from_secs(4);
+    let (_aws, address) = aws.beside(&rig.path("nothing"), planned);
+    let since = Instant::now();
+    rig.set("AWS_ENDPOINT_URL_SECRETS_MANAGER", &address);
+    let source = SOURCE.replace("300ms", "1h");
+    rig.whole_config(&format!("{source}{}", file("x", &format!("path = \"{name}\""))));
+    let mut squire = rig.run();
+    squire.wait_until("it is published", || rig.read("out/x") == "before");
+    aws.rotate(&name, "after");
+    assert!(since.elapsed() < planned, "this machine is too slow to show it");
+    squire.wait_until("the next value comes", || rig.read("out/x") == "after");
+    assert!(since.elapsed() >= planned, "it was not the plan that it followed");
+    squire.signal(Signal::SIGTERM);
+    assert_eq!(squire.wait_for_end(crate::support::SOON), 0);
 }
 
 #[test]

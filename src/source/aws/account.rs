@@ -118,7 +118,10 @@ impl Account {
         let provider = sdk.credentials_provider().ok_or_else(|| refused(NONE.to_owned()))?;
         let credentials = provider.provide_credentials().await.map_err(|error| not_found(&error))?;
         let mut client = Builder::from(&sdk);
-        client.set_endpoint_url(config.endpoint.clone().or_else(|| sdk.endpoint_url().map(str::to_owned)));
+        // Else it is AWS's own, or what AWS's own variables say of this service.
+        if let Some(endpoint) = &config.endpoint {
+            client = client.endpoint_url(endpoint);
+        }
         Ok(Self {
             client: Client::from_conf(client.build()),
             batch: Batch::default(),

@@ -3,9 +3,11 @@
 //! *Invariant:* names are fresh, so that tests that share a server do not meet.
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::PathBuf;
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, OnceLock};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -138,6 +140,25 @@ impl Aws {
         let answer = self.ask("iam", "create_access_key", &json!({"UserName": name}));
         let text = |name: &str| answer["AccessKey"][name].as_str().unwrap().to_owned();
         (text("AccessKeyId"), text("SecretAccessKey"))
+    }
+
+    /// What stands beside it: the credentials of a container, and a plan for the next rotation of each secret.
+    pub(crate) fn beside(&self, credentials: &Path, planned_in: Duration) -> (Daemon, String) {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/program/support/aws_beside.py");
+        let log = credentials.with_added_extension("log");
+        let start = |port: u16| {
+            let mut command = Command::new(program("python"));
+            command.arg(script).arg(port.to_string()).arg(&self.endpoint).arg(credentials);
+            command.arg(planned_in.as_secs_f64().to_string());
+            let mut daemon = Daemon::start(&command, &log, Signal::SIGTERM);
+            let mut ready = false;
+            holds_within(SOON, || {
+                ready = TcpStream::connect(("127.0.0.1", port)).is_ok();
+                ready || daemon.ended().is_some()
+            });
+            ready.then(|| (daemon, format!("http://127.0.0.1:{port}")))
+        };
+        (0..5).find_map(|_| start(free_port())).expect("what stands beside AWS did not start in five tries")
     }
 
     /// A rig whose profile has the key of root.
