@@ -2,6 +2,8 @@
 //!
 //! *Invariant:* `SQLite` and Argon2 work on threads for blocking work, one question after the other.
 
+mod faults;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,12 +12,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::{Fault, Fetched, Grant, GrantLife, Life, OWN_PROGRAM, Source};
 use crate::config::{RoleId, StoreConfig, StoreLogin, Version};
-use crate::fact::chain;
 use crate::ledger::Identity;
 use crate::names::SecretName;
 use crate::plan::Want;
 use crate::secret::{Fields, Secret};
 use crate::store::{Credential, OwnerSecret, SecretPath, Store, StoreError};
+use faults::{fault, fault_of_log_in};
 
 /// How often it is looked whether somebody changed the store: one number, read from memory that its processes share.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -284,46 +286,5 @@ fn read(file: &Path) -> Result<String, Fault> {
     match text.trim() {
         "" => Err(awaiting("it is empty".to_owned())),
         text => Ok(text.to_owned()),
-    }
-}
-
-/// While it is opened, what is refused is the credential.
-fn fault_of_log_in(error: &StoreError) -> Fault {
-    if matches!(error, StoreError::Refused | StoreError::Ended { .. }) {
-        Fault::Refused { why: chain(error), again_in: Some(AGAIN_IN) }
-    } else {
-        fault(error)
-    }
-}
-
-fn fault(error: &StoreError) -> Fault {
-    let why = chain(error);
-    match error {
-        StoreError::Denied { right, path } => Fault::Denied {
-            path: path.clone(),
-            capability: match right {
-                crate::store::Right::Read => "read",
-                crate::store::Right::Write => "write",
-                crate::store::Right::Rotate => "rotate",
-                crate::store::Right::Admin => "admin",
-            },
-        },
-        StoreError::Refused | StoreError::Ended { .. } => Fault::Dead,
-        StoreError::Missing { .. } | StoreError::Unreadable { .. } => Fault::Gone { why },
-        StoreError::Full | StoreError::ReadOnly | StoreError::Busy { .. } | StoreError::NotThere { .. } => {
-            Fault::Unreachable { why, retry_after: None }
-        }
-        StoreError::Io { .. } | StoreError::Sqlite { .. } | StoreError::Random { .. } => {
-            Fault::Failing { why }
-        }
-        StoreError::Exists { .. }
-        | StoreError::NotAStore { .. }
-        | StoreError::Newer { .. }
-        | StoreError::Damaged { .. }
-        | StoreError::Credential { .. }
-        | StoreError::OwnerOnly { .. }
-        | StoreError::NoRole { .. }
-        | StoreError::Unfit { .. }
-        | StoreError::TooLarge { .. } => Fault::Malformed { why },
     }
 }

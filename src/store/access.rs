@@ -11,13 +11,14 @@ use std::time::SystemTime;
 use rusqlite::params;
 
 use super::audit::{About, Action, BEFORE_ALL, Outcome};
-use super::chance::{hex, key, nonce, random};
+use super::chance::{key, nonce, random};
 use super::error::{StoreError, damaged, sealed};
 use super::file::{File, Writing};
+use super::hex::hex;
 use super::journal::{begin_era, record};
 use super::keys::Id;
 use super::moment::Moment;
-use super::owner::{NewOwner, owner, passphrase};
+use super::owner::{NewOwner, OwnerSecret, owner, passphrase};
 use super::path::SecretPath;
 use super::power::{AUDIT_KEY, Identity, Keys, STORE_ID, keys_of, meta, role_of};
 use super::role::Right;
@@ -36,15 +37,6 @@ pub enum Credential {
         /// Its secret-id.
         secret_id: Secret<str>,
     },
-}
-
-/// What only the owner has.
-#[derive(Clone, Debug)]
-pub enum OwnerSecret {
-    /// A key: 64 hexadecimal digits.
-    Key(Secret<str>),
-    /// A passphrase: Argon2id makes the key.
-    Passphrase(Secret<str>),
 }
 
 /// What a new role is to be.

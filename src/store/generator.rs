@@ -16,7 +16,7 @@ use rand::{CryptoRng, RngExt as _};
 use rsa::PrivateKey;
 use serde::{Deserialize, Serialize};
 
-use super::chance::hex;
+use super::hex::hex;
 use crate::secret::Fields;
 
 /// How a new value is made.

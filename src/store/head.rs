@@ -134,12 +134,6 @@ impl Head {
         }
     }
 
-    /// Since when a rotation is due by its policy, if one is.
-    pub fn overdue(&self, now: Moment) -> Option<Moment> {
-        let due = self.policy.as_ref()?.due(self)?;
-        (self.is_live() && due <= now).then_some(due)
-    }
-
     /// The version of this number, or the current one, if it can be read.
     pub fn readable(&self, number: Option<u64>, now: Moment) -> Result<&Version, Unreadable> {
         let number = number.unwrap_or(self.current);

@@ -12,8 +12,8 @@ use super::error::{StoreError, damaged, sealed};
 use super::file::Writing;
 use super::keys::{self, Environment, Era, Id, Tip};
 use super::power::{Keys, meta};
+use super::report::Finding;
 use super::seal::{Key, place};
-use super::verify::Finding;
 
 const TIP: &str = "audit tip";
 

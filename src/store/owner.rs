@@ -4,18 +4,28 @@
 
 use rusqlite::params;
 
-use super::access::OwnerSecret;
-use super::chance::{nonce, random, unhex};
+use super::chance::{nonce, random};
 use super::cost::{Cost, SALT};
 use super::error::{StoreError, damaged, sealed};
 use super::file::Writing;
+use super::hex::unhex;
 use super::keys::Id;
 use super::power::{Identity, meta};
 use super::seal::{Key, place};
+use crate::secret::Secret;
 
 /// The rows: the root key, and what a passphrase is made a key with.
 const ROOT: &str = "root";
 const PASSPHRASE: &str = "passphrase";
+
+/// What only the owner has.
+#[derive(Clone, Debug)]
+pub enum OwnerSecret {
+    /// A key: 64 hexadecimal digits.
+    Key(Secret<str>),
+    /// A passphrase: Argon2id makes the key.
+    Passphrase(Secret<str>),
+}
 
 /// What a store is to be opened with from now on.
 pub(super) struct NewOwner {

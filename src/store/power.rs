@@ -7,11 +7,12 @@ use std::time::SystemTime;
 use rusqlite::params;
 
 use super::audit::{About, Subject};
-use super::chance::{hex, key, nonce, random, unhex};
+use super::chance::{key, nonce, random};
 use super::cost::{Cost, SALT};
 use super::error::{StoreError, damaged, sealed};
 use super::file::Writing;
 use super::head::Head;
+use super::hex::{hex, unhex};
 use super::keys::{self, Environment, ID, Id, RoleKeys};
 use super::path::SecretPath;
 use super::role::{Allowance, Ended, Right};

@@ -150,7 +150,8 @@ impl Stats {
         *state += 1;
         self.versions += head.versions.len() as u64;
         self.with_policy += u64::from(head.policy.is_some());
-        self.overdue.extend(head.overdue(now).map(|since| (head.path.clone(), since)));
+        let overdue = head.policy.as_ref().and_then(|policy| policy.overdue(head, now));
+        self.overdue.extend(overdue.map(|since| (head.path.clone(), since)));
         self.failing.extend(head.rotation.trouble.clone().map(|why| (head.path.clone(), why)));
     }
 }

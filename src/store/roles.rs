@@ -6,10 +6,11 @@ use rusqlite::params;
 
 use super::access::{NewRole, RoleKeyPair, Store};
 use super::audit::{About, Action, Outcome};
-use super::chance::{hex, key, nonce, random};
+use super::chance::{key, nonce, random};
 use super::cost::{Cost, SALT};
 use super::error::{StoreError, damaged, sealed, unfit};
 use super::file::Writing;
+use super::hex::hex;
 use super::journal::{begin_era, record, tip};
 use super::keys::{self, ID, Id, RoleKeys, RoleRecord};
 use super::path;

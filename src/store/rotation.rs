@@ -16,9 +16,10 @@ use super::error::{StoreError, unfit};
 use super::hook::{self, Told};
 use super::moment::Moment;
 use super::path::SecretPath;
-use super::policy::{How, Policy, Standing, Step};
+use super::policy::{Policy, Step};
 use super::role::Right;
 use super::rows::{all_heads, forget, parsed, read_value, write_head, write_value};
+use super::standing::{How, Standing};
 use crate::secret::{Fields, Secret};
 
 /// What came of it.
@@ -285,7 +286,7 @@ fn fits(path: &SecretPath, policy: &Policy, current: &Fields) -> Result<(), Stor
     if policy.timeout.is_zero() || policy.every.is_some_and(|every| every.is_zero()) {
         return unfit("cannot be rotated all the time, nor in no time: write times above 0");
     }
-    super::policy::windows(&policy.windows)
+    super::standing::windows(&policy.windows)
         .map(drop)
         .or_else(|why| unfit(&format!("has a window that {why}")))
 }

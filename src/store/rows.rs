@@ -5,10 +5,11 @@
 use rusqlite::params;
 use serde_json::Map;
 
-use super::chance::{hex, key, nonce};
+use super::chance::{key, nonce};
 use super::error::{StoreError, damaged, sealed};
 use super::file::Writing;
 use super::head::Head;
+use super::hex::hex;
 use super::keys::{self, Environment, Id};
 use super::path::SecretPath;
 use super::seal::{Key, Place, place};

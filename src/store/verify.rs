@@ -8,45 +8,16 @@ use rusqlite::params;
 
 use super::access::Store;
 use super::audit::Subject;
-use super::chance::hex;
 use super::error::StoreError;
 use super::file::Writing;
 use super::head::State;
+use super::hex::hex;
 use super::journal::{tip, walk};
 use super::keys::{Environment, Id};
 use super::power::environments;
+use super::report::Report;
 use super::rows::{all_heads, folders, parsed, read_value};
 use super::seal::Key;
-
-/// Something that is not as it should be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// Where.
-    pub place: String,
-    /// What is wrong there.
-    pub why: String,
-}
-
-/// What was looked at, and what was found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
-    /// Environments.
-    pub environments: u64,
-    /// Secrets.
-    pub secrets: u64,
-    /// Versions whose values opened.
-    pub versions: u64,
-    /// Entries of the audit.
-    pub entries: u64,
-    /// All that is wrong.
-    pub findings: Vec<Finding>,
-}
-
-impl Report {
-    fn find(&mut self, place: impl Into<String>, why: impl Into<String>) {
-        self.findings.push(Finding { place: place.into(), why: why.into() });
-    }
-}
 
 impl Store {
     /// Looks at everything. For the owner: nobody else has the keys.

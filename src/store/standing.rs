@@ -1,0 +1,201 @@
+//! When a secret is rotated, and what stands against it.
+//!
+//! *Invariant:* pure; the time is an argument.
+
+use std::time::{Duration, SystemTime};
+
+use super::head::Head;
+use super::moment::Moment;
+use super::policy::{Policy, Rotation};
+use crate::config::Window;
+
+/// After a failure it is tried again this much later, then twice as much …
+const FIRST_REST: Duration = Duration::from_mins(1);
+/// … up to this, and never more than a quarter of the interval.
+const LONGEST_REST: Duration = Duration::from_hours(6);
+
+/// What the store itself may take between the steps.
+const BETWEEN_STEPS: Duration = Duration::from_secs(10);
+
+/// Why somebody wants it rotated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// Because it is due.
+    Due,
+    /// Now, whatever its interval and its window.
+    Asked,
+    /// Now, and also without an approval.
+    Emergency,
+}
+
+/// Whether it is rotated now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Yes.
+    Due,
+    /// Not yet; `None` is never by itself.
+    Later {
+        /// When it is due.
+        at: Option<Moment>,
+    },
+    /// It is due, and its window is closed.
+    Closed {
+        /// When that opens.
+        until: Moment,
+    },
+    /// It is due, and nobody approved it.
+    Unapproved,
+    /// It failed a moment ago.
+    Resting {
+        /// When it is tried again.
+        until: Moment,
+    },
+    /// Somebody is at it.
+    Claimed {
+        /// For so long at most.
+        until: Moment,
+    },
+}
+
+impl Policy {
+    /// How the secret with this head stands.
+    pub fn standing(&self, head: &Head, how: How, now: Moment) -> Standing {
+        let Rotation { claimed_until, rests_until, approved_by, .. } = &head.rotation;
+        let later = |moment: &Option<Moment>| moment.filter(|until| *until > now);
+        if let Some(until) = later(claimed_until) {
+            return Standing::Claimed { until };
+        }
+        if how == How::Due
+            && let Some(at) = Some(self.due(head)).filter(|at| at.is_none_or(|at| at > now))
+        {
+            return Standing::Later { at };
+        }
+        if self.needs_approval && approved_by.is_none() && how != How::Emergency {
+            return Standing::Unapproved;
+        }
+        if how != How::Due {
+            return Standing::Due;
+        }
+        if let Some(until) = later(rests_until) {
+            return Standing::Resting { until };
+        }
+        match self.opens(now) {
+            Some(until) => Standing::Closed { until },
+            None => Standing::Due,
+        }
+    }
+
+    /// Since when it is due, if it is.
+    pub fn overdue(&self, head: &Head, now: Moment) -> Option<Moment> {
+        self.due(head).filter(|due| head.is_live() && *due <= now)
+    }
+
+    /// When it is due by itself.
+    pub fn due(&self, head: &Head) -> Option<Moment> {
+        let current = head.version(head.current)?;
+        self.every.map(|every| current.created.plus(every))
+    }
+
+    /// When its window opens, if that is closed.
+    fn opens(&self, now: Moment) -> Option<Moment> {
+        // It was read when the policy was made.
+        let window = windows(&self.windows).ok().flatten()?;
+        let opening = window.at(SystemTime::UNIX_EPOCH + Duration::from_millis(now.millis()));
+        (!opening.is_open).then(|| now.plus(opening.lasts.unwrap_or(Duration::MAX)))
+    }
+
+    /// How long it rests after so many failures in a row.
+    pub(super) fn rest(&self, failures: u32) -> Duration {
+        let doubled = FIRST_REST.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1)));
+        let most = self.every.map_or(LONGEST_REST, |every| LONGEST_REST.min(every / 4));
+        doubled.min(most)
+    }
+
+    /// How long somebody who began may take.
+    pub(super) fn claim(&self) -> Duration {
+        self.timeout * 4 + BETWEEN_STEPS
+    }
+}
+
+/// The hours that are meant; `None` is always.
+pub(super) fn windows(spans: &[String]) -> Result<Option<Window>, String> {
+    if spans.is_empty() { Ok(None) } else { Window::parse(spans).map(Some) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::generator::Generator;
+    use crate::store::policy::Hooks;
+
+    const MINUTE: Duration = Duration::from_mins(1);
+
+    fn at(minutes: u64) -> Moment {
+        Moment::from_millis(minutes * 60_000)
+    }
+
+    fn policy() -> Policy {
+        Policy {
+            every: Some(MINUTE * 60),
+            generator: Generator::Uuid,
+            field: None,
+            windows: Vec::new(),
+            grace: None,
+            needs_approval: false,
+            hooks: Hooks::default(),
+            timeout: MINUTE / 2,
+        }
+    }
+
+    fn head(rotation: Rotation) -> Head {
+        let mut head = Head::new("dev/app", "owner", at(0));
+        head.add("owner", at(0));
+        Head { rotation, ..head }
+    }
+
+    #[test]
+    fn it_is_due_by_its_interval_and_waits_for_what_stands_against_it() {
+        let (plain, none) = (policy(), Rotation::default());
+        let approving = Policy { needs_approval: true, ..policy() };
+        // 1 January 1970 was a Thursday.
+        let nightly = Policy { windows: vec!["02:00-03:00 UTC".to_owned()], ..policy() };
+        let unplanned = Policy { every: None, ..policy() };
+        let approved = Rotation { approved_by: Some("owner".to_owned()), ..none.clone() };
+        let resting = Rotation { rests_until: Some(at(70)), ..none.clone() };
+        let claimed = Rotation { claimed_until: Some(at(61)), ..none.clone() };
+        let due = Standing::Due;
+        for (policy, rotation, minute, due_by_itself, asked, emergency) in [
+            (&plain, &none, 59, Standing::Later { at: Some(at(60)) }, due, due),
+            (&plain, &none, 60, due, due, due),
+            (&unplanned, &none, 600, Standing::Later { at: None }, due, due),
+            (&approving, &none, 59, Standing::Later { at: Some(at(60)) }, Standing::Unapproved, due),
+            (&approving, &none, 60, Standing::Unapproved, Standing::Unapproved, due),
+            (&approving, &approved, 60, due, due, due),
+            (&nightly, &none, 60, Standing::Closed { until: at(120) }, due, due),
+            (&nightly, &none, 121, due, due, due),
+            (&plain, &resting, 69, Standing::Resting { until: at(70) }, due, due),
+            (&plain, &resting, 70, due, due, due),
+            (
+                &plain,
+                &claimed,
+                60,
+                Standing::Claimed { until: at(61) },
+                Standing::Claimed { until: at(61) },
+                Standing::Claimed { until: at(61) },
+            ),
+        ] {
+            let head = head(rotation.clone());
+            let found =
+                [How::Due, How::Asked, How::Emergency].map(|how| policy.standing(&head, how, at(minute)));
+            assert_eq!(found, [due_by_itself, asked, emergency], "{policy:?} {rotation:?} {minute}");
+        }
+    }
+
+    #[test]
+    fn it_rests_longer_with_each_failure_and_never_past_the_next() {
+        let policy = policy();
+        let rests = [1, 2, 3, 4, 5, 60].map(|failures| policy.rest(failures).as_secs());
+        assert_eq!(rests, [60, 120, 240, 480, 900, 900]);
+        assert_eq!(Policy { every: None, ..policy }.rest(60), LONGEST_REST);
+    }
+}
