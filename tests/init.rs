@@ -500,8 +500,9 @@ fn a_control_group_of_its_own_is_killed_whole_and_removed() {
     let script = r#"
         grep '^0::' /proc/self/cgroup > group
         for n in 1 2 3 4 5; do setsid sh -c 'trap "" TERM; while :; do sleep 0.2; done' & done
+        trap '' TERM
         touch started
-        trap '' TERM; while :; do sleep 0.05; done
+        while :; do sleep 0.05; done
     "#;
     let mut squire = bench.command(&[], script).spawn().unwrap();
     wait_until("the child runs", || bench.path("started").exists());
