@@ -93,9 +93,9 @@ Examples:
 Environment:
   SQUIRE_CONFIG       the configuration, where -c is not given
   SQUIRE_REFRESH      without a configuration: how often static secrets are re-read (5m)
-  VAULT_ADDR, …       the server and the login, where the configuration does not say: VAULT_ROLE_ID and
-                      VAULT_SECRET_ID, or VAULT_TOKEN, each also with _FILE; VAULT_NAMESPACE, VAULT_CACERT;
-                      and all of them with BAO_
+  VAULT_ADDR, …       the server and the login, where the configuration does not say:
+                      VAULT_ROLE_ID and VAULT_SECRET_ID, or VAULT_TOKEN, each also with _FILE;
+                      VAULT_NAMESPACE, VAULT_CACERT; and all of them with BAO_
   AWS_REGION, …       region and credentials of AWS, as every tool of AWS takes them
   SQUIRE_LOG          what is logged: error, warn, info (default), debug, trace, or per module
   SQUIRE_LOG_FORMAT   text or json; text on a terminal, else json

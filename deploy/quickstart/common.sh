@@ -14,15 +14,15 @@ fail() {
 
 # Ends only what this script started, the last first.
 clean_up() {
-    local status=$? at log
+    local status=$? at directory log
     trap - EXIT
     for ((at = ${#pids[@]} - 1; at >= 0; at--)); do
         kill "${pids[at]}" 2>/dev/null || true
         wait "${pids[at]}" 2>/dev/null || true
     done
     if [ "$status" != 0 ]; then
-        for log in "${dirs[@]/%//*.log}"; do
-            for log in $log; do
+        for directory in "${dirs[@]}"; do
+            for log in "$directory"/*.log; do
                 [ -s "$log" ] && { echo "--- $(basename "$log")"; tail -n 20 "$log"; } >&2
             done
         done
@@ -66,7 +66,7 @@ private_directory() {
     cd "$dir"
 }
 
-# The web server that Squire wraps: it serves on a socket that it is given, and says what `describe` of its argument says.
+# The web server that Squire wraps: it serves on a socket that it is given, and says what it has, or as whom the database knows it.
 write_shop() {
     cat >shop.py <<'PYTHON'
 import os, socket, subprocess

@@ -54,6 +54,8 @@ pub struct Due {
 
 /// Somebody's turn to rotate a secret.
 struct Turn {
+    /// By which it was begun, and by which it is ended.
+    right: Right,
     policy: Policy,
     current: Secret<Fields>,
     /// What an earlier one left.
@@ -168,12 +170,12 @@ impl Store {
             };
             head.rotation.claimed_until = Some(now.plus(policy.claim()));
             write_head(writing, id, environment, &row, &mut head)?;
-            Ok((Ok(Turn { policy, current, pending }), None, Some(head.serial)))
+            Ok((Ok(Turn { right, policy, current, pending }), None, Some(head.serial)))
         })
     }
 
     fn take(&mut self, path: &SecretPath, turn: &Turn) -> Result<u64, Stopped> {
-        let Turn { policy, current, pending } = turn;
+        let Turn { right, policy, current, pending } = turn;
         let run = |step, version, fields: &Secret<Fields>| {
             let told = Told { step, path: path.as_str(), version, fields, current };
             hook::run(policy.hooks.of(step), &told, policy.timeout).map_err(|why| Stopped::At(step, why))
@@ -185,19 +187,20 @@ impl Store {
             let written = run(Step::Create, None, &Secret::new(made.clone()))?;
             let fields = new_fields(policy, current.expose(), made, written.expose())
                 .map_err(|why| Stopped::At(Step::Create, why))?;
-            (self.pend(path, &fields)?, fields)
+            let text = super::values::text(path, &fields)
+                .map_err(|error| Stopped::At(Step::Create, error.to_string()))?;
+            (self.pend(path, *right, &text)?, fields)
         };
         for step in [Step::Set, Step::Test, Step::Finish] {
             run(step, Some(version), &fields)?;
         }
-        self.promote(path, version, policy.grace)?;
+        self.promote(path, *right, version, policy.grace)?;
         Ok(version)
     }
 
     /// Keeps what is to become current.
-    fn pend(&mut self, path: &SecretPath, fields: &Secret<Fields>) -> Result<u64, StoreError> {
-        let text = super::values::text(path, fields)?;
-        self.act(Action::RotatePending, Right::Rotate, path, |writing, id, keys, now| {
+    fn pend(&mut self, path: &SecretPath, right: Right, text: &Secret<Vec<u8>>) -> Result<u64, StoreError> {
+        self.act(Action::RotatePending, right, path, |writing, id, keys, now| {
             let (environment, row, mut head) = keys.find(writing, id, path)?;
             let number = head.pend(&keys.who, now);
             write_value(writing, id, environment, (&row, path, number), text.expose())?;
@@ -209,10 +212,11 @@ impl Store {
     fn promote(
         &mut self,
         path: &SecretPath,
+        right: Right,
         version: u64,
         grace: Option<Duration>,
     ) -> Result<(), StoreError> {
-        self.act(Action::Rotate, Right::Rotate, path, |writing, id, keys, now| {
+        self.act(Action::Rotate, right, path, |writing, id, keys, now| {
             let (environment, row, mut head) = keys.find(writing, id, path)?;
             if head.rotation.pending != Some(version) {
                 return Err(unfit(

@@ -9,17 +9,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::support::{
-    Bao, Postgres, Rig, SOON, Squire, Tenant, Tmpfs, fresh, log_in, stays_true, wait_until,
+    Bao, NOTING, Postgres, Rig, SOON, Squire, Tenant, Tmpfs, fresh, log_in, notes, stays_true, wait_until,
 };
-
-/// Notes each start and each SIGHUP with the password in its file and in its environment.
-const CHILD: &str = r#"
-    note() { echo "$1 $(cat out/password) ${DB_PASSWORD-}" >> seen/notes; }
-    trap 'note HUP' HUP
-    trap 'exit 0' TERM
-    note start
-    while :; do sleep 0.05; done
-"#;
 
 /// A check that refuses passwords which begin with `bad`, and prints them.
 const CHECK: &str = r#"
@@ -31,7 +22,7 @@ fn rig(tenant: &Tenant<'_>, rest: &str) -> (Rig, String) {
     let first = fresh("first");
     tenant.write("db", &json!({"password": first}));
     let rig = Rig::new(tenant);
-    rig.write("child", CHILD);
+    rig.write("child", NOTING);
     rig.write("check", CHECK);
     rig.config(&format!(
         r#"
@@ -44,11 +35,6 @@ fn rig(tenant: &Tenant<'_>, rest: &str) -> (Rig, String) {
         "#
     ));
     (rig, first)
-}
-
-fn notes(rig: &Rig) -> Vec<String> {
-    let text = rig.read("seen/notes");
-    text[..text.rfind('\n').map_or(0, |end| end + 1)].lines().map(str::to_owned).collect()
 }
 
 fn write(tenant: &Tenant<'_>, word: &str) -> String {

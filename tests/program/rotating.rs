@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{Bao, Postgres, Rig, fresh, log_in, stays_true, store, wait_until};
+use crate::support::{
+    Bao, Postgres, Rig, fresh, log_in, make_role, make_store, stays_true, store, wait_until,
+};
 
 /// Alters the role in the database. What it reads is one line of JSON, and `python3` is what every test machine has.
 const SET: &str = r#"
@@ -43,15 +45,10 @@ const SOURCE: &str = r#"
 
 fn rig(rights: &[&str]) -> Rig {
     let rig = Rig::at("http://127.0.0.1:1");
-    for file in ["app.store", "app.store-wal", "app.store.key", "web.secret-id"] {
-        rig.allow_secrets_in(file);
-    }
-    store(&rig, &["init"], "");
+    make_store(&rig);
     let first = json!({"username": "app", "password": fresh("first")});
     store(&rig, &["put", "prod/app/db"], &first.to_string());
-    let made = [&["role", "add", "web", "--secret-id-to", "web.secret-id", "--json"], rights].concat();
-    let made: serde_json::Value = serde_json::from_str(&store(&rig, &made, "")).unwrap();
-    rig.write("role-id", made["role_id"].as_str().unwrap());
+    make_role(&rig, rights);
     rig
 }
 
@@ -127,10 +124,7 @@ fn a_kv_mount_is_imported_with_all_its_folders() {
     tenant.set_policy(&(tenant.policy() + &lists));
     tenant.write("deep/er/token", &json!({"value": 17}));
     let rig = Rig::new(&tenant);
-    for file in ["app.store", "app.store-wal", "app.store.key"] {
-        rig.allow_secrets_in(file);
-    }
-    store(&rig, &["init"], "");
+    make_store(&rig);
     rig.set("VAULT_ADDR", tenant.bao().address());
     rig.set("VAULT_ROLE_ID", tenant.role_id());
     rig.set("VAULT_SECRET_ID_FILE", rig.path("secret-id").to_str().unwrap());

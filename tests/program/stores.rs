@@ -2,25 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Rig, fresh, store};
+use crate::support::{Rig, fresh, make_role, make_store, store};
 
 /// A rig with a store of two environments, and a role for one of them.
 fn rig() -> (Rig, String) {
     let rig = Rig::at("http://127.0.0.1:1");
-    for file in ["app.store", "app.store-wal", "app.store.key", "web.secret-id"] {
-        rig.allow_secrets_in(file);
-    }
-    store(&rig, &["init"], "");
+    make_store(&rig);
     let first = fresh("first");
     store(&rig, &["put", "prod/app/db"], &format!(r#"{{"username": "alice", "password": "{first}"}}"#));
     store(&rig, &["put", "dev/app/db"], "x");
-    let made = store(
-        &rig,
-        &["role", "add", "web", "--read", "prod/app/*", "--secret-id-to", "web.secret-id", "--json"],
-        "",
-    );
-    let made: serde_json::Value = serde_json::from_str(&made).unwrap();
-    rig.write("role-id", made["role_id"].as_str().unwrap());
+    make_role(&rig, &["--read", "prod/app/*"]);
     (rig, first)
 }
 

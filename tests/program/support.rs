@@ -33,7 +33,7 @@ pub(crate) use daemon::free_port;
 pub(crate) use gate::Gate;
 pub(crate) use impostor::{Impostor, Manners};
 pub(crate) use log_ins::{LogIns, learn_password};
-pub(crate) use origin::{Origin, store};
+pub(crate) use origin::{Origin, make_role, make_store, store};
 pub(crate) use postgres::{Postgres, log_in};
 pub(crate) use raft::Raft;
 pub(crate) use rig::Rig;
@@ -50,6 +50,21 @@ pub(crate) const CHILD: &str = r#"
     command = ["sh", "-c", "echo start >> seen/starts; exec sleep 1000"]
     on_change = "none"
 "#;
+
+/// Notes each start and each SIGHUP with the password in its file and in its environment.
+pub(crate) const NOTING: &str = r#"
+    note() { echo "$1 $(cat out/password) ${DB_PASSWORD-}" >> seen/notes; }
+    trap 'note HUP' HUP
+    trap 'exit 0' TERM
+    note start
+    while :; do sleep 0.05; done
+"#;
+
+/// What it noted, as far as the lines are whole.
+pub(crate) fn notes(rig: &Rig) -> Vec<String> {
+    let text = rig.read("seen/notes");
+    text[..text.rfind('\n').map_or(0, |end| end + 1)].lines().map(str::to_owned).collect()
+}
 
 /// The part of a configuration that puts a tenant's KV secret with a `password` into the file `out/NAME`.
 pub(crate) fn kv_file(name: &str) -> String {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Aws, Bao, Origin, Rig, Squire, fresh, stays_true, store};
+use crate::support::{Aws, Bao, NOTING, Origin, Squire, fresh, make_store, notes, stays_true, store};
 
 macro_rules! over_all_sources {
     ($($test:ident),* $(,)?) => {
@@ -25,27 +25,13 @@ over_all_sources!(
     a_template_is_rendered_to_stdout,
 );
 
-/// Notes each start and each SIGHUP with the password in its file and in its environment.
-const CHILD: &str = r#"
-    note() { echo "$1 $(cat out/password) ${DB_PASSWORD-}" >> seen/notes; }
-    trap 'note HUP' HUP
-    trap 'exit 0' TERM
-    note start
-    while :; do sleep 0.05; done
-"#;
-
 fn configured(origin: &Origin, rest: &str) -> String {
     let first = fresh("first");
     origin.write(&first);
-    origin.rig.write("child", CHILD);
+    origin.rig.write("child", NOTING);
     let file = "[[file]]\npath = \"password\"\ninline = \"{{db.password}}\"\n";
     origin.rig.whole_config(&format!("{}{file}{rest}", origin.config()));
     first
-}
-
-fn notes(rig: &Rig) -> Vec<String> {
-    let text = rig.read("seen/notes");
-    text[..text.rfind('\n').map_or(0, |end| end + 1)].lines().map(str::to_owned).collect()
 }
 
 fn started(origin: &Origin) -> Squire<'_> {
@@ -196,10 +182,7 @@ fn one_agent_uses_several_sources_also_several_of_a_kind_with_other_identities()
         rig.write(&format!("{name}.secret-id"), &tenant.secret_id());
         rig.allow_secrets_in(&format!("{name}.secret-id"));
     }
-    for file in ["app.store", "app.store-wal", "app.store.key"] {
-        rig.allow_secrets_in(file);
-    }
-    store(&rig, &["init"], "");
+    make_store(&rig);
     store(&rig, &["put", "prod/app/db"], r#"{"password": "of-the-store"}"#);
     let name = aws.secret(r#"{"password": "of-aws"}"#);
     let vault = |name: &str, path: &str| {

@@ -286,6 +286,10 @@ fn what_is_sensitive_waits_for_somebody_who_approves_and_an_emergency_does_not()
     bench.put("prod/app/unplanned", "x");
     let all = bench.store(&["rotate", "--emergency"]);
     assert_eq!(stdout(&all), "prod/app/db: rotated, version 3\n");
+    // Whoever may administer needs no other right for it.
+    let admin = bench.role("admin", &["--admin", "prod/app/*"]);
+    let by_admin = bench.store(&as_role(&admin, &["rotate", "--emergency", "prod/app/db"]));
+    assert_eq!(stdout(&by_admin), "prod/app/db: rotated, version 4\n", "{by_admin:?}");
     let none = bench.store(&["approve", "prod/app/unplanned"]);
     assert!(stderr(&none).contains("needs no approval"), "{none:?}");
 }
@@ -338,6 +342,10 @@ fn a_command_makes_the_new_value() {
     fs::write(bench.path("make"), "true").unwrap();
     let output = rotate(&bench);
     assert!(stderr(&output).contains("its command wrote nothing to stdout"), "{output:?}");
+    fs::write(bench.path("make"), "head -c 1100000 /dev/zero | tr '\\0' x").unwrap();
+    let output = rotate(&bench);
+    assert!(stderr(&output).contains("the step create prod/app/db would have"), "{output:?}");
+    assert_eq!(shown(&bench)["failures"], 2, "it is no failure that rests");
     fs::write(bench.path("make"), "echo plain").unwrap();
     assert_eq!(code(&rotate(&bench)), 0);
     assert_eq!(password(&bench), "plain");

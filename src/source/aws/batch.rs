@@ -57,13 +57,12 @@ impl Batch {
 
     async fn ask(&self, client: &Client) {
         let mut waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
-        while let Some((first, _)) = waiting.iter().next() {
-            let first = first.clone();
+        while let Some(first) = waiting.keys().next().cloned() {
             let rest = waiting.keys().nth(LARGEST).cloned();
             let later = rest.map(|key| waiting.split_off(&key)).unwrap_or_default();
             let these = std::mem::replace(&mut waiting, later);
-            if let [_] = these.values().flatten().collect::<Vec<_>>()[..] {
-                hand_out(these, &first, &alone(client, &first).await);
+            if these.len() == 1 {
+                hand_out(these, &alone(client, &first).await);
                 continue;
             }
             let question =
@@ -81,11 +80,7 @@ impl Batch {
     fn failed(&self, waiting: Waiting, failure: &Failure) {
         match failure.fault {
             // That is so for each of them.
-            Fault::Unreachable { .. } | Fault::Dead => {
-                for waiter in waiting.into_values().flatten() {
-                    drop(waiter.send(Err(failure.clone())));
-                }
-            }
+            Fault::Unreachable { .. } | Fault::Dead => hand_out(waiting, &Err(failure.clone())),
             Fault::Denied { .. } => {
                 tracing::debug!(
                     "secretsmanager:BatchGetSecretValue is not allowed, asking for each secret alone"
@@ -105,8 +100,9 @@ async fn alone(client: &Client, id: &str) -> Result<Value, Failure> {
     Value::single(client.get_secret_value().secret_id(id).send().await, id)
 }
 
-fn hand_out(mut waiting: Waiting, id: &str, answer: &Result<Value, Failure>) {
-    for waiter in waiting.remove(id).unwrap_or_default() {
+/// The same to all.
+fn hand_out(waiting: Waiting, answer: &Result<Value, Failure>) {
+    for waiter in waiting.into_values().flatten() {
         // Who has gone needs no answer.
         drop(waiter.send(answer.clone()));
     }

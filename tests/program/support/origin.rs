@@ -37,10 +37,7 @@ impl Origin {
     pub(crate) fn store() -> Self {
         let rig = Rig::at("http://127.0.0.1:1");
         let path = |name: &str| rig.path(name).to_str().unwrap().to_owned();
-        for file in ["app.store", "app.store-wal", "app.store.key"] {
-            rig.allow_secrets_in(file);
-        }
-        store(&rig, &["init"], "");
+        make_store(&rig);
         rig.set("SQUIRE_STORE", &path("app.store"));
         rig.set("SQUIRE_STORE_KEY_FILE", &path("app.store.key"));
         Self { rig, kind: Kind::Store, path: "prod/app/db".to_owned() }
@@ -106,6 +103,22 @@ impl Origin {
     fn named(&self) -> Value {
         json!({"SecretId": self.path})
     }
+}
+
+/// Makes a store in a rig.
+pub(crate) fn make_store(rig: &Rig) {
+    for file in ["app.store", "app.store-wal", "app.store.key"] {
+        rig.allow_secrets_in(file);
+    }
+    store(rig, &["init"], "");
+}
+
+/// Makes a role of the store of a rig, with what it logs in with in `role-id` and `web.secret-id`.
+pub(crate) fn make_role(rig: &Rig, rights: &[&str]) {
+    rig.allow_secrets_in("web.secret-id");
+    let made = [&["role", "add", "web", "--secret-id-to", "web.secret-id", "--json"], rights].concat();
+    let made: Value = serde_json::from_str(&store(rig, &made, "")).unwrap();
+    rig.write("role-id", made["role_id"].as_str().unwrap());
 }
 
 /// Runs `squire store` on the store of a rig, and gives what it says.
