@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::support::{Bao, Rig, SOON, Tenant, fresh, mount, wait_until};
+use crate::support::{Bao, Rig, SOON, Tenant, fresh, mount, unmount, wait_until};
 
 fn rig(tenant: &Tenant<'_>, output: &str, rest: &str) -> (Rig, String) {
     let first = fresh("first");
@@ -67,7 +67,7 @@ fn a_tmpfs_is_mounted_where_secrets_are_published_and_goes_with_them() {
     assert_eq!((mounted, squire.stop()), (1, 143));
     // It was not this run that mounted it.
     assert!(mounts_of(std::process::id()).contains(&out));
-    assert!(Command::new("umount").arg(&out).status().unwrap().success());
+    unmount(out.as_ref());
     let mut squire = rig.run();
     squire.wait_until("once more", || rig.read("out/password") == first);
     squire.stop();
@@ -95,7 +95,7 @@ fn a_private_mount_is_seen_by_squire_and_its_child_and_by_nobody_else() {
     fs::create_dir(&later).unwrap();
     mount(&["-t", "tmpfs", "none", &later]);
     let sees = mounts_of(squire.id()).contains(&later);
-    assert!(Command::new("umount").args(["-R", &host]).status().unwrap().success());
+    unmount(host.as_ref());
     assert!(sees, "{}", mounts_of(squire.id()));
     assert_eq!(squire.stop(), 143);
     let outcome = rig.render();

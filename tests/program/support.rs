@@ -39,7 +39,7 @@ pub(crate) use raft::Raft;
 pub(crate) use rig::Rig;
 pub(crate) use squire::{Outcome, Squire};
 pub(crate) use table::{record, recovered};
-pub(crate) use tmpfs::{Tmpfs, mount};
+pub(crate) use tmpfs::{Tmpfs, mount, unmount};
 
 /// Long enough for anything that is not meant to take time, on a machine that is busy with other tests.
 pub(crate) const SOON: Duration = Duration::from_secs(20);

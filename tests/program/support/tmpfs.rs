@@ -7,11 +7,21 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::{SOON, wait_until};
+
 /// Mounts, or changes a mount.
 #[track_caller]
 pub(crate) fn mount(arguments: &[&str]) {
     let output = Command::new("mount").args(arguments).output().unwrap();
     assert!(output.status.success(), "mount {arguments:?} (are we root?): {output:?}");
+}
+
+/// Unmounts, and what is mounted below; lazily: what another test forked may hold a file of it until it
+/// executes its program.
+#[track_caller]
+pub(crate) fn unmount(at: &Path) {
+    let output = Command::new("umount").args(["-R", "-l"]).arg(at).output().unwrap();
+    assert!(output.status.success(), "umount {}: {output:?}", at.display());
 }
 
 /// A mounted tmpfs.
@@ -27,9 +37,11 @@ impl Tmpfs {
         Self { at: at.to_owned() }
     }
 
-    /// Nothing can be written there any more.
+    /// Nothing can be written there any more, as soon as nobody has a file open for writing.
+    #[track_caller]
     pub(crate) fn turn_read_only(&self) {
-        mount(&["-o", "remount,ro", self.at.to_str().unwrap()]);
+        let remount = || Command::new("mount").args(["-o", "remount,ro"]).arg(&self.at).output().unwrap();
+        wait_until(SOON, "it turns read-only", || remount().status.success());
     }
 
     /// It can again.
