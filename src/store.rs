@@ -19,15 +19,21 @@
 //! *Invariant:* this file only defines. What a `put` reported is on disk.
 
 mod access;
+mod archive;
+#[cfg(test)]
+mod attacks;
 mod audit;
 mod chance;
+mod charter;
 mod cost;
+mod envelope;
 mod error;
 mod file;
 mod generator;
 mod head;
 mod hex;
 mod hook;
+mod hooks;
 mod journal;
 mod keys;
 mod moment;
@@ -35,33 +41,48 @@ mod owner;
 mod path;
 mod policy;
 mod power;
+mod proof;
 mod query;
+mod refusals;
+mod rekey;
+mod renewal;
+mod replay;
 mod report;
+mod restore;
 mod role;
 mod roles;
 mod rotation;
 mod rows;
 mod seal;
+mod sign;
 mod standing;
 mod values;
 mod verify;
+mod walk;
+mod witness;
 
-pub use access::{Credential, NewRole, RoleKeyPair, Store};
+pub use access::{Credential, NewRole, Past, RoleKeyPair, Store};
+pub use archive::Exported;
 pub use audit::{Action, Outcome};
 pub use cost::Cost;
 pub use error::StoreError;
 pub use generator::{Class, Generator};
 pub use head::{Head, KEPT, State, Unreadable, Version};
+pub use hooks::Hooks;
 pub use moment::Moment;
 pub use owner::OwnerSecret;
 pub use path::SecretPath;
-pub use policy::{Hooks, Policy, Rotation, Step};
+pub use policy::{Approval, LONGEST_INTERVAL, LONGEST_TIMEOUT, Policy, Rotation, Step};
 pub use query::{Query, Record, Stats};
+pub use refusals::Refused;
+pub use rekey::Rekey;
 pub use report::{Finding, Report};
+pub use restore::{Restored, Returned};
 pub use role::{Right, Role};
 pub use rotation::{Due, Rotated};
 pub use standing::{How, Standing};
-pub use values::Value;
+pub use values::{Value, With};
+pub use witness::{NoWitness, Point, Witness};
 
 /// The longest value, all its fields together, in bytes of JSON.
 pub const LARGEST_VALUE: usize = 1 << 20;

@@ -2,10 +2,13 @@
 //!
 //! *Invariant:* no value is taken from an argument that is to be secret, and none is shown on a terminal unasked.
 
+mod anchor;
+mod audit;
 mod documents;
 mod input;
 mod output;
 mod place;
+mod restore;
 mod roles;
 mod rotations;
 mod transfer;
@@ -14,14 +17,15 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
 use clap::{Args, Subcommand};
 use serde_json::json;
 
 use crate::agent::chain;
-use crate::store::{Moment, Query, SecretPath, StoreError};
+use crate::store::{Rekey, SecretPath, StoreError, With};
+use audit::AuditAsked;
 use place::Place;
+use restore::{RestoreAsked, VerifyAsked};
 use roles::RoleCommand;
 use rotations::{PolicyAsked, RotateAsked};
 use transfer::{ExportAsked, ImportAsked};
@@ -61,6 +65,9 @@ enum Command {
         /// How many versions are kept [default: 10]
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
         keep: Option<u32>,
+        /// Also while a rotation is at it; the version that it made is kept
+        #[arg(long)]
+        force: bool,
     },
     /// Show a secret: masked on a terminal, unless --show
     Get {
@@ -88,11 +95,11 @@ enum Command {
         path: String,
     },
     /// Delete versions, or all; `undelete` brings them back
-    Rm(Versions),
+    Rm(Forceable),
     /// Bring back deleted versions, or all
     Undelete(Versions),
     /// Destroy versions, or all, for ever
-    Destroy(Versions),
+    Destroy(Forceable),
     /// Say how a secret is rotated, or show how it is
     Policy(PolicyAsked),
     /// Approve the next rotation of a secret
@@ -109,37 +116,29 @@ enum Command {
     /// Make, list and revoke roles
     #[command(subcommand)]
     Role(RoleCommand),
-    /// Give the owner another key; the old one opens the store no more
+    /// Give the owner another key and everything below it new keys
     Rekey {
         /// A passphrase instead of a key
         #[arg(long)]
         passphrase: bool,
+        /// Only seal the same root key anew: who has the old key and an old copy of the store still opens everything
+        #[arg(long)]
+        wrap_only: bool,
     },
-    /// Show what was done with the store, and what was refused
-    Audit {
-        /// About what begins so
-        #[arg(default_value = "")]
-        about: String,
-        /// By this role, or `owner`
-        #[arg(long)]
-        who: Option<String>,
-        /// Only this: read, put, log-in, rotate, …
-        #[arg(long)]
-        action: Option<String>,
-        /// Only what was refused
-        #[arg(long)]
-        refused: bool,
-        /// No older than this: 30d, 12h
-        #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
-        since: Option<Duration>,
-        /// No more than so many
-        #[arg(long, value_name = "N")]
-        last: Option<usize>,
-    },
+    /// Show what was done with the store, and what was refused; take it out of the store
+    Audit(AuditAsked),
     /// Count what is in the store, and name what should have been rotated
     Stats,
-    /// Look for cuts, edits and swaps in the file and in its audit
-    Verify,
+    /// Look for cuts, edits, swaps and earlier states in the file and in its audit
+    Verify(VerifyAsked),
+    /// Show the end of the audit, to be kept elsewhere for `verify --since`
+    Tip,
+    /// Make a backup the store, and say what comes back with it
+    Restore(RestoreAsked),
+    /// Say that the store as it is now is the right one, though later states of it were seen
+    AcceptRestore,
+    /// Move what was written into the file, and leave nothing old in the log beside it
+    Compact,
 }
 
 #[derive(Args, Debug)]
@@ -149,6 +148,15 @@ struct Versions {
     /// Only these versions
     #[arg(long = "version", value_name = "N")]
     versions: Vec<u64>,
+}
+
+#[derive(Args, Debug)]
+struct Forceable {
+    #[command(flatten)]
+    versions: Versions,
+    /// Also while a rotation is at it, and versions that it made
+    #[arg(long)]
+    force: bool,
 }
 
 const PUT_EXAMPLES: &str = "\
@@ -193,10 +201,11 @@ impl Command {
     fn perform(&self, place: &Place) -> Result<(), Failed> {
         match self {
             Self::Init { passphrase } => place.init(*passphrase),
-            Self::Put { path, fields, file, note, keep } => {
+            Self::Put { path, fields, file, note, keep, force } => {
                 let path = secret_path(path)?;
                 let fields = input::fields(fields, file.as_deref())?;
-                let number = place.open()?.put(&path, &fields, note.as_deref(), *keep)?;
+                let with = With { note: note.as_deref(), keep: *keep, force: *force };
+                let number = place.open()?.put(&path, &fields, with)?;
                 place.tell(
                     &format!("{path}: version {number}"),
                     &json!({ "path": path.as_str(), "version": number }),
@@ -210,8 +219,8 @@ impl Command {
             Self::History { path } => {
                 output::history(&place.open()?.history(&secret_path(path)?)?, place.json)
             }
-            Self::Rm(Versions { path, versions }) => {
-                let count = place.open()?.delete(&secret_path(path)?, versions)?;
+            Self::Rm(Forceable { versions: Versions { path, versions }, force }) => {
+                let count = place.open()?.delete(&secret_path(path)?, versions, *force)?;
                 let text =
                     format!("{path}: {count} versions deleted; `squire store undelete` brings them back");
                 place.tell(&text, &json!({ "path": path, "deleted": count }))
@@ -223,8 +232,10 @@ impl Command {
                     &json!({ "path": path, "undeleted": count }),
                 )
             }
-            Self::Destroy(Versions { path, versions }) => {
-                let count = place.open()?.destroy(&secret_path(path)?, versions)?;
+            Self::Destroy(Forceable { versions: Versions { path, versions }, force }) => {
+                let mut store = place.open()?;
+                let count = store.destroy(&secret_path(path)?, versions, *force)?;
+                place.leave_nothing(&store);
                 place.tell(
                     &format!("{path}: {count} versions destroyed"),
                     &json!({ "path": path, "destroyed": count }),
@@ -242,24 +253,19 @@ impl Command {
             Self::Rotate(asked) => asked.perform(place),
             Self::Export(asked) => asked.perform(place),
             Self::Import(asked) => asked.perform(place),
-            Self::Audit { about, who, action, refused, since, last } => {
-                let ago = |ago: &Duration| SystemTime::now().checked_sub(*ago).map(Moment::from);
-                let query = Query {
-                    about: about.clone(),
-                    who: who.clone(),
-                    action: action.clone(),
-                    outcome: refused.then_some(crate::store::Outcome::Refused),
-                    since: since.as_ref().and_then(ago),
-                    last: *last,
-                };
-                output::audit(&place.open()?.query(&query)?, place.json)
-            }
+            Self::Audit(asked) => asked.perform(place),
             Self::Stats => output::stats(&place.open()?.stats()?, place.json),
-            Self::Rekey { passphrase } => place.rekey(*passphrase),
-            Self::Verify => {
-                let report = place.open()?.verify()?;
-                output::report(&report, place.json)?;
-                if report.findings.is_empty() { Ok(()) } else { Err(Failed::Findings) }
+            Self::Rekey { passphrase, wrap_only } => {
+                place.rekey(*passphrase, if *wrap_only { Rekey::WrapOnly } else { Rekey::Everything })
+            }
+            Self::Verify(asked) => asked.perform(place),
+            Self::Tip => restore::tip(place),
+            Self::Restore(asked) => asked.perform(place),
+            Self::AcceptRestore => restore::accept(place),
+            Self::Compact => {
+                place.open()?.empty_log()?;
+                let text = format!("{}: nothing old is in the log beside it", place.store.display());
+                place.tell(&text, &json!({ "store": place.store }))
             }
         }
     }
@@ -270,12 +276,12 @@ fn secret_path(text: &str) -> Result<SecretPath, Failed> {
 }
 
 /// For its owner alone; never over something that is there.
-fn write_private(file: &Path, text: &str, doing: &'static str) -> Result<(), Failed> {
+fn write_private(file: &Path, text: &str, doing: &'static str) -> Result<(), StoreError> {
     let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
     let written = written.and_then(|mut opened| {
         opened.write_all(text.as_bytes())?;
         opened.write_all(b"\n")?;
         opened.sync_all()
     });
-    written.map_err(|source| StoreError::Io { doing, file: file.to_owned(), source }.into())
+    written.map_err(|source| StoreError::Io { doing, file: file.to_owned(), source })
 }

@@ -1,28 +1,31 @@
 //! A store is made, opened and worked with.
 //!
-//! Each operation is one transaction: it takes the keys as they are now, does its work, and records it. A refusal is recorded too.
+//! Each operation is one transaction: it takes the keys as they are now, sees that the store goes on from what was seen of it, does its work,
+//! and records it. A refusal is recorded too.
 //!
-//! *Invariant:* nothing is answered that was not recorded, and nothing is recorded that was not done.
+//! *Invariant:* nothing is answered that was not recorded, and nothing is recorded that was not done. Nobody waits for somebody's Argon2.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::SystemTime;
 
-use rusqlite::params;
-
-use super::audit::{About, Action, BEFORE_ALL, Outcome};
-use super::chance::{key, nonce, random};
+use super::audit::{About, Action, Change, Outcome};
+use super::chance::{key, random};
+use super::cost::{Cost, SALT};
 use super::error::{StoreError, damaged, sealed};
-use super::file::{File, Writing};
-use super::hex::hex;
-use super::journal::{begin_era, record};
-use super::keys::Id;
+use super::file::{File, Reading, Writing};
+use super::hex::{hex, unhex};
+use super::journal::{bind_keys, check_keys, follow, record};
+use super::keys::{Id, Tip};
 use super::moment::Moment;
-use super::owner::{NewOwner, OwnerSecret, owner, passphrase};
+use super::owner::{NewOwner, OwnerSecret, new_owner_keys, owner_key, passphrase, root, write_owner_keys};
 use super::path::SecretPath;
-use super::power::{AUDIT_KEY, Identity, Keys, STORE_ID, keys_of, meta, role_of};
+use super::power::{Identity, Keys, OWNER, STORE_ID, about, count_log_in, keys_of, standing};
+use super::refusals;
 use super::role::Right;
-use super::seal::{Key, place};
+use super::roles::write_writer;
+use super::seal::Key;
+use super::witness::Witness;
 use crate::secret::Secret;
 
 /// With what a store is opened.
@@ -61,12 +64,23 @@ pub struct RoleKeyPair {
     pub secret_id: Secret<str>,
 }
 
+/// What somebody who opens a store relies on.
+#[derive(Clone, Copy, Debug)]
+pub enum Past<'a> {
+    /// It goes on from this, if anything was seen of it.
+    Seen(Option<&'a Witness>),
+    /// Nothing: to look at a store that may be any, and to say that it is the right one.
+    Whatever,
+}
+
 /// An open store.
 #[derive(Debug)]
 pub struct Store {
-    file: File,
+    pub(super) file: File,
     pub(super) id: Id,
     identity: Identity,
+    /// The end of its audit when it was last looked at.
+    seen: Option<Tip>,
 }
 
 impl Store {
@@ -78,48 +92,75 @@ impl Store {
     /// Makes a store at this path, which nothing but this opens.
     pub fn init(path: &Path, owner: &OwnerSecret) -> Result<(), StoreError> {
         let owner = NewOwner::new(owner)?;
-        let (id, root, audit): (Id, Key, Key) = (random()?, key()?, key()?);
+        let (id, root, own): (Id, Key, _) = (random()?, key()?, new_owner_keys()?);
         File::make(path, |writing| {
-            let meta = |name: &str, value: Vec<u8>| {
-                writing.execute("INSERT INTO meta VALUES (?1, ?2)", params![name, value]).map(drop)
+            writing.set_meta(STORE_ID, &id)?;
+            let digest = owner.write(writing, &id, &root)?;
+            write_owner_keys(writing, &id, &root, &own)?;
+            write_writer(writing, &id, &root, OWNER, (&own.writer, &own.writer_key))?;
+            let keys = Keys::of_owner(Vec::new(), &own, &root, Tip::NONE);
+            let about = About::Owner {
+                root: digest,
+                writer: own.writer,
+                environments: Vec::new(),
+                writers: Vec::new(),
             };
-            meta(STORE_ID, id.to_vec())?;
-            owner.write(writing, &id, &root)?;
-            meta(AUDIT_KEY, sealed(root.seal(nonce()?, place(AUDIT_KEY, &[&id]), audit.expose()))?)?;
-            begin_era(writing, &id, &root, &audit, (1, BEFORE_ALL))?;
-            let keys = Keys::of_owner(Vec::new(), audit, &root);
-            record(writing, &id, &keys, Action::Init, Outcome::Done, About::Named("the store".to_owned()))
+            record(writing, &id, &keys, Action::Init, Outcome::Done, about)?;
+            bind_keys(writing, &id, &keys)
         })
         .map(drop)
     }
 
-    /// Opens a store. A role's log-in counts, and is recorded.
+    /// Opens a store of which nothing was seen before. A role's log-in counts, and is recorded.
     pub fn open(path: &Path, credential: &Credential) -> Result<Self, StoreError> {
+        Self::open_after(path, credential, Past::Seen(None))
+    }
+
+    /// Opens a store. A role's log-in counts, and is recorded.
+    ///
+    /// # Errors
+    /// [`StoreError::RolledBack`] for one that does not go on from what was seen.
+    pub fn open_after(path: &Path, credential: &Credential, past: Past<'_>) -> Result<Self, StoreError> {
         let mut file = File::open(path)?;
-        let writing = file.write()?;
+        let reading = file.read()?;
         let id: Id =
-            meta(&writing, STORE_ID)?.try_into().map_err(|_| damaged("its id", "it has another length"))?;
-        let identity = match credential {
-            Credential::Owner(text) => owner(&writing, &id, text)?,
-            Credential::Role { id: role, secret_id } => role_of(&writing, role, secret_id)?,
-        };
-        let mut store_keys = keys_of(&writing, &id, &identity, true)?;
-        let outcome = match &mut store_keys {
-            Ok(keys) => {
-                let about = About::Named(keys.who.clone());
-                record(&writing, &id, keys, Action::LogIn, Outcome::Done, about)
-            }
-            Err((keys, _)) => {
-                let about = About::Named(keys.who.clone());
-                record(&writing, &id, keys, Action::LogIn, Outcome::Refused, about)
-            }
-        };
-        outcome?;
-        writing.commit()?;
-        match store_keys {
-            Ok(_) => Ok(Self { file, id, identity }),
-            Err((_, error)) => Err(error),
+            reading.meta(STORE_ID)?.try_into().map_err(|_| damaged("its id", "it has another length"))?;
+        let asked = Asked::of(&reading, credential)?;
+        drop(reading);
+        let opened = asked.key(credential).and_then(|key| Self::log_in(file, id, &asked, key, past));
+        if matches!(opened, Err(StoreError::Refused)) {
+            // Whoever is refused has no key to write into the audit with. What cannot be noted is refused all the same.
+            refusals::note(path, &asked.named()).ok();
         }
+        opened
+    }
+
+    fn log_in(mut file: File, id: Id, asked: &Asked, key: Key, past: Past<'_>) -> Result<Self, StoreError> {
+        let writing = file.write()?;
+        let mut identity = match asked {
+            Asked::Owner { .. } => Identity::Owner { root: root(&writing, &id, &key)? },
+            Asked::Role { known: None } => return Err(StoreError::Refused),
+            Asked::Role { known: Some((role, ..)) } => Identity::Role { id: *role, key, opened: None },
+        };
+        let keys = keys_of(&writing, &id, &mut identity)?;
+        if let Past::Seen(witness) = past {
+            follow(&writing, &id, &keys, seen_of(&id, witness)?)?;
+            check_keys(&writing, &keys)?;
+        }
+        let standing = standing(&writing, &keys, true);
+        let outcome = if standing.is_ok() { Outcome::Done } else { Outcome::Refused };
+        if standing.is_ok() {
+            count_log_in(&writing, &keys)?;
+        }
+        record(&writing, &id, &keys, Action::LogIn, outcome, About::Named(keys.who.clone()))?;
+        let seen = Some(keys.tip.get());
+        writing.commit()?;
+        standing.map(|()| Self { file, id, identity, seen })
+    }
+
+    /// The latest entry of its audit that this one has seen: to be kept, and to be shown to whoever opens the store next.
+    pub fn witness(&self) -> Option<Witness> {
+        self.seen.map(|tip| Witness { store: self.id, tip })
     }
 
     /// Another number whenever any process has changed a secret; reading one changes nothing.
@@ -127,41 +168,34 @@ impl Store {
         self.file.changes()
     }
 
+    /// Leaves nothing in the log beside the file of what was destroyed or taken away.
+    ///
+    /// # Errors
+    /// Another process reads for too long: to be tried again.
+    pub fn empty_log(&self) -> Result<(), StoreError> {
+        self.file.empty_log()
+    }
+
     /// Whether the owner of this store has a passphrase and no key.
     pub fn takes_passphrase(path: &Path) -> Result<bool, StoreError> {
         let mut file = File::open(path)?;
-        Ok(passphrase(&file.write()?)?.is_some())
+        Ok(passphrase(&file.read()?)?.is_some())
     }
 
-    /// Gives the store another owner's key or passphrase; what opened it before does so no more.
-    pub fn rekey(&mut self, new: &OwnerSecret) -> Result<(), StoreError> {
-        let (root, id, new) = (self.root("change the owner's key")?, self.id, NewOwner::new(new)?);
-        self.transact(|writing, keys, _| {
-            new.write(writing, &id, &root)?;
-            record(
-                writing,
-                &id,
-                keys,
-                Action::Rekey,
-                Outcome::Done,
-                About::Named("the owner's key".to_owned()),
-            )?;
-            Ok(Ok(()))
-        })
-    }
-
-    /// For [`super::verify`].
-    pub(super) fn as_owner<T>(
+    /// Looks at the whole store as its owner, on a snapshot: nobody waits for it. That it was looked at is recorded before.
+    pub(super) fn look_as_owner<T>(
         &mut self,
         what: &'static str,
-        act: impl FnOnce(&Writing<'_>, &Id, &Key, &Keys) -> Result<T, StoreError>,
+        (action, about): (Action, &str),
+        look: impl FnOnce(&Reading<'_>, &Id, &Key, &Keys) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let (root, id) = (self.root(what)?, self.id);
-        self.transact(|writing, keys, _| act(writing, &id, &root, keys).map(Ok))
-    }
-
-    pub(super) fn integrity(&self) -> Result<Vec<String>, StoreError> {
-        self.file.integrity()
+        self.transact(|writing, keys, _| {
+            record(writing, &id, keys, action, Outcome::Done, About::Named(about.to_owned())).map(Ok)
+        })?;
+        let reading = self.file.read()?;
+        let keys = keys_of(&reading, &id, &mut self.identity)?;
+        look(&reading, &id, &root, &keys)
     }
 
     pub(super) fn root(&self, what: &'static str) -> Result<Key, StoreError> {
@@ -169,6 +203,11 @@ impl Store {
             Identity::Owner { root } => Ok(root.clone()),
             Identity::Role { .. } => Err(StoreError::OwnerOnly { what }),
         }
+    }
+
+    /// The root key is another one.
+    pub(super) fn take_root(&mut self, root: Key) {
+        self.identity = Identity::Owner { root };
     }
 
     /// One operation on one secret, recorded with what came of it.
@@ -182,22 +221,24 @@ impl Store {
             &Id,
             &mut Keys,
             Moment,
-        ) -> Result<(T, Option<u64>, Option<u64>), StoreError>,
+        ) -> Result<(T, Option<u64>, Option<Change>), StoreError>,
     ) -> Result<T, StoreError> {
         let id = self.id;
         self.transact(|writing, keys, now| {
-            let about = |keys: &Keys, version, serial| keys.about(&id, path, version, serial);
+            let note = |keys: &Keys, outcome, version, change| {
+                record(writing, &id, keys, action, outcome, about(path, version, change))
+            };
             if !keys.allows(right, path) {
-                record(writing, &id, keys, action, Outcome::Refused, about(keys, None, None)?)?;
+                note(keys, Outcome::Refused, None, None)?;
                 return Ok(Err(StoreError::Denied { right, path: path.to_string() }));
             }
             match act(writing, &id, keys, now) {
-                Ok((result, version, serial)) => {
-                    record(writing, &id, keys, action, Outcome::Done, about(keys, version, serial)?)?;
+                Ok((result, version, change)) => {
+                    note(keys, Outcome::Done, version, change)?;
                     Ok(Ok(result))
                 }
                 Err(error @ (StoreError::Missing { .. } | StoreError::Unreadable { .. })) => {
-                    record(writing, &id, keys, action, Outcome::Missing, about(keys, None, None)?)?;
+                    note(keys, Outcome::Missing, None, None)?;
                     Ok(Err(error))
                 }
                 Err(error) => Err(error),
@@ -211,9 +252,81 @@ impl Store {
         act: impl FnOnce(&Writing<'_>, &mut Keys, Moment) -> Result<Result<T, StoreError>, StoreError>,
     ) -> Result<T, StoreError> {
         let writing = self.file.write()?;
-        let mut keys = keys_of(&writing, &self.id, &self.identity, false)?.map_err(|(_, error)| error)?;
+        let mut keys = keys_of(&writing, &self.id, &mut self.identity)?;
+        follow(&writing, &self.id, &keys, self.seen)?;
+        standing(&writing, &keys, false)?;
         let answer = act(&writing, &mut keys, SystemTime::now().into())?;
+        let seen = keys.tip.get();
         writing.commit()?;
+        self.seen = Some(seen);
         answer
+    }
+
+    /// Looks without writing and without a record, and keeps nobody from writing: for what tells no value.
+    pub(super) fn look<T>(
+        &mut self,
+        look: impl FnOnce(&Reading<'_>, &Keys, Moment) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let reading = self.file.read()?;
+        let keys = keys_of(&reading, &self.id, &mut self.identity)?;
+        follow(&reading, &self.id, &keys, self.seen)?;
+        self.seen = Some(keys.tip.get());
+        standing(&reading, &keys, false)?;
+        look(&reading, &keys, SystemTime::now().into())
+    }
+}
+
+fn seen_of(id: &Id, witness: Option<&Witness>) -> Result<Option<Tip>, StoreError> {
+    match witness {
+        Some(witness) if witness.store != *id => Err(StoreError::RolledBack {
+            why: "it has another id than the store that was seen here".to_owned(),
+        }),
+        witness => Ok(witness.map(|witness| witness.tip)),
+    }
+}
+
+/// Who wants to open the store, and what their key is made with.
+enum Asked {
+    Owner { made_with: Option<([u8; SALT], Cost)> },
+    Role { known: Option<(Id, Vec<u8>, Cost)> },
+}
+
+impl Asked {
+    fn of(reading: &Reading<'_>, credential: &Credential) -> Result<Self, StoreError> {
+        let role = match credential {
+            Credential::Owner(_) => return Ok(Self::Owner { made_with: passphrase(reading)? }),
+            Credential::Role { id, .. } => id,
+        };
+        let Some(role): Option<Id> = unhex(role) else { return Ok(Self::Role { known: None }) };
+        let found = reading.one("SELECT salt, cost FROM roles WHERE id = ?1", [role], |row| {
+            Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, String>(1)?))
+        })?;
+        let known = found.map(|(salt, cost)| {
+            cost.parse().map(|cost| (role, salt, cost)).map_err(|why: String| damaged("a role", &why))
+        });
+        Ok(Self::Role { known: known.transpose()? })
+    }
+
+    /// Whoever does not know the role id pays as much as who does not know the secret-id, and hears the same.
+    fn key(&self, credential: &Credential) -> Result<Key, StoreError> {
+        match (self, credential) {
+            (Self::Owner { made_with }, Credential::Owner(secret)) => owner_key(secret, *made_with),
+            (Self::Role { known }, Credential::Role { secret_id, .. }) => {
+                let (salt, cost) = match known {
+                    Some((_, salt, cost)) => (salt.as_slice(), *cost),
+                    None => ([0; SALT].as_slice(), Cost::SECRET_ID),
+                };
+                sealed(cost.key(secret_id.expose().trim(), salt))
+            }
+            (Self::Owner { .. } | Self::Role { .. }, _) => Err(StoreError::Refused),
+        }
+    }
+
+    /// As what a refusal is noted: nothing that whoever was refused could have chosen.
+    fn named(&self) -> Vec<u8> {
+        match self {
+            Self::Owner { .. } => OWNER.into(),
+            Self::Role { known } => known.as_ref().map(|(role, ..)| role.to_vec()).unwrap_or_default(),
+        }
     }
 }

@@ -34,12 +34,12 @@ impl Cost {
     /// For passphrases, which people choose: 64 MiB, three times.
     pub const PASSPHRASE: Self = Self { memory: 64 * 1024, passes: 3, lanes: 1 };
 
-    /// These parameters, or `None` for what Argon2 cannot do or nobody can mean: a file that was edited must not take all the
-    /// memory there is.
+    /// These parameters, or `None` for what Argon2 cannot do or nobody can mean: a file that was edited must take neither all
+    /// the memory there is nor minutes: at most twice what a passphrase costs, and a few times as long.
     pub fn new(memory: u32, passes: u32, lanes: u32) -> Option<Self> {
-        let sane = (8..=1024 * 1024).contains(&memory)
-            && (1..=64).contains(&passes)
-            && (1..=16).contains(&lanes)
+        let sane = (8..=128 * 1024).contains(&memory)
+            && (1..=8).contains(&passes)
+            && (1..=4).contains(&lanes)
             && memory >= 8 * lanes;
         sane.then_some(Self { memory, passes, lanes })
     }
@@ -71,7 +71,7 @@ impl FromStr for Cost {
             Some(_) | None => None,
         };
         cost.ok_or_else(|| {
-            "write memory in KiB (8 to 1048576), passes (1 to 64) and lanes (1 to 16, at most an eighth of the memory), \
+            "write memory in KiB (8 to 131072), passes (1 to 8) and lanes (1 to 4, at most an eighth of the memory), \
              such as 19456,2,1"
                 .to_owned()
         })
@@ -87,7 +87,8 @@ mod tests {
         let cost = Cost::SECRET_ID;
         assert_eq!(cost.to_string().parse(), Ok(cost));
         assert_eq!(Cost::new(cost.memory, cost.passes, cost.lanes), Some(cost));
-        for text in ["", "8", "8,1", "8,1,1,1", "7,1,1", "8,0,1", "8,1,2", "99999999,1,1", "8,65,1", "x,1,1"]
+        for text in
+            ["", "8", "8,1", "8,1,1,1", "7,1,1", "8,0,1", "8,1,2", "131073,1,1", "8,9,1", "64,1,5", "x,1,1"]
         {
             assert!(text.parse::<Cost>().is_err(), "{text}");
         }

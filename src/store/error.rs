@@ -6,6 +6,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::head::Unreadable;
+use super::moment::Moment;
 use super::role::Right;
 
 /// Why something was not done.
@@ -38,6 +39,47 @@ pub enum StoreError {
         found: i64,
         /// The latest that is known.
         known: i64,
+    },
+    /// Of an earlier version, which promised less.
+    #[error(
+        "{} has format {found}, and this Squire writes {known}: export it with the Squire that made it, and import that into a new store",
+        file.display()
+    )]
+    Older {
+        /// Which.
+        file: PathBuf,
+        /// Its format.
+        found: i64,
+        /// The one that is written now.
+        known: i64,
+    },
+    /// The store is not a later state of what was seen of it.
+    #[error(
+        "this is an earlier state of the store, or another one: {why}. Nothing is read from it. If it was put there on purpose, the owner says          so with `squire store accept-restore`; else find out who replaced it"
+    )]
+    RolledBack {
+        /// What was seen, and what is there.
+        why: String,
+    },
+    /// Somebody without the right to wrote it.
+    #[error(
+        "{what} was written by somebody who may not: it is not used; `squire store audit` says who was at the store, and an earlier version can be put again"
+    )]
+    Forged {
+        /// What.
+        what: String,
+    },
+    /// A rotation is at it.
+    #[error(
+        "{path}: a rotation is at work with version {pending}, which may be known elsewhere already: wait until {until} at most, or use --force,          which keeps version {pending} as one that is not current"
+    )]
+    Rotating {
+        /// Which path.
+        path: String,
+        /// The version that is to become current; 0 where there is none yet.
+        pending: u64,
+        /// When the rotation has ended at the latest.
+        until: Moment,
     },
     /// Edited, cut, or broken.
     #[error("the store is damaged: {place}: {why}; `squire store verify` looks at all of it")]

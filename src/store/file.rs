@@ -3,25 +3,31 @@
 //! *Invariant:* nothing but `SQLite` opens the file while it is open. A transaction is written whole or not at all, and is on disk when it is reported as done.
 
 use std::fs::{self, OpenOptions};
+use std::ops::Deref;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
+use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{
-    Connection, ErrorCode, OpenFlags, OptionalExtension, Params, Transaction, TransactionBehavior,
+    Connection, ErrorCode, OpenFlags, OptionalExtension, Params, Transaction, TransactionBehavior, params,
 };
 use rustix::fs::{StatVfsMountFlags, statvfs};
 
-use super::StoreError;
+use super::error::{StoreError, damaged};
 
 /// "sqr1", so that other `SQLite` files are told from stores.
 const APPLICATION: i64 = 0x7371_7231;
 
 /// The format that this code writes.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 
 /// How long another process may take to finish what it writes.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How soon it is tried again to write over what somebody else reads.
+const AGAIN: Duration = Duration::from_millis(10);
 
 const SCHEMA: &str = "
     CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID, STRICT;
@@ -40,10 +46,13 @@ const SCHEMA: &str = "
         environment BLOB NOT NULL, row BLOB NOT NULL, number INTEGER NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL,
         PRIMARY KEY (environment, row, number)
     ) STRICT;
-    CREATE TABLE audit (number INTEGER PRIMARY KEY, sealed BLOB NOT NULL) STRICT;
+    CREATE TABLE audit (number INTEGER PRIMARY KEY, writer BLOB NOT NULL, sealed BLOB NOT NULL) STRICT;
+    CREATE TABLE writers (id BLOB PRIMARY KEY, sealed BLOB NOT NULL) WITHOUT ROWID, STRICT;
+    CREATE TABLE refused (
+        minute INTEGER NOT NULL, role BLOB NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (minute, role)
+    ) WITHOUT ROWID, STRICT;
     CREATE TABLE changes (count INTEGER NOT NULL) STRICT;
     INSERT INTO changes VALUES (0);
-    CREATE TABLE eras (first INTEGER PRIMARY KEY, sealed BLOB NOT NULL) STRICT;
 ";
 
 /// An open database.
@@ -52,9 +61,20 @@ pub(super) struct File {
     connection: Connection,
 }
 
-/// A transaction that writes, and has nobody beside it.
-pub(super) struct Writing<'a> {
+/// A transaction that reads: it sees the store as it was when it began, and keeps nobody from writing.
+pub(super) struct Reading<'a> {
     transaction: Transaction<'a>,
+}
+
+/// A transaction that also writes, and has no other such beside it.
+pub(super) struct Writing<'a>(Reading<'a>);
+
+impl<'a> Deref for Writing<'a> {
+    type Target = Reading<'a>;
+
+    fn deref(&self) -> &Reading<'a> {
+        &self.0
+    }
 }
 
 impl File {
@@ -63,15 +83,7 @@ impl File {
         path: &Path,
         fill: impl FnOnce(&Writing<'_>) -> Result<(), StoreError>,
     ) -> Result<Self, StoreError> {
-        let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-        made.map_err(|source| {
-            let there = path.to_owned();
-            if source.kind() == std::io::ErrorKind::AlreadyExists {
-                StoreError::Exists { file: there }
-            } else {
-                StoreError::Io { doing: "make", file: there, source }
-            }
-        })?;
+        make_private(path)?;
         let filled = (|| {
             let mut made = Self::connect(path)?;
             let format = format!("PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {FORMAT};");
@@ -109,6 +121,9 @@ impl File {
             Ok((APPLICATION, found)) if found > FORMAT => {
                 Err(StoreError::Newer { file: path.to_owned(), found, known: FORMAT })
             }
+            Ok((APPLICATION, found)) if found > 0 => {
+                Err(StoreError::Older { file: path.to_owned(), found, known: FORMAT })
+            }
             Ok(_) => Err(StoreError::NotAStore { file: path.to_owned() }),
             Err(error) => Err(not_a_store(path, error)),
         }
@@ -127,7 +142,49 @@ impl File {
     /// Begins to write; waits while somebody else does.
     pub(super) fn write(&mut self) -> Result<Writing<'_>, StoreError> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate);
-        Ok(Writing { transaction: transaction.map_err(failed("begin to write"))? })
+        Ok(Writing(Reading { transaction: transaction.map_err(failed("begin to write"))? }))
+    }
+
+    /// Begins to read.
+    pub(super) fn read(&mut self) -> Result<Reading<'_>, StoreError> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Deferred);
+        Ok(Reading { transaction: transaction.map_err(failed("begin to read"))? })
+    }
+
+    /// What is written from now on may be lost when the machine fails, and costs no wait for the disk.
+    pub(super) fn careless(&self) -> Result<(), StoreError> {
+        self.connection.execute_batch("PRAGMA synchronous = NORMAL").map_err(failed("write"))
+    }
+
+    /// Moves all that was written into the file and empties the log beside it, so that nothing old is left there.
+    ///
+    /// # Errors
+    /// Somebody reads for so long that it could not be done.
+    pub(super) fn empty_log(&self) -> Result<(), StoreError> {
+        let doing = "empty the log beside the store";
+        let busy =
+            self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
+        if busy.map_err(failed(doing))? {
+            Err(StoreError::Busy { seconds: PATIENCE.as_secs() })
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Makes this file what the other one is, in one transaction, whoever else has it open.
+    pub(super) fn replace_by(&mut self, other: &Self) -> Result<(), StoreError> {
+        let doing = "replace the store";
+        let backup = Backup::new(&other.connection, &mut self.connection).map_err(failed(doing))?;
+        let by = Instant::now() + PATIENCE;
+        loop {
+            if backup.step(-1).map_err(failed(doing))? == StepResult::Done {
+                return Ok(());
+            }
+            if Instant::now() >= by {
+                return Err(StoreError::Busy { seconds: PATIENCE.as_secs() });
+            }
+            thread::sleep(AGAIN);
+        }
     }
 
     /// How often secrets were changed.
@@ -151,13 +208,42 @@ impl File {
 impl Writing<'_> {
     /// Writes it.
     pub(super) fn commit(self) -> Result<(), StoreError> {
-        self.transaction.commit().map_err(failed("write"))
+        self.0.transaction.commit().map_err(failed("write"))
+    }
+
+    /// Notes what the store knows about itself by this name.
+    pub(super) fn set_meta(&self, name: &str, value: &[u8]) -> Result<(), StoreError> {
+        self.execute("INSERT OR REPLACE INTO meta VALUES (?1, ?2)", params![name, value]).map(drop)
     }
 
     /// Changes rows: how many.
     pub(super) fn execute(&self, sql: &str, params: impl Params) -> Result<usize, StoreError> {
         let mut statement = self.transaction.prepare_cached(sql).map_err(failed("write"))?;
         statement.execute(params).map_err(failed("write"))
+    }
+}
+
+impl Reading<'_> {
+    /// What the store knows about itself by this name.
+    pub(super) fn meta(&self, name: &str) -> Result<Vec<u8>, StoreError> {
+        let found = self.one("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0))?;
+        found.ok_or_else(|| damaged(name, "it is not there"))
+    }
+
+    /// Each row in its turn, until one is answered with an error.
+    pub(super) fn each<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        mut row: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+        mut visit: impl FnMut(T) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut statement = self.transaction.prepare_cached(sql).map_err(failed("read"))?;
+        let mut rows = statement.query(params).map_err(failed("read"))?;
+        while let Some(found) = rows.next().map_err(failed("read"))? {
+            visit(row(found).map_err(failed("read"))?)?;
+        }
+        Ok(())
     }
 
     /// The first row, if there is one.
@@ -197,6 +283,19 @@ fn not_a_store(path: &Path, error: rusqlite::Error) -> StoreError {
     } else {
         error
     }
+}
+
+/// Makes an empty file where there is none, for its owner alone.
+pub(super) fn make_private(path: &Path) -> Result<(), StoreError> {
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    made.map(drop).map_err(|source| {
+        let there = path.to_owned();
+        if source.kind() == std::io::ErrorKind::AlreadyExists {
+            StoreError::Exists { file: there }
+        } else {
+            StoreError::Io { doing: "make", file: there, source }
+        }
+    })
 }
 
 /// The files that `SQLite` keeps beside one.

@@ -8,8 +8,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::hex::as_hex;
 use super::moment::Moment;
 use super::policy::{Policy, Rotation};
+use super::proof::Proofs;
+use super::seal::Digest;
 
 /// How many versions of a secret are kept where nobody says otherwise.
 pub const KEPT: u32 = 10;
@@ -42,6 +45,9 @@ pub struct Head {
     /// How that stands.
     #[serde(default, skip_serializing_if = "Rotation::is_idle")]
     pub rotation: Rotation,
+    /// Who may have written which part of it: beside it in the file, and not in it.
+    #[serde(skip)]
+    pub(super) proofs: Proofs,
 }
 
 /// One version, without its value.
@@ -59,6 +65,9 @@ pub struct Version {
     /// Until then it can be read after another one became current.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Moment>,
+    /// A digest of its value as it is sealed, made with the value's own key: another value does not fit it, nor another key.
+    #[serde(with = "as_hex")]
+    pub digest: Digest,
 }
 
 /// What became of a version.
@@ -67,6 +76,11 @@ pub struct Version {
 pub enum State {
     /// It can be read.
     Live,
+    /// A rotation made it, and something else became current. It can be read: whoever was told it may still want it.
+    Unused {
+        /// When it was set aside.
+        at: Moment,
+    },
     /// It can be undeleted.
     Deleted {
         /// When it was deleted.
@@ -131,6 +145,7 @@ impl Head {
             versions: Vec::new(),
             policy: None,
             rotation: Rotation::default(),
+            proofs: Proofs::default(),
         }
     }
 
@@ -141,7 +156,7 @@ impl Head {
         match version.state {
             State::Deleted { at } => Err(Unreadable::Deleted { number, at }),
             State::Destroyed { at } => Err(Unreadable::Destroyed { number, at }),
-            State::Live => match version.until.filter(|until| *until <= now) {
+            State::Live | State::Unused { .. } => match version.until.filter(|until| *until <= now) {
                 Some(at) => Err(Unreadable::Replaced { number, at }),
                 None => Ok(version),
             },
@@ -153,19 +168,31 @@ impl Head {
         self.version(self.current).is_some_and(|version| version.state == State::Live)
     }
 
+    /// Whether somebody approved the version that the next rotation makes, or goes on with.
+    pub fn is_approved(&self) -> bool {
+        self.rotation.approval.as_ref().is_some_and(|approval| approval.version == self.next())
+    }
+
+    /// The version that the next rotation makes, or goes on with.
+    pub(super) fn next(&self) -> u64 {
+        self.rotation.pending.unwrap_or_else(|| self.last.saturating_add(1))
+    }
+
     /// The version of this number.
     pub fn version(&self, number: u64) -> Option<&Version> {
         self.versions.iter().find(|version| version.number == number)
     }
 
     /// Notes a new version, which is current at once: its number, and those whose values are to be forgotten. What was to become
-    /// current no longer is.
+    /// current no longer is, and is kept: it may be known elsewhere already. Whoever was at it stays so for the rest of their time.
     pub fn add(&mut self, by: &str, now: Moment) -> (u64, Vec<u64>) {
-        let mut forgotten: Vec<u64> = std::mem::take(&mut self.rotation).pending.into_iter().collect();
-        self.versions.retain(|version| !forgotten.contains(&version.number));
+        let Rotation { pending, claimed_until, .. } = std::mem::take(&mut self.rotation);
+        self.rotation.claimed_until = claimed_until;
+        if let Some(version) = self.versions.iter_mut().find(|version| Some(version.number) == pending) {
+            version.state = State::Unused { at: now };
+        }
         self.current = self.push(by, now);
-        forgotten.extend(self.prune());
-        (self.last, forgotten)
+        (self.last, self.prune())
     }
 
     /// Notes a version that is to become current: its number.
@@ -192,20 +219,29 @@ impl Head {
     }
 
     fn push(&mut self, by: &str, now: Moment) -> u64 {
-        self.last += 1;
+        self.last = self.last.saturating_add(1);
         self.versions.push(Version {
             number: self.last,
             created: now,
             by: by.to_owned(),
             state: State::Live,
             until: None,
+            digest: Digest::default(),
         });
         self.last
     }
 
+    /// Notes the digest of a version's value.
+    pub(super) fn note_digest(&mut self, number: u64, digest: Digest) {
+        if let Some(version) = self.versions.iter_mut().find(|version| version.number == number) {
+            version.digest = digest;
+        }
+    }
+
     /// Deletes these versions, or all, so that they can be undeleted: how many it were.
     pub fn delete(&mut self, numbers: &[u64], at: Moment) -> usize {
-        self.turn(numbers, |state| (state == State::Live).then_some(State::Deleted { at })).len()
+        let may_go = |state| matches!(state, State::Live | State::Unused { .. });
+        self.turn(numbers, |state| may_go(state).then_some(State::Deleted { at })).len()
     }
 
     /// Undeletes these versions, or all: how many it were.
@@ -215,10 +251,12 @@ impl Head {
 
     /// Destroys these versions, or all: those whose values are to be forgotten.
     pub fn destroy(&mut self, numbers: &[u64], at: Moment) -> Vec<u64> {
-        self.turn(numbers, |state| match state {
-            State::Live | State::Deleted { .. } => Some(State::Destroyed { at }),
+        let gone = self.turn(numbers, |state| match state {
+            State::Live | State::Unused { .. } | State::Deleted { .. } => Some(State::Destroyed { at }),
             State::Destroyed { .. } => None,
-        })
+        });
+        self.rotation.pending = self.rotation.pending.filter(|pending| !gone.contains(pending));
+        gone
     }
 
     fn turn(&mut self, numbers: &[u64], into: impl Fn(State) -> Option<State>) -> Vec<u64> {
@@ -234,11 +272,13 @@ impl Head {
         turned
     }
 
-    /// Forgets the oldest versions over what is kept, and never the current one.
+    /// Forgets the oldest versions over what is kept, and never the current one, nor one that is known elsewhere and was never current.
     fn prune(&mut self) -> Vec<u64> {
         let excess = self.versions.len().saturating_sub(self.keep.max(1) as usize);
         let current = self.current;
-        let old = self.versions.iter().filter(|version| version.number < current);
+        let is_old =
+            |version: &&Version| version.number < current && !matches!(version.state, State::Unused { .. });
+        let old = self.versions.iter().filter(is_old);
         let old: Vec<u64> = old.take(excess).map(|version| version.number).collect();
         self.versions.retain(|version| !old.contains(&version.number));
         old
@@ -300,8 +340,15 @@ mod tests {
         assert!(head.readable(Some(1), NOW).is_ok() && head.readable(None, later).is_ok());
         assert_eq!(head.readable(Some(1), later), Err(Unreadable::Replaced { number: 1, at: later }));
         assert_eq!(head.pend("web", NOW), 3);
-        assert_eq!(head.add("owner", NOW), (4, vec![3]));
+        head.rotation.claimed_until = Some(later);
+        assert_eq!(head.add("owner", NOW), (4, Vec::new()));
         assert_eq!((head.current, head.rotation.pending), (4, None));
+        assert_eq!(head.rotation.claimed_until, Some(later), "whoever is at it stays so");
+        assert_eq!(head.version(3).unwrap().state, State::Unused { at: NOW });
+        assert!(head.readable(Some(3), later).is_ok());
+        head.keep = 1;
+        head.add("owner", NOW);
+        assert_eq!(head.versions.iter().map(|version| version.number).collect::<Vec<_>>(), [3, 5]);
     }
 
     proptest! {

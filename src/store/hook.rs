@@ -1,7 +1,8 @@
 //! The commands of a rotation: run with the values on stdin, and never longer than they may.
 //!
-//! A hook reads one line of JSON: `{"step": …, "path": …, "version": …, "fields": {…}, "current": {…}}`. Its environment is Squire's, with
-//! `SQUIRE_STEP`, `SQUIRE_PATH` and `SQUIRE_VERSION`. It has a process group of its own, which is killed when its time is over.
+//! A hook reads one line of JSON: `{"step": …, "path": …, "version": …, "fields": {…}, "current": {…}}`. Its environment is empty but for
+//! `SQUIRE_STEP`, `SQUIRE_PATH` and `SQUIRE_VERSION`, what every program needs ([`USUAL`]), and the variables that whoever rotates lets it
+//! have. It has a process group of its own, which is killed when its time is over.
 //!
 //! *Invariant:* no value is in an argument, in the environment, or in what is said of a failure. To be used in a process that reaps nobody
 //! else's children: Squire's agent runs `squire store rotate`.
@@ -17,7 +18,8 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use super::policy::Step;
+use super::hooks::Hook;
+use super::policy::{LONGEST_TIMEOUT, Step};
 use crate::mask::masked;
 use crate::secret::{Fields, Secret};
 
@@ -28,6 +30,9 @@ const TAIL: usize = 300;
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// How long the rest of its output may take to come when it has ended.
 const LEFT_BEHIND: Duration = Duration::from_secs(1);
+
+/// What every hook is given of Squire's environment.
+const USUAL: [&str; 6] = ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR"];
 
 /// What a hook is told.
 pub(super) struct Told<'a> {
@@ -41,10 +46,14 @@ pub(super) struct Told<'a> {
 }
 
 /// Runs a command to its end: what it wrote to stdout, or why it failed, without values.
-pub(super) fn run(words: &[String], told: &Told<'_>, timeout: Duration) -> Result<Secret<Vec<u8>>, String> {
-    let Some((program, arguments)) = words.split_first() else { return Ok(Secret::new(Vec::new())) };
+pub(super) fn run(hook: &Hook, told: &Told<'_>, timeout: Duration) -> Result<Secret<Vec<u8>>, String> {
+    let Some((program, arguments)) = hook.of(told.step).split_first() else {
+        return Ok(Secret::new(Vec::new()));
+    };
     let mut command = Command::new(program);
-    command.args(arguments).process_group(0);
+    command.args(arguments).process_group(0).env_clear();
+    let given = USUAL.into_iter().chain(hook.env().iter().map(String::as_str));
+    command.envs(given.filter_map(|name| Some((name, std::env::var_os(name)?))));
     command.env("SQUIRE_STEP", told.step.word()).env("SQUIRE_PATH", told.path);
     command.env("SQUIRE_VERSION", told.version.map(|version| version.to_string()).unwrap_or_default());
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -109,6 +118,8 @@ impl Told<'_> {
 }
 
 fn end(child: &mut Child, timeout: Duration) -> Result<(), String> {
+    // A policy's timeout is whatever its author wrote.
+    let timeout = timeout.min(LONGEST_TIMEOUT);
     let by = Instant::now() + timeout;
     loop {
         match child.try_wait() {

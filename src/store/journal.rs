@@ -1,21 +1,29 @@
-//! Writes the audit, entry after entry, and walks it.
+//! Writes the audit, entry after entry, and follows what others wrote.
 //!
-//! *Invariant:* an entry is written in the transaction of what it records.
+//! *Invariant:* an entry is written in the transaction of what it records. Nothing is done with a store whose audit does not go on from what
+//! was seen of it.
 
+use std::cmp::Ordering;
 use std::time::SystemTime;
 
 use rusqlite::params;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use super::audit::{About, Action, BEFORE_ALL, Entry, Outcome, Ratchet, Subject};
-use super::chance::{key, nonce};
+use super::audit::{About, Action, Entry, Link, Outcome, Spot};
+use super::chance::nonce;
+use super::charter::charter;
 use super::error::{StoreError, damaged, sealed};
-use super::file::Writing;
-use super::keys::{self, Environment, Era, Id, Tip};
-use super::power::{Keys, meta};
-use super::report::Finding;
+use super::file::{Reading, Writing};
+use super::keys::{self, Era, Id, Tip};
+use super::power::{Keys, TIP};
 use super::seal::{Key, place};
+use super::sign::{Public, SIGNATURE, Signature, sign};
+use super::witness::Point;
 
-const TIP: &str = "audit tip";
+/// The rows that the owner signs: the era that is now, where it is not the first, and the last entry that is in an archive.
+const ERA: &str = "era";
+const PRUNED: &str = "pruned";
 
 /// Writes the next entry of the audit, and where the chain ends now.
 pub(super) fn record(
@@ -26,85 +34,167 @@ pub(super) fn record(
     outcome: Outcome,
     about: About,
 ) -> Result<(), StoreError> {
-    let (tip, ratchet) = tip(writing, id, &keys.audit)?;
-    let entry = Entry { at: SystemTime::now().into(), who: keys.who.clone(), action, outcome, about };
+    let tip = keys.tip.get();
+    let entry = Entry { at: SystemTime::now().into(), action, outcome, about };
     let number = tip.number + 1;
-    let (text, link) = sealed(ratchet.seal(id, (number, &tip.link), nonce()?, &entry))?;
-    writing.execute("INSERT INTO audit VALUES (?1, ?2)", params![number, text])?;
-    let next = Key::new(*ratchet.next().state());
-    write_tip(writing, id, &keys.audit, &Tip { number, link, state: next })
+    let spot = Spot { store: id, number, before: &tip.link, writer: &keys.writer };
+    let (text, link) = sealed(spot.seal(&keys.writer_key, nonce()?, &entry))?;
+    writing.execute("INSERT INTO audit VALUES (?1, ?2, ?3)", params![number, keys.writer, text])?;
+    write_tip(writing, id, keys, Tip { number, link, ..tip })
 }
 
+pub(super) fn write_tip(writing: &Writing<'_>, id: &Id, keys: &Keys, tip: Tip) -> Result<(), StoreError> {
+    let text = sealed(keys::seal(&keys.tip_key, nonce()?, place(TIP, &[id]), &tip))?;
+    writing.set_meta(TIP, &text)?;
+    keys.tip.set(tip);
+    Ok(())
+}
+
+/// Binds the rows that hold keys, as they are now, to the end of the audit.
+pub(super) fn bind_keys(writing: &Writing<'_>, id: &Id, keys: &Keys) -> Result<(), StoreError> {
+    write_tip(writing, id, keys, Tip { keys: charter(writing)?, ..keys.tip.get() })
+}
+
+/// Checks that the rows that hold keys are those that were bound to the end of the audit.
+pub(super) fn check_keys(reading: &Reading<'_>, keys: &Keys) -> Result<(), StoreError> {
+    if charter(reading)? == keys.tip.get().keys {
+        return Ok(());
+    }
+    let why = "an earlier or another row of an environment or a role was put in its place";
+    Err(damaged("who has which keys", why))
+}
+
+/// Checks that the audit goes on from what was seen of it, by following the links of what was written since.
+pub(super) fn follow(
+    reading: &Reading<'_>,
+    id: &Id,
+    keys: &Keys,
+    seen: Option<Tip>,
+) -> Result<(), StoreError> {
+    let now = keys.tip.get();
+    let Some(seen) = seen else { return era(reading, id, &keys.owner, now.era).map(drop) };
+    if (now.era, now.number, now.link) == (seen.era, seen.number, seen.link) {
+        return Ok(());
+    }
+    let from = match now.era.cmp(&seen.era) {
+        Ordering::Equal => Point { number: seen.number, link: seen.link },
+        Ordering::Greater => era(reading, id, &keys.owner, now.era)?.after,
+        Ordering::Less => {
+            return Err(rolled_back(format!("its era is {}, and {} was seen", now.era, seen.era)));
+        }
+    };
+    if now.number < from.number {
+        let why = format!("its audit ends with entry {}, and entry {} was seen", now.number, from.number);
+        return Err(rolled_back(why));
+    }
+    let start = match pruned(reading, id, &keys.owner)? {
+        Some(pruned) if pruned.number > from.number => pruned,
+        Some(_) | None => from,
+    };
+    if chain(reading, id, start, now.number)? == now.link {
+        Ok(())
+    } else {
+        Err(rolled_back(format!("its audit does not go on from entry {}, which was seen", from.number)))
+    }
+}
+
+/// The link after entry `last`, from another one on.
+pub(super) fn chain(reading: &Reading<'_>, id: &Id, from: Point, last: u64) -> Result<Link, StoreError> {
+    let Point { mut number, mut link } = from;
+    let sql = "SELECT writer, sealed FROM audit WHERE number > ?1 AND number <= ?2 ORDER BY number";
+    let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, Id>(0)?, row.get::<_, Vec<u8>>(1)?));
+    reading.each(sql, params![from.number, last], row, |(writer, sealed)| {
+        // A number that is left out gives another link, too.
+        number = number.saturating_add(1);
+        link = Spot { store: id, number, before: &link, writer: &writer }.link(&sealed);
+        Ok(())
+    })?;
+    Ok(link)
+}
+
+fn rolled_back(why: String) -> StoreError {
+    StoreError::RolledBack { why }
+}
+
+/// Begins an era after the last entry.
 pub(super) fn begin_era(
     writing: &Writing<'_>,
     id: &Id,
-    root: &Key,
-    audit: &Key,
-    (first, before): (u64, [u8; 32]),
+    keys: &Keys,
+    era: u64,
+    signing: &Key,
 ) -> Result<(), StoreError> {
-    let state = key()?;
-    let era = Era { first, before, state: state.clone() };
-    let era = sealed(keys::seal(root, nonce()?, place("era", &[id, &first.to_be_bytes()]), &era))?;
-    writing.execute("INSERT INTO eras VALUES (?1, ?2)", params![first, era])?;
-    write_tip(writing, id, audit, &Tip { number: first - 1, link: before, state })
+    let tip = keys.tip.get();
+    write_tip(writing, id, keys, Tip { era, ..tip })?;
+    let after = Point { number: tip.number, link: tip.link };
+    write_signed(writing, id, ERA, &Era { era, after }, signing)
 }
 
-pub(super) fn tip(writing: &Writing<'_>, id: &Id, audit: &Key) -> Result<(Tip, Ratchet), StoreError> {
-    let tip: Option<Tip> = keys::open(audit, place(TIP, &[id]), &meta(writing, TIP)?);
-    let tip = tip.ok_or_else(|| damaged("the end of the audit", "it does not open"))?;
-    let ratchet = Ratchet::new(tip.state.clone());
-    Ok((tip, ratchet))
-}
-
-pub(super) fn write_tip(writing: &Writing<'_>, id: &Id, audit: &Key, tip: &Tip) -> Result<(), StoreError> {
-    let tip = sealed(keys::seal(audit, nonce()?, place(TIP, &[id]), tip))?;
-    writing.execute("INSERT OR REPLACE INTO meta VALUES (?1, ?2)", params![TIP, tip]).map(drop)
-}
-
-/// Opens every entry in its turn, with the secret that it is about: how many they are, and where the chain is broken.
-pub(super) fn walk(
+/// Notes that everything up to an entry is in an archive, and no longer here.
+pub(super) fn note_pruned(
     writing: &Writing<'_>,
     id: &Id,
-    root: &Key,
-    environments: &[Environment],
-    mut visit: impl FnMut(u64, Entry, Option<Subject>),
-) -> Result<(u64, Option<Finding>), StoreError> {
-    let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, u64>(0)?, row.get::<_, Vec<u8>>(1)?));
-    let eras = writing.all("SELECT first, sealed FROM eras ORDER BY first", [], row)?;
-    let entries = writing.all("SELECT number, sealed FROM audit ORDER BY number", [], row)?;
-    let mut eras = eras.into_iter().peekable();
-    let (mut ratchet, mut link, mut count) = (None, BEFORE_ALL, 0);
-    let broken = |number: u64, why: &str| {
-        Some(Finding { place: format!("audit entry {number}"), why: why.to_owned() })
-    };
-    for (expected, (number, sealed)) in (1..).zip(entries) {
-        if number != expected {
-            return Ok((count, broken(expected, "it is not there")));
-        }
-        if let Some((_, era)) = eras.next_if(|(first, _)| *first == number) {
-            let era: Option<Era> = keys::open(root, place("era", &[id, &number.to_be_bytes()]), &era);
-            let Some(era) = era.filter(|era| era.before == link && era.first == number) else {
-                let why = "the era that begins with it does not follow the one before";
-                return Ok((count, broken(number, why)));
-            };
-            ratchet = Some(Ratchet::new(era.state));
-        }
-        let Some(now) = &ratchet else { return Ok((count, broken(number, "no era begins with it"))) };
-        let Some(entry) = now.open(id, (number, &link), &sealed) else {
-            let why = "it was edited, or is of another place, or the one before it is";
-            return Ok((count, broken(number, why)));
-        };
-        link = super::audit::link(number, &link, &sealed);
-        ratchet = Some(now.next());
-        count += 1;
-        let subject = subject(id, environments, &entry.about);
-        visit(number, entry, subject);
-    }
-    Ok((count, None))
+    up_to: &Point,
+    signing: &Key,
+) -> Result<(), StoreError> {
+    write_signed(writing, id, PRUNED, up_to, signing)
 }
 
-fn subject(id: &Id, environments: &[Environment], about: &About) -> Option<Subject> {
-    let About::Secret { environment, sealed } = about else { return None };
-    let known = environments.iter().find(|known| known.id == *environment)?;
-    keys::open(&known.journal, place("subject", &[id, environment]), sealed)
+/// Signs all that the owner signed with another key.
+pub(super) fn sign_anew(
+    writing: &Writing<'_>,
+    id: &Id,
+    (owner, now): (&Public, Tip),
+    signing: &Key,
+) -> Result<(), StoreError> {
+    if now.era > 0 {
+        write_signed(writing, id, ERA, &era(writing, id, owner, now.era)?, signing)?;
+    }
+    match pruned(writing, id, owner)? {
+        Some(pruned) => write_signed(writing, id, PRUNED, &pruned, signing),
+        None => Ok(()),
+    }
+}
+
+/// The era of this number, if the owner signed it.
+fn era(reading: &Reading<'_>, id: &Id, owner: &Public, number: u64) -> Result<Era, StoreError> {
+    if number == 0 {
+        return Ok(Era { era: 0, after: Point::NONE });
+    }
+    let era: Option<Era> = read_signed(reading, id, ERA, owner)?;
+    era.filter(|era| era.era == number)
+        .ok_or_else(|| damaged("the era", "it is not one that the owner signed"))
+}
+
+/// The last entry that is no longer here, if any is not.
+pub(super) fn pruned(reading: &Reading<'_>, id: &Id, owner: &Public) -> Result<Option<Point>, StoreError> {
+    read_signed(reading, id, PRUNED, owner)
+}
+
+fn write_signed<T: Serialize>(
+    writing: &Writing<'_>,
+    id: &Id,
+    name: &'static str,
+    what: &T,
+    signing: &Key,
+) -> Result<(), StoreError> {
+    let text = sealed(serde_json::to_vec(what).ok())?;
+    let signature = sign(signing, place(name, &[id]), &text);
+    writing.set_meta(name, &[signature.as_slice(), &text].concat())
+}
+
+fn read_signed<T: DeserializeOwned>(
+    reading: &Reading<'_>,
+    id: &Id,
+    name: &'static str,
+    owner: &Public,
+) -> Result<Option<T>, StoreError> {
+    let row =
+        reading.one("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get::<_, Vec<u8>>(0))?;
+    let Some(row) = row else { return Ok(None) };
+    let signed = row.split_first_chunk::<SIGNATURE>().and_then(|(signature, text): (&Signature, _)| {
+        let holds = owner.signed(place(name, &[id]), text, signature);
+        serde_json::from_slice(text).ok().filter(|_| holds)
+    });
+    signed.map(Some).ok_or_else(|| damaged(name, "the owner did not sign it"))
 }

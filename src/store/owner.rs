@@ -4,19 +4,19 @@
 
 use rusqlite::params;
 
-use super::chance::{nonce, random};
+use super::chance::{key, nonce, random};
 use super::cost::{Cost, SALT};
 use super::error::{StoreError, damaged, sealed};
-use super::file::Writing;
+use super::file::{Reading, Writing};
 use super::hex::unhex;
-use super::keys::Id;
-use super::power::{Identity, meta};
-use super::seal::{Key, place};
+use super::keys::{self, Id, OwnerKeys};
+use super::seal::{Digest, Key, place};
 use crate::secret::Secret;
 
-/// The rows: the root key, and what a passphrase is made a key with.
+/// The rows: the root key, what a passphrase is made a key with, and what the root key opens.
 const ROOT: &str = "root";
 const PASSPHRASE: &str = "passphrase";
+const OWNER: &str = "owner";
 
 /// What only the owner has.
 #[derive(Clone, Debug)]
@@ -49,38 +49,49 @@ impl NewOwner {
         }
     }
 
-    /// Seals the root key under it.
-    pub(super) fn write(&self, writing: &Writing<'_>, id: &Id, root: &Key) -> Result<(), StoreError> {
-        let sql = "INSERT OR REPLACE INTO meta VALUES (?1, ?2)";
+    /// Seals the root key under it: the digest of the row, for the audit.
+    pub(super) fn write(&self, writing: &Writing<'_>, id: &Id, root: &Key) -> Result<Digest, StoreError> {
         let sealed = sealed(self.key.seal(nonce()?, place(ROOT, &[id]), root.expose()))?;
-        writing.execute(sql, params![ROOT, sealed])?;
+        writing.set_meta(ROOT, &sealed)?;
         match &self.made_with {
             Some(salt) => {
                 let made_with = [salt, Cost::PASSPHRASE.to_string().as_bytes()].concat();
-                writing.execute(sql, params![PASSPHRASE, made_with]).map(drop)
+                writing.set_meta(PASSPHRASE, &made_with)?;
             }
-            None => writing.execute("DELETE FROM meta WHERE name = ?1", [PASSPHRASE]).map(drop),
+            None => drop(writing.execute("DELETE FROM meta WHERE name = ?1", params![PASSPHRASE])?),
+        }
+        root_digest(writing)
+    }
+}
+
+/// The digest of what the root key is sealed as.
+pub(super) fn root_digest(reading: &Reading<'_>) -> Result<Digest, StoreError> {
+    Ok(*blake3::hash(&reading.meta(ROOT)?).as_bytes())
+}
+
+/// What a passphrase is made a key with, and the key: slow, and so to be computed while nobody waits.
+pub(super) fn owner_key(
+    secret: &OwnerSecret,
+    made_with: Option<([u8; SALT], Cost)>,
+) -> Result<Key, StoreError> {
+    match secret {
+        OwnerSecret::Key(text) => unhex(text.expose()).map(Key::new).ok_or(StoreError::Refused),
+        OwnerSecret::Passphrase(text) => {
+            let (salt, cost) = made_with.unwrap_or(([0; SALT], Cost::PASSPHRASE));
+            sealed(cost.key(text.expose(), &salt))
         }
     }
 }
 
 /// Opens the root key.
-pub(super) fn owner(writing: &Writing<'_>, id: &Id, secret: &OwnerSecret) -> Result<Identity, StoreError> {
-    let key = match secret {
-        OwnerSecret::Key(text) => unhex(text.expose()).map(Key::new).ok_or(StoreError::Refused)?,
-        OwnerSecret::Passphrase(text) => {
-            let (salt, cost) = passphrase(writing)?.unwrap_or(([0; SALT], Cost::PASSPHRASE));
-            sealed(cost.key(text.expose(), &salt))?
-        }
-    };
-    let root = key.open(place(ROOT, &[id]), &meta(writing, ROOT)?).ok_or(StoreError::Refused)?;
-    let root = Key::from_opened(&root).ok_or_else(|| damaged("the root key", "it has another length"))?;
-    Ok(Identity::Owner { root })
+pub(super) fn root(reading: &Reading<'_>, id: &Id, key: &Key) -> Result<Key, StoreError> {
+    let root = key.open(place(ROOT, &[id]), &reading.meta(ROOT)?).ok_or(StoreError::Refused)?;
+    Key::from_opened(&root).ok_or_else(|| damaged("the root key", "it has another length"))
 }
 
 /// What the passphrase is made a key with, if there is one.
-pub(super) fn passphrase(writing: &Writing<'_>) -> Result<Option<([u8; SALT], Cost)>, StoreError> {
-    let found = writing
+pub(super) fn passphrase(reading: &Reading<'_>) -> Result<Option<([u8; SALT], Cost)>, StoreError> {
+    let found = reading
         .one("SELECT value FROM meta WHERE name = ?1", [PASSPHRASE], |row| row.get::<_, Vec<u8>>(0))?;
     let Some(found) = found else { return Ok(None) };
     let read = found.split_first_chunk::<SALT>().and_then(|(salt, cost)| {
@@ -88,4 +99,23 @@ pub(super) fn passphrase(writing: &Writing<'_>) -> Result<Option<([u8; SALT], Co
         Some((*salt, cost))
     });
     read.map(Some).ok_or_else(|| damaged("what the passphrase is made a key with", "it cannot be read"))
+}
+
+/// Keys of an owner that nobody had before.
+pub(super) fn new_owner_keys() -> Result<OwnerKeys, StoreError> {
+    Ok(OwnerKeys { writer: random()?, writer_key: key()?, signing: key()?, tip: key()? })
+}
+
+pub(super) fn write_owner_keys(
+    writing: &Writing<'_>,
+    id: &Id,
+    root: &Key,
+    own: &OwnerKeys,
+) -> Result<(), StoreError> {
+    writing.set_meta(OWNER, &sealed(keys::seal(root, nonce()?, place(OWNER, &[id]), own))?)
+}
+
+pub(super) fn owner_keys(reading: &Reading<'_>, id: &Id, root: &Key) -> Result<OwnerKeys, StoreError> {
+    let own: Option<OwnerKeys> = keys::open(root, place(OWNER, &[id]), &reading.meta(OWNER)?);
+    own.ok_or_else(|| damaged("the owner's keys", "they do not open"))
 }

@@ -23,30 +23,22 @@ pub struct Policy {
     pub grace: Option<Duration>,
     /// Somebody with the right to has to approve each.
     pub needs_approval: bool,
-    /// What is run.
-    pub hooks: Hooks,
-    /// How long a hook may take.
+    /// The commands that are run, by the name that they have where whoever rotates keeps them (`hooks.rs`): a policy never says what is
+    /// executed.
+    pub hook: Option<String>,
+    /// How long each command may take.
     pub timeout: Duration,
 }
 
-/// The commands of the four steps, as words; no shell. One that fails ends the rotation, and the version that is current stays so.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Hooks {
-    /// Writes the new value to stdout, where the generator is `command`; may object to it otherwise.
-    pub create: Vec<String>,
-    /// Makes it known to whoever has to accept it.
-    pub set: Vec<String>,
-    /// Tries it.
-    pub test: Vec<String>,
-    /// Before it becomes current: the last to object.
-    pub finish: Vec<String>,
-}
+/// No command may take longer.
+pub const LONGEST_TIMEOUT: Duration = Duration::from_hours(1);
+/// Nothing is planned further ahead: a hundred years.
+pub const LONGEST_INTERVAL: Duration = Duration::from_hours(24 * 36_525);
 
 /// A step of a rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "they are those of the hooks")]
+#[expect(missing_docs, reason = "they are those of AWS Secrets Manager")]
 pub enum Step {
     Create,
     Set,
@@ -66,18 +58,6 @@ impl Step {
     }
 }
 
-impl Hooks {
-    /// The command of a step; empty if there is none.
-    pub fn of(&self, step: Step) -> &[String] {
-        match step {
-            Step::Create => &self.create,
-            Step::Set => &self.set,
-            Step::Test => &self.test,
-            Step::Finish => &self.finish,
-        }
-    }
-}
-
 /// How the rotations of a secret stand.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -92,11 +72,26 @@ pub struct Rotation {
     pub trouble: Option<String>,
     /// Not by itself before this.
     pub rests_until: Option<Moment>,
-    /// Who approved the next one.
-    pub approved_by: Option<String>,
+    /// That somebody approved the next one.
+    pub approval: Option<Approval>,
+}
+
+/// That a rotation may begin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Approval {
+    /// By whom.
+    pub by: String,
+    /// For the version of this number: an approval is good for one.
+    pub version: u64,
 }
 
 impl Rotation {
+    /// Until when somebody is at it, if somebody is.
+    pub fn claimed(&self, now: Moment) -> Option<Moment> {
+        self.claimed_until.filter(|until| *until > now)
+    }
+
     /// Whether there is nothing to say of it.
     pub fn is_idle(&self) -> bool {
         *self == Self::default()

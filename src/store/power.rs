@@ -1,41 +1,67 @@
 //! Who opened the store, and what their keys are good for as they are now.
 //!
-//! *Invariant:* a role has the keys of its own environments and no other; what it may do within them is checked here.
+//! *Invariant:* a role has the keys of its own environments and no other, and of those only what its rights need; what it may do with which path
+//! is checked here.
 
+use std::cell::Cell;
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use rusqlite::params;
-
-use super::audit::{About, Subject};
-use super::chance::{key, nonce, random};
-use super::cost::{Cost, SALT};
-use super::error::{StoreError, damaged, sealed};
-use super::file::Writing;
+use super::audit::{About, Change};
+use super::envelope;
+use super::error::{StoreError, damaged};
+use super::file::{Reading, Writing};
 use super::head::Head;
-use super::hex::{hex, unhex};
-use super::keys::{self, Environment, ID, Id, RoleKeys};
+use super::hex::hex;
+use super::keys::{self, Environment, ID, Id, OwnerKeys, RoleKeys, Tip};
+use super::owner::owner_keys;
 use super::path::SecretPath;
 use super::role::{Allowance, Ended, Right};
 use super::rows::head;
 use super::seal::{Key, place};
-use crate::secret::Secret;
+use super::sign::{Public, public};
 
-/// The parts of the store's own row names.
+/// The names of the rows with the store's id, and with the end of its audit.
 pub(super) const STORE_ID: &str = "id";
-pub(super) const AUDIT_KEY: &str = "audit key";
+pub(super) const TIP: &str = "audit tip";
+
+/// What the audit calls whoever has the owner's key.
+pub(super) const OWNER: &str = "owner";
 
 /// As whom a store was opened.
 #[derive(Clone, Debug)]
 pub(super) enum Identity {
-    Owner { root: Key },
-    Role { id: Id, key: Key },
+    Owner {
+        root: Key,
+    },
+    Role {
+        id: Id,
+        key: Key,
+        /// What its key opened last: opening it again would cost as much as all the rest of a read.
+        opened: Option<Arc<Opened>>,
+    },
+}
+
+/// What a role was given, as it was read.
+#[derive(Debug)]
+pub(super) struct Opened {
+    sealed: Vec<u8>,
+    keys: RoleKeys,
+    allowance: Allowance,
 }
 
 /// The keys of one transaction, as they are now.
 pub(super) struct Keys {
     pub(super) who: String,
     pub(super) environments: Vec<Environment>,
-    pub(super) audit: Key,
+    /// As whom entries are written, and under which key.
+    pub(super) writer: Id,
+    pub(super) writer_key: Key,
+    /// What the end of the audit is sealed under, and where that is.
+    pub(super) tip_key: Key,
+    pub(super) tip: Cell<Tip>,
+    /// What checks what the owner signed.
+    pub(super) owner: Public,
     power: Power,
 }
 
@@ -43,23 +69,54 @@ pub(super) struct Keys {
 enum Power {
     /// Everything.
     Root(Key),
-    Allowed(Allowance),
+    Allowed(Id, Arc<Opened>),
 }
 
 impl Keys {
     /// The owner's.
-    pub(super) fn of_owner(environments: Vec<Environment>, audit: Key, root: &Key) -> Self {
-        Self { who: OWNER.to_owned(), environments, audit, power: Power::Root(root.clone()) }
+    pub(super) fn of_owner(environments: Vec<Environment>, own: &OwnerKeys, root: &Key, tip: Tip) -> Self {
+        Self {
+            who: OWNER.to_owned(),
+            environments,
+            writer: own.writer,
+            writer_key: own.writer_key.clone(),
+            tip_key: own.tip.clone(),
+            tip: Cell::new(tip),
+            owner: public(&own.signing),
+            power: Power::Root(root.clone()),
+        }
+    }
+
+    fn of_role(role_id: Id, opened: Arc<Opened>, tip: Tip) -> Self {
+        let RoleKeys { role, environments, writer, writer_key, tip: tip_key, owner } = &opened.keys;
+        Self {
+            who: role.name.clone(),
+            environments: environments.clone(),
+            writer: *writer,
+            writer_key: writer_key.clone(),
+            tip_key: tip_key.clone(),
+            tip: Cell::new(tip),
+            owner: *owner,
+            power: Power::Allowed(role_id, opened),
+        }
     }
 
     pub(super) fn environment(&self, path: &SecretPath) -> Option<&Environment> {
         self.environments.iter().find(|environment| environment.name == path.environment())
     }
 
+    /// The root key, if these are the owner's.
+    pub(super) fn root(&self) -> Option<&Key> {
+        match &self.power {
+            Power::Root(root) => Some(root),
+            Power::Allowed(..) => None,
+        }
+    }
+
     pub(super) fn allows(&self, right: Right, path: &SecretPath) -> bool {
         match &self.power {
             Power::Root(_) => true,
-            Power::Allowed(allowance) => allowance.allows(right, path),
+            Power::Allowed(_, opened) => opened.allowance.allows(right, path),
         }
     }
 
@@ -67,109 +124,110 @@ impl Keys {
     pub(super) fn has(&self, right: Right) -> bool {
         match &self.power {
             Power::Root(_) => true,
-            Power::Allowed(allowance) => allowance.has(right),
+            Power::Allowed(_, opened) => opened.allowance.has(right),
         }
     }
 
     /// A secret that is there.
     pub(super) fn find(
         &self,
-        writing: &Writing<'_>,
+        reading: &Reading<'_>,
         id: &Id,
         path: &SecretPath,
     ) -> Result<(&Environment, [u8; 32], Head), StoreError> {
         let missing = || StoreError::Missing { path: path.to_string() };
         let environment = self.environment(path).ok_or_else(missing)?;
-        let (row, head) = head(writing, id, environment, path)?;
+        let (row, head) = head(reading, id, environment, path)?;
         Ok((environment, row, head.ok_or_else(missing)?))
     }
-
-    /// What the record of an access says it was about. Who has no key for an environment names it openly.
-    pub(super) fn about(
-        &self,
-        id: &Id,
-        path: &SecretPath,
-        version: Option<u64>,
-        serial: Option<u64>,
-    ) -> Result<About, StoreError> {
-        let Some(environment) = self.environment(path) else { return Ok(About::Named(path.to_string())) };
-        let subject = Subject { path: path.to_string(), version, serial };
-        let parts: [&[u8]; 2] = [id, &environment.id];
-        let subject = sealed(keys::seal(&environment.journal, nonce()?, place("subject", &parts), &subject))?;
-        Ok(About::Secret { environment: environment.id, sealed: subject })
-    }
 }
 
-/// What the audit calls whoever has the owner's key.
-const OWNER: &str = "owner";
-
-/// Whoever does not know the role id pays as much as who does not know the secret-id, and hears the same.
-pub(super) fn role_of(
-    writing: &Writing<'_>,
-    role: &str,
-    secret_id: &Secret<str>,
-) -> Result<Identity, StoreError> {
-    let id: Id = unhex(role).unwrap_or_default();
-    let found = writing.one("SELECT salt, cost FROM roles WHERE id = ?1", [id], |row| {
-        Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, String>(1)?))
-    })?;
-    let is_known = found.is_some();
-    let (salt, cost) = match found {
-        Some((salt, cost)) => (salt, cost.parse().map_err(|why: String| damaged("a role", &why))?),
-        None => (vec![0; SALT], Cost::SECRET_ID),
-    };
-    let key = sealed(cost.key(secret_id.expose().trim(), &salt))?;
-    if is_known { Ok(Identity::Role { id, key }) } else { Err(StoreError::Refused) }
+/// What the record of an access says it was about.
+pub(super) fn about(path: &SecretPath, version: Option<u64>, change: Option<Change>) -> About {
+    About::Secret { path: path.to_string(), version, change }
 }
 
-/// The keys as they are now. Inside: those of a role that may do nothing any more, to record its refusal with.
-pub(super) fn keys_of(
-    writing: &Writing<'_>,
-    id: &Id,
-    identity: &Identity,
-    logs_in: bool,
-) -> Result<Result<Keys, (Keys, StoreError)>, StoreError> {
+/// The keys as they are now.
+pub(super) fn keys_of(reading: &Reading<'_>, id: &Id, identity: &mut Identity) -> Result<Keys, StoreError> {
     match identity {
         Identity::Owner { root } => {
-            let audit = root.open(place(AUDIT_KEY, &[id]), &meta(writing, AUDIT_KEY)?);
-            let audit = audit.as_ref().and_then(Key::from_opened);
-            let audit = audit.ok_or_else(|| damaged("the audit's key", "it does not open"))?;
-            let environments = environments(writing, id, root)?;
-            Ok(Ok(Keys::of_owner(environments, audit, root)))
+            let own = owner_keys(reading, id, root)?;
+            let tip = tip(reading, id, &own.tip)?;
+            Ok(Keys::of_owner(environments(reading, id, root)?, &own, root, tip))
         }
-        Identity::Role { id: role_id, key } => {
-            let found = writing.one("SELECT sealed, uses FROM roles WHERE id = ?1", [role_id], |row| {
-                Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, u64>(1)?))
-            })?;
-            let (own, log_ins) = found.ok_or(StoreError::Refused)?;
-            let own: RoleKeys =
-                keys::open(key, place("role", &[id, role_id]), &own).ok_or(StoreError::Refused)?;
-            let RoleKeys { role, environments, audit } = own;
-            let allowance = Allowance::compile(&role.grants)
-                .map_err(|_| damaged("a role", "its patterns cannot be read"))?;
-            let standing = role.standing(if logs_in { log_ins } else { 0 }, SystemTime::now().into());
-            let keys = Keys { who: role.name, environments, audit, power: Power::Allowed(allowance) };
-            if let Err(ended) = standing {
-                let why = match ended {
-                    Ended::Expired(at) => format!("expired at {at}"),
-                    Ended::UsedUp(uses) => format!("has logged in {uses} times, which is all it may"),
-                };
-                return Ok(Err((keys, StoreError::Ended { why })));
-            }
-            if logs_in {
-                writing.execute("UPDATE roles SET uses = uses + 1 WHERE id = ?1", [role_id])?;
-            }
-            Ok(Ok(keys))
+        Identity::Role { id: role, key, opened } => {
+            let own = open_role(reading, id, role, key, opened.as_ref())?;
+            *opened = Some(Arc::clone(&own));
+            let tip = tip(reading, id, &own.keys.tip)?;
+            Ok(Keys::of_role(*role, own, tip))
         }
     }
+}
+
+fn open_role(
+    reading: &Reading<'_>,
+    id: &Id,
+    role: &Id,
+    key: &Key,
+    known: Option<&Arc<Opened>>,
+) -> Result<Arc<Opened>, StoreError> {
+    let found =
+        reading.one("SELECT sealed FROM roles WHERE id = ?1", [role], |row| row.get::<_, Vec<u8>>(0))?;
+    let sealed = found.ok_or(StoreError::Refused)?;
+    if let Some(known) = known.filter(|known| known.sealed == sealed) {
+        return Ok(Arc::clone(known));
+    }
+    let opened = envelope::open(key, place("role", &[id, role]), &sealed).ok_or(StoreError::Refused)?;
+    let keys: RoleKeys =
+        serde_json::from_slice(opened.expose()).map_err(|_| damaged("a role", "it cannot be read"))?;
+    let allowance = Allowance::compile(&keys.role.grants)
+        .map_err(|_| damaged("a role", "its patterns cannot be read"))?;
+    Ok(Arc::new(Opened { sealed, keys, allowance }))
+}
+
+/// Whether the role of these keys may still do something; as its log-in, that it does so once more. The owner always may.
+pub(super) fn standing(reading: &Reading<'_>, keys: &Keys, logs_in: bool) -> Result<(), StoreError> {
+    let Power::Allowed(role, opened) = &keys.power else { return Ok(()) };
+    let log_ins = if logs_in { log_ins(reading, role)? } else { 0 };
+    opened.keys.role.standing(log_ins, SystemTime::now().into()).map_err(|ended| {
+        let why = match ended {
+            Ended::Expired(at) => format!("expired at {at}"),
+            Ended::UsedUp(uses) => format!("has logged in {uses} times, which is all it may"),
+        };
+        StoreError::Ended { why }
+    })
+}
+
+/// How often a role logged in. A number below 0 is one that was edited, and counts as all that can be.
+pub(super) fn log_ins(reading: &Reading<'_>, role: &Id) -> Result<u64, StoreError> {
+    let uses = reading.one("SELECT uses FROM roles WHERE id = ?1", [role], |row| row.get::<_, i64>(0))?;
+    Ok(u64::try_from(uses.unwrap_or_default()).unwrap_or(u64::MAX))
+}
+
+/// Counts a log-in, where a role does.
+pub(super) fn count_log_in(writing: &Writing<'_>, keys: &Keys) -> Result<(), StoreError> {
+    match &keys.power {
+        Power::Root(_) => Ok(()),
+        Power::Allowed(role, _) => {
+            writing.execute("UPDATE roles SET uses = uses + 1 WHERE id = ?1", [role]).map(drop)
+        }
+    }
+}
+
+/// Where the audit ends, as it is written.
+fn tip(reading: &Reading<'_>, id: &Id, key: &Key) -> Result<Tip, StoreError> {
+    let tip: Option<Tip> = keys::open(key, place(TIP, &[id]), &reading.meta(TIP)?);
+    tip.ok_or_else(|| {
+        damaged("the end of the audit", "it does not open: it was edited, or an earlier one was put back")
+    })
 }
 
 pub(super) fn environments(
-    writing: &Writing<'_>,
+    reading: &Reading<'_>,
     id: &Id,
     root: &Key,
 ) -> Result<Vec<Environment>, StoreError> {
-    let rows = writing.all("SELECT id, sealed FROM environments", [], |row| {
+    let rows = reading.all("SELECT id, sealed FROM environments", [], |row| {
         Ok((row.get::<_, [u8; ID]>(0)?, row.get::<_, Vec<u8>>(1)?))
     })?;
     let open = |(environment, sealed): (Id, Vec<u8>)| {
@@ -177,36 +235,4 @@ pub(super) fn environments(
         opened.ok_or_else(|| damaged(&format!("environment {}", hex(&environment)), "its keys do not open"))
     };
     rows.into_iter().map(open).collect()
-}
-
-/// Only the owner can: who has not the root key cannot give it to roles.
-pub(super) fn add_environment(
-    writing: &Writing<'_>,
-    id: &Id,
-    keys: &mut Keys,
-    name: &str,
-) -> Result<Environment, StoreError> {
-    let Power::Root(root) = &keys.power else {
-        return Err(StoreError::OwnerOnly { what: "make an environment" });
-    };
-    let made = add_environment_as(writing, id, root, name)?;
-    keys.environments.push(made.clone());
-    Ok(made)
-}
-
-pub(super) fn add_environment_as(
-    writing: &Writing<'_>,
-    id: &Id,
-    root: &Key,
-    name: &str,
-) -> Result<Environment, StoreError> {
-    let made = Environment { id: random()?, name: name.to_owned(), data: key()?, journal: key()? };
-    let keys = sealed(keys::seal(root, nonce()?, place("environment", &[id, &made.id]), &made))?;
-    writing.execute("INSERT INTO environments VALUES (?1, ?2)", params![made.id, keys])?;
-    Ok(made)
-}
-
-pub(super) fn meta(writing: &Writing<'_>, name: &str) -> Result<Vec<u8>, StoreError> {
-    let found = writing.one("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0))?;
-    found.ok_or_else(|| damaged(name, "it is not there"))
 }

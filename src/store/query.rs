@@ -2,18 +2,20 @@
 //!
 //! *Invariant:* for the owner: nobody else has the keys of every entry.
 
+use std::collections::VecDeque;
 use std::time::SystemTime;
 
 use serde::Serialize;
 
 use super::access::Store;
-use super::audit::{About, Action, Outcome};
+use super::audit::{About, Action, Entry, Outcome};
 use super::error::{StoreError, damaged};
 use super::head::Head;
-use super::journal::{record, walk};
 use super::moment::Moment;
 use super::power::environments;
+use super::refusals::{self, Refused};
 use super::rows::all_heads;
+use super::walk::{Visited, base, walk};
 
 /// Which entries are wanted: all that nothing here is against.
 #[derive(Clone, Debug, Default)]
@@ -82,38 +84,39 @@ impl Store {
     /// # Errors
     /// A chain that is broken: what is behind that place cannot be read.
     pub fn query(&mut self, query: &Query) -> Result<Vec<Record>, StoreError> {
-        self.as_owner("read the audit", |writing, id, root, keys| {
-            let environments = environments(writing, id, root)?;
-            let mut records = Vec::new();
-            let (_, broken) = walk(writing, id, root, &environments, |number, entry, subject| {
-                let (about, version) = match (entry.about, subject) {
-                    (About::Named(name), _) => (name, None),
-                    (About::Secret { .. }, Some(subject)) => (subject.path, subject.version),
-                    (About::Secret { .. }, None) => (String::new(), None),
-                };
-                let (at, who, action, outcome) = (entry.at, entry.who, entry.action, entry.outcome);
-                let record = Record { number, at, who, action, outcome, about, version };
+        let about = (Action::Audit, "the audit");
+        self.look_as_owner("read the audit", about, |reading, id, root, _| {
+            let mut records = VecDeque::new();
+            let (start, _) = base(reading, id, root)?;
+            let walked = walk(reading, id, root, start, |visited| {
+                let record = Record::of(visited);
                 if query.wants(&record) {
-                    records.push(record);
+                    records.push_back(record);
                 }
+                if query.last.is_some_and(|last| records.len() > last) {
+                    records.pop_front();
+                }
+                Ok(())
             })?;
-            if let Some(found) = broken {
-                return Err(damaged(&found.place, &found.why));
+            match walked.broken {
+                Some(found) => Err(damaged(&found.place, &found.why)),
+                None => Ok(records.into()),
             }
-            if let Some(last) = query.last {
-                records.drain(..records.len().saturating_sub(last));
-            }
-            record(writing, id, keys, Action::Audit, Outcome::Done, About::Named("the audit".to_owned()))?;
-            Ok(records)
         })
+    }
+
+    /// The log-ins that were refused, by the minute.
+    pub fn refused(&mut self) -> Result<Vec<Refused>, StoreError> {
+        let about = (Action::Audit, "refused log-ins");
+        self.look_as_owner("read the audit", about, |reading, _, _, _| refusals::all(reading))
     }
 
     /// How much there is of everything.
     pub fn stats(&mut self) -> Result<Stats, StoreError> {
-        self.as_owner("look at all of a store", |writing, id, root, keys| {
+        self.look_as_owner("look at all of a store", (Action::Stats, "the store"), |reading, id, root, _| {
             let now = SystemTime::now().into();
             let count = |sql: &str| {
-                Ok::<u64, StoreError>(writing.one(sql, [], |row| row.get(0))?.unwrap_or_default())
+                Ok::<u64, StoreError>(reading.one(sql, [], |row| row.get(0))?.unwrap_or_default())
             };
             let mut stats = Stats {
                 roles: count("SELECT count(*) FROM roles")?,
@@ -121,15 +124,29 @@ impl Store {
                 bytes: count("PRAGMA page_count")? * count("PRAGMA page_size")?,
                 ..Stats::default()
             };
-            for environment in environments(writing, id, root)? {
+            for environment in environments(reading, id, root)? {
                 stats.environments += 1;
-                for (_, head) in all_heads(writing, id, &environment)? {
+                for (_, head) in all_heads(reading, id, &environment)? {
                     stats.count(&head, now);
                 }
             }
-            record(writing, id, keys, Action::Stats, Outcome::Done, About::Named("the store".to_owned()))?;
             Ok(stats)
         })
+    }
+}
+
+impl Record {
+    pub(super) fn of(visited: Visited<'_>) -> Self {
+        let Visited { at: point, who, entry: Entry { at, action, outcome, about }, .. } = visited;
+        let (about, version) = match about {
+            About::Named(name) | About::Revoked { name, .. } => (name, None),
+            About::Secret { path, version, .. } => (path, version),
+            About::Owner { .. } => ("the owner's key".to_owned(), None),
+            About::Environment(epoch) => (epoch.name, None),
+            About::Role { role, .. } => (role.name, None),
+            About::Era(era) => (format!("era {era}"), None),
+        };
+        Self { number: point.number, at, who: who.to_owned(), action, outcome, about, version }
     }
 }
 

@@ -1,5 +1,7 @@
 //! What was looked at in a store, and what is wrong with it.
 
+use super::witness::Point;
+
 /// Something that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
@@ -20,6 +22,8 @@ pub struct Report {
     pub versions: u64,
     /// Entries of the audit.
     pub entries: u64,
+    /// The last of them that was read: to be kept elsewhere.
+    pub end: Option<Point>,
     /// All that is wrong.
     pub findings: Vec<Finding>,
 }

@@ -75,6 +75,12 @@ impl Role {
         }
     }
 
+    /// Whether it may do this with anything in this environment.
+    pub(super) fn has_in(&self, right: Right, environment: &str) -> bool {
+        let globs = self.grants.get(&right).into_iter().flatten();
+        globs.filter_map(|glob| glob.split_once('/')).any(|(first, _)| first == environment)
+    }
+
     /// The environments whose keys it needs.
     pub fn environments(&self) -> BTreeSet<&str> {
         self.grants.values().flatten().filter_map(|glob| Some(glob.split_once('/')?.0)).collect()
@@ -82,7 +88,7 @@ impl Role {
 }
 
 /// The globs of a role, ready to be asked.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Allowance(BTreeMap<Right, GlobSet>);
 
 impl Allowance {
@@ -116,7 +122,12 @@ impl Allowance {
 
     /// Whether it allows this with that secret.
     pub(super) fn allows(&self, right: Right, path: &SecretPath) -> bool {
-        self.0.get(&right).is_some_and(|globs| globs.is_match(path.as_str()))
+        self.allows_text(right, path.as_str())
+    }
+
+    /// The same, for a path as it stands in the audit.
+    pub(super) fn allows_text(&self, right: Right, path: &str) -> bool {
+        self.0.get(&right).is_some_and(|globs| globs.is_match(path))
     }
 }
 

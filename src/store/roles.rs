@@ -1,39 +1,45 @@
 //! Roles: made, listed and revoked by the owner.
 //!
-//! *Invariant:* a role is given the keys of the environments that its globs begin with, and no other.
+//! *Invariant:* a role is given the keys of the environments that its globs begin with, and no other. What it logs in with is known to nobody
+//! but who got it.
 
 use rusqlite::params;
 
 use super::access::{NewRole, RoleKeyPair, Store};
-use super::audit::{About, Action, Outcome};
+use super::audit::{About, Action, Epoch, Outcome};
 use super::chance::{key, nonce, random};
 use super::cost::{Cost, SALT};
+use super::envelope::{self, address};
 use super::error::{StoreError, damaged, sealed, unfit};
-use super::file::Writing;
+use super::file::{Reading, Writing};
 use super::hex::hex;
-use super::journal::{begin_era, record, tip};
-use super::keys::{self, ID, Id, RoleKeys, RoleRecord};
+use super::journal::{bind_keys, record};
+use super::keys::{self, Environment, ID, Id, OwnerKeys, RoleKeys, RoleRecord, Writer};
+use super::owner::{owner_keys, write_owner_keys};
 use super::path;
-use super::power::{AUDIT_KEY, Keys, add_environment_as};
+use super::power::{Keys, OWNER, log_ins};
+use super::renewal::{fresh, renew, write_environment};
 use super::role::{Allowance, Role};
-use super::rows::rewrap;
 use super::seal::{KEY, Key, place};
+use super::sign::public;
 use crate::secret::Secret;
 
 impl Store {
-    /// Makes a role: what it logs in with, shown once. The environments of its globs are made where they are not there yet.
-    pub fn add_role(&mut self, new: &NewRole) -> Result<RoleKeyPair, StoreError> {
-        path::environment_name(&new.name).map_err(|why| unfit(format!("the name {:?}", new.name), why))?;
-        Allowance::compile(&new.grants).map_err(|problems| {
-            let problems: Vec<_> = problems.iter().map(|(glob, why)| format!("{glob:?} {why}")).collect();
-            unfit("the pattern".to_owned(), problems.join("; "))
-        })?;
+    /// Makes a role: what it logs in with, known to nobody else. The environments of its globs are made where they are not there yet.
+    ///
+    /// What it logs in with is given to `keep` before anything is written: a role whose secret-id nobody has is not made.
+    pub fn add_role(
+        &mut self,
+        new: &NewRole,
+        keep: impl FnOnce(&RoleKeyPair) -> Result<(), StoreError>,
+    ) -> Result<RoleKeyPair, StoreError> {
+        is_fit(new)?;
         let root = self.root("make roles")?;
         let id = self.id;
         let (role_id, secret_id): (Id, [u8; KEY]) = (random()?, random()?);
         let (salt, cost): ([u8; SALT], _) = (random()?, Cost::SECRET_ID);
-        let secret_id = Secret::<str>::new(hex(&secret_id));
-        let key = sealed(cost.key(secret_id.expose(), &salt))?;
+        let pair = RoleKeyPair { id: hex(&role_id), secret_id: Secret::<str>::new(hex(&secret_id)) };
+        let own_key = sealed(cost.key(pair.secret_id.expose(), &salt))?;
         self.transact(|writing, keys, now| {
             if records(writing, &id, &root)?.iter().any(|(_, record)| record.role.name == new.name) {
                 return Err(unfit(
@@ -41,51 +47,42 @@ impl Store {
                     "is a role's already; revoke that, or choose another".to_owned(),
                 ));
             }
-            let role = Role {
-                name: new.name.clone(),
-                grants: new.grants.clone(),
-                created: now,
-                expires: new.expires,
-                uses: new.uses,
-            };
+            let NewRole { name, grants, expires, uses } = new.clone();
+            let role = Role { name, grants, created: now, expires, uses };
             for name in role.environments() {
                 if !keys.environments.iter().any(|environment| environment.name == name) {
-                    let made = add_environment_as(writing, &id, &root, name)?;
-                    keys.environments.push(made);
+                    add_environment(writing, &id, keys, name)?;
                 }
             }
-            let record_sealed = RoleRecord { role: role.clone(), key: key.clone() };
-            let record_sealed =
-                sealed(keys::seal(&root, nonce()?, place("role record", &[&id, &role_id]), &record_sealed))?;
-            let own = role_keys(keys, &role);
-            let own = sealed(keys::seal(&key, nonce()?, place("role", &[&id, &role_id]), &own))?;
+            let made = RoleRecord { role, address: address(&own_key), writer: random()?, writer_key: key()? };
             writing.execute(
-                "INSERT INTO roles VALUES (?1, ?2, ?3, ?4, ?5, 0)",
-                params![role_id, salt, cost.to_string(), own, record_sealed],
+                "INSERT INTO roles VALUES (?1, ?2, ?3, x'', x'', 0)",
+                params![role_id, salt, cost.to_string()],
             )?;
-            record(writing, &id, keys, Action::RoleAdd, Outcome::Done, About::Named(role.name.clone()))?;
+            give(writing, &id, &root, (&owner_keys(writing, &id, &root)?, keys), (&role_id, &made))?;
+            let about = About::Role { id: role_id, writer: made.writer, role: made.role };
+            record(writing, &id, keys, Action::RoleAdd, Outcome::Done, about)?;
+            bind_keys(writing, &id, keys)?;
+            keep(&pair)?;
             Ok(Ok(()))
         })?;
-        Ok(RoleKeyPair { id: hex(&role_id), secret_id })
+        Ok(pair)
     }
 
     /// Every role, with its id and how often it logged in.
     pub fn roles(&mut self) -> Result<Vec<(String, Role, u64)>, StoreError> {
         let (root, id) = (self.root("list roles")?, self.id);
         self.transact(|writing, keys, _| {
-            let uses = |row: &[u8]| {
-                writing.one("SELECT uses FROM roles WHERE id = ?1", [row], |row| row.get::<_, u64>(0))
-            };
             let mut roles = Vec::new();
             for (role_id, RoleRecord { role, .. }) in records(writing, &id, &root)? {
-                roles.push((hex(&role_id), role, uses(&role_id)?.unwrap_or_default()));
+                roles.push((hex(&role_id), role, log_ins(writing, &role_id)?));
             }
             record(writing, &id, keys, Action::RoleList, Outcome::Done, About::Named("roles".to_owned()))?;
             Ok(Ok(roles))
         })
     }
 
-    /// Ends a role, and gives its environments new keys.
+    /// Ends a role, and gives its environments and the end of the audit new keys.
     pub fn revoke_role(&mut self, name: &str) -> Result<(), StoreError> {
         let (root, id) = (self.root("revoke roles")?, self.id);
         self.transact(|writing, keys, _| {
@@ -94,39 +91,99 @@ impl Store {
                 return Err(StoreError::NoRole { name: name.to_owned() });
             };
             writing.execute("DELETE FROM roles WHERE id = ?1", [role_id])?;
+            let mut environments = Vec::new();
             for environment in &mut keys.environments {
                 if revoked.role.environments().contains(environment.name.as_str()) {
-                    rewrap(writing, &id, &root, environment)?;
+                    environments.push(renew(writing, &id, &root, environment)?);
                 }
             }
-            // The revoked role knew the state of the chain too.
-            record(writing, &id, keys, Action::RoleRevoke, Outcome::Done, About::Named(name.to_owned()))?;
-            let (tip, _) = tip(writing, &id, &keys.audit)?;
-            keys.audit = key()?;
-            let audit = sealed(root.seal(nonce()?, place(AUDIT_KEY, &[&id]), keys.audit.expose()))?;
-            writing.execute("UPDATE meta SET value = ?2 WHERE name = ?1", params![AUDIT_KEY, audit])?;
-            begin_era(writing, &id, &root, &keys.audit, (tip.number + 1, tip.link))?;
-            for (role_id, RoleRecord { role, key }) in
-                all.iter().filter(|(_, record)| record.role.name != name)
-            {
-                let own = role_keys(keys, role);
-                let own = sealed(keys::seal(key, nonce()?, place("role", &[&id, role_id]), &own))?;
-                writing.execute("UPDATE roles SET sealed = ?2 WHERE id = ?1", params![role_id, own])?;
+            let about = About::Revoked { id: *role_id, name: name.to_owned(), environments };
+            record(writing, &id, keys, Action::RoleRevoke, Outcome::Done, about)?;
+            // The revoked role could write the end of the audit too.
+            let own = OwnerKeys { tip: key()?, ..owner_keys(writing, &id, &root)? };
+            write_owner_keys(writing, &id, &root, &own)?;
+            keys.tip_key = own.tip.clone();
+            for (other, record) in all.iter().filter(|(other, _)| other != role_id) {
+                give(writing, &id, &root, (&own, keys), (other, record))?;
             }
+            bind_keys(writing, &id, keys)?;
             Ok(Ok(()))
         })
     }
 }
 
-fn role_keys(keys: &Keys, role: &Role) -> RoleKeys {
+fn is_fit(new: &NewRole) -> Result<(), StoreError> {
+    let name = || format!("the name {:?}", new.name);
+    path::environment_name(&new.name).map_err(|why| unfit(name(), why))?;
+    if new.name.eq_ignore_ascii_case(OWNER) {
+        return Err(unfit(name(), "is what the audit calls the owner: choose another".to_owned()));
+    }
+    Allowance::compile(&new.grants).map(drop).map_err(|problems| {
+        let problems: Vec<_> = problems.iter().map(|(glob, why)| format!("{glob:?} {why}")).collect();
+        unfit("the pattern".to_owned(), problems.join("; "))
+    })
+}
+
+/// Gives a role the keys that there are now, and keeps a record of it for the owner.
+pub(super) fn give(
+    writing: &Writing<'_>,
+    id: &Id,
+    root: &Key,
+    (own, keys): (&OwnerKeys, &Keys),
+    (role_id, record): (&Id, &RoleRecord),
+) -> Result<(), StoreError> {
+    let RoleRecord { role, address, writer, writer_key } = record;
     let wanted = role.environments();
     let environments =
         keys.environments.iter().filter(|environment| wanted.contains(environment.name.as_str()));
-    RoleKeys { environments: environments.cloned().collect(), role: role.clone(), audit: keys.audit.clone() }
+    let given = RoleKeys {
+        environments: environments.map(|environment| environment.for_role(role)).collect(),
+        role: role.clone(),
+        writer: *writer,
+        writer_key: writer_key.clone(),
+        tip: own.tip.clone(),
+        owner: public(&own.signing),
+    };
+    let parts: [&[u8]; 2] = [id, role_id];
+    let text = Secret::<Vec<u8>>::new(sealed(serde_json::to_vec(&given).ok())?);
+    let given = sealed(envelope::seal(address, place("role", &parts), text.expose()))?;
+    let kept = sealed(keys::seal(root, nonce()?, place("role record", &parts), record))?;
+    write_writer(writing, id, root, &role.name, (writer, writer_key))?;
+    let sql = "UPDATE roles SET sealed = ?2, record = ?3 WHERE id = ?1";
+    writing.execute(sql, params![role_id, given, kept]).map(drop)
 }
 
-fn records(writing: &Writing<'_>, id: &Id, root: &Key) -> Result<Vec<(Id, RoleRecord)>, StoreError> {
-    let rows = writing.all("SELECT id, record FROM roles", [], |row| {
+/// What the owner reads somebody's entries with.
+pub(super) fn write_writer(
+    writing: &Writing<'_>,
+    id: &Id,
+    root: &Key,
+    name: &str,
+    (writer, key): (&Id, &Key),
+) -> Result<(), StoreError> {
+    let kept = Writer { name: name.to_owned(), key: key.clone() };
+    let kept = sealed(keys::seal(root, nonce()?, place("writer", &[id, writer]), &kept))?;
+    writing.execute("INSERT OR REPLACE INTO writers VALUES (?1, ?2)", params![writer, kept]).map(drop)
+}
+
+/// Everybody who ever wrote into the audit.
+pub(super) fn writers(reading: &Reading<'_>, id: &Id, root: &Key) -> Result<Vec<(Id, Writer)>, StoreError> {
+    let rows = reading.all("SELECT id, sealed FROM writers", [], |row| {
+        Ok((row.get::<_, [u8; ID]>(0)?, row.get::<_, Vec<u8>>(1)?))
+    })?;
+    // One that does not open is as if it were not there: its entries say so.
+    let open = |(writer, text): (Id, Vec<u8>)| {
+        Some((writer, keys::open(root, place("writer", &[id, &writer]), &text)?))
+    };
+    Ok(rows.into_iter().filter_map(open).collect())
+}
+
+pub(super) fn records(
+    reading: &Reading<'_>,
+    id: &Id,
+    root: &Key,
+) -> Result<Vec<(Id, RoleRecord)>, StoreError> {
+    let rows = reading.all("SELECT id, record FROM roles ORDER BY id", [], |row| {
         Ok((row.get::<_, [u8; ID]>(0)?, row.get::<_, Vec<u8>>(1)?))
     })?;
     let open = |(role, sealed): (Id, Vec<u8>)| {
@@ -136,4 +193,28 @@ fn records(writing: &Writing<'_>, id: &Id, root: &Key) -> Result<Vec<(Id, RoleRe
             .ok_or_else(|| damaged(&format!("role {}", hex(&role)), "it does not open"))
     };
     rows.into_iter().map(open).collect()
+}
+
+/// Only the owner can: who has not the root key cannot give it to roles.
+pub(super) fn add_environment(
+    writing: &Writing<'_>,
+    id: &Id,
+    keys: &mut Keys,
+    name: &str,
+) -> Result<Environment, StoreError> {
+    let Some(root) = keys.root() else {
+        return Err(StoreError::OwnerOnly { what: "make an environment" });
+    };
+    let made = Environment::new(random()?, name, fresh()?);
+    write_environment(writing, id, root, &made)?;
+    let about = About::Environment(Epoch {
+        environment: made.id,
+        name: made.name.clone(),
+        keys: made.fingerprint(),
+        heads: super::audit::root(std::iter::empty()),
+    });
+    record(writing, id, keys, Action::EnvironmentAdd, Outcome::Done, about)?;
+    bind_keys(writing, id, keys)?;
+    keys.environments.push(made.clone());
+    Ok(made)
 }

@@ -11,15 +11,23 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::access::Store;
-use super::audit::Action;
+use super::audit::{Action, Outcome};
 use super::error::{StoreError, unfit};
+use super::generator::Generator;
+use super::head::Head;
 use super::hook::{self, Told};
+use super::hooks::Hooks;
+use super::journal::record;
+use super::keys::{Environment, Id};
 use super::moment::Moment;
 use super::path::SecretPath;
-use super::policy::{Policy, Step};
+use super::policy::{Approval, LONGEST_INTERVAL, LONGEST_TIMEOUT, Policy, Step};
+use super::power::about;
+use super::proof::{has_approval, has_policy};
 use super::role::Right;
-use super::rows::{all_heads, forget, parsed, read_value, write_head, write_value};
+use super::rows::{administer, all_heads, forget, parsed, read_value, write_head, write_value};
 use super::standing::{How, Standing};
+use super::values::undisturbed;
 use crate::secret::{Fields, Secret};
 
 /// What came of it.
@@ -50,6 +58,8 @@ pub struct Due {
     pub now: Vec<SecretPath>,
     /// When to look again, if nobody changes the store before.
     pub next: Option<Moment>,
+    /// What would be due by a policy or an approval that somebody wrote who may not: it is not rotated.
+    pub forged: Vec<SecretPath>,
 }
 
 /// Somebody's turn to rotate a secret.
@@ -63,21 +73,32 @@ struct Turn {
 }
 
 impl Store {
-    /// Gives a secret a policy, or takes it away.
+    /// Gives a secret a policy, or takes it away; that only with `force` while a rotation is at it.
     ///
     /// # Errors
     /// A policy that could not be followed.
-    pub fn set_policy(&mut self, path: &SecretPath, policy: Option<&Policy>) -> Result<(), StoreError> {
-        self.act(Action::Policy, Right::Admin, path, |writing, id, keys, _| {
+    pub fn set_policy(
+        &mut self,
+        path: &SecretPath,
+        policy: Option<&Policy>,
+        force: bool,
+    ) -> Result<(), StoreError> {
+        self.act(Action::Policy, Right::Admin, path, |writing, id, keys, now| {
             let (environment, row, mut head) = keys.find(writing, id, path)?;
+            if policy.is_none() {
+                undisturbed(&head, force, now)?;
+            }
             if let Some(policy) = policy {
-                let current = read_value(writing, id, environment, (&row, path, head.current))?;
+                let current = read_value(writing, id, environment, (&row, &head, head.current))?;
                 fits(path, policy, current.expose())?;
             }
             head.policy = policy.cloned();
             (head.rotation.failures, head.rotation.rests_until) = (0, None);
-            write_head(writing, id, environment, &row, &mut head)?;
-            Ok(((), None, Some(head.serial)))
+            // An approval was for the policy of before.
+            head.rotation.approval = None;
+            administer(id, environment, &mut head)?;
+            let change = write_head(writing, id, environment, &row, &mut head)?;
+            Ok(((), None, Some(change)))
         })
     }
 
@@ -91,28 +112,31 @@ impl Store {
                     "needs no approval: its policy does not ask for one".to_owned(),
                 ));
             }
-            head.rotation.approved_by = Some(keys.who.clone());
-            write_head(writing, id, environment, &row, &mut head)?;
-            Ok(((), None, Some(head.serial)))
+            authentic(id, environment, &head)?;
+            head.rotation.approval = Some(Approval { by: keys.who.clone(), version: head.next() });
+            administer(id, environment, &mut head)?;
+            let change = write_head(writing, id, environment, &row, &mut head)?;
+            Ok(((), None, Some(change)))
         })
     }
 
     /// What is due of that which may be rotated. It tells no value, and is not recorded: an agent asks often.
     pub fn due(&mut self) -> Result<Due, StoreError> {
         let id = self.id;
-        self.transact(|writing, keys, now| {
+        self.look(|reading, keys, now| {
             let mut due = Due::default();
             if !keys.has(Right::Rotate) {
-                return Ok(Ok(due));
+                return Ok(due);
             }
             for environment in &keys.environments {
-                for (_, head) in all_heads(writing, &id, environment)? {
+                for (_, head) in all_heads(reading, &id, environment)? {
                     let Some(policy) = &head.policy else { continue };
                     let path = parsed(&head.path)?;
                     if !head.is_live() || !keys.allows(Right::Rotate, &path) {
                         continue;
                     }
                     match policy.standing(&head, How::Due, now) {
+                        Standing::Due if authentic(&id, environment, &head).is_err() => due.forged.push(path),
                         Standing::Due => due.now.push(path),
                         Standing::Later { at: None } | Standing::Unapproved => {}
                         Standing::Later { at: Some(at) }
@@ -124,7 +148,7 @@ impl Store {
                     }
                 }
             }
-            Ok(Ok(due))
+            Ok(due)
         })
     }
 
@@ -132,12 +156,12 @@ impl Store {
     ///
     /// # Errors
     /// Where it could not even be begun, or what came of it could not be written.
-    pub fn rotate(&mut self, path: &SecretPath, how: How) -> Result<Rotated, StoreError> {
+    pub fn rotate(&mut self, path: &SecretPath, how: How, hooks: &Hooks) -> Result<Rotated, StoreError> {
         let turn = match self.begin(path, how)? {
             Ok(turn) => turn,
             Err(standing) => return Ok(Rotated::Not(standing)),
         };
-        match self.take(path, &turn) {
+        match self.take(path, &turn, hooks) {
             Ok(version) => Ok(Rotated::Done { version }),
             Err(Stopped::Store(error)) => Err(error),
             Err(Stopped::At(step, why)) => {
@@ -157,28 +181,34 @@ impl Store {
                     "has no policy to be rotated by: give it one with `squire store policy`".to_owned(),
                 ));
             };
+            authentic(id, environment, &head)?;
             let version = head.readable(None, now);
             version.map_err(|why| StoreError::Unreadable { path: path.to_string(), why })?;
             let standing = policy.standing(&head, how, now);
             if standing != Standing::Due {
                 return Ok((Err(standing), None, None));
             }
-            let current = read_value(writing, id, environment, (&row, path, head.current))?;
+            let current = read_value(writing, id, environment, (&row, &head, head.current))?;
+            // Whoever made it may mean anything: it is looked at again by who follows it.
+            fits(path, &policy, current.expose())?;
             let pending = match head.rotation.pending {
-                Some(number) => Some((number, read_value(writing, id, environment, (&row, path, number))?)),
+                Some(number) => Some((number, read_value(writing, id, environment, (&row, &head, number))?)),
                 None => None,
             };
             head.rotation.claimed_until = Some(now.plus(policy.claim()));
-            write_head(writing, id, environment, &row, &mut head)?;
-            Ok((Ok(Turn { right, policy, current, pending }), None, Some(head.serial)))
+            let change = write_head(writing, id, environment, &row, &mut head)?;
+            Ok((Ok(Turn { right, policy, current, pending }), None, Some(change)))
         })
     }
 
-    fn take(&mut self, path: &SecretPath, turn: &Turn) -> Result<u64, Stopped> {
+    fn take(&mut self, path: &SecretPath, turn: &Turn, hooks: &Hooks) -> Result<u64, Stopped> {
         let Turn { right, policy, current, pending } = turn;
+        let stopped = |step| move |why| Stopped::At(step, why);
+        let hook = hooks.of(path, policy).map_err(stopped(Step::Create))?;
         let run = |step, version, fields: &Secret<Fields>| {
             let told = Told { step, path: path.as_str(), version, fields, current };
-            hook::run(policy.hooks.of(step), &told, policy.timeout).map_err(|why| Stopped::At(step, why))
+            hook.map_or(Ok(Secret::new(Vec::new())), |hook| hook::run(hook, &told, policy.timeout))
+                .map_err(stopped(step))
         };
         let (version, fields) = if let Some((version, fields)) = pending {
             (*version, fields.clone())
@@ -203,9 +233,9 @@ impl Store {
         self.act(Action::RotatePending, right, path, |writing, id, keys, now| {
             let (environment, row, mut head) = keys.find(writing, id, path)?;
             let number = head.pend(&keys.who, now);
-            write_value(writing, id, environment, (&row, path, number), text.expose())?;
-            write_head(writing, id, environment, &row, &mut head)?;
-            Ok((number, Some(number), Some(head.serial)))
+            write_value(writing, id, environment, (&row, &mut head, number), text.expose())?;
+            let change = write_head(writing, id, environment, &row, &mut head)?;
+            Ok((number, Some(number), Some(change)))
         })
     }
 
@@ -221,13 +251,13 @@ impl Store {
             if head.rotation.pending != Some(version) {
                 return Err(unfit(
                     path.to_string(),
-                    format!("was changed while version {version} was made, which is not used"),
+                    format!("was changed while version {version} was made, which is kept and not current"),
                 ));
             }
             let forgotten = head.promote(grace, now);
             forget(writing, environment, &row, &forgotten)?;
-            write_head(writing, id, environment, &row, &mut head)?;
-            Ok(((), Some(version), Some(head.serial)))
+            let change = write_head(writing, id, environment, &row, &mut head)?;
+            Ok(((), Some(version), Some(change)))
         })
     }
 
@@ -247,9 +277,8 @@ impl Store {
             let again = now.plus(policy.rest(rotation.failures));
             (rotation.claimed_until, rotation.rests_until) = (None, Some(again));
             rotation.trouble = Some(format!("{}: {why}", step.word()));
-            write_head(writing, &id, environment, &row, &mut head)?;
-            let about = keys.about(&id, path, None, Some(head.serial))?;
-            super::journal::record(writing, &id, keys, Action::Rotate, super::audit::Outcome::Failed, about)?;
+            let change = write_head(writing, &id, environment, &row, &mut head)?;
+            record(writing, &id, keys, Action::Rotate, Outcome::Failed, about(path, None, Some(change)))?;
             Ok(Ok(again))
         })
     }
@@ -277,6 +306,18 @@ fn field<'a>(policy: &'a Policy, current: &'a Fields) -> &'a str {
     }
 }
 
+/// That the policy and the approval of a head were given by who may.
+fn authentic(id: &Id, environment: &Environment, head: &Head) -> Result<(), StoreError> {
+    let forged = |what: &str| Err(StoreError::Forged { what: format!("the {what} of {}", head.path) });
+    if head.policy.is_some() && !has_policy(id, environment, head) {
+        return forged("policy");
+    }
+    if head.rotation.approval.is_some() && !has_approval(id, environment, head) {
+        return forged("approval");
+    }
+    Ok(())
+}
+
 /// Whether a policy can be followed.
 fn fits(path: &SecretPath, policy: &Policy, current: &Fields) -> Result<(), StoreError> {
     let unfit = |why: &str| Err(unfit(path.to_string(), why.to_owned()));
@@ -284,11 +325,20 @@ fn fits(path: &SecretPath, policy: &Policy, current: &Fields) -> Result<(), Stor
     if policy.generator.is_text() && !current.contains_key(name) {
         return unfit(&format!("has no field {name} to put a new value into: name one with --field"));
     }
-    if policy.generator == super::Generator::Command && policy.hooks.create.is_empty() {
-        return unfit("is to be made by a command, and there is none: name it with --create");
+    if policy.generator == Generator::Command && policy.hook.is_none() {
+        return unfit("is to be made by a command, and there is none: name a hook with --hook");
+    }
+    if policy.generator.to_string().parse().as_ref() != Ok(&policy.generator) {
+        return unfit("has a generator that nobody could have asked for: give it another policy");
     }
     if policy.timeout.is_zero() || policy.every.is_some_and(|every| every.is_zero()) {
         return unfit("cannot be rotated all the time, nor in no time: write times above 0");
+    }
+    if policy.timeout > LONGEST_TIMEOUT {
+        return unfit("would let a command take more than an hour: write a shorter --timeout");
+    }
+    if [policy.every, policy.grace].into_iter().flatten().any(|time| time > LONGEST_INTERVAL) {
+        return unfit("would be rotated, or kept, over more than a hundred years: write a shorter time");
     }
     super::standing::windows(&policy.windows)
         .map(drop)
@@ -302,7 +352,7 @@ fn new_fields(
     made: Fields,
     written: &[u8],
 ) -> Result<Secret<Fields>, String> {
-    let made = if policy.generator == super::Generator::Command {
+    let made = if policy.generator == Generator::Command {
         let text = std::str::from_utf8(written).map_err(|_| "its command wrote something that is no text")?;
         let text = text.trim_end_matches(['\n', '\r']);
         match serde_json::from_str::<Value>(text) {

@@ -5,107 +5,141 @@
 use rusqlite::params;
 use serde_json::Map;
 
+use super::audit::Change;
 use super::chance::{key, nonce};
 use super::error::{StoreError, damaged, sealed};
-use super::file::Writing;
+use super::file::{Reading, Writing};
 use super::head::Head;
 use super::hex::hex;
-use super::keys::{self, Environment, Id};
+use super::keys::{Environment, Id, Seed};
 use super::path::SecretPath;
-use super::seal::{Key, Place, place};
+use super::proof::{self, Proofs};
+use super::seal::{Digest, Key, Place, place};
 use crate::secret::{Fields, Secret};
 
-/// A new data key: heads are sealed anew, and so are the keys of values, and every row is found by another digest.
-pub(super) fn rewrap(
-    writing: &Writing<'_>,
-    id: &Id,
-    root: &Key,
-    environment: &mut Environment,
-) -> Result<(), StoreError> {
-    let old = environment.clone();
-    environment.data = key()?;
-    let keys = sealed(keys::seal(root, nonce()?, place("environment", &[id, &old.id]), &*environment))?;
-    writing.execute("UPDATE environments SET sealed = ?2 WHERE id = ?1", params![old.id, keys])?;
-    writing.execute("DELETE FROM folders WHERE environment = ?1", [old.id])?;
-    for (row, head) in all_heads(writing, id, &old)? {
-        let moved = environment.row(&head.path);
-        write_folders(writing, environment, &moved, &head.path)?;
-        let new_head =
-            sealed(keys::seal(&environment.heads(), nonce()?, place("head", &[id, &old.id, &moved]), &head))?;
-        writing.execute(
-            "UPDATE secrets SET row = ?3, head = ?4 WHERE environment = ?1 AND row = ?2",
-            params![old.id, row, moved, new_head],
-        )?;
-        let numbers = writing.all(
-            "SELECT number, key FROM versions WHERE environment = ?1 AND row = ?2",
-            params![old.id, row],
-            |row| Ok((row.get::<_, u64>(0)?, row.get::<_, Vec<u8>>(1)?)),
-        )?;
-        for (number, wrapped) in numbers {
-            let number_bytes = number.to_be_bytes();
-            let place = value_place("value key", id, &old, &head.path, &number_bytes);
-            let opened = old
-                .values()
-                .open(place.as_place(), &wrapped)
-                .ok_or_else(|| does_not_open(&head.path, number))?;
-            let wrapped = sealed(environment.values().seal(nonce()?, place.as_place(), opened.expose()))?;
-            writing.execute(
-                "UPDATE versions SET row = ?4, key = ?5 WHERE environment = ?1 AND row = ?2 AND number = ?3",
-                params![old.id, row, number, moved, wrapped],
-            )?;
-        }
-    }
-    Ok(())
-}
+/// The row of a secret, and its head as it is sealed.
+type SealedHead = ([u8; 32], Vec<u8>);
 
+/// The head of a secret, if there is one.
+///
+/// # Errors
+/// One that does not open, or that was written by somebody who may not write.
 pub(super) fn head(
-    writing: &Writing<'_>,
+    reading: &Reading<'_>,
     id: &Id,
     environment: &Environment,
     path: &SecretPath,
 ) -> Result<([u8; 32], Option<Head>), StoreError> {
     let row = environment.row(path.as_str());
-    let found = writing.one(
+    let found = reading.one(
         "SELECT head FROM secrets WHERE environment = ?1 AND row = ?2",
         params![environment.id, row],
         |row| row.get::<_, Vec<u8>>(0),
     )?;
     let Some(found) = found else { return Ok((row, None)) };
-    let head = open_head(id, environment, &row, &found);
-    let head = head.filter(|head| head.path == path.as_str());
-    head.map(|head| (row, Some(head)))
-        .ok_or_else(|| damaged(path.as_str(), "what is known of it does not open"))
+    let (head, text) = open_head(id, environment, &row, &found)
+        .filter(|(head, _)| head.path == path.as_str())
+        .ok_or_else(|| damaged(path.as_str(), "what is known of it does not open"))?;
+    if proof::is_written(id, environment, text.expose(), &head.proofs) {
+        Ok((row, Some(head)))
+    } else {
+        Err(StoreError::Forged { what: path.to_string() })
+    }
 }
 
-fn open_head(id: &Id, environment: &Environment, row: &[u8; 32], head: &[u8]) -> Option<Head> {
-    keys::open(&environment.heads(), place("head", &[id, &environment.id, row]), head)
+/// A head and the text that it was read from.
+pub(super) fn open_head(
+    id: &Id,
+    environment: &Environment,
+    row: &[u8; 32],
+    sealed: &[u8],
+) -> Option<(Head, Secret<Vec<u8>>)> {
+    let opened = environment.heads().open(place("head", &[id, &environment.id, row]), sealed)?;
+    let (proofs, text) = Proofs::split(opened.expose())?;
+    let head: Head = serde_json::from_slice(text).ok()?;
+    Some((Head { proofs, ..head }, Secret::new(text.to_vec())))
 }
 
+pub(super) fn seal_head(
+    id: &Id,
+    environment: &Environment,
+    row: &[u8; 32],
+    proofs: &Proofs,
+    text: &[u8],
+) -> Result<Vec<u8>, StoreError> {
+    let parts: [&[u8]; 3] = [id, &environment.id, row];
+    sealed(environment.heads().seal(nonce()?, place("head", &parts), &proofs.before(text)))
+}
+
+pub(super) fn head_rows(
+    reading: &Reading<'_>,
+    environment: &Environment,
+) -> Result<Vec<SealedHead>, StoreError> {
+    reading.all("SELECT row, head FROM secrets WHERE environment = ?1", [environment.id], |row| {
+        Ok((row.get::<_, [u8; 32]>(0)?, row.get::<_, Vec<u8>>(1)?))
+    })
+}
+
+/// Every head that opens, whoever wrote it.
+///
+/// # Errors
+/// One that does not open.
 pub(super) fn all_heads(
-    writing: &Writing<'_>,
+    reading: &Reading<'_>,
     id: &Id,
     environment: &Environment,
 ) -> Result<Vec<([u8; 32], Head)>, StoreError> {
-    let rows =
-        writing.all("SELECT row, head FROM secrets WHERE environment = ?1", [environment.id], |row| {
-            Ok((row.get::<_, [u8; 32]>(0)?, row.get::<_, Vec<u8>>(1)?))
-        })?;
-    open_heads(id, environment, rows)
+    open_heads(id, environment, head_rows(reading, environment)?)
+}
+
+/// A head that opens.
+pub(super) struct Found {
+    pub(super) head: Head,
+    pub(super) digest: Digest,
+    /// Whether somebody wrote it who may.
+    pub(super) is_written: bool,
+}
+
+/// Each head in its turn; `None` for one that does not open.
+pub(super) fn each_head(
+    reading: &Reading<'_>,
+    id: &Id,
+    environment: &Environment,
+    mut visit: impl FnMut([u8; 32], Option<Found>) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let sql = "SELECT row, head FROM secrets WHERE environment = ?1";
+    let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, [u8; 32]>(0)?, row.get::<_, Vec<u8>>(1)?));
+    reading.each(sql, [environment.id], row, |(row, sealed)| {
+        let opened = open_head(id, environment, &row, &sealed);
+        visit(
+            row,
+            opened.map(|(head, text)| Found {
+                digest: digest(text.expose()),
+                is_written: proof::is_written(id, environment, text.expose(), &head.proofs),
+                head,
+            }),
+        )
+    })
+}
+
+/// The digest of a head: of the text that is sealed, without the signatures beside it.
+pub(super) fn digest(text: &[u8]) -> Digest {
+    *blake3::hash(text).as_bytes()
 }
 
 /// Those whose paths begin so. Only the rows of the innermost folder are opened.
 pub(super) fn heads_below(
-    writing: &Writing<'_>,
+    reading: &Reading<'_>,
     id: &Id,
     environment: &Environment,
     prefix: &str,
 ) -> Result<Vec<Head>, StoreError> {
     let heads = match innermost(prefix) {
-        None => all_heads(writing, id, environment)?,
+        None => all_heads(reading, id, environment)?,
         Some(folder) => {
             let sql = "SELECT row, head FROM folders JOIN secrets USING (environment, row) WHERE environment = ?1 AND folder = ?2";
             let params = params![environment.id, environment.folder(folder)];
-            let rows = writing
+            let rows = reading
                 .all(sql, params, |row| Ok((row.get::<_, [u8; 32]>(0)?, row.get::<_, Vec<u8>>(1)?)))?;
             open_heads(id, environment, rows)?
         }
@@ -124,7 +158,7 @@ pub(super) fn folders(path: &str) -> impl Iterator<Item = &str> {
 }
 
 /// So that a folder is listed without opening all that is in other ones.
-fn write_folders(
+pub(super) fn write_folders(
     writing: &Writing<'_>,
     environment: &Environment,
     row: &[u8; 32],
@@ -140,49 +174,77 @@ fn write_folders(
 fn open_heads(
     id: &Id,
     environment: &Environment,
-    rows: Vec<([u8; 32], Vec<u8>)>,
+    rows: Vec<SealedHead>,
 ) -> Result<Vec<([u8; 32], Head)>, StoreError> {
     let heads = environment.heads();
-    let open = |(row, sealed): ([u8; 32], Vec<u8>)| {
-        let head = keys::open(&heads, place("head", &[id, &environment.id, &row]), &sealed);
+    let open = |(row, sealed): SealedHead| {
+        let opened = heads.open(place("head", &[id, &environment.id, &row]), &sealed);
+        let head = opened.as_ref().and_then(|opened| {
+            let (proofs, text) = Proofs::split(opened.expose())?;
+            Some(Head { proofs, ..serde_json::from_slice(text).ok()? })
+        });
         let what = || format!("a secret in {} (row {})", environment.name, hex(&row));
         head.map(|head| (row, head)).ok_or_else(|| damaged(&what(), "what is known of it does not open"))
     };
     rows.into_iter().map(open).collect()
 }
 
+/// Writes a changed head: what the audit says of the change.
+///
+/// # Errors
+/// Who has not the key to sign it with.
 pub(super) fn write_head(
     writing: &Writing<'_>,
     id: &Id,
     environment: &Environment,
     row: &[u8; 32],
     head: &mut Head,
-) -> Result<(), StoreError> {
+) -> Result<Change, StoreError> {
+    let Some(Seed(write)) = &environment.write else { return Err(no_key(&head.path)) };
     if head.serial == 0 {
         write_folders(writing, environment, row, &head.path)?;
     }
     head.serial += 1;
     writing.execute("UPDATE changes SET count = count + 1", [])?;
-    let parts: [&[u8]; 3] = [id, &environment.id, row];
-    let text = sealed(keys::seal(&environment.heads(), nonce()?, place("head", &parts), head))?;
-    writing
-        .execute("INSERT OR REPLACE INTO secrets VALUES (?1, ?2, ?3)", params![environment.id, row, text])
-        .map(drop)
+    let text = sealed(serde_json::to_vec(head).ok())?;
+    head.proofs.head = proof::written(id, environment, write, &text);
+    let row_text = seal_head(id, environment, row, &head.proofs, &text)?;
+    let sql = "INSERT OR REPLACE INTO secrets VALUES (?1, ?2, ?3)";
+    writing.execute(sql, params![environment.id, row, row_text])?;
+    let policy = proof::policy_digest(head.policy.as_ref());
+    Ok(Change { serial: head.serial, head: digest(&text), policy })
 }
 
+/// Signs the policy and the approval of a head that is about to be written.
+///
+/// # Errors
+/// Who has not the key to sign them with.
+pub(super) fn administer(id: &Id, environment: &Environment, head: &mut Head) -> Result<(), StoreError> {
+    let admin = environment.admin.as_ref().ok_or_else(|| no_key(&head.path))?;
+    head.proofs = proof::administered(id, environment, admin, head);
+    Ok(())
+}
+
+/// What a role may do and what it has keys for come from the same grants.
+fn no_key(path: &str) -> StoreError {
+    damaged(path, "the role has not the key for what it may do")
+}
+
+/// Writes the value of a version that the head has, and notes its digest there.
 pub(super) fn write_value(
     writing: &Writing<'_>,
     id: &Id,
     environment: &Environment,
-    (row, path, number): (&[u8; 32], &SecretPath, u64),
+    (row, head, number): (&[u8; 32], &mut Head, u64),
     text: &[u8],
 ) -> Result<(), StoreError> {
     let number_bytes = number.to_be_bytes();
     let own = key()?;
-    let wrapped = value_place("value key", id, environment, path.as_str(), &number_bytes);
+    let wrapped = value_place("value key", id, environment, &head.path, &number_bytes);
     let wrapped = sealed(environment.values().seal(nonce()?, wrapped.as_place(), own.expose()))?;
-    let value = value_place("value", id, environment, path.as_str(), &number_bytes);
+    let value = value_place("value", id, environment, &head.path, &number_bytes);
     let value = sealed(own.seal(nonce()?, value.as_place(), text))?;
+    head.note_digest(number, value_digest(&own, &value));
     writing
         .execute(
             "INSERT INTO versions VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -191,26 +253,38 @@ pub(super) fn write_value(
         .map(drop)
 }
 
+/// Made with the value's own key: what opens with two keys has two digests.
+fn value_digest(own: &Key, sealed: &[u8]) -> Digest {
+    own.derive("value digest").digest(sealed)
+}
+
+/// Reads a version that the head has.
 pub(super) fn read_value(
-    writing: &Writing<'_>,
+    reading: &Reading<'_>,
     id: &Id,
     environment: &Environment,
-    (row, path, number): (&[u8; 32], &SecretPath, u64),
+    (row, head, number): (&[u8; 32], &Head, u64),
 ) -> Result<Secret<Fields>, StoreError> {
-    let found = writing.one(
+    let found = reading.one(
         "SELECT key, value FROM versions WHERE environment = ?1 AND row = ?2 AND number = ?3",
         params![environment.id, row, number],
         |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?)),
     )?;
+    let path = &head.path;
     let number_bytes = number.to_be_bytes();
-    let opened = found.and_then(|(wrapped, value)| {
-        let place = value_place("value key", id, environment, path.as_str(), &number_bytes);
-        let own = Key::from_opened(&environment.values().open(place.as_place(), &wrapped)?)?;
-        let place = value_place("value", id, environment, path.as_str(), &number_bytes);
-        let text = own.open(place.as_place(), &value)?;
-        serde_json::from_slice::<Map<_, _>>(text.expose()).ok()
+    let own = found.as_ref().and_then(|(wrapped, _)| {
+        let place = value_place("value key", id, environment, path, &number_bytes);
+        Key::from_opened(&environment.values().open(place.as_place(), wrapped)?)
     });
-    opened.map(Secret::new).ok_or_else(|| does_not_open(path.as_str(), number))
+    let (Some(own), Some((_, value))) = (own, found) else { return Err(does_not_open(path, number)) };
+    if head.version(number).is_none_or(|version| version.digest != value_digest(&own, &value)) {
+        let why = "another value was put in its place";
+        return Err(damaged(&format!("version {number} of {path}"), why));
+    }
+    let place = value_place("value", id, environment, path, &number_bytes);
+    let opened = own.open(place.as_place(), &value);
+    let fields = opened.and_then(|text| serde_json::from_slice::<Map<_, _>>(text.expose()).ok());
+    fields.map(Secret::new).ok_or_else(|| does_not_open(path, number))
 }
 
 pub(super) fn forget(
@@ -229,18 +303,18 @@ pub(super) fn forget(
 }
 
 /// Where a value, or its key, belongs: its path, its environment and its version.
-struct ValuePlace<'a> {
+pub(super) struct ValuePlace<'a> {
     kind: &'static str,
     parts: [&'a [u8]; 4],
 }
 
 impl ValuePlace<'_> {
-    fn as_place(&self) -> Place<'_> {
+    pub(super) fn as_place(&self) -> Place<'_> {
         Place { kind: self.kind, parts: &self.parts }
     }
 }
 
-fn value_place<'a>(
+pub(super) fn value_place<'a>(
     kind: &'static str,
     id: &'a Id,
     environment: &'a Environment,

@@ -15,6 +15,9 @@ pub(super) const KEY: usize = 32;
 /// The length of a nonce.
 pub(super) const NONCE: usize = 12;
 
+/// What a digest is: BLAKE3, 256 bits.
+pub(super) type Digest = [u8; 32];
+
 /// A key of 256 bits.
 #[derive(Clone, Debug)]
 pub(super) struct Key(Secret<[u8; KEY]>);
@@ -49,8 +52,9 @@ pub(super) mod as_bytes {
 }
 
 impl Place<'_> {
-    fn associated_data(&self) -> Vec<u8> {
-        let mut data = b"squire store 1".to_vec();
+    /// The bytes that stand for the place, in what is sealed and in what is signed.
+    pub(super) fn associated_data(&self) -> Vec<u8> {
+        let mut data = b"squire store 2".to_vec();
         for part in std::iter::once(&self.kind.as_bytes()).chain(self.parts) {
             data.extend((part.len() as u64).to_be_bytes());
             data.extend(*part);
@@ -77,11 +81,11 @@ impl Key {
 
     /// A key for one purpose, which says nothing about this one or those of other purposes.
     pub(super) fn derive(&self, purpose: &str) -> Self {
-        Self::new(blake3::derive_key(&format!("squire store 1 {purpose}"), self.expose()))
+        Self::new(blake3::derive_key(&format!("squire store 2 {purpose}"), self.expose()))
     }
 
     /// A digest that only who has this key can make.
-    pub(super) fn digest(&self, bytes: &[u8]) -> [u8; 32] {
+    pub(super) fn digest(&self, bytes: &[u8]) -> Digest {
         *blake3::keyed_hash(self.expose(), bytes).as_bytes()
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use super::head::Head;
 use super::moment::Moment;
-use super::policy::{Policy, Rotation};
+use super::policy::{LONGEST_TIMEOUT, Policy};
 use crate::config::Window;
 
 /// After a failure it is tried again this much later, then twice as much …
@@ -14,6 +14,8 @@ const FIRST_REST: Duration = Duration::from_mins(1);
 /// … up to this, and never more than a quarter of the interval.
 const LONGEST_REST: Duration = Duration::from_hours(6);
 
+/// Each may take the policy's timeout.
+const STEPS: u32 = 4;
 /// What the store itself may take between the steps.
 const BETWEEN_STEPS: Duration = Duration::from_secs(10);
 
@@ -60,9 +62,7 @@ pub enum Standing {
 impl Policy {
     /// How the secret with this head stands.
     pub fn standing(&self, head: &Head, how: How, now: Moment) -> Standing {
-        let Rotation { claimed_until, rests_until, approved_by, .. } = &head.rotation;
-        let later = |moment: &Option<Moment>| moment.filter(|until| *until > now);
-        if let Some(until) = later(claimed_until) {
+        if let Some(until) = head.rotation.claimed(now) {
             return Standing::Claimed { until };
         }
         if how == How::Due
@@ -70,13 +70,13 @@ impl Policy {
         {
             return Standing::Later { at };
         }
-        if self.needs_approval && approved_by.is_none() && how != How::Emergency {
+        if self.needs_approval && !head.is_approved() && how != How::Emergency {
             return Standing::Unapproved;
         }
         if how != How::Due {
             return Standing::Due;
         }
-        if let Some(until) = later(rests_until) {
+        if let Some(until) = head.rotation.rests_until.filter(|until| *until > now) {
             return Standing::Resting { until };
         }
         match self.opens(now) {
@@ -113,7 +113,7 @@ impl Policy {
 
     /// How long somebody who began may take.
     pub(super) fn claim(&self) -> Duration {
-        self.timeout * 4 + BETWEEN_STEPS
+        self.timeout.min(LONGEST_TIMEOUT) * STEPS + BETWEEN_STEPS
     }
 }
 
@@ -126,7 +126,7 @@ pub(super) fn windows(spans: &[String]) -> Result<Option<Window>, String> {
 mod tests {
     use super::*;
     use crate::store::generator::Generator;
-    use crate::store::policy::Hooks;
+    use crate::store::policy::{Approval, Rotation};
 
     const MINUTE: Duration = Duration::from_mins(1);
 
@@ -142,7 +142,7 @@ mod tests {
             windows: Vec::new(),
             grace: None,
             needs_approval: false,
-            hooks: Hooks::default(),
+            hook: None,
             timeout: MINUTE / 2,
         }
     }
@@ -160,7 +160,9 @@ mod tests {
         // 1 January 1970 was a Thursday.
         let nightly = Policy { windows: vec!["02:00-03:00 UTC".to_owned()], ..policy() };
         let unplanned = Policy { every: None, ..policy() };
-        let approved = Rotation { approved_by: Some("owner".to_owned()), ..none.clone() };
+        let approval = |version| Some(Approval { by: "owner".to_owned(), version });
+        let approved = Rotation { approval: approval(2), ..none.clone() };
+        let stale = Rotation { approval: approval(1), ..none.clone() };
         let resting = Rotation { rests_until: Some(at(70)), ..none.clone() };
         let claimed = Rotation { claimed_until: Some(at(61)), ..none.clone() };
         let due = Standing::Due;
@@ -171,6 +173,7 @@ mod tests {
             (&approving, &none, 59, Standing::Later { at: Some(at(60)) }, Standing::Unapproved, due),
             (&approving, &none, 60, Standing::Unapproved, Standing::Unapproved, due),
             (&approving, &approved, 60, due, due, due),
+            (&approving, &stale, 60, Standing::Unapproved, Standing::Unapproved, due),
             (&nightly, &none, 60, Standing::Closed { until: at(120) }, due, due),
             (&nightly, &none, 121, due, due, due),
             (&plain, &resting, 69, Standing::Resting { until: at(70) }, due, due),
@@ -189,6 +192,23 @@ mod tests {
                 [How::Due, How::Asked, How::Emergency].map(|how| policy.standing(&head, how, at(minute)));
             assert_eq!(found, [due_by_itself, asked, emergency], "{policy:?} {rotation:?} {minute}");
         }
+    }
+
+    #[test]
+    fn no_number_is_too_large_for_it() {
+        let policy = Policy {
+            every: Some(Duration::MAX),
+            grace: Some(Duration::MAX),
+            timeout: Duration::MAX,
+            ..policy()
+        };
+        assert_eq!(policy.claim(), LONGEST_TIMEOUT * 4 + BETWEEN_STEPS);
+        let head = head(Rotation { failures: u32::MAX, ..Rotation::default() });
+        assert_eq!(
+            policy.standing(&head, How::Due, at(60)),
+            Standing::Later { at: Some(Moment::from_millis(u64::MAX)) }
+        );
+        assert_eq!(policy.rest(u32::MAX), LONGEST_REST);
     }
 
     #[test]

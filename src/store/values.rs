@@ -5,13 +5,13 @@
 use super::LARGEST_VALUE;
 use super::access::Store;
 use super::audit::{About, Action, Outcome};
-use super::error::{StoreError, damaged};
+use super::error::{StoreError, damaged, unfit};
 use super::head::{Head, Version};
 use super::journal::record;
 use super::moment::Moment;
 use super::path::SecretPath;
-use super::power::add_environment;
 use super::role::Right;
+use super::roles::add_environment;
 use super::rows::{forget, head, heads_below, parsed, read_value, write_head, write_value};
 use crate::secret::{Fields, Secret};
 
@@ -24,14 +24,24 @@ pub struct Value {
     pub version: Version,
 }
 
+/// What is said of a value that is put, besides it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct With<'a> {
+    /// What somebody should know about the secret.
+    pub note: Option<&'a str>,
+    /// How many versions are kept from now on.
+    pub keep: Option<u32>,
+    /// Also while a rotation is at it.
+    pub force: bool,
+}
+
 impl Store {
     /// Stores a new version of a secret: its number. What it reports is on disk.
     pub fn put(
         &mut self,
         path: &SecretPath,
         fields: &Secret<Fields>,
-        note: Option<&str>,
-        keep: Option<u32>,
+        with: With<'_>,
     ) -> Result<u64, StoreError> {
         let text = text(path, fields)?;
         self.act(Action::Put, Right::Write, path, |writing, id, keys, now| {
@@ -41,15 +51,16 @@ impl Store {
             };
             let (row, head) = head(writing, id, &environment, path)?;
             let mut head = head.unwrap_or_else(|| Head::new(path.as_str(), &keys.who, now));
-            head.keep = keep.unwrap_or(head.keep);
+            undisturbed(&head, with.force, now)?;
+            head.keep = with.keep.unwrap_or(head.keep);
             let (number, forgotten) = head.add(&keys.who, now);
-            if let Some(note) = note {
+            if let Some(note) = with.note {
                 head.note = Some(note.to_owned());
             }
-            write_value(writing, id, &environment, (&row, path, number), text.expose())?;
+            write_value(writing, id, &environment, (&row, &mut head, number), text.expose())?;
             forget(writing, &environment, &row, &forgotten)?;
-            write_head(writing, id, &environment, &row, &mut head)?;
-            Ok((number, Some(number), Some(head.serial)))
+            let change = write_head(writing, id, &environment, &row, &mut head)?;
+            Ok((number, Some(number), Some(change)))
         })
     }
 
@@ -60,7 +71,7 @@ impl Store {
             let version = head
                 .readable(version, now)
                 .map_err(|why| StoreError::Unreadable { path: path.to_string(), why })?;
-            let fields = read_value(writing, id, environment, (&row, path, version.number))?;
+            let fields = read_value(writing, id, environment, (&row, &head, version.number))?;
             Ok((Value { fields, version: version.clone() }, Some(version.number), None))
         })
     }
@@ -69,13 +80,13 @@ impl Store {
     /// asks for each of its secrets whenever anything was changed.
     pub fn peek(&mut self, path: &SecretPath, version: Option<u64>) -> Result<Option<u64>, StoreError> {
         let id = self.id;
-        self.transact(|writing, keys, now| {
+        self.look(|reading, keys, now| {
             if !keys.allows(Right::Read, path) {
-                return Ok(Ok(None));
+                return Ok(None);
             }
-            match keys.find(writing, &id, path) {
-                Ok((_, _, head)) => Ok(Ok(head.readable(version, now).ok().map(|version| version.number))),
-                Err(StoreError::Missing { .. }) => Ok(Ok(None)),
+            match keys.find(reading, &id, path) {
+                Ok((_, _, head)) => Ok(head.readable(version, now).ok().map(|version| version.number)),
+                Err(StoreError::Missing { .. }) => Ok(None),
                 Err(error) => Err(error),
             }
         })
@@ -90,20 +101,32 @@ impl Store {
     }
 
     /// Deletes versions, or all, so that they can be undeleted: how many it were.
-    pub fn delete(&mut self, path: &SecretPath, versions: &[u64]) -> Result<usize, StoreError> {
-        self.change(Action::Delete, Right::Write, path, |head, now| (head.delete(versions, now), Vec::new()))
+    pub fn delete(&mut self, path: &SecretPath, versions: &[u64], force: bool) -> Result<usize, StoreError> {
+        self.change(Action::Delete, Right::Write, path, |head, now| {
+            undisturbed(head, force, now)?;
+            Ok((head.delete(versions, now), Vec::new()))
+        })
     }
 
     /// Brings versions back, or all: how many it were.
     pub fn undelete(&mut self, path: &SecretPath, versions: &[u64]) -> Result<usize, StoreError> {
-        self.change(Action::Undelete, Right::Write, path, |head, _| (head.undelete(versions), Vec::new()))
+        self.change(Action::Undelete, Right::Write, path, |head, _| Ok((head.undelete(versions), Vec::new())))
     }
 
-    /// Destroys versions, or all, for ever: how many it were.
-    pub fn destroy(&mut self, path: &SecretPath, versions: &[u64]) -> Result<usize, StoreError> {
+    /// Destroys versions, or all, for ever: how many it were. The log beside the file still has them until [`Store::empty_log`].
+    pub fn destroy(&mut self, path: &SecretPath, versions: &[u64], force: bool) -> Result<usize, StoreError> {
         self.change(Action::Destroy, Right::Admin, path, |head, now| {
+            undisturbed(head, force, now)?;
+            let pending = head.rotation.pending.filter(|pending| versions.is_empty() || versions.contains(pending));
+            if let Some(pending) = pending.filter(|_| !force) {
+                let why = format!(
+                    "has version {pending} of a rotation that did not end, which may be known elsewhere already: \
+                     let it end with `squire store rotate`, or use --force"
+                );
+                return Err(unfit(head.path.clone(), why));
+            }
             let gone = head.destroy(versions, now);
-            (gone.len(), gone)
+            Ok((gone.len(), gone))
         })
     }
 
@@ -134,15 +157,26 @@ impl Store {
         action: Action,
         right: Right,
         path: &SecretPath,
-        change: impl FnOnce(&mut Head, Moment) -> (usize, Vec<u64>),
+        change: impl FnOnce(&mut Head, Moment) -> Result<(usize, Vec<u64>), StoreError>,
     ) -> Result<usize, StoreError> {
         self.act(action, right, path, |writing, id, keys, now| {
             let (environment, row, mut head) = keys.find(writing, id, path)?;
-            let (count, forgotten) = change(&mut head, now);
+            let (count, forgotten) = change(&mut head, now)?;
             forget(writing, environment, &row, &forgotten)?;
-            write_head(writing, id, environment, &row, &mut head)?;
-            Ok((count, None, Some(head.serial)))
+            let change = write_head(writing, id, environment, &row, &mut head)?;
+            Ok((count, None, Some(change)))
         })
+    }
+}
+
+/// That no rotation is at it, unless somebody says that it may be disturbed.
+pub(super) fn undisturbed(head: &Head, force: bool, now: Moment) -> Result<(), StoreError> {
+    match head.rotation.claimed(now) {
+        Some(until) if !force => {
+            let pending = head.rotation.pending.unwrap_or_default();
+            Err(StoreError::Rotating { path: head.path.clone(), pending, until })
+        }
+        Some(_) | None => Ok(()),
     }
 }
 

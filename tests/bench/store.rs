@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use squire::secret::{Fields, Secret};
-use squire::store::{Credential, NewRole, OwnerSecret, Query, Right, SecretPath, Store};
+use squire::store::{Credential, NewRole, OwnerSecret, Query, Right, SecretPath, Store, With};
 
 /// So many single operations are measured.
 const SAMPLE: u32 = 1000;
@@ -50,7 +50,7 @@ fn main() {
     println!("list 100                              {some:>10.1?}");
     let all = timed(|| assert_eq!(store.list("").unwrap().len(), secrets as usize));
     println!("list all                              {all:>10.1?}");
-    let verified = timed(|| assert!(store.verify().unwrap().findings.is_empty()));
+    let verified = timed(|| assert!(store.verify(None).unwrap().findings.is_empty()));
     println!("verify                                {verified:>10.1?}");
     let query = Query { about: "dev/group-0/".to_owned(), ..Query::default() };
     let mut found = 0;
@@ -58,8 +58,9 @@ fn main() {
     let entries = store.stats().unwrap().audit_entries;
     println!("audit query, {:<24} {queried:>10.1?}", format!("{found} of {entries} entries"));
     let grants = BTreeMap::from([(Right::Read, vec!["dev/**".to_owned()])]);
-    let role =
-        store.add_role(&NewRole { name: "bench".to_owned(), grants, expires: None, uses: None }).unwrap();
+    let role = store
+        .add_role(&NewRole { name: "bench".to_owned(), grants, expires: None, uses: None }, |_| Ok(()))
+        .unwrap();
     let credential = Credential::Role { id: role.id, secret_id: role.secret_id };
     let log_in = timed(|| drop(Store::open(&file, &credential).unwrap()));
     println!("log in as a role, Argon2id apart      {log_in:>10.1?}");
@@ -72,7 +73,7 @@ fn path(number: u32) -> SecretPath {
 fn put(store: &mut Store, number: u32) {
     let value = serde_json::json!({ "username": "app", "password": format!("password-{number}") });
     let fields: Fields = value.as_object().unwrap().clone();
-    store.put(&path(number), &Secret::new(fields), None, None).unwrap();
+    store.put(&path(number), &Secret::new(fields), With::default()).unwrap();
 }
 
 /// So many rows of about the size of a secret, each durable before the next.

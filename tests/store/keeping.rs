@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use squire::secret::Secret;
-use squire::store::{Credential, OwnerSecret, SecretPath, Store};
+use squire::store::{Credential, OwnerSecret, SecretPath, Store, With};
 
 use crate::bench::{Bench, as_role, code, stderr, stdout};
 
@@ -215,7 +215,7 @@ fn cuts_edits_and_swaps_are_found() {
                     "UPDATE versions SET value = (SELECT value FROM versions WHERE number = 2 LIMIT 1) WHERE number = 1",
                 );
             },
-            "does not open",
+            "another value was put in its place",
         ),
         ("a lost version", |db| sql(db, "DELETE FROM versions WHERE number = 2"), "version 2 of dev/app/a"),
         ("a lost secret", |db| sql(db, "DELETE FROM secrets"), "the audit knows it, and it is not there"),
@@ -347,7 +347,9 @@ fn two_writers_at_once_both_write() {
                 let path = SecretPath::parse("dev/app/a").unwrap();
                 for number in 0..25 {
                     let fields = json!({"value": format!("{writer}-{number}")});
-                    store.put(&path, &Secret::new(fields.as_object().unwrap().clone()), None, None).unwrap();
+                    store
+                        .put(&path, &Secret::new(fields.as_object().unwrap().clone()), With::default())
+                        .unwrap();
                 }
             })
         })
@@ -374,7 +376,7 @@ fn writer() {
     loop {
         let fields = json!({"value": "x"});
         let number =
-            store.put(&secret, &Secret::new(fields.as_object().unwrap().clone()), None, None).unwrap();
+            store.put(&secret, &Secret::new(fields.as_object().unwrap().clone()), With::default()).unwrap();
         writeln!(stdout, "\nput {number}").unwrap();
     }
 }

@@ -1,5 +1,6 @@
 //! Policies, and rotations by them: the four steps, what fails in them, and who may.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
@@ -35,14 +36,25 @@ fn policy(bench: &Bench, arguments: &[&str]) {
     assert_eq!(code(&output), 0, "{output:?}");
 }
 
-fn with_hooks(bench: &Bench, timeout: &str) {
-    let hooks = STEPS.map(|step| [format!("--{step}"), "sh hook".to_owned()]).concat();
-    let hooks: Vec<&str> = hooks.iter().map(String::as_str).collect();
-    policy(bench, &[&["--generate", "password", "--timeout", timeout][..], &hooks].concat());
+/// The hook `it` of whoever rotates: the commands of these steps.
+fn hook(bench: &Bench, steps: &[(&str, &str)]) {
+    let mut text = "[hook.it]\npaths = [\"prod/app/*\"]\n".to_owned();
+    for (step, command) in steps {
+        let words: Vec<&str> = command.split(' ').collect();
+        writeln!(text, "{step} = {words:?}").unwrap();
+    }
+    fs::write(bench.path("hooks.toml"), text).unwrap();
 }
 
+fn with_hooks(bench: &Bench, timeout: &str) {
+    hook(bench, &STEPS.map(|step| (step, "sh hook")));
+    policy(bench, &["--generate", "password", "--timeout", timeout, "--hook", "it"]);
+}
+
+const ROTATE: [&str; 4] = ["rotate", "prod/app/db", "--hooks", "hooks.toml"];
+
 fn rotate(bench: &Bench) -> Output {
-    bench.store(&["rotate", "prod/app/db"])
+    if bench.path("hooks.toml").exists() { bench.store(&ROTATE) } else { bench.store(&ROTATE[..2]) }
 }
 
 fn password(bench: &Bench) -> String {
@@ -143,11 +155,12 @@ fn whichever_step_fails_the_current_version_stays_and_no_value_is_said() {
 #[test]
 fn a_failure_rests_before_it_is_tried_again_by_itself() {
     let bench = bench();
-    policy(&bench, &["--generate", "uuid", "--every", "1h", "--test", "false"]);
+    hook(&bench, &[("test", "false")]);
+    policy(&bench, &["--generate", "uuid", "--every", "1h", "--hook", "it"]);
     assert_eq!(code(&rotate(&bench)), 1);
     // Due at once, and with a quarter of the interval to rest in.
-    policy(&bench, &["--generate", "uuid", "--every", "1ms", "--test", "false"]);
-    let output = bench.store(&["rotate", "--due"]);
+    policy(&bench, &["--generate", "uuid", "--every", "1ms", "--hook", "it"]);
+    let output = bench.store(&["rotate", "--due", "--hooks", "hooks.toml"]);
     assert_eq!(code(&output), 1, "{output:?}");
     let shown = shown(&bench);
     assert!(shown["pending"].is_number() && shown["failures"] == 1, "{shown}");
@@ -172,7 +185,8 @@ fn a_step_that_hangs_is_killed_with_all_that_it_started() {
 fn what_a_step_leaves_behind_holds_up_nobody() {
     let bench = bench();
     fs::write(bench.path("leaves"), "setsid sleep 30 &\necho made").unwrap();
-    policy(&bench, &["--generate", "command", "--create", "sh leaves", "--timeout", "20s"]);
+    hook(&bench, &[("create", "sh leaves")]);
+    policy(&bench, &["--generate", "command", "--hook", "it", "--timeout", "20s"]);
     let since = Instant::now();
     assert_eq!(code(&rotate(&bench)), 0);
     assert!(since.elapsed() < Duration::from_secs(25), "the daemon was waited for");
@@ -184,12 +198,7 @@ fn while_somebody_is_at_it_nobody_else_is() {
     let bench = bench();
     with_hooks(&bench, "20s");
     fs::write(bench.path("orders"), "set waits").unwrap();
-    let first = bench
-        .command(&["rotate", "prod/app/db"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let first = bench.command(&ROTATE).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
     let by = Instant::now() + Duration::from_secs(20);
     while lines(&bench, "steps").len() < 2 {
         assert!(Instant::now() < by, "it never came to its second step");
@@ -211,23 +220,46 @@ fn a_put_while_it_is_rotated_is_not_overwritten() {
     let bench = bench();
     with_hooks(&bench, "20s");
     fs::write(bench.path("orders"), "test waits").unwrap();
-    let first = bench
-        .command(&["rotate", "prod/app/db"])
-        .stdin(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let first = bench.command(&ROTATE).stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let by = Instant::now() + Duration::from_secs(20);
     while lines(&bench, "steps").len() < 3 {
         assert!(Instant::now() < by, "it never came to its third step");
         std::thread::sleep(Duration::from_millis(10));
     }
-    bench.put("prod/app/db", r#"{"username": "alice", "password": "by-hand"}"#);
+    // The database may have version 2 by now.
+    let by_hand = r#"{"username": "alice", "password": "by-hand"}"#;
+    let set: Value = serde_json::from_str(&lines(&bench, "told")[1]).unwrap();
+    let policy_none = ["policy", "prod/app/db", "--none"];
+    for (refused, stdin) in [
+        (&["put", "prod/app/db"][..], by_hand),
+        (&["rm", "prod/app/db"], ""),
+        (&["destroy", "prod/app/db"], ""),
+        (&["destroy", "prod/app/db", "--version", "2"], ""),
+        (&policy_none, ""),
+    ] {
+        let output = bench.store_with(refused, stdin);
+        assert_eq!(code(&output), 1, "{refused:?}");
+        assert!(stderr(&output).contains("a rotation is at work with version 2"), "{refused:?}: {output:?}");
+    }
+    assert_eq!(code(&bench.store_with(&["put", "prod/app/db", "--force"], by_hand)), 0);
+    // Its claim stays, so that nobody begins another one beside it.
+    assert!(stdout(&rotate(&bench)).contains("somebody is at it"));
     fs::remove_file(bench.path("orders")).unwrap();
     let output = first.wait_with_output().unwrap();
     assert_eq!(code(&output), 1);
     assert!(stderr(&output).contains("was changed while version 2 was made"), "{output:?}");
     assert_eq!(password(&bench), "by-hand");
+    // What the database may have is never lost, however many versions come after it.
+    for number in 0..12 {
+        let put = bench.store_with(
+            &["put", "prod/app/db", "--force", "--keep", "2"],
+            &format!("{{\"password\": \"{number}\"}}"),
+        );
+        assert_eq!(code(&put), 0, "{put:?}");
+    }
+    let made = bench.store(&["get", "prod/app/db", "--version", "2", "--field", "password"]);
+    assert_eq!(json!(stdout(&made).trim_end()), set["fields"]["password"]);
+    assert!(stdout(&bench.store(&["history", "prod/app/db"])).contains("of a rotation that did not end"));
     assert_eq!(bench.verified().0, 0);
 }
 
@@ -236,9 +268,10 @@ fn one_that_was_killed_is_taken_up_with_the_same_value() {
     let bench = bench();
     // A claim lasts four times as long as a step may, and some seconds.
     with_hooks(&bench, "1ms");
-    policy(&bench, &["--generate", "password", "--timeout", "50ms", "--finish", "sh hook"]);
+    hook(&bench, &[("finish", "sh hook")]);
+    policy(&bench, &["--generate", "password", "--timeout", "50ms", "--hook", "it"]);
     fs::write(bench.path("orders"), "finish waits").unwrap();
-    let mut first = bench.command(&["rotate", "prod/app/db"]).stdin(Stdio::null()).spawn().unwrap();
+    let mut first = bench.command(&ROTATE).stdin(Stdio::null()).spawn().unwrap();
     let by = Instant::now() + Duration::from_secs(20);
     while shown(&bench)["pending"].is_null() {
         assert!(Instant::now() < by, "nothing was pending");
@@ -249,7 +282,7 @@ fn one_that_was_killed_is_taken_up_with_the_same_value() {
     fs::remove_file(bench.path("orders")).unwrap();
     let pending = shown(&bench)["pending"].clone();
     assert_eq!(password(&bench), "sesame-zero");
-    policy(&bench, &["--generate", "password", "--timeout", "20s", "--finish", "sh hook"]);
+    policy(&bench, &["--generate", "password", "--timeout", "20s", "--hook", "it"]);
     let by = Instant::now() + Duration::from_secs(40);
     loop {
         let output = rotate(&bench);
@@ -317,11 +350,13 @@ fn a_policy_that_cannot_be_followed_is_refused_when_it_is_made() {
         (&["--generate", "password:length=2,classes=lower+upper+digit"][..], 2, "has room for 2"),
         (&["--generate", "sesame"], 2, "is no generator"),
         (&["--every", "1d"], 2, "add for example --generate password"),
-        (&["--generate", "command"], 1, "name it with --create"),
+        (&["--generate", "command"], 1, "name a hook with --hook"),
+        (&["--generate", "hex", "--timeout", "500000000000y"], 1, "more than an hour"),
+        (&["--generate", "hex", "--every", "500y"], 1, "more than a hundred years"),
+        (&["--generate", "hex", "--grace", "500000000000y"], 1, "more than a hundred years"),
         (&["--generate", "hex", "--field", "token"], 1, "has no field token"),
         (&["--generate", "hex", "--window", "at night"], 1, "is no window"),
         (&["--generate", "hex", "--every", "0s"], 1, "all the time"),
-        (&["--generate", "hex", "--set", "sh 'open"], 2, "--set"),
     ] {
         let output = bench.store(&[&["policy", "prod/app/db"], arguments].concat());
         assert_eq!(code(&output), exit, "{arguments:?}: {output:?}");
@@ -336,7 +371,8 @@ fn a_policy_that_cannot_be_followed_is_refused_when_it_is_made() {
 fn a_command_makes_the_new_value() {
     let bench = bench();
     fs::write(bench.path("make"), "read -r told; echo '{\"password\": \"made\", \"port\": 5432}'").unwrap();
-    policy(&bench, &["--generate", "command", "--create", "sh make"]);
+    hook(&bench, &[("create", "sh make")]);
+    policy(&bench, &["--generate", "command", "--hook", "it"]);
     assert_eq!(code(&rotate(&bench)), 0);
     assert_eq!(stdout(&bench.store(&["get", "prod/app/db"])), "password=made\nport=5432\nusername=alice\n");
     fs::write(bench.path("make"), "true").unwrap();

@@ -9,7 +9,9 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 
 use super::Failed;
-use crate::store::{Head, Record, Report, Role, RoleKeyPair, State, Stats, StoreError, Value};
+use crate::store::{
+    Head, Moment, Record, Refused, Report, Role, RoleKeyPair, Rotation, State, Stats, StoreError, Value,
+};
 
 /// What stands for a value.
 const MASK: &str = "********";
@@ -122,12 +124,13 @@ pub(super) fn roles(roles: &[(String, Role, u64)], as_json: bool) -> Result<(), 
 }
 
 pub(super) fn report(report: &Report, as_json: bool) -> Result<(), Failed> {
-    let Report { environments, secrets, versions, entries, findings } = report;
+    let Report { environments, secrets, versions, entries, end, findings } = report;
+    let end = end.map(|end| end.to_string());
     if as_json {
         let findings: Vec<_> =
             findings.iter().map(|finding| json!({ "place": finding.place, "why": finding.why })).collect();
         let report = json!({
-            "environments": environments, "secrets": secrets, "versions": versions, "audit_entries": entries, "findings": findings,
+            "environments": environments, "secrets": secrets, "versions": versions, "audit_entries": entries, "tip": end, "findings": findings,
         });
         return line(&report.to_string());
     }
@@ -137,7 +140,24 @@ pub(super) fn report(report: &Report, as_json: bool) -> Result<(), Failed> {
     let found = if findings.is_empty() { "all is as it should be" } else { "something is wrong" };
     line(&format!(
         "{found}: {environments} environments, {secrets} secrets, {versions} versions, {entries} audit entries"
-    ))
+    ))?;
+    end.map_or(Ok(()), |end| line(&format!("the audit ends with {end}")))
+}
+
+/// Refused log-ins since then, a minute and a role a line.
+pub(super) fn refused(refused: &[Refused], since: Option<Moment>, as_json: bool) -> Result<(), Failed> {
+    for Refused { at, who, count } in
+        refused.iter().filter(|refused| since.is_none_or(|since| since <= refused.at))
+    {
+        if as_json {
+            let refused = json!({ "at": at.to_string(), "who": who, "action": "log-in", "outcome": "refused", "count": count });
+            line(&refused.to_string())?;
+        } else {
+            let who = who.as_deref().unwrap_or("nobody that is known");
+            line(&format!("        {at}  {who}  log-in  refused {count} times"))?;
+        }
+    }
+    Ok(())
 }
 
 /// An entry a line, also as JSON.
@@ -203,23 +223,12 @@ pub(super) fn policy(head: &Head, as_json: bool) -> Result<(), Failed> {
         };
     };
     let time = |duration: &Duration| humantime::format_duration(*duration).to_string();
-    let hooks = [
-        ("create", &policy.hooks.create),
-        ("set", &policy.hooks.set),
-        ("test", &policy.hooks.test),
-        ("finish", &policy.hooks.finish),
-    ];
     let due = policy.due(head).map(|due| due.to_string());
     if as_json {
-        let hooks: serde_json::Map<_, _> = hooks
-            .into_iter()
-            .filter(|(_, words)| !words.is_empty())
-            .map(|(name, words)| (name.to_owned(), json!(words)))
-            .collect();
         let shown = json!({
             "path": path, "every": policy.every.as_ref().map(time), "generate": policy.generator.to_string(), "field": policy.field,
-            "windows": policy.windows, "grace": policy.grace.as_ref().map(time), "approval": policy.needs_approval, "hooks": hooks,
-            "timeout": time(&policy.timeout), "due": due, "pending": rotation.pending, "approved_by": rotation.approved_by,
+            "windows": policy.windows, "grace": policy.grace.as_ref().map(time), "approval": policy.needs_approval, "hook": policy.hook,
+            "timeout": time(&policy.timeout), "due": due, "pending": rotation.pending, "approved_by": head.is_approved().then(|| by(rotation)),
             "failures": rotation.failures, "trouble": rotation.trouble,
         });
         return line(&shown.to_string());
@@ -240,19 +249,25 @@ pub(super) fn policy(head: &Head, as_json: bool) -> Result<(), Failed> {
         line(&format!("  grace     {}", time(grace)))?;
     }
     if policy.needs_approval {
-        let by = rotation
-            .approved_by
-            .as_ref()
-            .map_or_else(|| "not approved".to_owned(), |by| format!("approved by {by}"));
-        line(&format!("  approval  {by}"))?;
+        let approved = if head.is_approved() {
+            format!("approved by {}", by(rotation))
+        } else {
+            "not approved".to_owned()
+        };
+        line(&format!("  approval  {approved}"))?;
     }
-    for (name, words) in hooks.into_iter().filter(|(_, words)| !words.is_empty()) {
-        line(&format!("  {name:<8}  {}", shell_words::join(words)))?;
+    if let Some(hook) = &policy.hook {
+        line(&format!("  hook      {hook}"))?;
     }
     if let Some(trouble) = &rotation.trouble {
         line(&format!("  failed    {} times in a row, the last time at {trouble}", rotation.failures))?;
     }
     Ok(())
+}
+
+/// Who approved the next rotation.
+fn by(rotation: &Rotation) -> &str {
+    rotation.approval.as_ref().map(|approval| approval.by.as_str()).unwrap_or_default()
 }
 
 fn about(head: &Head) -> Json {
@@ -274,6 +289,7 @@ fn note(head: &Head) -> String {
 fn state(state: State) -> String {
     match state {
         State::Live => "live".to_owned(),
+        State::Unused { at } => format!("of a rotation that did not end, unused since {at}"),
         State::Deleted { at } => format!("deleted {at}"),
         State::Destroyed { at } => format!("destroyed {at}"),
     }

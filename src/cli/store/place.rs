@@ -3,13 +3,15 @@
 //! *Invariant:* there is never a store that nothing opens: a new key is in its file before the store knows it.
 
 use std::fs;
-use std::path::PathBuf;
+use std::ops::{Deref, DerefMut};
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::anchor::Anchor;
 use super::{Failed, input, output, write_private};
-use crate::store::{Credential, OwnerSecret, Store, StoreError};
+use crate::store::{Credential, OwnerSecret, Past, Rekey, Store, StoreError, Witness};
 
 /// Which store, and as whom.
 #[derive(Args, Debug)]
@@ -29,14 +31,60 @@ pub(super) struct Place {
     /// The role's secret-id
     #[arg(long, value_name = "FILE", env = "SQUIRE_STORE_SECRET_ID_FILE", global = true)]
     secret_id_file: Option<PathBuf>,
+    /// Where it is kept what was seen of the store last [default: the key's name with .anchor]
+    #[arg(long, value_name = "FILE", env = "SQUIRE_STORE_ANCHOR", global = true)]
+    anchor: Option<PathBuf>,
     /// Say it as JSON
     #[arg(long, global = true)]
     pub(super) json: bool,
 }
 
+/// A store that is open; what was seen of it is kept when it is closed.
+pub(super) struct Opened {
+    store: Store,
+    anchor: Option<Anchor>,
+}
+
+impl Deref for Opened {
+    type Target = Store;
+
+    fn deref(&self) -> &Store {
+        &self.store
+    }
+}
+
+impl DerefMut for Opened {
+    fn deref_mut(&mut self) -> &mut Store {
+        &mut self.store
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        if let (Some(anchor), Some(witness)) = (&self.anchor, self.store.witness()) {
+            anchor.keep(&witness);
+        }
+    }
+}
+
 impl Place {
     fn key_file(&self) -> PathBuf {
         self.key_file.clone().unwrap_or_else(|| self.store.with_added_extension("key"))
+    }
+
+    /// Who has a key has an anchor beside it; a passphrase is nowhere, and a role has one only where it says so.
+    pub(super) fn anchor(&self) -> Option<Anchor> {
+        let beside_key = || {
+            let has_key = self.role_id.is_none() && self.passphrase_file.is_none();
+            let key = has_key.then(|| self.key_file()).filter(|key| key.exists());
+            key.map(|key| key.with_added_extension("anchor"))
+        };
+        self.anchor.clone().or_else(beside_key).map(Anchor)
+    }
+
+    /// What was seen of the store last.
+    pub(super) fn seen(&self) -> Result<Option<Witness>, Failed> {
+        self.anchor().map_or(Ok(None), |anchor| anchor.read())
     }
 
     /// Says what was done: in words, or as JSON.
@@ -70,21 +118,43 @@ impl Place {
         self.tell(&text, &json!({ "store": self.store, "key_file": key_file }))
     }
 
-    pub(super) fn open(&self) -> Result<Store, Failed> {
-        let credential = match (&self.role_id, &self.secret_id_file) {
-            (Some(id), Some(file)) => {
-                Credential::Role { id: id.trim().to_owned(), secret_id: input::credential(file)? }
+    /// Opens the store, which has to go on from what was seen of it.
+    pub(super) fn open(&self) -> Result<Opened, Failed> {
+        let seen = self.seen()?;
+        let store = self.open_after(Past::Seen(seen.as_ref()))?;
+        Ok(Opened { store, anchor: self.anchor() })
+    }
+
+    /// Opens it whatever its past, to look at it.
+    pub(super) fn open_whatever(&self) -> Result<Store, Failed> {
+        self.open_after(Past::Whatever)
+    }
+
+    fn open_after(&self, past: Past<'_>) -> Result<Store, Failed> {
+        let credential = self.credential(&self.store)?;
+        match Store::open_after(&self.store, &credential, past) {
+            Err(StoreError::Refused) if matches!(credential, Credential::Owner(OwnerSecret::Key(_))) => {
+                self.finish_rekey(past)
             }
-            (None, None) => Credential::Owner(self.owner()?),
-            (Some(_), None) => return Err(Failed::Usage("a role needs its --secret-id-file too".to_owned())),
-            (None, Some(_)) => return Err(Failed::Usage("a secret-id needs its --role-id too".to_owned())),
-        };
-        Ok(Store::open(&self.store, &credential)?)
+            opened => Ok(opened?),
+        }
+    }
+
+    /// What opens a store, which may be a copy of the one that is meant.
+    pub(super) fn credential(&self, store: &Path) -> Result<Credential, Failed> {
+        match (&self.role_id, &self.secret_id_file) {
+            (Some(id), Some(file)) => {
+                Ok(Credential::Role { id: id.trim().to_owned(), secret_id: input::credential(file)? })
+            }
+            (None, None) => self.owner(store).map(Credential::Owner),
+            (Some(_), None) => Err(Failed::Usage("a role needs its --secret-id-file too".to_owned())),
+            (None, Some(_)) => Err(Failed::Usage("a secret-id needs its --role-id too".to_owned())),
+        }
     }
 
     /// A passphrase where the store has one, else the key.
-    fn owner(&self) -> Result<OwnerSecret, Failed> {
-        let asks = self.key_file.is_none() && Store::takes_passphrase(&self.store)?;
+    fn owner(&self, store: &Path) -> Result<OwnerSecret, Failed> {
+        let asks = self.key_file.is_none() && Store::takes_passphrase(store)?;
         if let Some(file) = self.passphrase_file.as_ref().filter(|_| self.key_file.is_none()) {
             return input::credential(file).map(OwnerSecret::Passphrase);
         }
@@ -94,31 +164,73 @@ impl Place {
         input::credential(&self.key_file()).map(OwnerSecret::Key)
     }
 
-    pub(super) fn rekey(&self, to_passphrase: bool) -> Result<(), Failed> {
+    /// A `rekey` that was killed after the store took the new key left that beside the old one.
+    fn finish_rekey(&self, past: Past<'_>) -> Result<Store, Failed> {
+        let (key_file, new) = (self.key_file(), self.new_key_file());
+        if !new.exists() {
+            return Err(StoreError::Refused.into());
+        }
+        let key = OwnerSecret::Key(input::credential(&new)?);
+        let store = Store::open_after(&self.store, &Credential::Owner(key), past)?;
+        replace(&new, &key_file)?;
+        Ok(store)
+    }
+
+    fn new_key_file(&self) -> PathBuf {
+        self.key_file().with_added_extension("new")
+    }
+
+    pub(super) fn rekey(&self, to_passphrase: bool, how: Rekey) -> Result<(), Failed> {
         let mut store = self.open()?;
         let key_file = self.key_file();
+        let worth = match how {
+            Rekey::Everything => "every key below it is new too, and roles go on with their secret-ids",
+            Rekey::WrapOnly => {
+                "the keys below it stay: who has the old key and any old copy of the store still opens all of it"
+            }
+        };
         if to_passphrase {
             let new = OwnerSecret::Passphrase(input::new_passphrase(None)?);
-            store.rekey(&new)?;
-            let text = "the passphrase opens the store from now on, and nothing that did before";
-            return self.tell(text, &json!({ "store": self.store }));
+            store.rekey(&new, how)?;
+            self.leave_nothing(&store);
+            let text =
+                format!("the passphrase opens the store from now on, and nothing that did before; {worth}");
+            return self.tell(&text, &json!({ "store": self.store }));
         }
         let key = Store::new_key()?;
-        let new = key_file.with_added_extension("new");
+        let new = self.new_key_file();
+        if new.exists() {
+            return Err(Failed::Usage(format!(
+                "{} is of another `rekey`, which is at work or was killed before it did anything: remove it if none is at work",
+                new.display()
+            )));
+        }
         write_private(&new, key.expose(), "write the owner's new key to")?;
-        if let Err(error) = store.rekey(&OwnerSecret::Key(key)) {
+        if let Err(error) = store.rekey(&OwnerSecret::Key(key), how) {
             fs::remove_file(&new).ok();
             return Err(error.into());
         }
-        fs::rename(&new, &key_file).map_err(|source| StoreError::Io {
-            doing: "replace",
-            file: key_file.clone(),
-            source,
-        })?;
+        replace(&new, &key_file)?;
+        self.leave_nothing(&store);
         let text = format!(
-            "the owner's key in {} is new; the one before opens the store no more",
+            "the owner's key in {} is new; the one before opens the store no more; {worth}",
             key_file.display()
         );
         self.tell(&text, &json!({ "store": self.store, "key_file": key_file }))
     }
+
+    /// Of what was taken away nothing stays in the log beside the store. What was done is done all the same.
+    pub(super) fn leave_nothing(&self, store: &Store) {
+        if let Err(error) = store.empty_log() {
+            super::complain(&[format!(
+                "squire: it is done, and the log beside {} may still hold what was there before: {error}; try `squire store compact` later",
+                self.store.display()
+            )]);
+        }
+    }
+}
+
+fn replace(new: &Path, file: &Path) -> Result<(), Failed> {
+    fs::rename(new, file)
+        .map_err(|source| StoreError::Io { doing: "replace", file: file.to_owned(), source }.into())
 }

@@ -1,7 +1,8 @@
 //! `squire store role`: who else may use the store.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use clap::Subcommand;
@@ -9,7 +10,7 @@ use serde_json::json;
 
 use super::place::Place;
 use super::{Failed, output, write_private};
-use crate::store::{Moment, NewRole, Right, StoreError};
+use crate::store::{Moment, NewRole, Right, RoleKeyPair};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum RoleCommand {
@@ -75,20 +76,16 @@ impl RoleCommand {
                         "the role may do nothing: write for example --read 'prod/app/*'".to_owned(),
                     ));
                 }
-                if let Some(file) = secret_id_to.as_ref().filter(|file| file.exists()) {
-                    return Err(StoreError::Exists { file: file.clone() }.into());
-                }
                 let expires = expires.map(|after| Moment::from(SystemTime::now()).plus(after));
                 let new = NewRole { name: name.clone(), grants, expires, uses: *uses };
-                let pair = place.open()?.add_role(&new)?;
-                if let Some(file) = secret_id_to {
-                    write_private(file, pair.secret_id.expose(), "write the secret-id to")?;
-                }
+                let pair = add(place, &new, secret_id_to.as_deref())?;
                 output::role(&pair, secret_id_to.as_deref(), place.json)
             }
             Self::List => output::roles(&place.open()?.roles()?, place.json),
             Self::Revoke { name } => {
-                place.open()?.revoke_role(name)?;
+                let mut store = place.open()?;
+                store.revoke_role(name)?;
+                place.leave_nothing(&store);
                 place.tell(
                     &format!("{name}: revoked; its environments have new keys"),
                     &json!({ "revoked": name }),
@@ -96,4 +93,19 @@ impl RoleCommand {
             }
         }
     }
+}
+
+/// The secret-id is in its file before the role is there, and is not where the role could not be made.
+fn add(place: &Place, new: &NewRole, secret_id_to: Option<&Path>) -> Result<RoleKeyPair, Failed> {
+    let mut written = None;
+    let made = place.open()?.add_role(new, |pair| {
+        let Some(file) = secret_id_to else { return Ok(()) };
+        write_private(file, pair.secret_id.expose(), "write the secret-id to")?;
+        written = Some(file);
+        Ok(())
+    });
+    if let Some(file) = written.filter(|_| made.is_err()) {
+        fs::remove_file(file).ok();
+    }
+    Ok(made?)
 }

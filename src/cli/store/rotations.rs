@@ -1,5 +1,6 @@
 //! `squire store policy` and `rotate`: how secrets are rotated, and that they are.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -36,35 +37,28 @@ pub(super) struct PolicyAsked {
     /// Somebody has to approve each rotation
     #[arg(long)]
     approval: bool,
-    /// Makes the new value, where the generator is `command`; else it may object
-    #[arg(long, value_name = "COMMAND")]
-    create: Option<String>,
-    /// Makes the new value known to whoever has to accept it
-    #[arg(long, value_name = "COMMAND")]
-    set: Option<String>,
-    /// Tries the new value
-    #[arg(long, value_name = "COMMAND")]
-    test: Option<String>,
-    /// Is run last, before the new value becomes current
-    #[arg(long, value_name = "COMMAND")]
-    finish: Option<String>,
-    /// How long each command may take [default: 30s]
+    /// The commands of each rotation: a hook of whoever rotates
+    #[arg(long, value_name = "NAME")]
+    hook: Option<String>,
+    /// How long each command may take, up to 1h [default: 30s]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
     /// Take the policy away
     #[arg(long, conflicts_with = "generate")]
     none: bool,
+    /// Take it away also while a rotation is at it
+    #[arg(long, requires = "none")]
+    force: bool,
 }
 
 const POLICY_EXAMPLES: &str = "\
 Examples:
   squire store policy prod/app/token --every 30d --generate hex:bytes=32 --grace 1h
   squire store policy prod/app/db --every 7d --generate password:length=24,classes=lower+digit \\
-      --window 'Sun 03:00-04:00 UTC' --set './alter-role' --test './log-in'
+      --window 'Sun 03:00-04:00 UTC' --hook postgres
   squire store policy prod/app/db            shows it
 
-A command is run without a shell. It reads one line of JSON: step, path, version, the new fields
-and the current ones; what it writes to stderr when it fails is shown without their values.";
+What a hook executes is said by whoever rotates, not here: see `squire store rotate --help`.";
 
 #[derive(Args, Debug)]
 #[command(after_help = ROTATE_EXAMPLES)]
@@ -77,27 +71,39 @@ pub(super) struct RotateAsked {
     /// Now, and without waiting for an approval
     #[arg(long)]
     emergency: bool,
+    /// What the hooks execute that policies name
+    #[arg(long, value_name = "FILE", env = "SQUIRE_STORE_HOOKS")]
+    hooks: Option<PathBuf>,
 }
 
 const ROTATE_EXAMPLES: &str = "\
 Examples:
   squire store rotate prod/app/db       now, whatever its interval and window
   squire store rotate --due             for cron; a running agent that may rotate does it by itself
-  squire store rotate --emergency       everything that has a policy";
+  squire store rotate --emergency       everything that has a policy
+
+A policy names a hook; the file that --hooks names says what it is, and only you or root may be able to write it:
+  [hook.postgres]
+  paths = [\"prod/app/*\"]               the secrets whose policies may name it
+  set = [\"/usr/local/bin/alter-role\"]  also create, test, finish: words, without a shell
+  env = [\"ADMIN_URL\"]                  the variables that the commands get, beside PATH, HOME, LANG and TZ
+
+A command reads one line of JSON: step, path, version, the new fields and the current ones; what it writes to stderr
+when it fails is shown without their values.";
 
 impl PolicyAsked {
     pub(super) fn perform(&self, place: &Place) -> Result<(), Failed> {
         let path = secret_path(&self.path)?;
         let mut store = place.open()?;
         if self.none {
-            store.set_policy(&path, None)?;
+            store.set_policy(&path, None, self.force)?;
             return place.tell(
                 &format!("{path}: has no policy any more"),
                 &json!({ "path": path.as_str(), "policy": null }),
             );
         }
         match self.policy()? {
-            Some(policy) => store.set_policy(&path, Some(&policy))?,
+            Some(policy) => store.set_policy(&path, Some(&policy), self.force)?,
             None if self.says_something() => {
                 return Err(Failed::Usage(
                     "a policy needs to know how a new value is made: add for example --generate password"
@@ -110,12 +116,11 @@ impl PolicyAsked {
     }
 
     fn says_something(&self) -> bool {
-        let hooks = [&self.create, &self.set, &self.test, &self.finish];
         let times = [self.every, self.grace, self.timeout];
         self.approval
             || self.field.is_some()
             || !self.windows.is_empty()
-            || hooks.iter().any(|hook| hook.is_some())
+            || self.hook.is_some()
             || times.iter().any(Option::is_some)
     }
 
@@ -123,12 +128,6 @@ impl PolicyAsked {
         let Some(generate) = &self.generate else { return Ok(None) };
         let generator: Generator =
             generate.parse().map_err(|why| Failed::Usage(format!("--generate {generate:?} {why}")))?;
-        let hooks = Hooks {
-            create: words("create", self.create.as_deref())?,
-            set: words("set", self.set.as_deref())?,
-            test: words("test", self.test.as_deref())?,
-            finish: words("finish", self.finish.as_deref())?,
-        };
         Ok(Some(Policy {
             every: self.every,
             generator,
@@ -136,30 +135,26 @@ impl PolicyAsked {
             windows: self.windows.clone(),
             grace: self.grace,
             needs_approval: self.approval,
-            hooks,
+            hook: self.hook.clone(),
             timeout: self.timeout.unwrap_or(TIMEOUT),
         }))
     }
 }
 
-fn words(option: &str, command: Option<&str>) -> Result<Vec<String>, Failed> {
-    let words = command.map(shell_words::split).transpose();
-    words.map(Option::unwrap_or_default).map_err(|error| Failed::Usage(format!("--{option}: {error}")))
-}
-
 impl RotateAsked {
     pub(super) fn perform(&self, place: &Place) -> Result<(), Failed> {
+        let hooks = self.hooks.as_deref().map_or_else(|| Ok(Hooks::default()), Hooks::load)?;
         let mut store = place.open()?;
         let how = match (self.due, self.emergency) {
             (true, _) => How::Due,
             (false, true) => How::Emergency,
             (false, false) => How::Asked,
         };
-        let paths = self.meant(&mut store)?;
         let mut all_done = true;
+        let paths = self.meant(&mut store, &mut all_done)?;
         for path in paths {
             // What fails is no reason to leave the others.
-            match store.rotate(&path, how) {
+            match store.rotate(&path, how, &hooks) {
                 Ok(rotated) => all_done &= say(place, &path, &rotated)?,
                 Err(error) => {
                     all_done = false;
@@ -170,9 +165,16 @@ impl RotateAsked {
         if all_done { Ok(()) } else { Err(Failed::Findings) }
     }
 
-    fn meant(&self, store: &mut Store) -> Result<Vec<SecretPath>, Failed> {
+    fn meant(&self, store: &mut Store, all_done: &mut bool) -> Result<Vec<SecretPath>, Failed> {
         if self.due {
-            return Ok(store.due()?.now);
+            let due = store.due()?;
+            for path in &due.forged {
+                *all_done = false;
+                super::complain(&[format!(
+                    "squire: {path}: not rotated: its policy was written by somebody who may not; `squire store verify` looks at all of it"
+                )]);
+            }
+            return Ok(due.now);
         }
         if !self.paths.is_empty() {
             return self.paths.iter().map(|path| secret_path(path)).collect();

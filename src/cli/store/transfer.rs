@@ -16,7 +16,7 @@ use crate::plan::Want;
 use crate::secret::{Fields, Secret};
 use crate::source::Source as _;
 use crate::source::vault::Vault;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, With};
 
 #[derive(Args, Debug)]
 pub(super) struct ExportAsked {
@@ -110,7 +110,7 @@ impl ImportAsked {
                 same += 1;
                 continue;
             }
-            let number = store.put(&path, &Secret::new(fields), None, None)?;
+            let number = store.put(&path, &Secret::new(fields), With::default())?;
             new += 1;
             place.tell(
                 &format!("{path}: version {number}"),

@@ -32,12 +32,16 @@ pub(super) fn fault(error: &StoreError) -> Fault {
         StoreError::Full | StoreError::ReadOnly | StoreError::Busy { .. } | StoreError::NotThere { .. } => {
             Fault::Unreachable { why, retry_after: None }
         }
-        StoreError::Io { .. } | StoreError::Sqlite { .. } | StoreError::Random { .. } => {
-            Fault::Failing { why }
-        }
+        StoreError::Io { .. }
+        | StoreError::Sqlite { .. }
+        | StoreError::Random { .. }
+        | StoreError::Rotating { .. } => Fault::Failing { why },
         StoreError::Exists { .. }
         | StoreError::NotAStore { .. }
         | StoreError::Newer { .. }
+        | StoreError::Older { .. }
+        | StoreError::RolledBack { .. }
+        | StoreError::Forged { .. }
         | StoreError::Damaged { .. }
         | StoreError::Credential { .. }
         | StoreError::OwnerOnly { .. }

@@ -1,0 +1,70 @@
+//! What the owner saw of a store last, kept beside the key: an earlier state of the store does not fit it.
+//!
+//! *Invariant:* it only goes forward. What cannot be kept is said, and stops no command: the store itself has it.
+
+use std::fs::{self, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use super::{Failed, complain};
+use crate::store::{StoreError, Witness};
+
+/// A witness is a line; nothing longer is one.
+const LONGEST: usize = 1024;
+
+/// A file with a witness.
+#[derive(Clone, Debug)]
+pub(super) struct Anchor(pub(super) PathBuf);
+
+impl Anchor {
+    /// What was seen last, if anything was.
+    pub(super) fn read(&self) -> Result<Option<Witness>, Failed> {
+        let Self(file) = self;
+        let text = match fs::read_to_string(file) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(source) => {
+                return Err(StoreError::Io { doing: "read the anchor", file: file.clone(), source }.into());
+            }
+        };
+        let witness = (text.len() <= LONGEST).then(|| text.parse()).and_then(Result::ok);
+        witness.map(Some).ok_or_else(|| {
+            Failed::Usage(format!(
+                "the anchor {} cannot be understood: put its copy back, or remove it if you know that the store is the right one",
+                file.display()
+            ))
+        })
+    }
+
+    /// Keeps what was seen, unless something later is kept.
+    pub(super) fn keep(&self, witness: &Witness) {
+        let kept = self.read().ok().flatten();
+        if kept.is_some_and(|kept| kept == *witness || (kept.is_after(witness) && !witness.is_after(&kept))) {
+            return;
+        }
+        if let Err(error) = self.write(witness) {
+            complain(&[format!(
+                "squire: cannot keep what was seen of the store in {}: {error}; name another place with --anchor, or an earlier \
+                 state of the store that is put back is not noticed",
+                self.0.display()
+            )]);
+        }
+    }
+
+    /// Beside it first: it is whole, or the one of before.
+    fn write(&self, witness: &Witness) -> Result<(), std::io::Error> {
+        let new = self.0.with_added_extension(format!("{}.new", std::process::id()));
+        let written = write_whole(&new, &format!("{witness}\n")).and_then(|()| fs::rename(&new, &self.0));
+        if written.is_err() {
+            fs::remove_file(&new).ok();
+        }
+        written
+    }
+}
+
+fn write_whole(file: &Path, text: &str) -> Result<(), std::io::Error> {
+    let mut opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(file)?;
+    opened.write_all(text.as_bytes())?;
+    opened.sync_all()
+}

@@ -1,0 +1,462 @@
+//! What a role does that has its secret-id, the file and a program of its own: it seals and signs with every key that it was given.
+//!
+//! What somebody does who has none of that is tested through the program, in `tests/store`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rusqlite::{Connection, params};
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::access::{Credential, NewRole, Past, RoleKeyPair, Store};
+use super::audit::{About, Action, Entry, Outcome, Spot};
+use super::chance::{nonce, random};
+use super::cost::Cost;
+use super::envelope;
+use super::error::StoreError;
+use super::generator::Generator;
+use super::head::Head;
+use super::hex::unhex;
+use super::hooks::Hooks;
+use super::keys::{self, Environment, Id, RoleKeys, Tip};
+use super::moment::Moment;
+use super::owner::OwnerSecret;
+use super::path::SecretPath;
+use super::policy::{Approval, Policy};
+use super::power::TIP;
+use super::proof::{self, Proofs};
+use super::role::Right;
+use super::rotation::Rotated;
+use super::seal::{Key, place};
+use super::standing::How;
+use super::values::With;
+use crate::secret::{Fields, Secret};
+
+const DB: &str = "dev/app/db";
+
+/// A store, and its owner.
+struct World {
+    directory: TempDir,
+    owner: OwnerSecret,
+}
+
+/// A role with a program of its own.
+struct Adversary {
+    db: Connection,
+    store: Id,
+    role: Id,
+    key: Key,
+}
+
+fn path(text: &str) -> SecretPath {
+    SecretPath::parse(text).unwrap()
+}
+
+fn fields(value: &str) -> Secret<Fields> {
+    Secret::new(json!({ "password": value }).as_object().unwrap().clone())
+}
+
+fn policy() -> Policy {
+    Policy {
+        every: Some(Duration::from_millis(1)),
+        generator: Generator::Uuid,
+        field: None,
+        windows: Vec::new(),
+        grace: None,
+        needs_approval: false,
+        hook: None,
+        timeout: Duration::from_secs(1),
+    }
+}
+
+impl World {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let owner = OwnerSecret::Key(Store::new_key().unwrap());
+        let world = Self { directory, owner };
+        Store::init(&world.file(), &world.owner).unwrap();
+        world.open().put(&path(DB), &fields("first"), With::default()).unwrap();
+        world
+    }
+
+    fn file(&self) -> PathBuf {
+        self.directory.path().join("store")
+    }
+
+    fn credential(&self) -> Credential {
+        Credential::Owner(self.owner.clone())
+    }
+
+    fn open(&self) -> Store {
+        Store::open(&self.file(), &self.credential()).unwrap()
+    }
+
+    fn role(&self, name: &str, rights: &[Right]) -> RoleKeyPair {
+        let grants =
+            rights.iter().map(|right| (*right, vec!["dev/app/*".to_owned()])).collect::<BTreeMap<_, _>>();
+        let new = NewRole { name: name.to_owned(), grants, expires: None, uses: None };
+        self.open().add_role(&new, |_| Ok(())).unwrap()
+    }
+
+    fn findings(&self) -> Vec<String> {
+        let mut store = Store::open_after(&self.file(), &self.credential(), Past::Whatever).unwrap();
+        let report = store.verify(None).unwrap();
+        report.findings.into_iter().map(|finding| format!("{}: {}", finding.place, finding.why)).collect()
+    }
+
+    fn adversary(&self, pair: &RoleKeyPair) -> Adversary {
+        let db = Connection::open(self.file()).unwrap();
+        let role: Id = unhex(&pair.id).unwrap();
+        let salt: Vec<u8> =
+            db.query_row("SELECT salt FROM roles WHERE id = ?1", [role], |row| row.get(0)).unwrap();
+        let store = db.query_row("SELECT value FROM meta WHERE name = 'id'", [], |row| row.get(0)).unwrap();
+        let key = Cost::SECRET_ID.key(pair.secret_id.expose(), &salt).unwrap();
+        Adversary { db, store, role, key }
+    }
+}
+
+fn as_role(pair: &RoleKeyPair) -> Credential {
+    Credential::Role { id: pair.id.clone(), secret_id: pair.secret_id.clone() }
+}
+
+impl Adversary {
+    fn keys(&self) -> RoleKeys {
+        let sealed: Vec<u8> = self
+            .db
+            .query_row("SELECT sealed FROM roles WHERE id = ?1", [self.role], |row| row.get(0))
+            .unwrap();
+        let opened = envelope::open(&self.key, place("role", &[&self.store, &self.role]), &sealed).unwrap();
+        serde_json::from_slice(opened.expose()).unwrap()
+    }
+
+    fn environment(&self) -> Environment {
+        self.keys().environments.remove(0)
+    }
+
+    fn head(&self) -> Head {
+        let environment = self.environment();
+        let row = environment.row(DB);
+        let sealed: Vec<u8> =
+            self.db.query_row("SELECT head FROM secrets WHERE row = ?1", [row], |row| row.get(0)).unwrap();
+        super::rows::open_head(&self.store, &environment, &row, &sealed).unwrap().0
+    }
+
+    /// Writes a head with as much of a signature as the role can make.
+    fn plant(&self, head: &Head) {
+        let environment = self.environment();
+        let text = serde_json::to_vec(head).unwrap();
+        let mut proofs = head.proofs;
+        if let Some(super::keys::Seed(write)) = &environment.write {
+            proofs.head = proof::written(&self.store, &environment, write, &text);
+        }
+        self.plant_with(&environment, &text, &proofs);
+    }
+
+    fn plant_with(&self, environment: &Environment, text: &[u8], proofs: &Proofs) {
+        let row = environment.row(DB);
+        let sealed = super::rows::seal_head(&self.store, environment, &row, proofs, text).unwrap();
+        self.db.execute("UPDATE secrets SET head = ?2 WHERE row = ?1", params![row, sealed]).unwrap();
+    }
+
+    fn tip(&self) -> Tip {
+        let tip: Vec<u8> =
+            self.db.query_row("SELECT value FROM meta WHERE name = ?1", [TIP], |row| row.get(0)).unwrap();
+        keys::open(&self.keys().tip, place(TIP, &[&self.store]), &tip).unwrap()
+    }
+
+    fn set_tip(&self, tip: &Tip) {
+        let sealed = keys::seal(&self.keys().tip, nonce().unwrap(), place(TIP, &[&self.store]), tip).unwrap();
+        self.db.execute("UPDATE meta SET value = ?2 WHERE name = ?1", params![TIP, sealed]).unwrap();
+    }
+
+    fn entries(&self) -> Vec<(u64, Id, Vec<u8>)> {
+        let mut rows = self.db.prepare("SELECT number, writer, sealed FROM audit ORDER BY number").unwrap();
+        let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
+        rows.map(Result::unwrap).collect()
+    }
+
+    /// Writes the chain anew from these entries, each sealed by its own writer or as it was, and a tip for it.
+    fn rewrite(&self, entries: impl Iterator<Item = (Id, Vec<u8>)>) {
+        self.db.execute("DELETE FROM audit", []).unwrap();
+        let mut tip = Tip { number: 0, link: Tip::NONE.link, ..self.tip() };
+        for (writer, sealed) in entries {
+            let number = tip.number + 1;
+            self.db
+                .execute("INSERT INTO audit VALUES (?1, ?2, ?3)", params![number, writer, sealed])
+                .unwrap();
+            let link = Spot { store: &self.store, number, before: &tip.link, writer: &writer }.link(&sealed);
+            tip = Tip { number, link, ..tip };
+        }
+        self.set_tip(&tip);
+    }
+
+    /// Appends an entry, as whomever.
+    fn append(&self, writer: &Id, action: Action, about: About) {
+        let tip = self.tip();
+        let entry = Entry { at: Moment::from_millis(1), action, outcome: Outcome::Done, about };
+        let spot = Spot { store: &self.store, number: tip.number + 1, before: &tip.link, writer };
+        let (sealed, link) = spot.seal(&self.keys().writer_key, nonce().unwrap(), &entry).unwrap();
+        self.db
+            .execute("INSERT INTO audit VALUES (?1, ?2, ?3)", params![spot.number, writer, sealed])
+            .unwrap();
+        self.set_tip(&Tip { number: spot.number, link, ..tip });
+    }
+}
+
+#[test]
+fn a_role_that_reads_plants_neither_a_value_nor_a_policy() {
+    for what in 0..3 {
+        let world = World::new();
+        let reader = world.role("reader", &[Right::Read]);
+        let adversary = world.adversary(&reader);
+        assert!(adversary.environment().write.is_none() && adversary.environment().admin.is_none());
+        let mut head = adversary.head();
+        match what {
+            0 => head.policy = Some(policy()),
+            1 => head.versions[0].digest = [7; 32],
+            _ => (head.serial, head.note) = (head.serial + 1, Some("mine".to_owned())),
+        }
+        adversary.plant(&head);
+        let mut store = world.open();
+        assert!(matches!(store.get(&path(DB), None), Err(StoreError::Forged { .. })), "{what}");
+        assert_eq!(store.due().unwrap().now, [], "{what}");
+        assert!(matches!(
+            store.rotate(&path(DB), How::Asked, &Hooks::default()),
+            Err(StoreError::Forged { .. } | StoreError::Unfit { .. })
+        ));
+        assert!(world.findings().iter().any(|found| found.starts_with(DB)), "{what}: {:?}", world.findings());
+        // It keeps nobody from taking its keys away, and gets no signature by it.
+        store.revoke_role("reader").unwrap();
+        assert!(matches!(world.open().get(&path(DB), None), Err(StoreError::Forged { .. })));
+        assert!(world.findings().iter().any(|found| found.starts_with(DB)));
+    }
+}
+
+#[test]
+fn a_role_that_writes_makes_no_policy_no_window_and_no_approval() {
+    type Forge = fn(&mut Head);
+    let forgeries: [Forge; 5] = [
+        |head| {
+            head.policy =
+                Some(Policy { generator: Generator::Hex { bytes: 1 }, ..head.policy.clone().unwrap() });
+        },
+        |head| head.policy = Some(Policy { windows: Vec::new(), ..head.policy.clone().unwrap() }),
+        |head| head.policy = Some(Policy { needs_approval: false, ..head.policy.clone().unwrap() }),
+        |head| head.policy = Some(Policy { grace: Some(Duration::MAX), ..head.policy.clone().unwrap() }),
+        |head| head.rotation.approval = Some(Approval { by: "owner".to_owned(), version: 2 }),
+    ];
+    for (which, forge) in forgeries.into_iter().enumerate() {
+        let world = World::new();
+        let windows = vec!["Sun 03:00-03:01 UTC".to_owned()];
+        let given = Policy { needs_approval: true, windows, ..policy() };
+        world.open().set_policy(&path(DB), Some(&given), false).unwrap();
+        let writer = world.role("writer", &[Right::Read, Right::Write, Right::Rotate]);
+        let adversary = world.adversary(&writer);
+        let mut head = adversary.head();
+        forge(&mut head);
+        head.serial += 1;
+        adversary.plant(&head);
+        let mut store = world.open();
+        let rotated = store.rotate(&path(DB), How::Asked, &Hooks::default());
+        assert!(matches!(rotated, Err(StoreError::Forged { .. })), "{which}: {rotated:?}");
+        assert!(!store.due().unwrap().now.contains(&path(DB)));
+        assert!(!world.findings().is_empty(), "{which}");
+    }
+}
+
+#[test]
+fn an_approval_is_for_one_version_and_a_policy_that_is_put_back_is_found() {
+    let world = World::new();
+    world.open().set_policy(&path(DB), Some(&Policy { needs_approval: true, ..policy() }), false).unwrap();
+    let writer = world.role("writer", &[Right::Read, Right::Write, Right::Rotate]);
+    let adversary = world.adversary(&writer);
+    let mut store = world.open();
+    store.approve(&path(DB)).unwrap();
+    let approved = adversary.head();
+    assert!(matches!(
+        store.rotate(&path(DB), How::Asked, &Hooks::default()),
+        Ok(Rotated::Done { version: 2 })
+    ));
+    // The approval of before, in the head of now.
+    let mut head = adversary.head();
+    (head.rotation.approval, head.proofs.approval) =
+        (approved.rotation.approval.clone(), approved.proofs.approval);
+    head.serial += 1;
+    adversary.plant(&head);
+    assert!(matches!(store.rotate(&path(DB), How::Asked, &Hooks::default()), Ok(Rotated::Not(_))));
+    // The policy of before, signed by who might, after a stricter one.
+    let mild = adversary.head();
+    store
+        .set_policy(&path(DB), Some(&Policy { needs_approval: true, every: None, ..policy() }), false)
+        .unwrap();
+    let mut head = adversary.head();
+    (head.policy, head.proofs.policy) = (mild.policy.clone(), mild.proofs.policy);
+    head.serial += 1;
+    adversary.plant(&head);
+    assert!(!world.findings().is_empty());
+    // Also when the role records it as a change of its own.
+    let mut store = Store::open(&world.file(), &as_role(&writer)).unwrap();
+    store.put(&path(DB), &fields("x"), With::default()).unwrap();
+    let found = world.findings();
+    assert!(found.iter().any(|found| found.contains("has another policy since")), "{found:?}");
+}
+
+#[test]
+fn a_role_reads_no_entry_of_another_and_writes_none_in_its_name() {
+    let world = World::new();
+    let reader = world.role("reader", &[Right::Read]);
+    let mut store = Store::open(&world.file(), &as_role(&reader)).unwrap();
+    store.get(&path(DB), None).unwrap();
+    let adversary = world.adversary(&reader);
+    let (keys, entries) = (adversary.keys(), adversary.entries());
+    let mut link = Tip::NONE.link;
+    let mut opened = 0;
+    for (number, writer, sealed) in &entries {
+        let spot = Spot { store: &adversary.store, number: *number, before: &link, writer };
+        if spot.open(&keys.writer_key, sealed).is_some() {
+            assert_eq!(*writer, keys.writer);
+            opened += 1;
+        }
+        link = spot.link(sealed);
+    }
+    assert_eq!(opened, 2, "its log-in and its read");
+    assert!(world.findings().is_empty());
+    let owner = entries[0].1;
+    let about = || About::Named("the store".to_owned());
+    adversary.append(&owner, Action::Verify, about());
+    let found = world.findings();
+    assert!(found.iter().any(|found| found.contains("of somebody else")), "{found:?}");
+}
+
+/// What an entry is said to be about.
+type Claim = fn(&Adversary, Id) -> About;
+
+#[test]
+fn what_only_the_owner_does_is_found_when_a_role_writes_it() {
+    let unknown: Id = random().unwrap();
+    let role = |adversary: &Adversary| adversary.keys().role;
+    let abouts: [(Action, Claim); 2] = [
+        (Action::RoleRevoke, |_, id| About::Revoked { id, name: "x".to_owned(), environments: Vec::new() }),
+        (Action::RoleAdd, |adversary, id| About::Role { id, writer: id, role: adversary.keys().role }),
+    ];
+    for (action, about) in abouts {
+        let world = World::new();
+        let adversary = world.adversary(&world.role("reader", &[Right::Read]));
+        assert_eq!(role(&adversary).name, "reader");
+        adversary.append(&adversary.keys().writer, action, about(&adversary, unknown));
+        let found = world.findings();
+        assert!(
+            found.iter().any(|found| found.contains("what only the owner does")),
+            "{action:?}: {found:?}"
+        );
+    }
+    // Nor does it change by an entry what its rights do not.
+    let world = World::new();
+    let adversary = world.adversary(&world.role("reader", &[Right::Read]));
+    let head = adversary.head();
+    let change =
+        super::audit::Change { serial: head.serial + 1, head: [1; 32], policy: proof::policy_digest(None) };
+    let about = About::Secret { path: DB.to_owned(), version: None, change: Some(change) };
+    adversary.append(&adversary.keys().writer, Action::Put, about);
+    let found = world.findings();
+    assert!(found.iter().any(|found| found.contains("which it may not")), "{found:?}");
+}
+
+/// It drops its own entries and seals the end anew, as the review did it.
+#[test]
+fn a_role_that_drops_its_entries_is_found_by_whoever_saw_them_and_by_whoever_wrote_after_them() {
+    for others_wrote_after in [true, false] {
+        let world = World::new();
+        let reader = world.role("reader", &[Right::Read]);
+        let other = world.role("other", &[Right::Read]);
+        let mut seen_by_other = Store::open(&world.file(), &as_role(&other)).unwrap();
+        let mut store = Store::open(&world.file(), &as_role(&reader)).unwrap();
+        for _ in 0..3 {
+            store.get(&path(DB), None).unwrap();
+        }
+        drop(store);
+        if others_wrote_after {
+            world.open();
+        } else {
+            // An agent that runs beside it saw them, and keeps that.
+            seen_by_other.peek(&path(DB), None).unwrap();
+        }
+        let adversary = world.adversary(&reader);
+        let mine = adversary.keys().writer;
+        let kept = adversary.entries().into_iter().filter(|(_, writer, _)| *writer != mine);
+        adversary.rewrite(kept.map(|(_, writer, sealed)| (writer, sealed)).collect::<Vec<_>>().into_iter());
+        if others_wrote_after {
+            let found = world.findings();
+            assert!(found.iter().any(|found| found.starts_with("audit entry")), "{found:?}");
+        } else {
+            let read = seen_by_other.get(&path(DB), None);
+            assert!(matches!(read, Err(StoreError::RolledBack { .. })), "{read:?}");
+        }
+    }
+}
+
+#[test]
+fn a_revoked_role_neither_opens_nor_writes_the_end_of_the_audit() {
+    let world = World::new();
+    let leaver = world.role("leaver", &[Right::Read, Right::Write, Right::Rotate, Right::Admin]);
+    let other = world.role("other", &[Right::Read]);
+    let adversary = world.adversary(&leaver);
+    let (keys, tip, environment) = (adversary.keys(), adversary.tip(), adversary.environment());
+    world.open().revoke_role("leaver").unwrap();
+    let now: Vec<u8> =
+        adversary.db.query_row("SELECT value FROM meta WHERE name = ?1", [TIP], |row| row.get(0)).unwrap();
+    assert!(keys::open::<Tip>(&keys.tip, place(TIP, &[&adversary.store]), &now).is_none());
+    // Its own tip, with its own keys: nobody opens it.
+    let forged = keys::seal(&keys.tip, nonce().unwrap(), place(TIP, &[&adversary.store]), &tip).unwrap();
+    adversary.db.execute("UPDATE meta SET value = ?2 WHERE name = ?1", params![TIP, forged]).unwrap();
+    for credential in [world.credential(), as_role(&other)] {
+        let opened = Store::open(&world.file(), &credential);
+        assert!(matches!(opened, Err(StoreError::Damaged { .. })), "{opened:?}");
+    }
+    adversary.db.execute("UPDATE meta SET value = ?2 WHERE name = ?1", params![TIP, now]).unwrap();
+    // What it signs with the keys of before is signed by nobody.
+    world.open().put(&path(DB), &fields("new"), With::default()).unwrap();
+    let text = serde_json::to_vec(&Head::new(DB, "owner", Moment::from_millis(1))).unwrap();
+    let super::keys::Seed(write) = environment.write.as_ref().unwrap();
+    let signature = proof::written(&adversary.store, &environment, write, &text);
+    let other = world.adversary(&other);
+    let now = other.environment();
+    assert!(now.epoch > environment.epoch && now.data.expose() != environment.data.expose());
+    other.plant_with(&now, &text, &Proofs { head: signature, ..Proofs::default() });
+    assert!(matches!(world.open().get(&path(DB), None), Err(StoreError::Forged { .. })));
+}
+
+/// The owner's old key with an old copy of the file has every key of then, and the record of every role.
+#[test]
+fn an_old_root_opens_nothing_of_what_a_rekey_made() {
+    let world = World::new();
+    let reader = world.role("reader", &[Right::Read]);
+    let mut store = world.open();
+    let old = store.root("").unwrap();
+    let new = OwnerSecret::Key(Store::new_key().unwrap());
+    store.rekey(&new, super::rekey::Rekey::Everything).unwrap();
+    let db = Connection::open(world.file()).unwrap();
+    let mut rows = Vec::new();
+    for sql in [
+        "SELECT 'environment', id, sealed FROM environments",
+        "SELECT 'role record', id, record FROM roles",
+        "SELECT 'writer', id, sealed FROM writers",
+    ] {
+        let mut statement = db.prepare(sql).unwrap();
+        let found = statement.query_map([], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?, row.get::<_, Vec<u8>>(2)?))
+        });
+        rows.extend(found.unwrap().map(Result::unwrap));
+    }
+    assert!(rows.len() >= 5);
+    for (kind, id, sealed) in rows {
+        let kind: &'static str =
+            ["environment", "role record", "writer"].into_iter().find(|known| *known == kind).unwrap();
+        assert!(old.open(place(kind, &[&store.id, &id]), &sealed).is_none(), "{kind}");
+    }
+    // The role goes on with its secret-id, and what it has was sealed to it alone.
+    let mut role = Store::open(&world.file(), &as_role(&reader)).unwrap();
+    assert!(role.get(&path(DB), None).is_ok());
+}

@@ -1,0 +1,120 @@
+//! What somebody saw of a store, kept outside of it: so that an earlier state of it, put back whole, is told from the store.
+//!
+//! A copy of the file is a good store in every way that the file itself can tell. Only who remembers a later entry of its audit knows better.
+//! The owner keeps a witness beside the key, an agent in its memory and in its ledger, and some people on paper.
+//!
+//! *Invariant:* pure.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::audit::{BEFORE_ALL, Link};
+use super::hex::{as_hex, hex, unhex};
+use super::keys::{Id, Tip};
+
+/// The latest entry of a store's audit that somebody saw. No secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Witness {
+    pub(super) store: Id,
+    pub(super) tip: Tip,
+}
+
+impl Witness {
+    /// The entry as people keep it: `NUMBER:LINK`.
+    pub fn point(&self) -> Point {
+        Point { number: self.tip.number, link: self.tip.link }
+    }
+
+    /// The number of the entry.
+    pub fn number(&self) -> u64 {
+        self.tip.number
+    }
+
+    /// Whether this one was made from what the other one was made from, and later or at the same entry.
+    #[must_use]
+    pub fn is_after(&self, other: &Self) -> bool {
+        self.store == other.store && (self.tip.era, self.tip.number) >= (other.tip.era, other.tip.number)
+    }
+}
+
+impl fmt::Display for Witness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Tip { era, number, link, keys: _ } = &self.tip;
+        write!(f, "{} {era} {number} {}", hex(&self.store), hex(link))
+    }
+}
+
+impl FromStr for Witness {
+    type Err = NoWitness;
+
+    fn from_str(text: &str) -> Result<Self, NoWitness> {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let [store, era, number, link] = words.as_slice() else { return Err(NoWitness) };
+        let read = || {
+            let (era, number, link) = (era.parse().ok()?, number.parse().ok()?, unhex(link)?);
+            Some(Self { store: unhex(store)?, tip: Tip { era, number, link, ..Tip::NONE } })
+        };
+        read().ok_or(NoWitness)
+    }
+}
+
+/// An entry of an audit: its number, and a digest of it and of all before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Point {
+    pub(super) number: u64,
+    #[serde(with = "as_hex")]
+    pub(super) link: Link,
+}
+
+impl Point {
+    /// Before the first entry.
+    pub(super) const NONE: Self = Self { number: 0, link: BEFORE_ALL };
+}
+
+impl fmt::Display for Point {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.number, hex(&self.link))
+    }
+}
+
+impl FromStr for Point {
+    type Err = NoWitness;
+
+    fn from_str(text: &str) -> Result<Self, NoWitness> {
+        let (number, link) = text.trim().split_once(':').ok_or(NoWitness)?;
+        Ok(Self { number: number.parse().map_err(|_| NoWitness)?, link: unhex(link).ok_or(NoWitness)? })
+    }
+}
+
+/// The text is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("is no entry of an audit: write NUMBER:LINK, as `squire store verify` prints it")]
+pub struct NoWitness;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_and_nothing_else_is() {
+        let tip = Tip { era: 2, number: 7, link: [3; 32], ..Tip::NONE };
+        let witness = Witness { store: [1; 16], tip };
+        assert_eq!(witness.to_string().parse(), Ok(witness));
+        assert_eq!(witness.point().to_string().parse(), Ok(witness.point()));
+        for text in ["", "7", "7:", ":", "x:00", "1 2 3", "7:03"] {
+            assert!(text.parse::<Witness>().is_err() && text.parse::<Point>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_later_era_is_later_whatever_its_entries() {
+        let at = |era, number| Witness { store: [1; 16], tip: Tip { era, number, ..Tip::NONE } };
+        assert!(
+            at(2, 1).is_after(&at(1, 9)) && at(1, 9).is_after(&at(1, 9)) && !at(1, 8).is_after(&at(1, 9))
+        );
+        assert!(!Witness { store: [2; 16], ..at(3, 3) }.is_after(&at(1, 1)));
+    }
+}
