@@ -142,6 +142,8 @@ pub struct StoreConfig {
     pub file: PathBuf,
     /// `refresh`: how often secrets are re-read though nothing says that they changed. Default 5 minutes.
     pub refresh: Duration,
+    /// `hooks`, or `SQUIRE_STORE_HOOKS`: what the hooks execute that policies name, where this agent rotates.
+    pub hooks: Option<PathBuf>,
     /// As whom.
     pub login: StoreLogin,
 }

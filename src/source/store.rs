@@ -128,6 +128,8 @@ impl Embedded {
         let mut command =
             vec![OWN_PROGRAM.to_owned(), "store".to_owned(), "rotate".to_owned(), "--due".to_owned()];
         command.extend(["--store".to_owned(), text(&self.config.file)]);
+        let hooks = self.config.hooks.iter();
+        command.extend(hooks.flat_map(|hooks| ["--hooks".to_owned(), text(hooks)]));
         match &self.config.login {
             StoreLogin::Owner { key_file } => command.extend(["--key-file".to_owned(), text(key_file)]),
             StoreLogin::Role { id, secret_id_file } => {

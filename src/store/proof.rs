@@ -10,7 +10,7 @@ use super::head::Head;
 use super::keys::{Environment, Id, Seed};
 use super::policy::Policy;
 use super::seal::{Digest, Key, Place};
-use super::sign::{SIGNATURE, Signature, sign};
+use super::sign::{SIGNATURE, Signature, Signer, sign};
 
 /// The signatures of a head; zeros where there is nothing to sign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +53,18 @@ pub(super) fn is_written(id: &Id, environment: &Environment, text: &[u8], proofs
 /// The signature of the text of a head.
 pub(super) fn written(id: &Id, environment: &Environment, key: &Key, text: &[u8]) -> Signature {
     in_place("head", id, environment, "", |place| sign(key, place, text))
+}
+
+/// [`is_written`] for whoever has the key as well, and many heads: to sign again takes a third of the time of a check.
+pub(super) fn is_what_it_signs(
+    id: &Id,
+    environment: &Environment,
+    signer: &Signer,
+    text: &[u8],
+    proofs: &Proofs,
+) -> bool {
+    in_place("head", id, environment, "", |place| signer.sign(place, text)) == proofs.head
+        || is_written(id, environment, text, proofs)
 }
 
 /// Whether who may administer gave the head the policy that it has.

@@ -15,6 +15,7 @@ use super::keys::{Environment, Id, Seed};
 use super::path::SecretPath;
 use super::proof::{self, Proofs};
 use super::seal::{Digest, Key, Place, place};
+use super::sign::Signer;
 use crate::secret::{Fields, Secret};
 
 /// The row of a secret, and its head as it is sealed.
@@ -54,7 +55,18 @@ pub(super) fn open_head(
     row: &[u8; 32],
     sealed: &[u8],
 ) -> Option<(Head, Secret<Vec<u8>>)> {
-    let opened = environment.heads().open(place("head", &[id, &environment.id, row]), sealed)?;
+    open_head_with(&environment.heads(), id, environment, row, sealed)
+}
+
+/// The same, where the key for heads was derived already.
+fn open_head_with(
+    heads: &Key,
+    id: &Id,
+    environment: &Environment,
+    row: &[u8; 32],
+    sealed: &[u8],
+) -> Option<(Head, Secret<Vec<u8>>)> {
+    let opened = heads.open(place("head", &[id, &environment.id, row]), sealed)?;
     let (proofs, text) = Proofs::split(opened.expose())?;
     let head: Head = serde_json::from_slice(text).ok()?;
     Some((Head { proofs, ..head }, Secret::new(text.to_vec())))
@@ -109,13 +121,19 @@ pub(super) fn each_head(
 ) -> Result<(), StoreError> {
     let sql = "SELECT row, head FROM secrets WHERE environment = ?1";
     let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, [u8; 32]>(0)?, row.get::<_, Vec<u8>>(1)?));
+    let heads = environment.heads();
+    let signer = environment.write.as_ref().map(|Seed(write)| Signer::new(write));
+    let is_written = |text: &[u8], proofs: &Proofs| match &signer {
+        Some(signer) => proof::is_what_it_signs(id, environment, signer, text, proofs),
+        None => proof::is_written(id, environment, text, proofs),
+    };
     reading.each(sql, [environment.id], row, |(row, sealed)| {
-        let opened = open_head(id, environment, &row, &sealed);
+        let opened = open_head_with(&heads, id, environment, &row, &sealed);
         visit(
             row,
             opened.map(|(head, text)| Found {
                 digest: digest(text.expose()),
-                is_written: proof::is_written(id, environment, text.expose(), &head.proofs),
+                is_written: is_written(text.expose(), &head.proofs),
                 head,
             }),
         )
@@ -178,13 +196,11 @@ fn open_heads(
 ) -> Result<Vec<([u8; 32], Head)>, StoreError> {
     let heads = environment.heads();
     let open = |(row, sealed): SealedHead| {
-        let opened = heads.open(place("head", &[id, &environment.id, &row]), &sealed);
-        let head = opened.as_ref().and_then(|opened| {
-            let (proofs, text) = Proofs::split(opened.expose())?;
-            Some(Head { proofs, ..serde_json::from_slice(text).ok()? })
-        });
+        let opened = open_head_with(&heads, id, environment, &row, &sealed);
         let what = || format!("a secret in {} (row {})", environment.name, hex(&row));
-        head.map(|head| (row, head)).ok_or_else(|| damaged(&what(), "what is known of it does not open"))
+        opened
+            .map(|(head, _)| (row, head))
+            .ok_or_else(|| damaged(&what(), "what is known of it does not open"))
     };
     rows.into_iter().map(open).collect()
 }

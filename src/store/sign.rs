@@ -22,6 +22,20 @@ pub(super) type Signature = [u8; SIGNATURE];
 #[serde(transparent)]
 pub(super) struct Public(#[serde(with = "as_hex")] [u8; KEY]);
 
+/// A key to sign with, ready for many things.
+pub(super) struct Signer(SigningKey);
+
+impl Signer {
+    pub(super) fn new(signing: &Key) -> Self {
+        Self(SigningKey::from_bytes(signing.expose()))
+    }
+
+    /// Signs bytes in their place: the same bytes always alike.
+    pub(super) fn sign(&self, place: Place<'_>, bytes: &[u8]) -> Signature {
+        self.0.sign(&message(place, bytes)).to_bytes()
+    }
+}
+
 /// The key that checks what this one signs.
 pub(super) fn public(signing: &Key) -> Public {
     Public(SigningKey::from_bytes(signing.expose()).verifying_key().to_bytes())
@@ -29,7 +43,7 @@ pub(super) fn public(signing: &Key) -> Public {
 
 /// Signs bytes in their place.
 pub(super) fn sign(signing: &Key, place: Place<'_>, bytes: &[u8]) -> Signature {
-    SigningKey::from_bytes(signing.expose()).sign(&message(place, bytes)).to_bytes()
+    Signer::new(signing).sign(place, bytes)
 }
 
 impl Public {

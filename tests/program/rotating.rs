@@ -52,6 +52,16 @@ fn rig(rights: &[&str]) -> Rig {
     rig
 }
 
+/// The hook `it` of the agent: these commands.
+fn hooks(rig: &Rig, commands: &str) {
+    rig.write("hooks.toml", &format!("[hook.it]\npaths = [\"prod/app/*\"]\n{commands}"));
+}
+
+/// The source with its hooks.
+fn with_hooks() -> String {
+    SOURCE.replace("[source.store]", "[source.store]\nhooks = \"@dir@/hooks.toml\"")
+}
+
 fn passwords(rig: &Rig) -> Vec<String> {
     rig.read("seen/passwords").lines().map(str::to_owned).collect()
 }
@@ -66,14 +76,16 @@ fn a_role_of_postgresql_is_rotated_and_the_process_gets_what_works() {
     store(&rig, &["put", "prod/app/db"], &json!({"username": user, "password": first}).to_string());
     rig.write("set.py", SET);
     rig.write("test.py", TEST);
+    let env = "env = [\"ADMIN_URL\", \"DATABASE\"]\n";
+    hooks(&rig, &format!("set = [\"python3\", \"set.py\"]\ntest = [\"python3\", \"test.py\"]\n{env}"));
     rig.set("ADMIN_URL", &postgres.admin_url());
     rig.set("DATABASE", &postgres.address());
     // The administrator's URL is in Squire's environment on purpose: it is the hooks' business.
     rig.start_with_secrets_in_environment();
     let policy =
         ["policy", "prod/app/db", "--generate", "password:length=24", "--every", "2s", "--grace", "1h"];
-    store(&rig, &[&policy[..], &["--set", "python3 set.py", "--test", "python3 test.py"]].concat(), "");
-    rig.whole_config(&format!("{SOURCE}{CHILD}"));
+    store(&rig, &[&policy[..], &["--hook", "it"]].concat(), "");
+    rig.whole_config(&format!("{}{CHILD}", with_hooks()));
     let mut squire = rig.run();
     squire.wait_until("it was rotated three times, and the process with it", || passwords(&rig).len() >= 4);
     squire.wait_until("what is published works", || {
@@ -104,8 +116,9 @@ fn an_agent_without_the_right_rotates_nothing_and_sees_what_another_rotates() {
 #[test]
 fn a_rotation_that_fails_changes_nothing_for_the_process() {
     let rig = rig(&["--read", "prod/app/*", "--rotate", "prod/app/*"]);
-    store(&rig, &["policy", "prod/app/db", "--generate", "uuid", "--every", "1s", "--test", "false"], "");
-    rig.whole_config(&format!("{SOURCE}{CHILD}"));
+    hooks(&rig, "test = [\"false\"]\n");
+    store(&rig, &["policy", "prod/app/db", "--generate", "uuid", "--every", "1s", "--hook", "it"], "");
+    rig.whole_config(&format!("{}{CHILD}", with_hooks()));
     let mut squire = rig.run();
     let failed = || rig.read("stderr.1").matches("the step test failed with exit status: 1").count() >= 2;
     squire.wait_until("it failed twice", failed);

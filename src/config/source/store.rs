@@ -11,9 +11,10 @@ pub(super) fn store(mut table: Table<'_>) -> Option<StoreConfig> {
         table.report("no store; write file = \"/var/lib/squire/app.store\", or set the environment variable SQUIRE_STORE");
     }
     let refresh = table.read("refresh", &POSITIVE_DURATION).unwrap_or(REFRESH);
+    let hooks = path_setting(&mut table, "hooks", ["SQUIRE_STORE_HOOKS"; 2]);
     let login = store_login(&mut table);
     table.finish();
-    Some(StoreConfig { file: file?, refresh, login: login? })
+    Some(StoreConfig { file: file?, refresh, hooks, login: login? })
 }
 
 /// A role, else the owner.
