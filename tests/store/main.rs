@@ -4,6 +4,7 @@
 
 mod attacks;
 mod bench;
+mod harm;
 mod keeping;
 mod rotations;
 mod transfer;
