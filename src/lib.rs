@@ -32,6 +32,8 @@
 pub mod names;
 pub mod secret;
 
+pub mod plain;
+
 pub mod mask;
 
 pub mod memory;

@@ -10,6 +10,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
+use crate::plain::plain;
 use crate::secret::{Fields, Secret};
 
 /// Shorter ones are found in any text, and masking them would only tell where they are.
@@ -30,7 +31,7 @@ pub fn masked<'a>(text: &[u8], secrets: impl IntoIterator<Item = &'a Secret<Fiel
     let Ok(search) = search else { return String::new() };
     let masked = search.replace_all(&text, &vec![MASK; forms.len()]);
     let lines: Vec<_> = masked.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    lines.join(" | ").chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    plain(&lines.join(" | ").replace('\t', " ")).into_owned()
 }
 
 fn gather(value: &Value, forms: &mut BTreeSet<String>) {

@@ -22,6 +22,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use crate::agent::chain;
+use crate::config::Limit;
 use crate::store::{Rekey, SecretPath, StoreError, With};
 use audit::AuditAsked;
 use place::Place;
@@ -30,7 +31,8 @@ use roles::RoleCommand;
 use rotations::{PolicyAsked, RotateAsked};
 use transfer::{ExportAsked, ImportAsked};
 
-use super::load::complain;
+use crate::harden;
+use crate::plain::plain;
 
 /// What is asked of a store, and of which.
 #[derive(Args, Debug)]
@@ -169,14 +171,16 @@ A value is not taken from the command line: there every user of the machine sees
 
 /// Does what is asked; answers with the exit code.
 pub(super) fn perform(asked: &Asked) -> u8 {
-    match asked.command.perform(&asked.place) {
+    // Keys and values are in this memory, as in that of an agent.
+    let limits = harden::seal();
+    match asked.command.perform(&asked.place, &limits) {
         Ok(()) => 0,
         Err(Failed::Store(error)) => {
-            complain(&[format!("squire: {}", chain(&error))]);
+            complain(&chain(&error));
             1
         }
         Err(Failed::Usage(why)) => {
-            complain(&[format!("squire: {why}")]);
+            complain(&why);
             super::USAGE
         }
         Err(Failed::Findings) => 1,
@@ -198,7 +202,7 @@ impl From<StoreError> for Failed {
 }
 
 impl Command {
-    fn perform(&self, place: &Place) -> Result<(), Failed> {
+    fn perform(&self, place: &Place, limits: &[Limit]) -> Result<(), Failed> {
         match self {
             Self::Init { passphrase } => place.init(*passphrase),
             Self::Put { path, fields, file, note, keep, force } => {
@@ -250,7 +254,7 @@ impl Command {
                     &json!({ "path": path, "approved": true }),
                 )
             }
-            Self::Rotate(asked) => asked.perform(place),
+            Self::Rotate(asked) => asked.perform(place, limits),
             Self::Export(asked) => asked.perform(place),
             Self::Import(asked) => asked.perform(place),
             Self::Audit(asked) => asked.perform(place),
@@ -269,6 +273,11 @@ impl Command {
             }
         }
     }
+}
+
+/// Says on stderr what went wrong, in which may be words of somebody else.
+fn complain(what: &str) {
+    super::load::complain(&[format!("squire: {}", plain(what))]);
 }
 
 fn secret_path(text: &str) -> Result<SecretPath, Failed> {

@@ -14,12 +14,15 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{RLIM_INFINITY, Resource};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+use rustix::process::{Rlimit, prlimit};
 use serde_json::{Value, json};
 
 use super::hooks::Hook;
 use super::policy::{LONGEST_TIMEOUT, Step};
+use crate::config::Limit;
 use crate::mask::masked;
 use crate::secret::{Fields, Secret};
 
@@ -46,7 +49,11 @@ pub(super) struct Told<'a> {
 }
 
 /// Runs a command to its end: what it wrote to stdout, or why it failed, without values.
-pub(super) fn run(hook: &Hook, told: &Told<'_>, timeout: Duration) -> Result<Secret<Vec<u8>>, String> {
+pub(super) fn run(
+    hook: &Hook,
+    told: &Told<'_>,
+    (timeout, limits): (Duration, &[Limit]),
+) -> Result<Secret<Vec<u8>>, String> {
     let Some((program, arguments)) = hook.of(told.step).split_first() else {
         return Ok(Secret::new(Vec::new()));
     };
@@ -58,6 +65,7 @@ pub(super) fn run(hook: &Hook, told: &Told<'_>, timeout: Duration) -> Result<Sec
     command.env("SQUIRE_VERSION", told.version.map(|version| version.to_string()).unwrap_or_default());
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|error| format!("cannot execute {program:?}: {error}"))?;
+    give_back(limits, &child);
     let (told_text, group) = (told.text(), child.id());
     // Each end in a thread of its own: a hook may fill its output before it reads its input.
     let stdin = child.stdin.take();
@@ -138,6 +146,15 @@ fn end(child: &mut Child, timeout: Duration) -> Result<(), String> {
 
 fn lost(error: &io::Error) -> String {
     format!("cannot be waited for: {error}")
+}
+
+/// What it cannot have back it does without: nothing that it does depends on it.
+fn give_back(limits: &[Limit], child: &Child) {
+    let finite = |limit: u64| (limit != RLIM_INFINITY).then_some(limit);
+    for Limit { soft, hard, .. } in limits.iter().filter(|limit| limit.resource == Resource::RLIMIT_CORE) {
+        let limit = Rlimit { current: finite(*soft), maximum: finite(*hard) };
+        prlimit(Some(rustix::process::Pid::from_child(child)), rustix::process::Resource::Core, limit).ok();
+    }
 }
 
 /// One that has ended already is no error.

@@ -27,6 +27,7 @@ use serde::Deserialize;
 use super::error::{StoreError, unfit};
 use super::path::SecretPath;
 use super::policy::{Policy, Step};
+use crate::config::Limit;
 
 /// Longer files are mistakes.
 const LONGEST: u64 = 1 << 20;
@@ -36,7 +37,11 @@ const OTHERS_WRITE: u32 = 0o022;
 
 /// The hooks of whoever rotates, by their names.
 #[derive(Clone, Debug, Default)]
-pub struct Hooks(BTreeMap<String, Hook>);
+pub struct Hooks {
+    by_name: BTreeMap<String, Hook>,
+    /// What commands have back that Squire denied itself.
+    limits: Vec<Limit>,
+}
 
 /// The commands of the four steps, and what they are for.
 #[derive(Clone, Debug)]
@@ -116,7 +121,18 @@ impl Hooks {
             let hook = Hook::new(written).map_err(|why| format!("has a hook {name:?} {why}"))?;
             Ok((name, hook))
         });
-        hooks.collect::<Result<_, String>>().map(Self)
+        let by_name = hooks.collect::<Result<_, String>>()?;
+        Ok(Self { by_name, limits: Vec::new() })
+    }
+
+    /// The same hooks, whose commands have these limits.
+    #[must_use]
+    pub fn giving_back(self, limits: &[Limit]) -> Self {
+        Self { limits: limits.to_vec(), ..self }
+    }
+
+    pub(super) fn limits(&self) -> &[Limit] {
+        &self.limits
     }
 
     /// The hook that the policy of this secret names; `None` where it names none.
@@ -125,7 +141,7 @@ impl Hooks {
     /// What is wrong, as a predicate: it is not there, or not for this secret.
     pub(super) fn of(&self, path: &SecretPath, policy: &Policy) -> Result<Option<&Hook>, String> {
         let Some(name) = &policy.hook else { return Ok(None) };
-        match self.0.get(name) {
+        match self.by_name.get(name) {
             Some(hook) if hook.paths.is_match(path.as_str()) => Ok(Some(hook)),
             Some(_) => {
                 Err(format!("names the hook {name:?}, which is not for {path}: add it to the hook's `paths`"))

@@ -66,6 +66,17 @@ pub(super) fn environment_name(text: &str) -> Result<(), String> {
     if text.is_empty() || text.len() > LONGEST_NAME {
         return Err(format!("has no name of 1 to {LONGEST_NAME} characters before the first `/`"));
     }
+    word(text)
+}
+
+/// Whether this can be the name of a hook.
+///
+/// # Errors
+/// What is wrong with it, as a predicate.
+pub(super) fn word(text: &str) -> Result<(), String> {
+    if text.is_empty() || text.len() > LONGEST_NAME {
+        return Err(format!("has no name of 1 to {LONGEST_NAME} characters"));
+    }
     let bad = |char: &char| !char.is_ascii_alphanumeric() && !matches!(char, '-' | '_');
     match text.chars().find(bad) {
         Some(bad) => Err(format!("has {bad:?} in a name; letters, digits, `-` and `_` are possible")),

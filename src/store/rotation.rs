@@ -20,7 +20,7 @@ use super::hooks::Hooks;
 use super::journal::record;
 use super::keys::{Environment, Id};
 use super::moment::Moment;
-use super::path::SecretPath;
+use super::path::{SecretPath, word};
 use super::policy::{Approval, LONGEST_INTERVAL, LONGEST_TIMEOUT, Policy, Step};
 use super::power::about;
 use super::proof::{has_approval, has_policy};
@@ -207,8 +207,10 @@ impl Store {
         let hook = hooks.of(path, policy).map_err(stopped(Step::Create))?;
         let run = |step, version, fields: &Secret<Fields>| {
             let told = Told { step, path: path.as_str(), version, fields, current };
-            hook.map_or(Ok(Secret::new(Vec::new())), |hook| hook::run(hook, &told, policy.timeout))
-                .map_err(stopped(step))
+            hook.map_or(Ok(Secret::new(Vec::new())), |hook| {
+                hook::run(hook, &told, (policy.timeout, hooks.limits()))
+            })
+            .map_err(stopped(step))
         };
         let (version, fields) = if let Some((version, fields)) = pending {
             (*version, fields.clone())
@@ -324,6 +326,9 @@ fn fits(path: &SecretPath, policy: &Policy, current: &Fields) -> Result<(), Stor
     let name = field(policy, current);
     if policy.generator.is_text() && !current.contains_key(name) {
         return unfit(&format!("has no field {name} to put a new value into: name one with --field"));
+    }
+    if let Some(why) = policy.hook.as_deref().and_then(|hook| word(hook).err()) {
+        return unfit(&format!("names a hook that {why}"));
     }
     if policy.generator == Generator::Command && policy.hook.is_none() {
         return unfit("is to be made by a command, and there is none: name a hook with --hook");

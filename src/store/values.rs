@@ -15,6 +15,9 @@ use super::roles::add_environment;
 use super::rows::{forget, head, heads_below, parsed, read_value, write_head, write_value};
 use crate::secret::{Fields, Secret};
 
+/// No text beside the values is longer, in bytes: as much as a path may have.
+const LONGEST_TEXT: usize = 512;
+
 /// A value that was read.
 #[derive(Clone, Debug)]
 pub struct Value {
@@ -44,6 +47,7 @@ impl Store {
         with: With<'_>,
     ) -> Result<u64, StoreError> {
         let text = text(path, fields)?;
+        with.note.map_or(Ok(()), |note| short("the note", note))?;
         self.act(Action::Put, Right::Write, path, |writing, id, keys, now| {
             let environment = match keys.environment(path) {
                 Some(environment) => environment.clone(),
@@ -132,6 +136,7 @@ impl Store {
 
     /// Every secret whose path begins so and that may be read.
     pub fn list(&mut self, prefix: &str) -> Result<Vec<Head>, StoreError> {
+        short("the prefix", prefix)?;
         let id = self.id;
         self.transact(|writing, keys, _| {
             let mut heads = Vec::new();
@@ -178,6 +183,14 @@ pub(super) fn undisturbed(head: &Head, force: bool, now: Moment) -> Result<(), S
         }
         Some(_) | None => Ok(()),
     }
+}
+
+/// That a text is not longer than what is kept of it: a note in a head, a prefix in the audit.
+fn short(what: &str, text: &str) -> Result<(), StoreError> {
+    if text.len() <= LONGEST_TEXT {
+        return Ok(());
+    }
+    Err(unfit(what.to_owned(), format!("has {} bytes, and may have {LONGEST_TEXT}", text.len())))
 }
 
 /// A value as it is sealed.

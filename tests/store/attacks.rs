@@ -57,7 +57,7 @@ fn an_admin_of_one_environment_runs_nothing_as_whoever_rotates() {
         "[hook.prod-db]\npaths = [\"prod/app/*\"]\nset = [\"sh\", \"evil\"]\n",
     )
     .unwrap();
-    for hook in ["prod-db", "sh evil", "../evil"] {
+    for hook in ["prod-db", "evil"] {
         let policy = ["policy", "dev/app/db", "--every", "1ms", "--generate", "hex", "--hook", hook];
         assert_eq!(code(&bench.store(&as_role(&admin, &policy))), 0, "{hook}");
         let rotated = bench.store(&["rotate", "--due", "--hooks", "hooks.toml"]);

@@ -202,17 +202,17 @@ impl Harm {
             }
             Self::Edit { table, row, column, at, flip } => {
                 let mut rows = rows(&db, TABLES[*table]);
-                if let Some(row) = pick(&mut rows, row) {
+                if let Some(row) = pick(&mut rows, *row) {
                     let column = column.index(row.len());
-                    edit(&mut row[column], at, *flip);
+                    edit(&mut row[column], *at, *flip);
                 }
                 write(&db, TABLES[*table], rows.into_iter());
             }
             Self::Swap { table, rows: [one, other], column } => {
                 let mut rows = rows(&db, TABLES[*table]);
-                if let Some(from) = pick(&mut rows, other).cloned() {
+                if let Some(from) = pick(&mut rows, *other).cloned() {
                     let column = column.index(from.len());
-                    pick(&mut rows, one).unwrap()[column] = from[column].clone();
+                    pick(&mut rows, *one).unwrap()[column] = from[column].clone();
                 }
                 write(&db, TABLES[*table], rows.into_iter());
             }
@@ -222,7 +222,7 @@ impl Harm {
             }
             Self::Row { table, copy, row } => {
                 let mut before = rows(&Connection::open(copy.get(&world.copies)).unwrap(), TABLES[*table]);
-                let row = pick(&mut before, row).cloned();
+                let row = pick(&mut before, *row).cloned();
                 let now = rows(&db, TABLES[*table]);
                 write(&db, TABLES[*table], now.into_iter().chain(row));
             }
@@ -238,11 +238,11 @@ impl Harm {
 
 type Row = Vec<Value>;
 
-fn pick<'a>(rows: &'a mut [Row], which: &prop::sample::Index) -> Option<&'a mut Row> {
+fn pick<'a>(rows: &'a mut [Row], which: prop::sample::Index) -> Option<&'a mut Row> {
     if rows.is_empty() { None } else { Some(which.get_mut(rows)) }
 }
 
-fn edit(cell: &mut Value, at: &prop::sample::Index, flip: u8) {
+fn edit(cell: &mut Value, at: prop::sample::Index, flip: u8) {
     match cell {
         Value::Blob(bytes) if !bytes.is_empty() => *at.get_mut(bytes) ^= flip,
         Value::Integer(number) => *number = number.wrapping_add(i64::from(flip) - 128),

@@ -7,4 +7,5 @@ mod bench;
 mod harm;
 mod keeping;
 mod rotations;
+mod terminal;
 mod transfer;

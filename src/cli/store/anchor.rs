@@ -2,8 +2,8 @@
 //!
 //! *Invariant:* it only goes forward. What cannot be kept is said, and stops no command: the store itself has it.
 
-use std::fs::{self, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Read as _, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use super::{Failed, complain};
 use crate::store::{StoreError, Witness};
 
 /// A witness is a line; nothing longer is one.
-const LONGEST: usize = 1024;
+const LONGEST: u64 = 1024;
 
 /// A file with a witness.
 #[derive(Clone, Debug)]
@@ -21,15 +21,16 @@ impl Anchor {
     /// What was seen last, if anything was.
     pub(super) fn read(&self) -> Result<Option<Witness>, Failed> {
         let Self(file) = self;
-        let text = match fs::read_to_string(file) {
-            Ok(text) => text,
+        let mut text = String::new();
+        let read = File::open(file).and_then(|file| file.take(LONGEST).read_to_string(&mut text));
+        match read {
+            Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(source) => {
                 return Err(StoreError::Io { doing: "read the anchor", file: file.clone(), source }.into());
             }
-        };
-        let witness = (text.len() <= LONGEST).then(|| text.parse()).and_then(Result::ok);
-        witness.map(Some).ok_or_else(|| {
+        }
+        text.parse().map(Some).map_err(|_| {
             Failed::Usage(format!(
                 "the anchor {} cannot be understood: put its copy back, or remove it if you know that the store is the right one",
                 file.display()
@@ -44,11 +45,11 @@ impl Anchor {
             return;
         }
         if let Err(error) = self.write(witness) {
-            complain(&[format!(
-                "squire: cannot keep what was seen of the store in {}: {error}; name another place with --anchor, or an earlier \
+            complain(&format!(
+                "cannot keep what was seen of the store in {}: {error}; name another place with --anchor, or an earlier \
                  state of the store that is put back is not noticed",
                 self.0.display()
-            )]);
+            ));
         }
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 
 use super::Failed;
+use crate::plain::{plain, plain_json};
 use crate::store::{
     Head, Moment, Record, Refused, Report, Role, RoleKeyPair, Rotation, State, Stats, StoreError, Value,
 };
@@ -16,7 +17,18 @@ use crate::store::{
 /// What stands for a value.
 const MASK: &str = "********";
 
+/// A line for people.
 pub(super) fn line(text: &str) -> Result<(), Failed> {
+    raw(&plain(text))
+}
+
+/// A line for programs.
+pub(super) fn json_line(json: &Json) -> Result<(), Failed> {
+    raw(&plain_json(&json.to_string()))
+}
+
+/// What was asked for to the letter.
+pub(super) fn raw(text: &str) -> Result<(), Failed> {
     let mut stdout = io::stdout().lock();
     let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.write_all(b"\n"));
     written.map_err(|source| StoreError::Io { doing: "write to", file: "stdout".into(), source }.into())
@@ -35,17 +47,19 @@ pub(super) fn value(value: &Value, field: Option<&str>, show: bool, as_json: boo
         let value = fields
             .get(name)
             .ok_or_else(|| Failed::Usage(format!("there is no field {name}; there is {}", known())))?;
-        return line(&shown(value));
+        return raw(&shown(value));
     }
     if as_json {
         let fields: serde_json::Map<String, Json> = fields
             .iter()
             .map(|(name, value)| (name.clone(), if is_masked { json!(MASK) } else { value.clone() }))
             .collect();
-        return line(&json!({ "version": value.version.number, "fields": fields }).to_string());
+        return json_line(&json!({ "version": value.version.number, "fields": fields }));
     }
+    // A program gets it to the letter; on a terminal a value is looked at, and does nothing to it.
+    let show = if io::stdout().is_terminal() { line } else { raw };
     for (name, value) in fields {
-        line(&format!("{name}={}", shown(value)))?;
+        show(&format!("{name}={}", shown(value)))?;
     }
     if is_masked {
         // For the person at the terminal, and in no pipe.
@@ -58,7 +72,7 @@ pub(super) fn list(heads: &[Head], as_json: bool) -> Result<(), Failed> {
     let live = heads.iter().filter(|head| head.is_live());
     if as_json {
         let heads: Vec<_> = live.map(about).collect();
-        return line(&Json::Array(heads).to_string());
+        return json_line(&Json::Array(heads));
     }
     for head in live {
         line(&format!("{}  version {}", head.path, head.current))?;
@@ -68,7 +82,7 @@ pub(super) fn list(heads: &[Head], as_json: bool) -> Result<(), Failed> {
 
 pub(super) fn history(head: &Head, as_json: bool) -> Result<(), Failed> {
     if as_json {
-        return line(&about(head).to_string());
+        return json_line(&about(head));
     }
     line(&format!("{}  made {} by {}{}", head.path, head.created, head.by, note(head)))?;
     for version in &head.versions {
@@ -94,13 +108,14 @@ pub(super) fn role(pair: &RoleKeyPair, written_to: Option<&Path>, as_json: bool)
         None => Some(pair.secret_id.expose()),
     };
     if as_json {
-        return line(&json!({ "role_id": pair.id, "secret_id": secret_id }).to_string());
+        return json_line(&json!({ "role_id": pair.id, "secret_id": secret_id }));
     }
     line(&format!("role id    {}", pair.id))?;
     match (secret_id, written_to) {
-        (Some(secret_id), _) => line(&format!(
-            "secret-id  {secret_id}\nThe secret-id is shown this once; nobody can show it again."
-        )),
+        (Some(secret_id), _) => {
+            line(&format!("secret-id  {secret_id}"))?;
+            line("The secret-id is shown this once; nobody can show it again.")
+        }
         (None, Some(file)) => line(&format!("secret-id  in {}", file.display())),
         (None, None) => Ok(()),
     }
@@ -111,7 +126,7 @@ pub(super) fn roles(roles: &[(String, Role, u64)], as_json: bool) -> Result<(), 
         let roles = roles
             .iter()
             .map(|(id, role, log_ins)| json!({ "role_id": id, "role": role, "log_ins": log_ins }));
-        return line(&Json::Array(roles.collect()).to_string());
+        return json_line(&Json::Array(roles.collect()));
     }
     for (id, role, log_ins) in roles {
         let grants: Vec<_> =
@@ -132,7 +147,7 @@ pub(super) fn report(report: &Report, as_json: bool) -> Result<(), Failed> {
         let report = json!({
             "environments": environments, "secrets": secrets, "versions": versions, "audit_entries": entries, "tip": end, "findings": findings,
         });
-        return line(&report.to_string());
+        return json_line(&report);
     }
     for finding in findings {
         line(&format!("{}: {}", finding.place, finding.why))?;
@@ -151,7 +166,7 @@ pub(super) fn refused(refused: &[Refused], since: Option<Moment>, as_json: bool)
     {
         if as_json {
             let refused = json!({ "at": at.to_string(), "who": who, "action": "log-in", "outcome": "refused", "count": count });
-            line(&refused.to_string())?;
+            json_line(&refused)?;
         } else {
             let who = who.as_deref().unwrap_or("nobody that is known");
             line(&format!("        {at}  {who}  log-in  refused {count} times"))?;
@@ -168,7 +183,7 @@ pub(super) fn audit(records: &[Record], as_json: bool) -> Result<(), Failed> {
             let record = json!({
                 "number": number, "at": at.to_string(), "who": who, "action": action, "outcome": outcome, "about": about, "version": version,
             });
-            line(&record.to_string())?;
+            json_line(&record)?;
         } else {
             let version = version.map(|version| format!(" version {version}")).unwrap_or_default();
             line(&format!("{number:>6}  {at}  {who}  {action}  {about}{version}  {outcome}"))?;
@@ -198,7 +213,7 @@ pub(super) fn stats(stats: &Stats, as_json: bool) -> Result<(), Failed> {
             "environments": environments, "secrets": secrets, "deleted": deleted, "versions": versions, "roles": roles,
             "audit_entries": audit_entries, "with_policy": with_policy, "overdue": overdue, "failing": failing, "bytes": bytes,
         });
-        return line(&stats.to_string());
+        return json_line(&stats);
     }
     line(&format!(
         "{environments} environments, {secrets} secrets ({deleted} deleted) in {versions} versions, {roles} roles, \
@@ -231,7 +246,7 @@ pub(super) fn policy(head: &Head, as_json: bool) -> Result<(), Failed> {
             "timeout": time(&policy.timeout), "due": due, "pending": rotation.pending, "approved_by": head.is_approved().then(|| by(rotation)),
             "failures": rotation.failures, "trouble": rotation.trouble,
         });
-        return line(&shown.to_string());
+        return json_line(&shown);
     }
     let every = policy
         .every

@@ -87,9 +87,9 @@ impl Place {
         self.anchor().map_or(Ok(None), |anchor| anchor.read())
     }
 
-    /// Says what was done: in words, or as JSON.
+    /// Says what was done: in words of ours, names and paths, or as JSON.
     pub(super) fn tell(&self, text: &str, json: &Value) -> Result<(), Failed> {
-        if self.json { output::line(&json.to_string()) } else { output::line(text) }
+        if self.json { output::json_line(json) } else { text.lines().try_for_each(output::line) }
     }
 
     pub(super) fn init(&self, with_passphrase: bool) -> Result<(), Failed> {
@@ -222,10 +222,10 @@ impl Place {
     /// Of what was taken away nothing stays in the log beside the store. What was done is done all the same.
     pub(super) fn leave_nothing(&self, store: &Store) {
         if let Err(error) = store.empty_log() {
-            super::complain(&[format!(
-                "squire: it is done, and the log beside {} may still hold what was there before: {error}; try `squire store compact` later",
+            super::complain(&format!(
+                "it is done, and the log beside {} may still hold what was there before: {error}; try `squire store compact` later",
                 self.store.display()
-            )]);
+            ));
         }
     }
 }

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::place::Place;
 use super::{Failed, output, secret_path};
 use crate::agent::chain;
+use crate::config::Limit;
 use crate::store::{Generator, Hooks, How, Policy, Rotated, SecretPath, Standing, Store};
 
 /// How long a hook may take where nobody says otherwise.
@@ -142,8 +143,9 @@ impl PolicyAsked {
 }
 
 impl RotateAsked {
-    pub(super) fn perform(&self, place: &Place) -> Result<(), Failed> {
+    pub(super) fn perform(&self, place: &Place, limits: &[Limit]) -> Result<(), Failed> {
         let hooks = self.hooks.as_deref().map_or_else(|| Ok(Hooks::default()), Hooks::load)?;
+        let hooks = hooks.giving_back(limits);
         let mut store = place.open()?;
         let how = match (self.due, self.emergency) {
             (true, _) => How::Due,
@@ -158,7 +160,7 @@ impl RotateAsked {
                 Ok(rotated) => all_done &= say(place, &path, &rotated)?,
                 Err(error) => {
                     all_done = false;
-                    super::complain(&[format!("squire: {path}: {}", chain(&error))]);
+                    super::complain(&format!("{path}: {}", chain(&error)));
                 }
             }
         }
@@ -170,9 +172,9 @@ impl RotateAsked {
             let due = store.due()?;
             for path in &due.forged {
                 *all_done = false;
-                super::complain(&[format!(
-                    "squire: {path}: not rotated: its policy was written by somebody who may not; `squire store verify` looks at all of it"
-                )]);
+                super::complain(&format!(
+                    "{path}: not rotated: its policy was written by somebody who may not; `squire store verify` looks at all of it"
+                ));
             }
             return Ok(due.now);
         }
@@ -211,10 +213,10 @@ fn say(place: &Place, path: &SecretPath, rotated: &Rotated) -> Result<bool, Fail
             place.tell(&format!("{path}: {why}"), &told).map(|()| is_fine)
         }
         Rotated::Failed { step, why, again } => {
-            super::complain(&[format!(
-                "squire: {path}: not rotated, and still the same: the step {} {why}; tried again at {again} by itself",
+            super::complain(&format!(
+                "{path}: not rotated, and still the same: the step {} {why}; tried again at {again} by itself",
                 step.word()
-            )]);
+            ));
             Ok(false)
         }
     }

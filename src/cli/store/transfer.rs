@@ -2,7 +2,8 @@
 //!
 //! *Invariant:* each secret is read and written as `get` and `put` do it, with their rights and in the audit.
 
-use std::io::{self, IsTerminal};
+use std::fs::File;
+use std::io::{self, IsTerminal, Read as _};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -17,6 +18,9 @@ use crate::secret::{Fields, Secret};
 use crate::source::Source as _;
 use crate::source::vault::Vault;
 use crate::store::{Store, StoreError, With};
+
+/// Nobody keeps more secrets in one file, in bytes.
+const LONGEST_DOCUMENT: u64 = 64 << 20;
 
 #[derive(Args, Debug)]
 pub(super) struct ExportAsked {
@@ -81,7 +85,7 @@ impl ExportAsked {
             Kind::Env => documents::env(&secrets).map_err(Failed::Usage)?,
         };
         match &self.to {
-            None => output::line(text.trim_end_matches('\n')),
+            None => output::raw(text.trim_end_matches('\n')),
             Some(file) => {
                 write_private(file, text.trim_end_matches('\n'), "write the secrets to")?;
                 let text = format!("{} secrets in {}: it is not encrypted", secrets.len(), file.display());
@@ -143,11 +147,16 @@ fn is_there(store: &mut Store, path: &crate::store::SecretPath, fields: &Fields)
 }
 
 fn from_file(file: &Path) -> Result<Vec<(String, Fields)>, Failed> {
-    let text = std::fs::read_to_string(file).map_err(|source| StoreError::Io {
-        doing: "read",
-        file: file.to_owned(),
-        source,
-    })?;
+    let failed = |source| StoreError::Io { doing: "read", file: file.to_owned(), source };
+    let mut text = String::new();
+    let opened = File::open(file).map_err(failed)?;
+    opened.take(LONGEST_DOCUMENT + 1).read_to_string(&mut text).map_err(failed)?;
+    if text.len() as u64 > LONGEST_DOCUMENT {
+        return Err(Failed::Usage(format!(
+            "{} has more than {LONGEST_DOCUMENT} bytes: import it in parts",
+            file.display()
+        )));
+    }
     documents::secrets(file, &text).map_err(|why| Failed::Usage(format!("{} {why}", file.display())))
 }
 

@@ -1,8 +1,10 @@
 //! The server's own words about what went wrong, made fit to be shown.
 //!
-//! *Invariant:* only what stands in `errors` is shown; at most 300 characters, none of them a control character.
+//! *Invariant:* only what stands in `errors` is shown; at most 300 characters, all of them plain.
 
 use serde::Deserialize;
+
+use crate::plain::plain;
 
 /// The most that is shown, in characters.
 const SHOWN: usize = 300;
@@ -18,7 +20,7 @@ pub(crate) fn words(body: &[u8]) -> Option<String> {
     let joined = errors.join("; ");
     let printable =
         joined.split(|c: char| c.is_control() || c.is_whitespace()).filter(|word| !word.is_empty());
-    let line: String = printable.collect::<Vec<_>>().join(" ");
+    let line = plain(&printable.collect::<Vec<_>>().join(" ")).into_owned();
     match line.char_indices().nth(SHOWN) {
         _ if line.is_empty() => None,
         None => Some(line),
