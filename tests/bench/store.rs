@@ -10,6 +10,9 @@
 )]
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
@@ -63,7 +66,60 @@ fn main() {
         .unwrap();
     let credential = Credential::Role { id: role.id, secret_id: role.secret_id };
     let log_in = timed(|| drop(Store::open(&file, &credential).unwrap()));
-    println!("log in as a role, Argon2id apart      {log_in:>10.1?}");
+    println!("log in as a role, with its Argon2id   {log_in:>10.1?}");
+    crowd(&file, &credential, log_in);
+    refusals(&file, &credential, &mut store);
+}
+
+/// So many agents log in at once, as after a restart of a machine. The floor is their Argon2id on as many cores as there are.
+fn crowd(file: &Path, credential: &Credential, log_in: Duration) {
+    const AGENTS: u32 = 200;
+    let cores = u32::try_from(thread::available_parallelism().unwrap().get()).unwrap();
+    let floor = log_in * AGENTS / cores;
+    let all = timed(|| {
+        thread::scope(|scope| {
+            for _ in 0..AGENTS {
+                scope.spawn(|| drop(Store::open(file, credential).unwrap()));
+            }
+        });
+    });
+    println!("{AGENTS} agents log in at once           {all:>10.1?}  {:.2} x floor", ratio(all, floor));
+}
+
+/// Loops of wrong secret-ids beside a reader. The floor is the reader beside as many loops that only keep the cores busy.
+fn refusals(file: &Path, credential: &Credential, store: &mut Store) {
+    const LOOPS: usize = 12;
+    let Credential::Role { id, .. } = credential else { return };
+    let wrong = Credential::Role { id: id.clone(), secret_id: Secret::new("0".repeat(64)) };
+    let beside = |work: &(dyn Fn() + Sync), store: &mut Store| {
+        let ended = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for _ in 0..LOOPS {
+                scope.spawn(|| {
+                    while !ended.load(Ordering::Relaxed) {
+                        work();
+                    }
+                });
+            }
+            let mut took: Vec<Duration> =
+                (0..100).map(|_| timed(|| drop(store.get(&path(7), None).unwrap()))).collect();
+            ended.store(true, Ordering::Relaxed);
+            took.sort();
+            (took[50], took[98])
+        })
+    };
+    let busy = || {
+        std::hint::black_box((0..10_000_u64).fold(0, |sum, number| sum ^ number.wrapping_mul(31)));
+    };
+    let floor = beside(&busy, store);
+    let reads = beside(&|| drop(Store::open(file, &wrong)), store);
+    println!(
+        "a read beside {LOOPS} wrong log-ins          {:>10.1?}  {:.2} x floor; 99 of 100 within {:.1?}, floor {:.1?}",
+        reads.0,
+        ratio(reads.0, floor.0),
+        reads.1,
+        floor.1
+    );
 }
 
 fn path(number: u32) -> SecretPath {

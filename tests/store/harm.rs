@@ -238,7 +238,7 @@ impl Harm {
 
 type Row = Vec<Value>;
 
-fn pick<'a>(rows: &'a mut [Row], which: prop::sample::Index) -> Option<&'a mut Row> {
+fn pick(rows: &mut [Row], which: prop::sample::Index) -> Option<&mut Row> {
     if rows.is_empty() { None } else { Some(which.get_mut(rows)) }
 }
 
