@@ -1,8 +1,9 @@
 //! The embedded store: secrets in one encrypted file, for one machine without any server. Usable without the agent.
 //!
 //! ```text
-//! owner's key file ─▶ root ─┬─▶ keys of an environment: data, journal ─▶ heads and names; the key of each value ─▶ the value
-//! secret-id ──Argon2id──▶ a role's key ─▶ the keys of just its environments
+//! owner's key file ─▶ root ─┬─▶ an environment: data, write, admin ─▶ heads, names, the key of each value ─▶ the value
+//!                           └─▶ who ever wrote into the audit ─▶ their entries
+//! secret-id ──Argon2id──▶ a role's key ──HPKE──▶ as much of its environments as its rights need, and what its entries are sealed under
 //! ```
 //!
 //! The file is `SQLite` in WAL mode, which several processes may use at once. What can be read in it without a key: how many environments,
@@ -10,11 +11,13 @@
 //! role logged in. Names of environments, folders, secrets, fields and roles cannot: a row is found by a keyed digest of its path.
 //!
 //! - `dev` and `prod` are separated by keys: who has none for an environment has nothing to check rights with.
-//! - Within an environment rights and globs are checked by the program; its key is in the hands of every role of it.
-//! - A value is sealed under a key of its own, in a place that names its path and version: a row that is moved or replayed under another
-//!   path or version does not open. When a role is revoked, its environments get new data keys, under which the keys of values
-//!   are sealed anew.
-//! - Every access is recorded in a chain (`audit.rs`) in the same transaction: what is not recorded did not happen.
+//! - Within an environment who reads, who writes and who administers is separated by keys too (`proof.rs`); paths are separated by the program.
+//! - A value is sealed under a key of its own, in a place that names its path and version, and its digest is in the head. When a role is
+//!   revoked, its environments get new keys (`renewal.rs`).
+//! - Every access is recorded in a chain (`audit.rs`) in the same transaction: what is not recorded did not happen. The chain says what there
+//!   should be (`replay.rs`), and whoever saw some of it knows an earlier state when it is put back (`witness.rs`).
+//!
+//! What holds against whom is in `docs/store.md`, each promise with its test.
 //!
 //! *Invariant:* this file only defines. What a `put` reported is on disk.
 
