@@ -460,3 +460,19 @@ fn an_old_root_opens_nothing_of_what_a_rekey_made() {
     let mut role = Store::open(&world.file(), &as_role(&reader)).unwrap();
     assert!(role.get(&path(DB), None).is_ok());
 }
+
+/// Who looks at all of a store keeps nobody from writing, however long it takes.
+#[test]
+fn while_somebody_looks_at_all_of_it_others_write() {
+    let world = World::new();
+    let mut store = world.open();
+    let looked = store.look_as_owner("look", (Action::Stats, "the store"), |reading, id, root, _| {
+        world.open().put(&path(DB), &fields("meanwhile"), With::default())?;
+        // And it sees the store as it was.
+        let environments = super::power::environments(reading, id, root)?;
+        Ok(super::rows::all_heads(reading, id, &environments[0])?[0].1.current)
+    });
+    assert_eq!(looked.unwrap(), 1);
+    assert_eq!(store.get(&path(DB), None).unwrap().version.number, 2);
+    assert!(world.findings().is_empty());
+}
