@@ -476,3 +476,54 @@ fn while_somebody_looks_at_all_of_it_others_write() {
     assert_eq!(store.get(&path(DB), None).unwrap().version.number, 2);
     assert!(world.findings().is_empty());
 }
+
+/// What only opens nothing, and numbers that nobody has, in rows of secrets: nobody is kept from anything but by them.
+#[test]
+fn hostile_rows_keep_nobody_from_rotating_and_taking_keys_away() {
+    let world = World::new();
+    let mut store = world.open();
+    store.put(&path("dev/app/other"), &fields("x"), With::default()).unwrap();
+    store.set_policy(&path("dev/app/other"), Some(&policy()), false).unwrap();
+    let adversary = world.adversary(&world.role("reader", &[Right::Read]));
+    let environment = adversary.environment();
+    let hostile = |row: &[u8], number: i64| {
+        let sealed =
+            super::rows::seal_head(&adversary.store, &environment, &[7; 32], &Proofs::default(), b"{}")
+                .unwrap();
+        let head = params![environment.id, row, sealed];
+        adversary.db.execute("INSERT OR REPLACE INTO secrets VALUES (?1, ?2, ?3)", head).unwrap();
+        let version = params![environment.id, row, number, vec![1_u8; 3], Vec::<u8>::new()];
+        adversary.db.execute("INSERT INTO versions VALUES (?1, ?2, ?3, ?4, ?5)", version).unwrap();
+    };
+    hostile(&[7; 32], i64::MAX);
+    hostile(&[8; 5], -1);
+    hostile(&[], i64::MIN);
+    hostile(&environment.row(DB), -1);
+    assert_eq!(store.due().unwrap().now, [path("dev/app/other")]);
+    let rotated = store.rotate(&path("dev/app/other"), How::Due, &Hooks::default());
+    assert!(matches!(rotated, Ok(Rotated::Done { version: 2 })), "{rotated:?}");
+    store.revoke_role("reader").unwrap();
+    assert!(store.get(&path("dev/app/other"), None).is_ok());
+    assert!(world.findings().len() >= 4, "{:?}", world.findings());
+}
+
+#[test]
+fn no_number_that_a_role_writes_is_too_large() {
+    for number in [u64::MAX, u64::MAX - 1, i64::MAX.cast_unsigned()] {
+        let world = World::new();
+        let adversary = world.adversary(&world.role("writer", &[Right::Read, Right::Write]));
+        let tip = adversary.tip();
+        adversary.set_tip(&Tip { number, ..tip });
+        for past in [Past::Seen(None), Past::Whatever] {
+            let opened = Store::open_after(&world.file(), &world.credential(), past);
+            assert!(matches!(opened, Err(StoreError::Damaged { .. })), "{number}: {opened:?}");
+        }
+        adversary.set_tip(&tip);
+        let mut head = adversary.head();
+        (head.serial, head.last, head.keep) = (number, number, 0);
+        adversary.plant(&head);
+        let put = world.open().put(&path(DB), &fields("x"), With::default());
+        assert!(!matches!(put, Ok(0)), "{put:?}");
+        assert!(!world.findings().is_empty());
+    }
+}

@@ -83,7 +83,7 @@ impl File {
         path: &Path,
         fill: impl FnOnce(&Writing<'_>) -> Result<(), StoreError>,
     ) -> Result<Self, StoreError> {
-        make_private(path)?;
+        drop(make_private(path)?);
         let filled = (|| {
             let mut made = Self::connect(path)?;
             let format = format!("PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {FORMAT};");
@@ -286,9 +286,9 @@ fn not_a_store(path: &Path, error: rusqlite::Error) -> StoreError {
 }
 
 /// Makes an empty file where there is none, for its owner alone.
-pub(super) fn make_private(path: &Path) -> Result<(), StoreError> {
+pub(super) fn make_private(path: &Path) -> Result<fs::File, StoreError> {
     let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    made.map(drop).map_err(|source| {
+    made.map_err(|source| {
         let there = path.to_owned();
         if source.kind() == std::io::ErrorKind::AlreadyExists {
             StoreError::Exists { file: there }

@@ -36,7 +36,10 @@ pub(super) fn record(
 ) -> Result<(), StoreError> {
     let tip = keys.tip.get();
     let entry = Entry { at: SystemTime::now().into(), action, outcome, about };
-    let number = tip.number + 1;
+    // A role may have written any number there.
+    let number = tip.number.checked_add(1).filter(|number| i64::try_from(*number).is_ok());
+    let number =
+        number.ok_or_else(|| damaged("the end of the audit", "it has a number that no entry can have"))?;
     let spot = Spot { store: id, number, before: &tip.link, writer: &keys.writer };
     let (text, link) = sealed(spot.seal(&keys.writer_key, nonce()?, &entry))?;
     writing.execute("INSERT INTO audit VALUES (?1, ?2, ?3)", params![number, keys.writer, text])?;
@@ -102,10 +105,12 @@ pub(super) fn follow(
 pub(super) fn chain(reading: &Reading<'_>, id: &Id, from: Point, last: u64) -> Result<Link, StoreError> {
     let Point { mut number, mut link } = from;
     let sql = "SELECT writer, sealed FROM audit WHERE number > ?1 AND number <= ?2 ORDER BY number";
-    let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, Id>(0)?, row.get::<_, Vec<u8>>(1)?));
+    let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?));
     reading.each(sql, params![from.number, last], row, |(writer, sealed)| {
         // A number that is left out gives another link, too.
         number = number.saturating_add(1);
+        let writer =
+            Id::try_from(writer).map_err(|_| damaged("the audit", "nobody could have written an entry"))?;
         link = Spot { store: id, number, before: &link, writer: &writer }.link(&sealed);
         Ok(())
     })?;

@@ -70,15 +70,16 @@ fn move_values(
     writing: &Writing<'_>,
     id: &Id,
     (old, new): (&Environment, &Environment),
-    (row, moved): (&[u8; 32], &[u8; 32]),
+    (row, moved): (&[u8], &[u8; 32]),
     path: &str,
 ) -> Result<(), StoreError> {
     let sql = "SELECT number, key FROM versions WHERE environment = ?1 AND row = ?2";
     let keys = writing
-        .all(sql, params![old.id, row], |row| Ok((row.get::<_, u64>(0)?, row.get::<_, Vec<u8>>(1)?)))?;
+        .all(sql, params![old.id, row], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?)))?;
     let (from, to) = (old.values(), new.values());
     for (number, wrapped) in keys {
-        let number_bytes = number.to_be_bytes();
+        // As it was written; one below 0 never was, and opens nothing.
+        let number_bytes = number.cast_unsigned().to_be_bytes();
         let place = value_place("value key", id, old, path, &number_bytes);
         let again = match from.open(place.as_place(), &wrapped) {
             Some(own) => sealed(to.seal(nonce()?, place.as_place(), own.expose()))?,

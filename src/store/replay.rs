@@ -100,7 +100,7 @@ impl Replay {
 
     fn log_in(&mut self, number: u64, writer: &Id) {
         let Some(member) = self.roles.get_mut(&Name(*writer)) else { return };
-        member.log_ins += 1;
+        member.log_ins = member.log_ins.saturating_add(1);
         if member.role.uses.is_some_and(|uses| member.log_ins > uses) {
             let why = format!("{} logs in more often than it may", member.role.name);
             self.find(number, why);
@@ -119,7 +119,7 @@ impl Replay {
         }
         let none = || Change { serial: 0, head: [0; 32], policy: policy_digest(None) };
         let before = self.secrets.get(path).copied().unwrap_or_else(none);
-        if change.serial != before.serial + 1 {
+        if change.serial != before.serial.saturating_add(1) {
             let why = format!(
                 "it takes {path} from its state {} to {}: what was in between is not recorded",
                 before.serial, change.serial

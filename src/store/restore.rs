@@ -7,12 +7,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::access::{Credential, Past, Store};
 use super::audit::{About, Action, Outcome};
 use super::error::StoreError;
-use super::file::{File, beside};
+use super::file::{File, beside, make_private};
 use super::head::{Head, State};
 use super::journal::{begin_era, record};
 use super::owner::owner_keys;
@@ -109,11 +110,16 @@ impl Copy {
         }
         let copy = Self(beside(path, ".restoring"));
         copy.remove();
-        super::file::make_private(&copy.0)?;
-        fs::copy(backup, &copy.0).map_err(failed)?;
+        let copied = |from: &Path, to: &Path| {
+            // Private from the beginning, and never through a link that somebody else put there.
+            let mut to = make_private(to)?;
+            let mut from = fs::File::open(from).map_err(failed)?;
+            io::copy(&mut from, &mut to).map(drop).map_err(failed)
+        };
+        copied(backup, &copy.0)?;
         let log = beside(backup, "-wal");
         if log.exists() {
-            fs::copy(log, beside(&copy.0, "-wal")).map_err(failed)?;
+            copied(&log, &beside(&copy.0, "-wal"))?;
         }
         Ok(copy)
     }

@@ -25,7 +25,7 @@ use super::policy::{Approval, LONGEST_INTERVAL, LONGEST_TIMEOUT, Policy, Step};
 use super::power::about;
 use super::proof::{has_approval, has_policy};
 use super::role::Right;
-use super::rows::{administer, all_heads, forget, parsed, read_value, write_head, write_value};
+use super::rows::{administer, forget, parsed, read_value, sound_heads, write_head, write_value};
 use super::standing::{How, Standing};
 use super::values::undisturbed;
 use crate::secret::{Fields, Secret};
@@ -129,9 +129,8 @@ impl Store {
                 return Ok(due);
             }
             for environment in &keys.environments {
-                for (_, head) in all_heads(reading, &id, environment)? {
-                    let Some(policy) = &head.policy else { continue };
-                    let path = parsed(&head.path)?;
+                for head in sound_heads(reading, &id, environment)? {
+                    let (Some(policy), Ok(path)) = (&head.policy, parsed(&head.path)) else { continue };
                     if !head.is_live() || !keys.allows(Right::Rotate, &path) {
                         continue;
                     }

@@ -18,8 +18,11 @@ use super::seal::{Digest, Key, Place, place};
 use super::sign::Signer;
 use crate::secret::{Fields, Secret};
 
+/// What a secret is found by. One that somebody else wrote may be of any length.
+pub(super) type Row = Vec<u8>;
+
 /// The row of a secret, and its head as it is sealed.
-type SealedHead = ([u8; 32], Vec<u8>);
+type SealedHead = (Row, Vec<u8>);
 
 /// The head of a secret, if there is one.
 ///
@@ -52,7 +55,7 @@ pub(super) fn head(
 pub(super) fn open_head(
     id: &Id,
     environment: &Environment,
-    row: &[u8; 32],
+    row: &[u8],
     sealed: &[u8],
 ) -> Option<(Head, Secret<Vec<u8>>)> {
     open_head_with(&environment.heads(), id, environment, row, sealed)
@@ -63,7 +66,7 @@ fn open_head_with(
     heads: &Key,
     id: &Id,
     environment: &Environment,
-    row: &[u8; 32],
+    row: &[u8],
     sealed: &[u8],
 ) -> Option<(Head, Secret<Vec<u8>>)> {
     let opened = heads.open(place("head", &[id, &environment.id, row]), sealed)?;
@@ -88,7 +91,7 @@ pub(super) fn head_rows(
     environment: &Environment,
 ) -> Result<Vec<SealedHead>, StoreError> {
     reading.all("SELECT row, head FROM secrets WHERE environment = ?1", [environment.id], |row| {
-        Ok((row.get::<_, [u8; 32]>(0)?, row.get::<_, Vec<u8>>(1)?))
+        Ok((row.get::<_, Row>(0)?, row.get::<_, Vec<u8>>(1)?))
     })
 }
 
@@ -100,8 +103,20 @@ pub(super) fn all_heads(
     reading: &Reading<'_>,
     id: &Id,
     environment: &Environment,
-) -> Result<Vec<([u8; 32], Head)>, StoreError> {
+) -> Result<Vec<(Row, Head)>, StoreError> {
     open_heads(id, environment, head_rows(reading, environment)?)
+}
+
+/// Every head that opens, and nothing of those that do not: one that is broken is no reason to leave the others.
+pub(super) fn sound_heads(
+    reading: &Reading<'_>,
+    id: &Id,
+    environment: &Environment,
+) -> Result<Vec<Head>, StoreError> {
+    let heads = environment.heads();
+    let rows = head_rows(reading, environment)?.into_iter();
+    let open = |(row, sealed): SealedHead| open_head_with(&heads, id, environment, &row, &sealed);
+    Ok(rows.filter_map(open).map(|(head, _)| head).collect())
 }
 
 /// A head that opens.
@@ -117,10 +132,10 @@ pub(super) fn each_head(
     reading: &Reading<'_>,
     id: &Id,
     environment: &Environment,
-    mut visit: impl FnMut([u8; 32], Option<Found>) -> Result<(), StoreError>,
+    mut visit: impl FnMut(Row, Option<Found>) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
     let sql = "SELECT row, head FROM secrets WHERE environment = ?1";
-    let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, [u8; 32]>(0)?, row.get::<_, Vec<u8>>(1)?));
+    let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, Row>(0)?, row.get::<_, Vec<u8>>(1)?));
     let heads = environment.heads();
     let signer = environment.write.as_ref().map(|Seed(write)| Signer::new(write));
     let is_written = |text: &[u8], proofs: &Proofs| match &signer {
@@ -157,8 +172,8 @@ pub(super) fn heads_below(
         Some(folder) => {
             let sql = "SELECT row, head FROM folders JOIN secrets USING (environment, row) WHERE environment = ?1 AND folder = ?2";
             let params = params![environment.id, environment.folder(folder)];
-            let rows = reading
-                .all(sql, params, |row| Ok((row.get::<_, [u8; 32]>(0)?, row.get::<_, Vec<u8>>(1)?)))?;
+            let rows =
+                reading.all(sql, params, |row| Ok((row.get::<_, Row>(0)?, row.get::<_, Vec<u8>>(1)?)))?;
             open_heads(id, environment, rows)?
         }
     };
@@ -193,14 +208,15 @@ fn open_heads(
     id: &Id,
     environment: &Environment,
     rows: Vec<SealedHead>,
-) -> Result<Vec<([u8; 32], Head)>, StoreError> {
+) -> Result<Vec<(Row, Head)>, StoreError> {
     let heads = environment.heads();
     let open = |(row, sealed): SealedHead| {
         let opened = open_head_with(&heads, id, environment, &row, &sealed);
-        let what = || format!("a secret in {} (row {})", environment.name, hex(&row));
-        opened
-            .map(|(head, _)| (row, head))
-            .ok_or_else(|| damaged(&what(), "what is known of it does not open"))
+        let Some((head, _)) = opened else {
+            let what = format!("a secret in {} (row {})", environment.name, hex(&row));
+            return Err(damaged(&what, "what is known of it does not open"));
+        };
+        Ok((row, head))
     };
     rows.into_iter().map(open).collect()
 }
@@ -220,7 +236,7 @@ pub(super) fn write_head(
     if head.serial == 0 {
         write_folders(writing, environment, row, &head.path)?;
     }
-    head.serial += 1;
+    head.serial = head.serial.saturating_add(1);
     writing.execute("UPDATE changes SET count = count + 1", [])?;
     let text = sealed(serde_json::to_vec(head).ok())?;
     head.proofs.head = proof::written(id, environment, write, &text);
@@ -279,7 +295,7 @@ pub(super) fn read_value(
     reading: &Reading<'_>,
     id: &Id,
     environment: &Environment,
-    (row, head, number): (&[u8; 32], &Head, u64),
+    (row, head, number): (&[u8], &Head, u64),
 ) -> Result<Secret<Fields>, StoreError> {
     let found = reading.one(
         "SELECT key, value FROM versions WHERE environment = ?1 AND row = ?2 AND number = ?3",

@@ -19,7 +19,7 @@ use super::proof;
 use super::replay::{Replay, named};
 use super::report::{Finding, Report};
 use super::roles::records;
-use super::rows::{Found, each_head, folders, parsed, read_value};
+use super::rows::{Found, Row, each_head, folders, parsed, read_value};
 use super::seal::Key;
 use super::walk::{base, walk};
 use super::witness::Point;
@@ -180,7 +180,7 @@ impl Looking<'_> {
             .map(|(path, _)| path.as_str())
             .take_while(|path| path.starts_with(&below))
             .collect();
-        let mut in_folders: BTreeSet<[[u8; 32]; 2]> = BTreeSet::new();
+        let mut in_folders: BTreeSet<[Row; 2]> = BTreeSet::new();
         let mut numbers = self.numbers(environment)?;
         each_head(self.reading, self.id, environment, |row, opened| {
             let Some(found) = opened else {
@@ -191,7 +191,8 @@ impl Looking<'_> {
             };
             let head = &found.head;
             expected.remove(head.path.as_str());
-            in_folders.extend(folders(&head.path).map(|folder| [environment.folder(folder), row]));
+            in_folders
+                .extend(folders(&head.path).map(|folder| [environment.folder(folder).to_vec(), row.clone()]));
             self.secret(environment, (&row, &found), replay, report);
             self.versions(environment, (&row, head), numbers.remove(&row).unwrap_or_default(), report)
         })?;
@@ -205,7 +206,7 @@ impl Looking<'_> {
         let sql = "SELECT folder, row FROM folders WHERE environment = ?1";
         let found = self
             .reading
-            .all(sql, [environment.id], |row| Ok([row.get::<_, [u8; 32]>(0)?, row.get::<_, [u8; 32]>(1)?]))?;
+            .all(sql, [environment.id], |row| Ok([row.get::<_, Row>(0)?, row.get::<_, Row>(1)?]))?;
         if in_folders != found.into_iter().collect() {
             report.find(format!("the folders of {}", environment.name), "they are not those of its secrets");
         }
@@ -213,9 +214,9 @@ impl Looking<'_> {
     }
 
     /// Which versions there are rows of, by the row of the secret.
-    fn numbers(&self, environment: &Environment) -> Result<BTreeMap<[u8; 32], BTreeSet<i64>>, StoreError> {
+    fn numbers(&self, environment: &Environment) -> Result<BTreeMap<Row, BTreeSet<i64>>, StoreError> {
         let mut numbers: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
-        let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, [u8; 32]>(0)?, row.get::<_, i64>(1)?));
+        let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, Row>(0)?, row.get::<_, i64>(1)?));
         let sql = "SELECT row, number FROM versions WHERE environment = ?1";
         self.reading.each(sql, [environment.id], row, |(row, number)| {
             numbers.entry(row).or_default().insert(number);
@@ -227,13 +228,13 @@ impl Looking<'_> {
     fn secret(
         &self,
         environment: &Environment,
-        (row, found): (&[u8; 32], &Found),
+        (row, found): (&[u8], &Found),
         replay: &Replay,
         report: &mut Report,
     ) {
         let Found { head, digest, is_written } = found;
         report.secrets += 1;
-        if environment.row(&head.path) != *row {
+        if environment.row(&head.path) != row {
             report.find(&head.path, "it is in the place of another secret");
         }
         match replay.secrets.get(&head.path) {
@@ -261,7 +262,7 @@ impl Looking<'_> {
     fn versions(
         &self,
         environment: &Environment,
-        (row, head): (&[u8; 32], &Head),
+        (row, head): (&[u8], &Head),
         mut numbers: BTreeSet<i64>,
         report: &mut Report,
     ) -> Result<(), StoreError> {

@@ -244,7 +244,8 @@ fn pick(rows: &mut [Row], which: prop::sample::Index) -> Option<&mut Row> {
 
 fn edit(cell: &mut Value, at: prop::sample::Index, flip: u8) {
     match cell {
-        Value::Blob(bytes) if !bytes.is_empty() => *at.get_mut(bytes) ^= flip,
+        Value::Blob(bytes) if !bytes.is_empty() && flip > 16 => *at.get_mut(bytes) ^= flip,
+        Value::Blob(bytes) if !bytes.is_empty() && flip > 8 => bytes.truncate(at.index(bytes.len())),
         Value::Integer(number) => *number = number.wrapping_add(i64::from(flip) - 128),
         Value::Text(text) => text.push('x'),
         Value::Blob(bytes) => bytes.push(flip),

@@ -65,7 +65,10 @@ impl Anchor {
 }
 
 fn write_whole(file: &Path, text: &str) -> Result<(), std::io::Error> {
-    let mut opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(file)?;
+    // Never through a link that somebody else put there.
+    fs::remove_file(file)
+        .or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })?;
+    let mut opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
     opened.write_all(text.as_bytes())?;
     opened.sync_all()
 }
