@@ -210,8 +210,13 @@ fn keep(
         SourceConfig::Store(config) => {
             let look_up_every = config.refresh;
             let settings = Settings { source: name.clone(), wants, look_up_every, seed, adopt: None };
-            // It has no lease that could outlive us, and no token.
-            keepers.keep(Embedded::new(config), settings, key, None);
+            let store = Embedded::new(config);
+            let store = match ledger {
+                Some(ledger) => store.with_ledger(ledger, name.clone()),
+                None => store,
+            };
+            // It has no lease that could outlive us, and no token: what it leaves in the ledger is its own.
+            keepers.keep(store, settings, key, None);
         }
         #[cfg(feature = "aws")]
         SourceConfig::Aws(config) => {

@@ -3,8 +3,12 @@
 //! *Invariant:* `SQLite` and Argon2 work on threads for blocking work, one question after the other.
 
 mod faults;
+mod looks;
+mod open;
+mod seen;
+mod watch;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,14 +17,16 @@ use std::time::{Duration, Instant, SystemTime};
 use super::{Fault, Fetched, Grant, GrantLife, Life, OWN_PROGRAM, Source};
 use crate::config::{RoleId, StoreConfig, StoreLogin, Version};
 use crate::ledger::Identity;
-use crate::names::SecretName;
+use crate::ledger::file::Ledger;
+use crate::names::SourceName;
 use crate::plan::Want;
-use crate::secret::{Fields, Secret};
-use crate::store::{Credential, OwnerSecret, SecretPath, Store, StoreError};
-use faults::{fault, fault_of_log_in};
-
-/// How often it is looked whether somebody changed the store: one number, read from memory that its processes share.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+use crate::secret::Secret;
+use crate::store::{Credential, OwnerSecret, SecretPath, StoreError};
+use faults::fault;
+use looks::{Asker, Looks};
+use open::Open;
+use seen::Seen;
+use watch::Watch;
 
 /// Nothing locks for a wrong secret-id, and the owner may be about to make it right.
 const AGAIN_IN: Duration = Duration::from_mins(1);
@@ -28,98 +34,68 @@ const AGAIN_IN: Duration = Duration::from_mins(1);
 /// What a log-in gives: the store stays open, and nothing ends it but its owner.
 const LIFE: GrantLife = GrantLife { ttl: None, renewable: false };
 
-/// How often it is looked whether something is due to be rotated, where no time is known for it.
-const DUE_EVERY: Duration = Duration::from_mins(1);
-/// Rotations are begun no more often than this, and neither are those that cannot be.
-const ERRANDS_APART: Duration = Duration::from_secs(1);
-
 /// A store and its login.
 #[derive(Debug)]
 pub struct Embedded {
     config: StoreConfig,
     open: Arc<Mutex<Option<Open>>>,
-    /// What the two that look again and again have to keep: they may be asked anew at any time.
+    watch: Arc<Watch>,
     looks: Mutex<Looks>,
-    /// What was read last.
-    known: Mutex<BTreeMap<SecretName, Read>>,
-}
-
-#[derive(Debug)]
-struct Looks {
-    for_changes: Instant,
-    for_rotations: Instant,
-    /// How often secrets had been changed when it was last looked for rotations.
-    seen: Option<u64>,
-    /// Until then it is looked for rotations only if the store was changed.
-    until: Instant,
-}
-
-#[derive(Debug)]
-struct Open {
-    store: Store,
-    /// How often secrets had been changed when it was last looked.
-    seen: u64,
-}
-
-/// A version that was read, and what is in it.
-type Read = (u64, Secret<Fields>);
-
-impl Open {
-    /// Reads it, unless the version is one that is known: who reads again what did not change would fill the audit.
-    fn read(
-        &mut self,
-        path: &SecretPath,
-        pinned: Option<u64>,
-        known: Option<Read>,
-    ) -> Result<Read, StoreError> {
-        if let Some(known) = known
-            && self.store.peek(path, pinned)? == Some(known.0)
-        {
-            return Ok(known);
-        }
-        let value = self.store.get(path, pinned)?;
-        Ok((value.version.number, value.fields))
-    }
+    seen: Arc<Seen>,
 }
 
 impl Embedded {
     /// Nothing is opened yet.
     pub fn new(config: &StoreConfig) -> Self {
-        let now = Instant::now();
-        let looks = Mutex::new(Looks { for_changes: now, for_rotations: now, seen: None, until: now });
-        Self { config: config.clone(), open: Arc::default(), looks, known: Mutex::default() }
+        let watch = Arc::new(Watch::new(&config.file));
+        Self {
+            config: config.clone(),
+            open: Arc::default(),
+            watch,
+            looks: Mutex::default(),
+            seen: Arc::default(),
+        }
     }
 
-    /// Waits until it is time to look, and until then next.
-    async fn turn(&self, which: impl Fn(&mut Looks) -> &mut Instant, pause: Duration) {
-        let at = *which(&mut self.looks());
-        tokio::time::sleep_until(at.into()).await;
-        *which(&mut self.looks()) = Instant::now() + pause;
-    }
-
-    fn known(&self) -> MutexGuard<'_, BTreeMap<SecretName, Read>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The same, which goes on from what an earlier run saw of the store and leaves to a later one what it sees.
+    #[must_use]
+    pub fn with_ledger(self, ledger: Arc<Ledger>, name: SourceName) -> Self {
+        let seen = Arc::new(Seen::kept_in(ledger, name, self.identity()));
+        Self { seen, ..self }
     }
 
     fn looks(&self) -> MutexGuard<'_, Looks> {
         self.looks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Waits until this one is to ask; how much had been heard by then. Losing it is safe: only who asked is noted.
+    ///
+    /// The keeper asks for it anew each second, for reasons of its own. So a wall clock that is set, by somebody or by a suspension, is
+    /// noticed by then, and in any case within the longest wait.
+    async fn turn(&self, asker: Asker) -> u64 {
+        let plan = self.looks().plan(asker, self.watch.is_deaf(), Instant::now(), SystemTime::now().into());
+        tokio::select! {
+            () = self.watch.more_than(plan.heard) => {}
+            () = until(plan.by), if plan.by.is_some() => {}
+        }
+        until(plan.not_before).await;
+        self.looks().asks(asker, Instant::now());
+        self.watch.heard()
+    }
+
     /// Whether something is to be rotated now. Looked for when the store was changed, or the time has come.
-    async fn is_due(&self, is_time: bool) -> bool {
-        let seen = self.looks().seen.filter(|_| !is_time);
+    async fn is_due(&self, heard: u64) -> bool {
+        let looked_at = self.looks().looked_at(SystemTime::now().into());
         let due = self.with(move |open| {
             let changes = open.store.changes()?;
-            if seen == Some(changes) { Ok(None) } else { open.store.due().map(|due| Some((changes, due))) }
+            if looked_at == Some(changes) {
+                Ok(None)
+            } else {
+                open.store.due().map(|due| Some((changes, due)))
+            }
         });
-        // Whoever may not look at it has nothing to rotate there.
-        let Ok(Some((changes, due))) = due.await else { return false };
-        let mut looks = self.looks();
-        looks.seen = Some(changes);
-        let wait = due.next.map_or(DUE_EVERY, |next| next.since(SystemTime::now().into()).min(DUE_EVERY));
-        // What is due is no longer so once its rotation has begun.
-        looks.until = Instant::now() + if due.now.is_empty() { wait } else { ERRANDS_APART };
-        !due.now.is_empty()
+        let due = due.await;
+        self.looks().found_due(heard, due, SystemTime::now().into())
     }
 
     /// What rotates all that is due: this program, as the same owner or role.
@@ -164,15 +140,18 @@ impl Embedded {
         &self,
         act: impl FnOnce(&mut Open) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Fault> {
-        let open = Arc::clone(&self.open);
+        let (open, seen) = (Arc::clone(&self.open), Arc::clone(&self.seen));
         let done = tokio::task::spawn_blocking(move || {
-            // Whoever panicked with it left it as it was: a transaction is whole or not at all.
-            let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
-            open.as_mut().map(act)
+            let mut open = lock(&open);
+            let Some(open) = open.as_mut() else { return Err(Fault::Dead) };
+            open.is_there()?;
+            let done = act(open).map_err(|error| fault(&error))?;
+            // Before it is used, so that no later run is content with less.
+            seen.note(open.store.witness());
+            Ok(done)
         });
         match done.await {
-            Ok(Some(result)) => result.map_err(|error| fault(&error)),
-            Ok(None) => Err(Fault::Dead),
+            Ok(result) => result,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
     }
@@ -181,19 +160,23 @@ impl Embedded {
 impl Source for Embedded {
     async fn log_in(&self) -> Result<Grant, Fault> {
         let (file, credential) = (self.config.file.clone(), self.credential()?);
+        let (open, watch, seen) = (Arc::clone(&self.open), Arc::clone(&self.watch), Arc::clone(&self.seen));
         let opened = tokio::task::spawn_blocking(move || {
-            let store = Store::open(&file, &credential)?;
-            let seen = store.changes()?;
-            Ok(Open { store, seen })
+            // Before it is opened, so that nothing that happens from then on is missed.
+            watch.listen();
+            leave_replaced(&mut lock(&open))?;
+            let opened = Open::at(&file, &credential, seen.latest().as_ref())?;
+            seen.note(opened.store.witness());
+            let changes = opened.store.changes().map_err(|error| fault(&error))?;
+            *lock(&open) = Some(opened);
+            Ok(changes)
         });
-        let opened: Result<Open, StoreError> = match opened.await {
-            Ok(opened) => opened,
+        let changes = match opened.await {
+            Ok(opened) => opened?,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         };
-        let opened = opened.map_err(|error| fault_of_log_in(&error))?;
-        // It may be another file by now, with other values of the same numbers.
-        self.known().clear();
-        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = Some(opened);
+        self.looks().opened(changes);
+        self.watch.stir();
         Ok(Grant { token: Secret::new(""), life: LIFE, revocable: false, uses: None })
     }
 
@@ -218,25 +201,22 @@ impl Source for Embedded {
         let path = SecretPath::parse(&want.path)
             .map_err(|why| Fault::Gone { why: format!("the path {:?} {why}", want.path) })?;
         let pinned = want.version.as_ref().and_then(Version::number);
-        let known = self.known().get(&want.name).cloned();
-        let fresh = self.with(move |open| open.read(&path, pinned, known)).await?;
-        self.known().insert(want.name.clone(), fresh.clone());
-        Ok(Fetched { fields: fresh.1, life: Life::Versioned { within: None } })
+        let name = want.name.clone();
+        let fields = self.with(move |open| open.read(name, &path, pinned)).await?;
+        Ok(Fetched { fields, life: Life::Versioned { within: None } })
     }
 
     async fn changed(&self) {
         loop {
-            self.turn(|looks| &mut looks.for_changes, LOOK_EVERY).await;
-            // Whoever works with it now may be at it for long, and is looked after next time.
-            let Ok(mut open) = self.open.try_lock() else { continue };
-            let Some(open) = open.as_mut() else { continue };
-            match open.store.changes() {
-                Ok(changes) if changes != open.seen => {
-                    open.seen = changes;
-                    return;
-                }
-                // What cannot be asked now is asked again; a read of a secret says what is wrong.
-                Ok(_) | Err(_) => {}
+            let heard = self.turn(Asker::Changes).await;
+            let found = self.with(|open| open.store.changes()).await;
+            let was_in_trouble = self.looks().is_in_trouble();
+            if was_in_trouble && found.is_ok() {
+                // It is back, perhaps in another directory of the same name.
+                self.watch.listen();
+            }
+            if self.looks().found(heard, found) {
+                return;
             }
         }
     }
@@ -244,9 +224,8 @@ impl Source for Embedded {
     /// Its commands run what others wrote, for as long as they may: nothing for a thread of the agent's.
     async fn errand(&self) -> Vec<String> {
         loop {
-            self.turn(|looks| &mut looks.for_rotations, ERRANDS_APART).await;
-            let is_time = self.looks().until <= Instant::now();
-            if self.open.try_lock().is_ok_and(|open| open.is_some()) && self.is_due(is_time).await {
+            let heard = self.turn(Asker::Rotations).await;
+            if self.is_due(heard).await {
                 return self.rotate();
             }
         }
@@ -279,6 +258,27 @@ impl Source for Embedded {
                 [secret_id_file.clone()].into_iter().chain(id).collect()
             }
         }
+    }
+}
+
+/// Whoever panicked with it left it as it was: a transaction is whole or not at all.
+fn lock(open: &Mutex<Option<Open>>) -> MutexGuard<'_, Option<Open>> {
+    open.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Closes a store whose file was replaced, before the other one is opened: the two would share a log.
+fn leave_replaced(open: &mut Option<Open>) -> Result<(), Fault> {
+    if let Some(former) = open.as_ref().filter(|former| former.is_replaced()) {
+        former.set_log_aside()?;
+        *open = None;
+    }
+    Ok(())
+}
+
+/// Waits for that time; without one not at all.
+async fn until(at: Option<Instant>) {
+    if let Some(at) = at {
+        tokio::time::sleep_until(at.into()).await;
     }
 }
 

@@ -39,6 +39,7 @@ mod rotating;
 mod rotation;
 mod soak;
 mod sources;
+mod store_watch;
 mod stores;
 mod support_works;
 mod three_sources;

@@ -8,5 +8,6 @@ mod harm;
 mod keeping;
 mod killed;
 mod rotations;
+mod source;
 mod terminal;
 mod transfer;

@@ -123,8 +123,13 @@ pub(crate) fn make_role(rig: &Rig, rights: &[&str]) {
 
 /// Runs `squire store` on the store of a rig, and gives what it says.
 pub(crate) fn store(rig: &Rig, arguments: &[&str], stdin: &str) -> String {
+    store_at(rig, "app.store", arguments, stdin)
+}
+
+/// The same on the store in this file of the rig.
+pub(crate) fn store_at(rig: &Rig, file: &str, arguments: &[&str], stdin: &str) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_squire"));
-    command.arg("store").args(["--store", "app.store"]).args(arguments).current_dir(rig.directory());
+    command.arg("store").args(["--store", file]).args(arguments).current_dir(rig.directory());
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();

@@ -1,0 +1,122 @@
+//! An open store, and whether its file is still the one at its path.
+//!
+//! *Invariant:* nothing but `SQLite` opens the file or its `-shm`, because to close a descriptor of one takes off every lock that it has there.
+//! The `-wal` has no locks.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::Fault;
+use super::faults::{fault, fault_of_log_in};
+use super::watch::{beside, log_of};
+use crate::names::SecretName;
+use crate::secret::{Fields, Secret};
+use crate::store::{Credential, Past, SecretPath, Store, StoreError, Witness};
+
+/// A store that is open.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) store: Store,
+    /// By which it was opened.
+    path: PathBuf,
+    file: Inode,
+    /// Beside which `SQLite` writes, whatever links led there.
+    real: PathBuf,
+    log: Option<Inode>,
+    /// What was read last.
+    known: BTreeMap<SecretName, (u64, Secret<Fields>)>,
+}
+
+/// Which file it is, whatever its name. While it is open the system gives its number to no other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Inode {
+    device: u64,
+    number: u64,
+}
+
+impl Open {
+    /// Opens the store at this path, which has to go on from what was seen of it.
+    pub(super) fn at(path: &Path, credential: &Credential, seen: Option<&Witness>) -> Result<Self, Fault> {
+        let before = there(path)?;
+        let store = Store::open_after(path, credential, Past::Seen(seen));
+        let store = store.map_err(|error| fault_of_log_in(&error))?;
+        if there(path)? != before {
+            let why = format!("{} was replaced while it was opened", path.display());
+            return Err(Fault::Unreachable { why, retry_after: None });
+        }
+        let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let log = inode(&log_of(&real)).ok();
+        Ok(Self { store, path: path.to_owned(), file: before, real, log, known: BTreeMap::new() })
+    }
+
+    /// That its file is the one at its path. Else it is another store, of which this one knows nothing, or none at all.
+    pub(super) fn is_there(&self) -> Result<(), Fault> {
+        if there(&self.path)? == self.file { Ok(()) } else { Err(Fault::Dead) }
+    }
+
+    /// Whether another file is at its path.
+    pub(super) fn is_replaced(&self) -> bool {
+        self.is_there() == Err(Fault::Dead)
+    }
+
+    /// Sets the log of a replaced file aside. It is still beside the path, where `SQLite` would take it for the log of the new file and
+    /// mix the two. It is kept, because what was put into the replaced file last may be in there alone.
+    pub(super) fn set_log_aside(&self) -> Result<(), Fault> {
+        let log = log_of(&self.real);
+        let aside = beside(&log, ".replaced");
+        let failed = |source| fault(&StoreError::Io { doing: "set aside", file: log.clone(), source });
+        let Some(held) = File::open(&log).map(Some).or_else(absent).map_err(failed)? else { return Ok(()) };
+        // Other agents see the replacement at the same time; the log of whoever is through already is not this one.
+        flock(&held, FlockOperation::LockExclusive).map_err(|errno| failed(errno.into()))?;
+        if self.log.is_none() || inode(&log).ok() != self.log {
+            return Ok(());
+        }
+        fs::rename(&log, &aside).map_err(failed)?;
+        // Made anew from the log by whoever opens the file first.
+        fs::remove_file(beside(&self.real, "-shm")).map(Some).or_else(absent).map_err(failed)?;
+        tracing::warn!(store = %self.path.display(), log = %aside.display(), "log of the store before is kept");
+        Ok(())
+    }
+
+    /// Reads a secret, unless the version is one that is known: who reads again what did not change would fill the audit.
+    pub(super) fn read(
+        &mut self,
+        name: SecretName,
+        path: &SecretPath,
+        pinned: Option<u64>,
+    ) -> Result<Secret<Fields>, StoreError> {
+        if let Some((number, fields)) = self.known.get(&name)
+            && self.store.peek(path, pinned)? == Some(*number)
+        {
+            return Ok(fields.clone());
+        }
+        let value = self.store.get(path, pinned)?;
+        self.known.insert(name, (value.version.number, value.fields.clone()));
+        Ok(value.fields)
+    }
+}
+
+fn absent<T>(error: io::Error) -> io::Result<Option<T>> {
+    if error.kind() == io::ErrorKind::NotFound { Ok(None) } else { Err(error) }
+}
+
+fn there(path: &Path) -> Result<Inode, Fault> {
+    inode(path).map_err(|source| {
+        let file = path.to_owned();
+        fault(&if source.kind() == io::ErrorKind::NotFound {
+            StoreError::NotThere { file }
+        } else {
+            StoreError::Io { doing: "look at", file, source }
+        })
+    })
+}
+
+fn inode(path: &Path) -> io::Result<Inode> {
+    let found = fs::metadata(path)?;
+    Ok(Inode { device: found.dev(), number: found.ino() })
+}

@@ -1,0 +1,196 @@
+//! Hears when something happens to the files of a store, so that nobody has to ask while it is at rest.
+//!
+//! `SQLite` writes the file's `-wal` at each commit. Directories are watched: a file that is put in another's place changes them.
+//!
+//! *Invariant:* opens no file of the store: to close a descriptor of one takes off every lock that `SQLite` has there.
+
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use notify::event::{AccessKind, AccessMode};
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use rustix::fs::{FsWord, statfs};
+use tokio::sync::watch;
+
+use super::looks::ASK_EVERY;
+use crate::fact::chain;
+
+/// File systems whose files another machine may replace, of which this machine's kernel tells nothing: NFS, SMB (both of it),
+/// 9P, FUSE, Ceph.
+const REMOTE: [FsWord; 6] = [0x6969, 0xff53_4d42, 0xfe53_4d42, 0x0102_1997, 0x6573_5546, 0x00c3_6400];
+
+/// What is heard of the files of one store.
+#[derive(Debug)]
+pub(super) struct Watch {
+    file: PathBuf,
+    /// Counts what was heard.
+    heard: watch::Sender<u64>,
+    ear: Mutex<Ear>,
+}
+
+#[derive(Debug, Default)]
+enum Ear {
+    /// Nobody listened yet.
+    #[default]
+    None,
+    Hears {
+        /// Listens for as long as it is kept.
+        _watcher: RecommendedWatcher,
+    },
+    Deaf,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum WatchError {
+    #[error("its file system is one that another machine may change")]
+    Remote,
+    #[error("cannot look at its directory")]
+    Directory(#[from] io::Error),
+    #[error("the system does not tell what happens in its directory")]
+    Notify(#[from] notify::Error),
+}
+
+impl Watch {
+    /// Nothing is listened to yet.
+    pub(super) fn new(file: &Path) -> Self {
+        Self { file: file.to_owned(), heard: watch::Sender::new(0), ear: Mutex::default() }
+    }
+
+    /// Listens from now on, anew: directories may be others by now. Where that cannot be, it is said once.
+    pub(super) fn listen(&self) {
+        let ear = self.watcher();
+        let mut present = self.ear.lock().unwrap_or_else(PoisonError::into_inner);
+        *present = match ear {
+            Ok(watcher) => Ear::Hears { _watcher: watcher },
+            Err(error) => {
+                if !matches!(*present, Ear::Deaf) {
+                    let (file, error, every) = (self.file.display(), chain(&error), ASK_EVERY);
+                    tracing::warn!(%file, error, ?every, "store cannot be watched, asking it again and again");
+                }
+                Ear::Deaf
+            }
+        };
+    }
+
+    /// Whether nothing is heard, so that it has to be asked again and again.
+    pub(super) fn is_deaf(&self) -> bool {
+        matches!(*self.ear.lock().unwrap_or_else(PoisonError::into_inner), Ear::Deaf)
+    }
+
+    /// How much was heard.
+    pub(super) fn heard(&self) -> u64 {
+        *self.heard.borrow()
+    }
+
+    /// Waits until more is heard than this. Losing it is safe.
+    pub(super) async fn more_than(&self, heard: u64) {
+        let mut receiver = self.heard.subscribe();
+        // The sender is this one's own.
+        receiver.wait_for(|now| *now != heard).await.ok();
+    }
+
+    /// Makes whoever waits ask.
+    pub(super) fn stir(&self) {
+        stir(&self.heard);
+    }
+
+    fn watcher(&self) -> Result<RecommendedWatcher, WatchError> {
+        let heard = self.heard.clone();
+        // `SQLite` writes beside the file that a link leads to.
+        let links = [self.file.clone(), fs::canonicalize(&self.file).unwrap_or_else(|_| self.file.clone())];
+        let directories: BTreeSet<_> = links.iter().map(|file| directory_of(file)).collect();
+        let files: BTreeSet<_> = links
+            .iter()
+            .flat_map(|file| [file.clone(), log_of(file)])
+            .filter_map(|file| file.file_name().map(OsStr::to_owned))
+            .collect();
+        let told = directories.clone();
+        let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+            if event.map_or(true, |event| concerns(&event, &files, &told)) {
+                stir(&heard);
+            }
+        })?;
+        for directory in directories {
+            if REMOTE.contains(&statfs(&directory).map_err(io::Error::from)?.f_type) {
+                return Err(WatchError::Remote);
+            }
+            watcher.watch(&directory, RecursiveMode::NonRecursive)?;
+        }
+        Ok(watcher)
+    }
+}
+
+fn stir(heard: &watch::Sender<u64>) {
+    heard.send_modify(|heard| *heard = heard.wrapping_add(1));
+}
+
+/// Whether it may have changed one of these files, or one of the directories itself. To open a file or to read it does not.
+fn concerns(event: &Event, files: &BTreeSet<OsString>, directories: &BTreeSet<PathBuf>) -> bool {
+    if matches!(event.kind, EventKind::Access(access) if access != AccessKind::Close(AccessMode::Write)) {
+        return false;
+    }
+    // What was lost has no path.
+    event.paths.is_empty()
+        || event.paths.iter().any(|path| {
+            directories.contains(path) || path.file_name().is_some_and(|name| files.contains(name))
+        })
+}
+
+/// What `SQLite` writes a commit to.
+pub(super) fn log_of(file: &Path) -> PathBuf {
+    beside(file, "-wal")
+}
+
+/// What is called as a file, with something after it.
+pub(super) fn beside(file: &Path, suffix: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+fn directory_of(file: &Path) -> PathBuf {
+    match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        Some(_) | None => PathBuf::from("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use notify::event::{CreateKind, DataChange, ModifyKind, RenameMode};
+
+    #[test]
+    fn only_what_may_have_changed_the_store_is_heard() {
+        let files = ["app.store", "app.store-wal"].map(OsString::from).into();
+        let directories = BTreeSet::from([PathBuf::from("/srv")]);
+        let heard =
+            |kind, path: &str| concerns(&Event::new(kind).add_path(path.into()), &files, &directories);
+        let written = EventKind::Modify(ModifyKind::Data(DataChange::Any));
+        let renamed = EventKind::Modify(ModifyKind::Name(RenameMode::To));
+        assert!(heard(written, "/srv/app.store-wal"));
+        assert!(heard(renamed, "/srv/app.store"));
+        assert!(heard(EventKind::Create(CreateKind::File), "/srv/app.store"));
+        assert!(heard(renamed, "/srv"), "the directory itself");
+        assert!(!heard(written, "/srv/app.store-shm"), "written at no commit");
+        assert!(!heard(written, "/srv/other.store-wal"));
+        assert!(!heard(EventKind::Access(AccessKind::Open(AccessMode::Any)), "/srv/app.store"));
+        assert!(!heard(EventKind::Access(AccessKind::Close(AccessMode::Read)), "/srv/app.store"));
+        assert!(concerns(&Event::new(EventKind::Other), &files, &directories), "some events were lost");
+    }
+
+    #[test]
+    fn where_nothing_can_be_heard_it_is_known() {
+        let directory = tempfile::tempdir().unwrap();
+        let watch = Watch::new(&directory.path().join("deeper/app.store"));
+        watch.listen();
+        assert!(watch.is_deaf());
+        fs::create_dir(directory.path().join("deeper")).unwrap();
+        watch.listen();
+        assert!(!watch.is_deaf());
+    }
+}

@@ -1,0 +1,203 @@
+//! A store under a running agent that watches it: at rest nothing is asked, and what happens to its file is noticed.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::support::{Clock, Rig, Squire, fresh, make_role, make_store, stays_true, store, store_at};
+
+/// At rest the agent compares its clocks each second, which is some 130. To ask the store five times a second took 900.
+const WAKE_UPS_A_MINUTE: u64 = 300;
+
+/// Nothing is read again by itself while a test lasts.
+const CONFIG: &str = r#"
+    [source.store]
+    file = "@dir@/app.store"
+    role_id_file = "@dir@/role-id"
+    secret_id_file = "@dir@/web.secret-id"
+    refresh = "1h"
+    [secret.db]
+    path = "prod/app/db"
+    [output]
+    dir = "@dir@/out"
+    [[file]]
+    path = "password"
+    inline = "{{db.password}}"
+    on_change = "none"
+"#;
+
+fn rig(rights: &[&str]) -> (Rig, String) {
+    let rig = Rig::at("http://127.0.0.1:1");
+    make_store(&rig);
+    let first = put(&rig, "app.store");
+    make_role(&rig, &[&["--read", "prod/app/*"], rights].concat());
+    rig.whole_config(&format!("{CONFIG}[process]\ncommand = [\"sleep\", \"1000\"]\n"));
+    (rig, first)
+}
+
+/// Puts a new password into a store.
+fn put(rig: &Rig, file: &str) -> String {
+    let password = fresh("password");
+    let fields = json!({"password": password}).to_string();
+    as_owner(rig, file, &["put", "prod/app/db"], &fields);
+    password
+}
+
+/// Each store has an anchor of its own, since copies go their own ways.
+fn as_owner(rig: &Rig, file: &str, arguments: &[&str], stdin: &str) -> String {
+    let anchor = format!("{file}.anchor");
+    store_at(rig, file, &[arguments, &["--key-file", "app.store.key", "--anchor", &anchor]].concat(), stdin)
+}
+
+fn publishes(squire: &mut Squire<'_>, rig: &Rig, password: &str) {
+    squire.wait_until("it is published", || rig.read("out/password") == password);
+}
+
+fn rename(rig: &Rig, from: &str, to: &str) {
+    fs::rename(rig.path(from), rig.path(to)).unwrap();
+}
+
+/// A copy of the store with another password in it, ready to be put in its place: its name and the password.
+fn copy(rig: &Rig, number: usize) -> (String, String) {
+    let name = format!("copy{number}.store");
+    for file in [name.clone(), format!("{name}-wal")] {
+        rig.allow_secrets_in(&file);
+    }
+    fs::copy(rig.path("app.store"), rig.path(&name)).unwrap();
+    let password = put(rig, &name);
+    (name, password)
+}
+
+/// How often a thread of the process stopped to wait.
+fn waits(process: u32) -> u64 {
+    let tasks = fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    let of_task = |task: fs::DirEntry| {
+        let status = fs::read_to_string(task.path().join("status")).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+        line.trim().parse::<u64>().ok()
+    };
+    tasks.filter_map(|task| of_task(task.ok()?)).sum()
+}
+
+#[test]
+fn a_store_that_another_is_put_in_the_place_of_is_read_anew_at_once() {
+    let (rig, first) = rig(&[]);
+    let copies: Vec<_> = (0..3).map(|number| copy(&rig, number)).collect();
+    rig.allow_secrets_in("other");
+    rig.write("other.toml", &rig.read("squire.toml").replace("/out\"", "/other\""));
+    let mut squires = [rig.run(), rig.start(&["run", "-c", "other.toml"])];
+    let mut both_publish = |password: &str| {
+        for (squire, output) in squires.iter_mut().zip(["out/password", "other/password"]) {
+            squire.wait_until("it is published", || rig.read(output) == password);
+        }
+    };
+    both_publish(&first);
+    // What is in the log beside the file is of the one that goes, and must not be taken for the other's.
+    both_publish(&put(&rig, "app.store"));
+    for (copy, password) in copies {
+        rename(&rig, &copy, "app.store");
+        // It did not go on from what the agents saw.
+        as_owner(&rig, "app.store", &["accept-restore"], "");
+        both_publish(&password);
+        both_publish(&put(&rig, "app.store"));
+    }
+    for squire in &mut squires {
+        assert_eq!(squire.stop(), 143);
+    }
+    assert!(as_owner(&rig, "app.store", &["verify"], "").contains("all is as it should be"));
+}
+
+#[test]
+fn an_earlier_state_is_refused_and_what_the_owner_accepts_is_served() {
+    let (rig, first) = rig(&[]);
+    rig.whole_config(&format!(
+        "{CONFIG}[process]\ncommand = [\"sleep\", \"1000\"]\n[agent]\nledger = \"@dir@/ledger\"\n"
+    ));
+    let (earlier, _) = copy(&rig, 0);
+    let mut squire = rig.run();
+    publishes(&mut squire, &rig, &first);
+    let second = put(&rig, "app.store");
+    publishes(&mut squire, &rig, &second);
+    rename(&rig, &earlier, "app.store");
+    squire.wait_until("it is refused", || rig.read("stderr.1").contains("an earlier state of the store"));
+    assert_eq!(rig.read("out/password"), second, "what was good stays");
+    // Nor does it begin with it after a hard end: what it saw is in its ledger.
+    squire.kill();
+    drop(squire);
+    let mut squire = rig.run();
+    squire
+        .wait_until("it is refused again", || rig.read("stderr.2").contains("an earlier state of the store"));
+    as_owner(&rig, "app.store", &["accept-restore"], "");
+    let third = put(&rig, "app.store");
+    publishes(&mut squire, &rig, &third);
+    assert_eq!(squire.stop(), 143);
+}
+
+#[test]
+fn a_store_that_is_away_for_a_moment_is_waited_for() {
+    let (rig, first) = rig(&[]);
+    let mut squire = rig.run();
+    publishes(&mut squire, &rig, &first);
+    rename(&rig, "app.store", "away.store");
+    squire.wait_until("it is missed", || rig.read("stderr.1").contains("there is no store at"));
+    assert_eq!(rig.read("out/password"), first);
+    rename(&rig, "away.store", "app.store");
+    squire.wait_until("it is back", || rig.read("stderr.1").contains("secret can be fetched again"));
+    let second = put(&rig, "app.store");
+    publishes(&mut squire, &rig, &second);
+    assert!(!rig.read("stderr.1").contains("token is dead"), "it was the same file");
+    assert_eq!(squire.stop(), 143);
+    assert!(as_owner(&rig, "app.store", &["verify"], "").contains("all is as it should be"));
+}
+
+#[test]
+fn a_change_by_another_process_is_published_within_a_second() {
+    let (rig, first) = rig(&[]);
+    let mut squire = rig.run();
+    publishes(&mut squire, &rig, &first);
+    // The machine may be busy now and then, but not each time.
+    let fastest = (0..5).map(|_| {
+        let password = put(&rig, "app.store");
+        let since = Instant::now();
+        publishes(&mut squire, &rig, &password);
+        since.elapsed()
+    });
+    assert!(fastest.min() < Some(Duration::from_secs(1)));
+    assert_eq!(squire.stop(), 143);
+}
+
+#[test]
+fn a_clock_that_is_set_makes_a_rotation_due() {
+    let (rig, first) = rig(&["--rotate", "prod/app/*"]);
+    as_owner(
+        &rig,
+        "app.store",
+        &["policy", "prod/app/db", "--generate", "uuid", "--field", "password", "--every", "30d"],
+        "",
+    );
+    let clock = Clock::new();
+    clock.give_to(&rig);
+    let mut squire = rig.run();
+    publishes(&mut squire, &rig, &first);
+    stays_true(Duration::from_secs(2), "it is not due yet", || rig.read("out/password") == first);
+    clock.sleep_for(31 * 24 * 3600);
+    squire.wait_until("it is rotated", || rig.read("out/password").len() == 36);
+    assert_eq!(squire.stop(), 143);
+}
+
+#[test]
+fn at_rest_nothing_is_asked() {
+    let (rig, first) = rig(&["--rotate", "prod/app/*"]);
+    let mut squire = rig.run();
+    publishes(&mut squire, &rig, &first);
+    let mut best = u64::MAX;
+    // The start may still be going on in the first of them.
+    for _ in 0..3 {
+        let before = waits(squire.id());
+        stays_true(Duration::from_secs(4), "it runs", || squire.is_running());
+        best = best.min((waits(squire.id()) - before) * 15);
+    }
+    assert!(best < WAKE_UPS_A_MINUTE, "{best} wake-ups a minute");
+    assert_eq!(squire.stop(), 143);
+}

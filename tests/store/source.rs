@@ -1,0 +1,144 @@
+//! The store as a source of the agent: what it asks at rest, and what becomes of its file meanwhile.
+
+use std::fs;
+use std::time::Duration;
+
+use squire::config::{StoreConfig, StoreLogin};
+use squire::names::{SecretName, SourceName};
+use squire::plan::Want;
+use squire::source::store::Embedded;
+use squire::source::{Fault, Grant, Source};
+use tokio::time::timeout;
+
+use crate::bench::Bench;
+
+/// Long enough for anything that is not meant to take time.
+const SOON: Duration = Duration::from_secs(20);
+
+const STORE: &str = "inner/squire.store";
+
+/// A store with `prod/app` in it, in a directory of its own, and its owner logged in.
+async fn opened() -> (Bench, Embedded, Grant) {
+    let bench = Bench::new();
+    bench.put("prod/app", "one");
+    fs::create_dir(bench.path("inner")).unwrap();
+    fs::rename(bench.path("squire.store"), bench.path(STORE)).unwrap();
+    let login = StoreLogin::Owner { key_file: bench.path("squire.store.key") };
+    let refresh = Duration::from_mins(5);
+    let source = Embedded::new(&StoreConfig { file: bench.path(STORE), refresh, hooks: None, login });
+    let grant = source.log_in().await.unwrap();
+    (bench, source, grant)
+}
+
+/// As its owner.
+fn store(bench: &Bench, arguments: &[&str], stdin: &str) {
+    let owner = ["--store", STORE, "--key-file", "squire.store.key"];
+    let output = bench.store_with(&[arguments, &owner].concat(), stdin);
+    assert!(output.status.success(), "{output:?}");
+}
+
+fn rename(bench: &Bench, from: &str, to: &str) {
+    fs::rename(bench.path(from), bench.path(to)).unwrap();
+}
+
+async fn read(source: &Embedded, grant: &Grant) -> Result<String, Fault> {
+    let want = Want {
+        name: SecretName::new("app"),
+        source: SourceName::new("store"),
+        path: "prod/app".to_owned(),
+        params: None,
+        version: None,
+        refresh: Duration::from_mins(5),
+    };
+    let fetched = source.fetch(grant, &want).await?;
+    Ok(fetched.fields.expose()["value"].as_str().unwrap().to_owned())
+}
+
+/// How often this thread stopped to wait.
+fn waits() -> u64 {
+    let status = fs::read_to_string("/proc/thread-self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).unwrap();
+    line.trim().parse().unwrap()
+}
+
+/// Waits for what must not happen, on this thread; how often it woke up.
+async fn waits_within(span: Duration, never: impl Future<Output = ()>) -> u64 {
+    let before = waits();
+    timeout(span, never).await.unwrap_err();
+    waits() - before
+}
+
+async fn neither(source: &Embedded) {
+    tokio::select! {
+        () = source.changed() => {}
+        errand = source.errand() => panic!("{errand:?}"),
+    }
+}
+
+#[tokio::test]
+async fn at_rest_nothing_is_asked_and_what_the_agent_itself_writes_is_no_change() {
+    let (_bench, source, grant) = opened().await;
+    assert_eq!(read(&source, &grant).await.unwrap(), "one");
+    // What the log-in and the read wrote is heard, and looked at once.
+    waits_within(Duration::from_millis(1500), neither(&source)).await;
+    let span = Duration::from_secs(3);
+    let resting = waits_within(span, std::future::pending()).await;
+    let watching = waits_within(span, neither(&source)).await;
+    assert!(watching <= resting + 1, "{watching} times, and {resting} without");
+}
+
+#[tokio::test]
+async fn a_change_by_anybody_is_heard() {
+    let (bench, source, grant) = opened().await;
+    for value in ["two", "three"] {
+        store(&bench, &["put", "prod/app"], value);
+        timeout(SOON, source.changed()).await.unwrap();
+        assert_eq!(read(&source, &grant).await.unwrap(), value);
+    }
+}
+
+#[tokio::test]
+async fn a_file_or_directory_that_is_away_cannot_be_reached_until_it_is_back() {
+    let (bench, source, grant) = opened().await;
+    assert_eq!(read(&source, &grant).await.unwrap(), "one");
+    for name in [STORE, "inner"] {
+        rename(&bench, name, "away");
+        timeout(SOON, source.changed()).await.unwrap();
+        assert!(matches!(read(&source, &grant).await, Err(Fault::Unreachable { .. })));
+        rename(&bench, "away", name);
+        timeout(SOON, source.changed()).await.unwrap();
+        assert_eq!(read(&source, &grant).await.unwrap(), "one");
+    }
+    store(&bench, &["put", "prod/app"], "two");
+    timeout(SOON, source.changed()).await.unwrap();
+    assert_eq!(read(&source, &grant).await.unwrap(), "two");
+}
+
+#[tokio::test]
+async fn another_file_is_another_store_until_the_next_log_in() {
+    let (bench, source, grant) = opened().await;
+    assert_eq!(read(&source, &grant).await.unwrap(), "one");
+    // With what is in the log: it goes on from what the agent saw.
+    let db = rusqlite::Connection::open(bench.path(STORE)).unwrap();
+    db.execute("VACUUM INTO ?1", [bench.path("copy").to_str().unwrap()]).unwrap();
+    drop(db);
+    rename(&bench, "copy", STORE);
+    timeout(SOON, source.changed()).await.unwrap();
+    for _ in 0..2 {
+        assert!(matches!(read(&source, &grant).await, Err(Fault::Dead)));
+    }
+    let grant = source.log_in().await.unwrap();
+    assert_eq!(read(&source, &grant).await.unwrap(), "one");
+    assert!(bench.path("inner/squire.store-wal.replaced").exists(), "what was put last may be in it alone");
+    drop(source);
+    store(&bench, &["verify"], "");
+}
+
+#[tokio::test]
+async fn a_rotation_is_asked_for_when_it_is_due() {
+    let (bench, source, _grant) = opened().await;
+    let policy = ["policy", "prod/app", "--generate", "uuid", "--field", "value", "--every", "4s"];
+    store(&bench, &policy, "");
+    let errand = timeout(SOON, source.errand()).await.unwrap();
+    assert_eq!(errand[1..4], ["store", "rotate", "--due"]);
+}
