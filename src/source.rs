@@ -73,6 +73,11 @@ pub trait Source: Send + Sync + 'static {
         std::future::pending()
     }
 
+    /// How often it is looked whether the machine slept or its clock was set, so that what ends meanwhile is noticed soon.
+    fn look_every(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+
     /// As whom it logs in, where: what one login left is for no other to adopt.
     fn identity(&self) -> Identity;
 

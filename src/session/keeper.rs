@@ -102,7 +102,8 @@ impl<S: Source> Keeper<S> {
     /// Losing any arm is safe: a question that is out stays in the set, a notice stays in its channel, and the deadline is
     /// computed anew.
     async fn next_event(&mut self, notices: &mut mpsc::UnboundedReceiver<Notice>) -> Event {
-        let look = Instant::now() + clock::LOOK_EVERY;
+        // So that what fell due during a suspension is done soon after it.
+        let look = Instant::now() + self.source.look_every();
         let deadline =
             [self.session.deadline(), self.give_back_by].into_iter().flatten().fold(look, Instant::min);
         tokio::select! {

@@ -31,6 +31,9 @@ use watch::Watch;
 /// Nothing locks for a wrong secret-id, and the owner may be about to make it right.
 const AGAIN_IN: Duration = Duration::from_mins(1);
 
+/// Two wake-ups a minute.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+
 /// What a log-in gives: the store stays open, and nothing ends it but its owner.
 const LIFE: GrantLife = GrantLife { ttl: None, renewable: false };
 
@@ -70,8 +73,8 @@ impl Embedded {
 
     /// Waits until this one is to ask; how much had been heard by then. Losing it is safe: only who asked is noted.
     ///
-    /// The keeper asks for it anew each second, for reasons of its own. So a wall clock that is set, by somebody or by a suspension, is
-    /// noticed by then, and in any case within the longest wait.
+    /// The keeper asks for it anew twice a minute ([`LOOK_EVERY`]). So a wall clock that is set, by somebody or by a suspension, is noticed
+    /// by then.
     async fn turn(&self, asker: Asker) -> u64 {
         let plan = self.looks().plan(asker, self.watch.is_deaf(), Instant::now(), SystemTime::now().into());
         tokio::select! {
@@ -86,15 +89,14 @@ impl Embedded {
     /// Whether something is to be rotated now. Looked for when the store was changed, or the time has come.
     async fn is_due(&self, heard: u64) -> bool {
         let looked_at = self.looks().looked_at(SystemTime::now().into());
-        let due = self.with(move |open| {
+        let act = move |open: &mut Open| {
             let changes = open.store.changes()?;
             if looked_at == Some(changes) {
-                Ok(None)
-            } else {
-                open.store.due().map(|due| Some((changes, due)))
+                return Ok(None);
             }
-        });
-        let due = due.await;
+            open.store.due().map(|due| Some((changes, due)))
+        };
+        let due = self.with(act).await;
         self.looks().found_due(heard, due, SystemTime::now().into())
     }
 
@@ -210,8 +212,7 @@ impl Source for Embedded {
         loop {
             let heard = self.turn(Asker::Changes).await;
             let found = self.with(|open| open.store.changes()).await;
-            let was_in_trouble = self.looks().is_in_trouble();
-            if was_in_trouble && found.is_ok() {
+            if found.is_ok() && self.looks().is_in_trouble() {
                 // It is back, perhaps in another directory of the same name.
                 self.watch.listen();
             }
@@ -229,6 +230,11 @@ impl Source for Embedded {
                 return self.rotate();
             }
         }
+    }
+
+    /// Nothing of it ends by itself: only planned rotations are late by as much. A machine at rest is not woken for more.
+    fn look_every(&self) -> Duration {
+        LOOK_EVERY
     }
 
     fn identity(&self) -> Identity {

@@ -4,9 +4,6 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
-/// How often to look, so that what fell due during a suspension is done soon after it.
-pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
-
 /// Less than this is the noise between reading two clocks.
 const NOISE: Duration = Duration::from_millis(500);
 
