@@ -47,6 +47,8 @@ pub mod plan;
 
 pub mod ledger;
 
+pub mod shares;
+
 pub mod store;
 
 pub mod source;

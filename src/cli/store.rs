@@ -6,6 +6,7 @@ mod anchor;
 mod audit;
 mod documents;
 mod input;
+mod key;
 mod output;
 mod place;
 mod restore;
@@ -25,6 +26,7 @@ use crate::agent::chain;
 use crate::config::Limit;
 use crate::store::{Rekey, SecretPath, StoreError, With};
 use audit::AuditAsked;
+use key::KeyCommand;
 use place::Place;
 use restore::{RestoreAsked, VerifyAsked};
 use roles::RoleCommand;
@@ -118,6 +120,9 @@ enum Command {
     /// Make, list and revoke roles
     #[command(subcommand)]
     Role(RoleCommand),
+    /// Keep the owner's key elsewhere than in a plain file
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Give the owner another key and everything below it new keys
     Rekey {
         /// A passphrase instead of a key
@@ -246,6 +251,7 @@ impl Command {
                 )
             }
             Self::Role(command) => command.perform(place),
+            Self::Key(command) => command.perform(place),
             Self::Policy(asked) => asked.perform(place),
             Self::Approve { path } => {
                 place.open()?.approve(&secret_path(path)?)?;

@@ -6,6 +6,7 @@ mod attacks;
 mod bench;
 mod harm;
 mod keeping;
+mod keys;
 mod killed;
 mod rotations;
 mod source;

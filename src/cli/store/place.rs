@@ -68,7 +68,7 @@ impl Drop for Opened {
 }
 
 impl Place {
-    fn key_file(&self) -> PathBuf {
+    pub(super) fn key_file(&self) -> PathBuf {
         self.key_file.clone().unwrap_or_else(|| self.store.with_added_extension("key"))
     }
 

@@ -1,0 +1,129 @@
+//! `squire store key`: the owner's key among people.
+//!
+//! *Invariant:* what opens a store goes into files of their owner's alone, never over something that is there, and never to stdout.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::place::Place;
+use super::{Failed, input, write_private};
+use crate::secret::Secret;
+use crate::shares::{self, Misfit, Quorum, Share};
+use crate::store::{Credential, OwnerSecret, Store, StoreError};
+
+/// A share is a line; nothing longer is read, in bytes.
+const LONGEST_SHARE: u64 = 4096;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum KeyCommand {
+    /// Split the owner's key into shares for several people
+    #[command(after_help = SPLIT_EXAMPLES)]
+    Split {
+        /// How many shares are needed, of how many: 3-of-5
+        quorum: Quorum,
+        /// What the files of the shares are called, before -1, -2, … [default: the key file's name with .share]
+        #[arg(long, value_name = "FILE")]
+        to_prefix: Option<PathBuf>,
+    },
+    /// Make the owner's key of its shares again
+    Combine {
+        /// The files of the shares, in any order
+        #[arg(required = true)]
+        shares: Vec<PathBuf>,
+        /// Where to
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+    },
+}
+
+const SPLIT_EXAMPLES: &str = "\
+Examples:
+  squire store key split 3-of-5 --to-prefix /media/usb/share
+  squire store key combine a-share b-share c-share --to squire.store.key
+
+Each share is a line of text. Give each to somebody else, and remove the files. `squire store rekey` makes another key, of which
+the shares know nothing: split it again.";
+
+impl KeyCommand {
+    pub(super) fn perform(&self, place: &Place) -> Result<(), Failed> {
+        match self {
+            Self::Split { quorum, to_prefix } => split(place, *quorum, to_prefix.as_deref()),
+            Self::Combine { shares, to } => combine(place, shares, to),
+        }
+    }
+}
+
+fn split(place: &Place, quorum: Quorum, to_prefix: Option<&Path>) -> Result<(), Failed> {
+    let key_file = place.key_file();
+    let key = input::credential(&key_file)?;
+    let bad =
+        |why: &str| StoreError::Credential { what: key_file.display().to_string(), why: why.to_owned() };
+    let shares = shares::split(key.expose(), quorum, &mut rand::rng()).map_err(bad)?;
+    // The shares of a key that opens something else would be found out only when they are needed.
+    if place.store.exists() {
+        drop(Store::open(&place.store, &Credential::Owner(OwnerSecret::Key(key)))?);
+    }
+    let prefix = to_prefix.map_or_else(|| key_file.with_added_extension("share"), Path::to_owned);
+    let files: Vec<_> = shares.iter().map(|share| numbered(&prefix, share.number())).collect();
+    if let Some(file) = files.iter().find(|file| file.exists()) {
+        return Err(StoreError::Exists { file: file.clone() }.into());
+    }
+    for (written, (share, file)) in shares.iter().zip(&files).enumerate() {
+        let outcome = write_private(file, share.line().expose(), "write a share to");
+        if outcome.is_err() {
+            // Some of a set would only lie about.
+            files.iter().take(written).for_each(|file| drop(fs::remove_file(file)));
+            return Ok(outcome?);
+        }
+    }
+    let text = format!(
+        "made {} shares, {}-1 to -{}: any {} of them make the key again. Give each to somebody else, and remove the files",
+        quorum.all(),
+        prefix.display(),
+        quorum.all(),
+        quorum.needed(),
+    );
+    place.tell(&text, &json!({ "needed": quorum.needed(), "shares": files }))
+}
+
+fn numbered(prefix: &Path, number: u8) -> PathBuf {
+    let mut name = prefix.as_os_str().to_owned();
+    name.push(format!("-{number}"));
+    name.into()
+}
+
+fn combine(place: &Place, files: &[PathBuf], to: &Path) -> Result<(), Failed> {
+    let shares = files.iter().map(|file| share(file)).collect::<Result<Vec<_>, _>>()?;
+    let key = shares::combine(&shares).map_err(|misfit| misfitting(files, &misfit))?;
+    write_private(to, key.expose(), "write the owner's key to")?;
+    let text = format!("{} is the owner's key again", to.display());
+    place.tell(&text, &json!({ "key_file": to }))
+}
+
+fn share(file: &Path) -> Result<Share, Failed> {
+    let failed = |source| StoreError::Io { doing: "read the share", file: file.to_owned(), source };
+    let mut bytes = Vec::new();
+    File::open(file).map_err(failed)?.take(LONGEST_SHARE).read_to_end(&mut bytes).map_err(failed)?;
+    let line: Secret<str> = Secret::new(String::from_utf8_lossy(&bytes));
+    Share::parse(line.expose()).map_err(|why| unfit(file.display().to_string(), &why))
+}
+
+/// Says which file it is about.
+fn misfitting(files: &[PathBuf], misfit: &Misfit) -> Failed {
+    let what = match misfit {
+        Misfit::OtherSet { at, .. } | Misfit::Twice { at, .. } => files.get(*at),
+        Misfit::TooFew { .. } | Misfit::Forged => None,
+    };
+    match what {
+        Some(file) => unfit(file.display().to_string(), misfit),
+        None => unfit("the key cannot be made:".to_owned(), misfit),
+    }
+}
+
+fn unfit(what: String, why: &impl ToString) -> Failed {
+    StoreError::Unfit { what, why: why.to_string() }.into()
+}

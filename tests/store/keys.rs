@@ -1,0 +1,112 @@
+//! What opens a store, kept elsewhere than beside it: in shares.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use crate::bench::{Bench, code, stderr, stdout};
+
+const KEY: &str = "squire.store.key";
+
+/// A store whose key was split, three of five, and is gone; and the key.
+fn split() -> (Bench, String) {
+    let bench = Bench::new();
+    bench.put("prod/app/db", "sesame");
+    let key = fs::read_to_string(bench.path(KEY)).unwrap();
+    let output = bench.store(&["key", "split", "3-of-5", "--to-prefix", "share"]);
+    assert_eq!(code(&output), 0, "{output:?}");
+    assert!(!stdout(&output).contains(key.trim()) && stdout(&output).contains("any 3 of them"), "{output:?}");
+    fs::remove_file(bench.path(KEY)).unwrap();
+    (bench, key)
+}
+
+fn read(bench: &Bench, number: usize) -> String {
+    fs::read_to_string(bench.path(&format!("share-{number}"))).unwrap()
+}
+
+#[test]
+fn any_three_of_five_shares_are_the_key_and_no_two() {
+    let (bench, key) = split();
+    let names: Vec<_> = (1..=5).map(|number| format!("share-{number}")).collect();
+    for name in &names {
+        assert_eq!(fs::metadata(bench.path(name)).unwrap().permissions().mode() & 0o777, 0o600, "{name}");
+        assert_eq!(fs::read_to_string(bench.path(name)).unwrap().lines().count(), 1, "{name}");
+    }
+    for mask in 1_u32..32 {
+        let chosen: Vec<_> =
+            (0..5).filter(|bit| mask & (1 << bit) != 0).map(|bit| names[bit].as_str()).collect();
+        let output = bench.store(&[&["key", "combine"], &chosen[..], &["--to", KEY]].concat());
+        if chosen.len() < 3 {
+            let reason = format!(
+                "3 shares are needed, and here are {}: ask for {} more",
+                chosen.len(),
+                3 - chosen.len()
+            );
+            assert!(code(&output) == 1 && stderr(&output).contains(&reason), "{chosen:?}: {output:?}");
+            assert!(!bench.path(KEY).exists(), "{chosen:?}");
+            continue;
+        }
+        assert_eq!(code(&output), 0, "{chosen:?}: {output:?}");
+        assert!(!stdout(&output).contains(key.trim()), "{output:?}");
+        assert_eq!(fs::read_to_string(bench.path(KEY)).unwrap(), key, "{chosen:?}");
+        assert_eq!(fs::metadata(bench.path(KEY)).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(bench.get("prod/app/db"), "sesame");
+        fs::remove_file(bench.path(KEY)).unwrap();
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_share_is_named_with_its_file() {
+    let (bench, key) = split();
+    let (other, _) = split();
+    fs::copy(other.path("share-3"), bench.path("other")).unwrap();
+    let typed = read(&bench, 3);
+    let at = typed.rfind(':').unwrap() - 1;
+    let wrong = if typed[at..=at] == *"0" { "1" } else { "0" };
+    fs::write(bench.path("mistyped"), format!("{}{wrong}{}", &typed[..at], &typed[at + 1..])).unwrap();
+    fs::write(bench.path("cut"), &typed[..60]).unwrap();
+    fs::write(bench.path("key"), &key).unwrap();
+    fs::write(bench.path("binary"), [0, 159, 146, 150]).unwrap();
+    fs::write(bench.path("loud"), typed.to_uppercase().replace(':', ": \n")).unwrap();
+    for (third, reason) in [
+        ("other", "other is of the set"),
+        ("mistyped", "mistyped is not as it was written"),
+        ("cut", "cut is not a whole share"),
+        ("key", "key is no share"),
+        ("binary", "binary is no share"),
+        ("share-2", "share-2 is share 2, which is there already"),
+        ("nothing", "cannot read the share nothing"),
+    ] {
+        let output = bench.store(&["key", "combine", "share-1", "share-2", third, "--to", KEY]);
+        assert!(code(&output) == 1 && stderr(&output).contains(reason), "{third}: {output:?}");
+        assert!(!stderr(&output).contains(key.trim()), "{output:?}");
+        assert!(!bench.path(KEY).exists(), "{third}");
+    }
+    // Typed off paper, it is still the same.
+    let combine = ["key", "combine", "share-1", "share-2", "loud", "--to", KEY];
+    assert_eq!(code(&bench.store(&combine)), 0);
+    assert_eq!(bench.get("prod/app/db"), "sesame");
+    let again = bench.store(&combine);
+    assert!(code(&again) == 1 && stderr(&again).contains("cannot write the owner's key to"), "{again:?}");
+}
+
+#[test]
+fn a_key_is_split_only_if_it_is_the_stores_and_over_nothing() {
+    let bench = Bench::new();
+    let split = |arguments: &[&str]| bench.store(&[&["key", "split"], arguments].concat());
+    for bad in ["1-of-3", "4-of-3", "3", "3-of-256"] {
+        assert_eq!(code(&split(&[bad])), 2, "{bad}");
+    }
+    fs::write(bench.path("share-4"), "here already").unwrap();
+    let output = split(&["3-of-5", "--to-prefix", "share"]);
+    assert!(code(&output) == 1 && stderr(&output).contains("share-4 already"), "{output:?}");
+    assert!(!bench.path("share-1").exists());
+    fs::write(bench.path("no-key"), "a passphrase of some words").unwrap();
+    let output = split(&["2-of-3", "--key-file", "no-key"]);
+    assert!(code(&output) == 1 && stderr(&output).contains("no-key is no owner's key"), "{output:?}");
+    fs::write(bench.path("other-key"), "a".repeat(64)).unwrap();
+    let output = split(&["2-of-3", "--key-file", "other-key"]);
+    assert!(code(&output) == 1 && stderr(&output).contains("does not open with this"), "{output:?}");
+    assert!(!bench.path("other-key.share-1").exists());
+    assert_eq!(code(&split(&["2-of-3"])), 0);
+    assert!(bench.path("squire.store.key.share-3").exists());
+}
