@@ -35,6 +35,7 @@ use crate::rollout::{self, Action, Rollout};
 use crate::secret::{DigestKey, Secret};
 use crate::session::Update;
 use crate::snapshot::{self, Gatherer, Snapshot};
+use crate::source::Errand;
 use crate::supervise::host::{Order, Report, Streams, Ticket};
 use crate::supervise::{self, FAILED, Launch, Life, Relay};
 use crate::template::Engine;
@@ -105,7 +106,7 @@ pub enum Event {
     /// A session has a new value.
     Updated(Update),
     /// A source wants this command to be run.
-    Errand(Vec<String>),
+    Errand(Errand),
     /// A release is on disk, where nobody looks: its relative files in this directory.
     #[expect(missing_docs, reason = "said above; whether any file differs from what is published")]
     Staged { directory: Option<PathBuf>, changes: bool },
@@ -212,8 +213,8 @@ impl Agent {
         }
         match event {
             Event::Updated(update) => self.gather(snapshot::Event::Updated(update), now, &mut effects),
-            Event::Errand(command) => {
-                let launch = Launch::new(command, BTreeMap::new());
+            Event::Errand(Errand { command, env }) => {
+                let launch = Launch::new(command, env);
                 self.run(Purpose::Errand, launch, LONGEST_ERRAND, now, &mut effects);
             }
             Event::Published { changed, superseded } => {

@@ -16,6 +16,7 @@ mod reader;
 mod reference;
 mod rollout;
 mod secret;
+mod server;
 mod setting;
 mod source;
 mod syntax;
@@ -42,6 +43,7 @@ pub use auth::CREDENTIAL_VARIABLES;
 pub use file::{parse, survey};
 pub use problem::{Place, Problem};
 pub use reference::References;
+pub use server::ServerVariables;
 pub use source::AWS_VARIABLES;
 pub use value::{Account, Mode};
 pub use window::{Opening, Window};
@@ -146,6 +148,8 @@ pub struct StoreConfig {
     pub hooks: Option<PathBuf>,
     /// As whom.
     pub login: StoreLogin,
+    /// Where a credential of that login is unwrapped, if it is wrapped by a server.
+    pub server: ServerVariables,
 }
 
 /// As whom a store is opened.

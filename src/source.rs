@@ -9,7 +9,9 @@ pub mod aws;
 pub mod http;
 pub mod store;
 pub mod vault;
+pub mod wrapped;
 
+use std::collections::BTreeMap;
 use std::future::{Future, ready};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -69,7 +71,7 @@ pub trait Source: Send + Sync + 'static {
     }
 
     /// Ends when the source wants a command to be run for it, in a process of its own; most sources never do. Losing it is safe.
-    fn errand(&self) -> impl Future<Output = Vec<String>> + Send {
+    fn errand(&self) -> impl Future<Output = Errand> + Send {
         std::future::pending()
     }
 
@@ -92,6 +94,15 @@ pub trait Source: Send + Sync + 'static {
 
 fn no_lease(lease: &LeaseId) -> Fault {
     Fault::Gone { why: format!("this source has no leases, and so not {lease}") }
+}
+
+/// A command that a source wants to be run.
+#[derive(Clone, Debug)]
+pub struct Errand {
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// What it finds in its environment beside what every command does.
+    pub env: BTreeMap<String, Secret<str>>,
 }
 
 /// What a login gave: the right to ask.

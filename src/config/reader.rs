@@ -130,6 +130,11 @@ impl<'a> Table<'a> {
         names.into_iter().find_map(set)
     }
 
+    /// The surroundings that [`Self::variable`] asks.
+    pub(super) fn environment(&self) -> Environment<'a> {
+        self.reader.environment
+    }
+
     /// Every key with its value: for tables whose keys are names that the user chose.
     pub(super) fn named(&self) -> Vec<(&'a str, Value<'a>)> {
         self.entries.iter().map(|(key, value)| (key.get_ref().as_ref(), self.value(key, value))).collect()

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use super::{Answer, Ask, Effect, Event, Session, Update};
 use crate::names::{Revision, SecretName};
 use crate::secret::DigestKey;
-use crate::source::Source;
+use crate::source::{Errand, Source};
 use book::Book;
 use clock::Suspensions;
 
@@ -43,7 +43,7 @@ pub enum Delivery {
     /// A new value.
     Update(Update),
     /// A command that its source wants to be run.
-    Errand(Vec<String>),
+    Errand(Errand),
 }
 
 /// Drives a session until it ended: after [`Notice::Stop`], or when the agent is gone.

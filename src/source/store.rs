@@ -8,13 +8,13 @@ mod open;
 mod seen;
 mod watch;
 
-use std::collections::BTreeSet;
-use std::fs;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::{Fault, Fetched, Grant, GrantLife, Life, OWN_PROGRAM, Source};
+use super::wrapped::{self, Wrapped, Written};
+use super::{Errand, Fault, Fetched, Grant, GrantLife, Life, OWN_PROGRAM, Source};
 use crate::config::{RoleId, StoreConfig, StoreLogin, Version};
 use crate::ledger::Identity;
 use crate::ledger::file::Ledger;
@@ -22,7 +22,7 @@ use crate::names::SourceName;
 use crate::plan::Want;
 use crate::secret::Secret;
 use crate::store::{Credential, OwnerSecret, SecretPath, StoreError};
-use faults::fault;
+use faults::{fault, not_opened};
 use looks::{Asker, Looks};
 use open::Open;
 use seen::Seen;
@@ -101,7 +101,7 @@ impl Embedded {
     }
 
     /// What rotates all that is due: this program, as the same owner or role.
-    fn rotate(&self) -> Vec<String> {
+    fn rotate(&self) -> Errand {
         let text = |path: &Path| path.display().to_string();
         let mut command =
             vec![OWN_PROGRAM.to_owned(), "store".to_owned(), "rotate".to_owned(), "--due".to_owned()];
@@ -113,26 +113,38 @@ impl Embedded {
             StoreLogin::Role { id, secret_id_file } => {
                 let id = match id {
                     RoleId::Inline(id) => id.clone(),
-                    RoleId::File(file) => read(file).unwrap_or_default(),
+                    RoleId::File(file) => role_id(file).unwrap_or_default(),
                 };
                 let role = ["--role-id".to_owned(), id, "--secret-id-file".to_owned(), text(secret_id_file)];
                 command.extend(role);
             }
         }
-        command
+        // It has to unwrap for itself what was unwrapped for us.
+        let env = match wrapped::read(self.credential_file()) {
+            Ok(Written::Wrapped(Wrapped::Transit(_))) => self.config.server.all().clone(),
+            Ok(Written::Plain(_)) | Err(_) => BTreeMap::new(),
+        };
+        Errand { command, env }
     }
 
-    fn credential(&self) -> Result<Credential, Fault> {
+    /// The file of the owner's key, or of the role's secret-id.
+    fn credential_file(&self) -> &Path {
         match &self.config.login {
-            StoreLogin::Owner { key_file } => {
-                read(key_file).map(|key| Credential::Owner(OwnerSecret::Key(Secret::new(key))))
+            StoreLogin::Owner { key_file: file } | StoreLogin::Role { secret_id_file: file, .. } => file,
+        }
+    }
+
+    async fn credential(&self) -> Result<Credential, Fault> {
+        let file = self.credential_file();
+        let opened = wrapped::open(file, &self.config.server).await;
+        let secret = opened.map_err(|closed| not_opened(file, closed))?;
+        match &self.config.login {
+            StoreLogin::Owner { .. } => Ok(Credential::Owner(OwnerSecret::Key(secret))),
+            StoreLogin::Role { id: RoleId::Inline(id), .. } => {
+                Ok(Credential::Role { id: id.clone(), secret_id: secret })
             }
-            StoreLogin::Role { id, secret_id_file } => {
-                let id = match id {
-                    RoleId::Inline(id) => id.clone(),
-                    RoleId::File(file) => read(file)?,
-                };
-                Ok(Credential::Role { id, secret_id: Secret::new(read(secret_id_file)?) })
+            StoreLogin::Role { id: RoleId::File(file), .. } => {
+                Ok(Credential::Role { id: role_id(file)?, secret_id: secret })
             }
         }
     }
@@ -161,7 +173,7 @@ impl Embedded {
 
 impl Source for Embedded {
     async fn log_in(&self) -> Result<Grant, Fault> {
-        let (file, credential) = (self.config.file.clone(), self.credential()?);
+        let (file, credential) = (self.config.file.clone(), self.credential().await?);
         let (open, watch, seen) = (Arc::clone(&self.open), Arc::clone(&self.watch), Arc::clone(&self.seen));
         let opened = tokio::task::spawn_blocking(move || {
             // Before it is opened, so that nothing that happens from then on is missed.
@@ -223,7 +235,7 @@ impl Source for Embedded {
     }
 
     /// Its commands run what others wrote, for as long as they may: nothing for a thread of the agent's.
-    async fn errand(&self) -> Vec<String> {
+    async fn errand(&self) -> Errand {
         loop {
             let heard = self.turn(Asker::Rotations).await;
             if self.is_due(heard).await {
@@ -254,16 +266,11 @@ impl Source for Embedded {
 
     /// Not the store itself: to close a descriptor of it takes off every lock that `SQLite` has there.
     fn credential_files(&self) -> Vec<PathBuf> {
-        match &self.config.login {
-            StoreLogin::Owner { key_file } => vec![key_file.clone()],
-            StoreLogin::Role { id, secret_id_file } => {
-                let id = match id {
-                    RoleId::Inline(_) => None,
-                    RoleId::File(file) => Some(file.clone()),
-                };
-                [secret_id_file.clone()].into_iter().chain(id).collect()
-            }
-        }
+        let id = match &self.config.login {
+            StoreLogin::Role { id: RoleId::File(file), .. } => Some(file.clone()),
+            StoreLogin::Role { id: RoleId::Inline(_), .. } | StoreLogin::Owner { .. } => None,
+        };
+        [self.credential_file().to_owned()].into_iter().chain(id).chain(self.config.server.files()).collect()
     }
 }
 
@@ -288,11 +295,14 @@ async fn until(at: Option<Instant>) {
     }
 }
 
-fn read(file: &Path) -> Result<String, Fault> {
-    let awaiting = |why: String| Fault::Awaiting { file: file.to_owned(), why };
-    let text = fs::read_to_string(file).map_err(|error| awaiting(error.to_string()))?;
-    match text.trim() {
-        "" => Err(awaiting("it is empty".to_owned())),
-        text => Ok(text.to_owned()),
+/// It is no secret, and never wrapped.
+fn role_id(file: &Path) -> Result<String, Fault> {
+    match wrapped::read(file) {
+        Ok(Written::Plain(id)) => Ok(id.expose().to_owned()),
+        Ok(Written::Wrapped(_)) => Err(Fault::Awaiting {
+            file: file.to_owned(),
+            why: "it is wrapped, and a role id never is".to_owned(),
+        }),
+        Err(closed) => Err(not_opened(file, closed)),
     }
 }

@@ -13,6 +13,7 @@ mod auth;
 mod index;
 mod mounts;
 mod path;
+mod transit;
 mod tree;
 
 use std::collections::BTreeSet;

@@ -44,4 +44,5 @@ mod stores;
 mod support_works;
 mod three_sources;
 mod tls;
+mod unseal;
 mod values;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use squire::config::{StoreConfig, StoreLogin};
+use squire::config::{ServerVariables, StoreConfig, StoreLogin};
 use squire::names::{SecretName, SourceName};
 use squire::plan::Want;
 use squire::source::store::Embedded;
@@ -25,7 +25,8 @@ async fn opened() -> (Bench, Embedded, Grant) {
     fs::rename(bench.path("squire.store"), bench.path(STORE)).unwrap();
     let login = StoreLogin::Owner { key_file: bench.path("squire.store.key") };
     let refresh = Duration::from_mins(5);
-    let source = Embedded::new(&StoreConfig { file: bench.path(STORE), refresh, hooks: None, login });
+    let (file, server) = (bench.path(STORE), ServerVariables::default());
+    let source = Embedded::new(&StoreConfig { file, refresh, hooks: None, login, server });
     let grant = source.log_in().await.unwrap();
     (bench, source, grant)
 }
@@ -140,5 +141,5 @@ async fn a_rotation_is_asked_for_when_it_is_due() {
     let policy = ["policy", "prod/app", "--generate", "uuid", "--field", "value", "--every", "4s"];
     store(&bench, &policy, "");
     let errand = timeout(SOON, source.errand()).await.unwrap();
-    assert_eq!(errand[1..4], ["store", "rotate", "--due"]);
+    assert_eq!(errand.command[1..4], ["store", "rotate", "--due"]);
 }

@@ -5,18 +5,20 @@
 use std::fs::File;
 use std::io::{self, BufRead, IsTerminal, Read};
 use std::path::Path;
+use std::sync::OnceLock;
 
 use serde_json::Value;
 
 use super::Failed;
+use crate::config::{CREDENTIAL_VARIABLES, ServerVariables};
+use crate::harden;
 use crate::secret::{Fields, Secret};
+use crate::source::Fault;
+use crate::source::wrapped::{self, Closed, Written};
 use crate::store::{LARGEST_VALUE, StoreError};
 
 /// The field of a value that has no other.
 const VALUE: &str = "value";
-
-/// A credential is a line; nothing longer is read, in bytes.
-const LONGEST_CREDENTIAL: u64 = 4096;
 
 /// What nobody tries out, even with the store in hand, has some words.
 const SHORTEST_PASSPHRASE: usize = 12;
@@ -36,17 +38,42 @@ pub(super) fn fields(written: &[String], file: Option<&Path>) -> Result<Secret<F
     }
 }
 
-/// A credential file: one line.
+/// A credential file: one line, or a document that says who unwraps it.
 pub(super) fn credential(file: &Path) -> Result<Secret<str>, Failed> {
-    let bad = |why: String| StoreError::Credential { what: file.display().to_string(), why };
-    let opened = File::open(file).map_err(|error| bad(format!("cannot be read: {error}")))?;
-    let mut text = String::new();
-    let read = opened.take(LONGEST_CREDENTIAL).read_to_string(&mut text);
-    read.map_err(|error| bad(format!("cannot be read: {error}")))?;
-    match text.trim() {
-        "" => Err(bad("is empty".to_owned()).into()),
-        trimmed => Ok(Secret::new(trimmed)),
+    match wrapped::read(file).map_err(|closed| not_opened(file, &closed))? {
+        Written::Plain(credential) => Ok(credential),
+        Written::Wrapped(_) => {
+            let opened = waited_for(wrapped::open(file, server()))?;
+            // Not for the commands of a rotation, which have this environment.
+            harden::forget(&CREDENTIAL_VARIABLES);
+            opened.map_err(|closed| not_opened(file, &closed))
+        }
     }
+}
+
+/// The server that the variables name. They are read once, since they are forgotten.
+pub(super) fn server() -> &'static ServerVariables {
+    static SERVER: OnceLock<ServerVariables> = OnceLock::new();
+    SERVER.get_or_init(|| ServerVariables::of(&|name| std::env::var(name).ok()))
+}
+
+/// Waits for it: a command does one thing.
+pub(super) fn waited_for<T>(future: impl Future<Output = T>) -> Result<T, Failed> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failed::Usage(format!("cannot start the runtime: {error}")))?;
+    Ok(runtime.block_on(future))
+}
+
+fn not_opened(file: &Path, closed: &Closed) -> Failed {
+    let why = match closed {
+        Closed::File(why) => why.clone(),
+        Closed::Server(fault @ Fault::Unreachable { .. }) => format!(
+            "cannot be unwrapped: the server {fault}; without it only the plain credential opens the store, which is perhaps in shares \
+             (`squire store key combine`)"
+        ),
+        Closed::Server(_) | Closed::Way(_) => format!("cannot be unwrapped: {closed}"),
+    };
+    StoreError::Credential { what: file.display().to_string(), why }.into()
 }
 
 /// A JSON object is its fields; anything else is one value, without the line end that editors and `echo` add.

@@ -1,4 +1,4 @@
-//! `squire store key`: the owner's key among people.
+//! `squire store key`: what opens a store, elsewhere than in a plain file beside it.
 //!
 //! *Invariant:* what opens a store goes into files of their owner's alone, never over something that is there, and never to stdout.
 
@@ -6,13 +6,14 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::place::Place;
 use super::{Failed, input, write_private};
 use crate::secret::Secret;
 use crate::shares::{self, Misfit, Quorum, Share};
+use crate::source::wrapped::{self, Tried, Wrapped, Written};
 use crate::store::{Credential, OwnerSecret, Store, StoreError};
 
 /// A share is a line; nothing longer is read, in bytes.
@@ -29,6 +30,9 @@ pub(super) enum KeyCommand {
         #[arg(long, value_name = "FILE")]
         to_prefix: Option<PathBuf>,
     },
+    /// Wrap a credential, so that its file alone opens nothing
+    #[command(after_help = WRAP_EXAMPLES)]
+    Wrap(WrapAsked),
     /// Make the owner's key of its shares again
     Combine {
         /// The files of the shares, in any order
@@ -39,6 +43,28 @@ pub(super) enum KeyCommand {
         to: PathBuf,
     },
 }
+
+#[derive(Args, Debug)]
+pub(super) struct WrapAsked {
+    /// The owner's key, a role's secret-id or a passphrase
+    file: PathBuf,
+    /// By this key of a Vault's or OpenBao's transit engine; address and login as for `squire run`
+    #[arg(long, value_name = "KEY")]
+    transit: String,
+    /// Where the transit engine is mounted
+    #[arg(long, default_value = "transit")]
+    mount: String,
+    /// Where to; never over something that is there
+    #[arg(long, value_name = "FILE")]
+    to: PathBuf,
+}
+
+const WRAP_EXAMPLES: &str = "\
+Examples:
+  VAULT_ADDR=… VAULT_TOKEN=… squire store key wrap squire.store.key --transit squire --to wrapped.key
+  squire store list --key-file wrapped.key                  unwraps it with the login of its own environment
+
+What was wrapped stands wherever the plain file stood: --key-file, --secret-id-file, --passphrase-file, and the configuration.";
 
 const SPLIT_EXAMPLES: &str = "\
 Examples:
@@ -52,8 +78,42 @@ impl KeyCommand {
     pub(super) fn perform(&self, place: &Place) -> Result<(), Failed> {
         match self {
             Self::Split { quorum, to_prefix } => split(place, *quorum, to_prefix.as_deref()),
+            Self::Wrap(asked) => asked.perform(place),
             Self::Combine { shares, to } => combine(place, shares, to),
         }
+    }
+}
+
+impl WrapAsked {
+    fn perform(&self, place: &Place) -> Result<(), Failed> {
+        let credential = match wrapped::read(&self.file) {
+            Ok(Written::Plain(credential)) => credential,
+            Ok(Written::Wrapped(_)) => return Err(self.unfit("is wrapped already".to_owned())),
+            Err(closed) => return Err(self.unfit(closed.to_string())),
+        };
+        if self.to.exists() {
+            return Err(StoreError::Exists { file: self.to.clone() }.into());
+        }
+        let (wrapped, tried) = self.wrap(&credential)?;
+        write_private(&self.to, &wrapped.document(), "write the wrapped credential to")?;
+        let (file, to) = (self.file.display(), self.to.display());
+        let text = match tried {
+            Tried::Well => format!("{to} is {file}, wrapped: {file} can be removed now"),
+            Tried::Denied => format!(
+                "{to} is {file}, wrapped, and this login may not unwrap it: try it with one that may before you remove {file}"
+            ),
+        };
+        place.tell(&text, &json!({ "wrapped": self.to, "tried": tried == Tried::Well }))
+    }
+
+    fn wrap(&self, credential: &Secret<str>) -> Result<(Wrapped, Tried), Failed> {
+        let key = (self.mount.as_str(), self.transit.as_str());
+        let wrapped = input::waited_for(wrapped::wrap_by_transit(credential, key, input::server()))?;
+        wrapped.map_err(|why| self.unfit(format!("cannot be wrapped: {why}")))
+    }
+
+    fn unfit(&self, why: String) -> Failed {
+        StoreError::Credential { what: self.file.display().to_string(), why }.into()
     }
 }
 

@@ -10,8 +10,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::place::Place;
-use super::{Failed, documents, output, secret_path, write_private};
-use crate::config::{self, SourceConfig};
+use super::{Failed, documents, input, output, secret_path, write_private};
 use crate::names::{SecretName, SourceName};
 use crate::plan::Want;
 use crate::secret::{Fields, Secret};
@@ -162,17 +161,9 @@ fn from_file(file: &Path) -> Result<Vec<(String, Fields)>, Failed> {
 
 /// With address and login from the environment, as everywhere else.
 fn from_vault(path: &str) -> Result<Vec<(String, Fields)>, Failed> {
-    let variable = |name: &str| std::env::var(name).ok();
-    let (config, problems) = config::survey(Path::new("the environment"), "[source.vault]\n", &variable);
-    let vault = config.and_then(|mut config| config.sources.remove("vault"));
-    let (Some(SourceConfig::Vault(vault)), true) = (vault, problems.is_empty()) else {
-        let problems: Vec<_> = problems.iter().map(|problem| problem.message.clone()).collect();
-        return Err(Failed::Usage(problems.join("; ")));
-    };
+    let vault = input::server().vault(None, None).map_err(Failed::Usage)?;
     let failed = |why: String| Failed::Usage(format!("cannot import {path}: {why}"));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| failed(error.to_string()))?;
-    runtime.block_on(async {
+    input::waited_for(async {
         let vault = Vault::new(&vault).map_err(|error| failed(crate::agent::chain(&error)))?;
         let grant = vault.log_in().await.map_err(|fault| failed(fault.to_string()))?;
         let mut secrets = Vec::new();
@@ -187,7 +178,7 @@ fn from_vault(path: &str) -> Result<Vec<(String, Fields)>, Failed> {
             vault.revoke_grant(&grant).await.ok();
         }
         Ok(secrets)
-    })
+    })?
 }
 
 fn want(path: &str) -> Want {

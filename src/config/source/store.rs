@@ -3,7 +3,7 @@
 use super::{REFRESH, from_variable, path_setting};
 use crate::config::reader::Table;
 use crate::config::value::{self, POSITIVE_DURATION};
-use crate::config::{RoleId, StoreConfig, StoreLogin};
+use crate::config::{RoleId, ServerVariables, StoreConfig, StoreLogin};
 
 pub(super) fn store(mut table: Table<'_>) -> Option<StoreConfig> {
     let file = path_setting(&mut table, "file", ["SQUIRE_STORE"; 2]);
@@ -13,8 +13,9 @@ pub(super) fn store(mut table: Table<'_>) -> Option<StoreConfig> {
     let refresh = table.read("refresh", &POSITIVE_DURATION).unwrap_or(REFRESH);
     let hooks = path_setting(&mut table, "hooks", ["SQUIRE_STORE_HOOKS"; 2]);
     let login = store_login(&mut table);
+    let server = ServerVariables::of(table.environment());
     table.finish();
-    Some(StoreConfig { file: file?, refresh, hooks, login: login? })
+    Some(StoreConfig { file: file?, refresh, hooks, login: login?, server })
 }
 
 /// A role, else the owner.

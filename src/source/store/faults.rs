@@ -2,8 +2,11 @@
 //!
 //! *Invariant:* pure.
 
+use std::path::Path;
+
 use super::{AGAIN_IN, Fault};
 use crate::fact::chain;
+use crate::source::wrapped::Closed;
 use crate::store::StoreError;
 
 /// While it is opened, what is refused is the credential.
@@ -12,6 +15,28 @@ pub(super) fn fault_of_log_in(error: &StoreError) -> Fault {
         Fault::Refused { why: chain(error), again_in: Some(AGAIN_IN) }
     } else {
         fault(error)
+    }
+}
+
+/// What a credential's file is waited for, or who unwraps it is asked again.
+pub(super) fn not_opened(file: &Path, closed: Closed) -> Fault {
+    let of_file = |why: &dyn std::fmt::Display| format!("{} cannot be unwrapped: {why}", file.display());
+    match closed {
+        Closed::File(why) => Fault::Awaiting { file: file.to_owned(), why: format!("it {why}") },
+        Closed::Server(waiting @ Fault::Awaiting { .. }) => waiting,
+        Closed::Server(Fault::Unreachable { why, retry_after }) => {
+            Fault::Unreachable { why: of_file(&why), retry_after }
+        }
+        // Its server may lock the role for everyone: it says when again.
+        Closed::Server(Fault::Refused { why, again_in }) => Fault::Refused { why: of_file(&why), again_in },
+        Closed::Server(
+            fault @ (Fault::Failing { .. }
+            | Fault::Denied { .. }
+            | Fault::Dead
+            | Fault::Gone { .. }
+            | Fault::Malformed { .. }),
+        ) => Fault::Refused { why: of_file(&fault), again_in: Some(AGAIN_IN) },
+        Closed::Way(why) => Fault::Refused { why: of_file(&why), again_in: Some(AGAIN_IN) },
     }
 }
 

@@ -18,7 +18,7 @@ use super::{Canaries, SOON, holds_within, scratch, wait_until};
 
 const ROOT_TOKEN: &str = "root-token-of-the-tests";
 
-/// A running development server with AppRole, KV v2 at `secret/`, KV v1 at `kv1/` and PKI at `pki/`.
+/// A running development server with AppRole, KV v2 at `secret/`, KV v1 at `kv1/`, PKI at `pki/` and transit at `transit/`.
 pub(crate) struct Bao {
     api: Api,
     // Dropped in this order: the server ends before its directory goes.
@@ -94,6 +94,7 @@ impl Bao {
         self.api.post("sys/auth/approle", &json!({"type": "approle"}));
         self.api.post("sys/mounts/kv1", &json!({"type": "kv", "options": {"version": "1"}}));
         self.api.post("sys/mounts/pki", &json!({"type": "pki", "config": {"max_lease_ttl": "87600h"}}));
+        self.api.post("sys/mounts/transit", &json!({"type": "transit"}));
         let root = json!({"common_name": "Squire test root", "key_type": "ec", "ttl": "87600h"});
         self.api.post("pki/root/generate/internal", &root);
         let web = json!({"allow_any_name": true, "key_type": "ec", "key_bits": 256, "max_ttl": "24h"});
@@ -388,6 +389,7 @@ fn policy(name: &str) -> String {
         rule("database/creds/*", "\"read\""),
         rule("database/static-creds/*", "\"read\""),
         rule("sys/leases/revoke", "\"update\""),
+        rule(&format!("transit/+/{name}"), "\"create\", \"update\""),
     ]
     .concat()
 }

@@ -1,0 +1,217 @@
+//! A credential in a file: as it is, or wrapped, so that the file alone opens nothing.
+//!
+//! A wrapped one is a small JSON document that says who unwraps it:
+//!
+//! ```json
+//! { "squire_credential": 1, "transit": { "address": "…", "mount": "transit", "key": "store", "ciphertext": "vault:v1:…" } }
+//! ```
+//!
+//! *Invariant:* this file is pure; `wrapped/` acts. No error says anything of what is in the file but where it is wrong.
+
+mod open;
+mod transit;
+
+use serde::{Deserialize, Serialize};
+
+use super::Fault;
+use crate::secret::Secret;
+
+pub use open::{open, read};
+pub use transit::{Tried, wrap as wrap_by_transit};
+
+/// What every document begins with, so that no passphrase is taken for one.
+const MARK: &str = "\"squire_credential\"";
+
+/// The version of the document.
+const VERSION: u32 = 1;
+
+/// A credential is a line of at most so many bytes.
+const LONGEST: usize = 4096;
+
+/// A document is no longer than this: what transit makes of the longest credential is half of it.
+const LONGEST_DOCUMENT: usize = 16 * 1024;
+
+/// What is in the file of a credential.
+#[derive(Clone, Debug)]
+pub enum Written {
+    /// The credential itself.
+    Plain(Secret<str>),
+    /// What somebody else has to unwrap.
+    Wrapped(Wrapped),
+}
+
+/// Who unwraps it, and what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wrapped {
+    /// The transit engine of a server.
+    Transit(Transit),
+}
+
+/// Sealed by a transit engine. The login is not in it: that comes from the environment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Transit {
+    /// Where it was wrapped; `VAULT_ADDR` wins over it.
+    pub address: String,
+    /// In which namespace; `VAULT_NAMESPACE` wins over it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// Where the engine is mounted.
+    pub mount: String,
+    /// The name of its key.
+    pub key: String,
+    /// `vault:v1:…`
+    pub ciphertext: String,
+}
+
+/// The document as it is written.
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    squire_credential: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    transit: Option<Transit>,
+}
+
+/// Why a credential is not to be had.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Closed {
+    /// Because of the file, as a predicate.
+    #[error("{0}")]
+    File(String),
+    /// Because of the server that wraps and unwraps it.
+    #[error("{0}")]
+    Server(Fault),
+    /// Because of the way there.
+    #[error("{0}")]
+    Way(String),
+}
+
+/// Reads what is in a file.
+///
+/// # Errors
+/// What is wrong with it, as a predicate.
+pub fn parse(bytes: &[u8]) -> Result<Written, String> {
+    if bytes.len() > LONGEST_DOCUMENT {
+        return Err(format!("has more than {LONGEST_DOCUMENT} bytes: that is no credential"));
+    }
+    let text = std::str::from_utf8(bytes).map_err(|_| "is no text".to_owned())?.trim();
+    if text.is_empty() {
+        return Err("is empty".to_owned());
+    }
+    if text.strip_prefix('{').is_some_and(|rest| rest.trim_start().starts_with(MARK)) {
+        return document(text).map(Written::Wrapped);
+    }
+    if text.len() > LONGEST {
+        return Err(format!("has more than {LONGEST} bytes: that is no credential"));
+    }
+    Ok(Written::Plain(Secret::new(text)))
+}
+
+fn document(text: &str) -> Result<Wrapped, String> {
+    // Of a later version, nothing else need be as we know it.
+    #[derive(Deserialize)]
+    struct Versioned {
+        squire_credential: u32,
+    }
+    if let Ok(Versioned { squire_credential: version }) = serde_json::from_str(text)
+        && version != VERSION
+    {
+        return Err(format!(
+            "is wrapped in format {version}, and this Squire knows {VERSION}: use a newer one"
+        ));
+    }
+    let document: Document = serde_json::from_str(text).map_err(|error| {
+        format!(
+            "is a wrapped credential that was cut or edited, at line {}, column {}",
+            error.line(),
+            error.column()
+        )
+    })?;
+    match document {
+        Document { transit: Some(transit), .. } => Ok(Wrapped::Transit(transit)),
+        Document { transit: None, .. } => {
+            Err("is a wrapped credential that does not say who unwraps it".to_owned())
+        }
+    }
+}
+
+impl Wrapped {
+    /// The document, which is no secret.
+    pub fn document(&self) -> String {
+        let mut document = Document { squire_credential: VERSION, transit: None };
+        match self {
+            Self::Transit(transit) => document.transit = Some(transit.clone()),
+        }
+        // A document has only texts and numbers, so it can always be written.
+        serde_json::to_string_pretty(&document).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn plain(text: &str) -> String {
+        match parse(text.as_bytes()) {
+            Ok(Written::Plain(secret)) => secret.expose().to_owned(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn wrong(text: &str) -> String {
+        parse(text.as_bytes()).unwrap_err()
+    }
+
+    #[test]
+    fn what_is_no_document_is_the_credential_itself() {
+        assert_eq!(plain(" sesame\r\n"), "sesame");
+        // A passphrase may look like anything.
+        for odd in ["{", "{}", "{\"a\": 1}", "{ squire_credential", "\"squire_credential\""] {
+            assert_eq!(plain(odd), odd);
+        }
+        assert_eq!(plain(&"x".repeat(LONGEST)).len(), LONGEST);
+    }
+
+    #[test]
+    fn what_cannot_be_a_credential_says_why() {
+        assert_eq!(wrong(" \n"), "is empty");
+        assert!(wrong(&"x".repeat(LONGEST + 1)).contains("4096 bytes"));
+        assert!(wrong(&" ".repeat(LONGEST_DOCUMENT + 1)).contains("16384 bytes"));
+        assert_eq!(parse(&[0xff]).unwrap_err(), "is no text");
+        assert!(wrong("{\"squire_credential\": 1, \"transit\": {").contains("cut or edited, at line 1"));
+        assert!(wrong("{\"squire_credential\": 1, \"canary\": 7}").contains("cut or edited"));
+        assert!(!wrong("{\"squire_credential\": \"canary\"}").contains("canary"));
+        assert!(wrong("{\"squire_credential\": 1}").contains("who unwraps it"));
+        assert!(wrong("{\"squire_credential\": 2, \"new\": []}").contains("format 2"));
+    }
+
+    proptest! {
+        #[test]
+        fn a_document_is_read_as_it_was_written(
+            [address, mount, key, ciphertext] in prop::array::uniform4(".{0,40}"),
+            namespace in prop::option::of(".{0,20}"),
+        ) {
+            let wrapped = Wrapped::Transit(Transit { address, namespace, mount, key, ciphertext });
+            match parse(wrapped.document().as_bytes()) {
+                Ok(Written::Wrapped(read)) => prop_assert_eq!(read, wrapped),
+                other => prop_assert!(false, "{:?}", other),
+            }
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), cut in 0_usize..200) {
+            drop(parse(&bytes));
+            let wrapped = Transit {
+                address: "a".into(), namespace: None, mount: "m".into(), key: "k".into(), ciphertext: "c".into(),
+            };
+            let document = Wrapped::Transit(wrapped).document();
+            let cut = document.get(..cut).unwrap_or_default();
+            if cut.len() > 22 && cut.len() < document.len() {
+                prop_assert!(parse(cut.as_bytes()).is_err());
+            }
+        }
+    }
+}
