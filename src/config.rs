@@ -10,6 +10,7 @@ pub mod env_file;
 mod file;
 mod output;
 mod params;
+mod passed;
 mod problem;
 mod process;
 mod reader;
@@ -41,6 +42,7 @@ use crate::secret::Secret;
 
 pub use auth::CREDENTIAL_VARIABLES;
 pub use file::{parse, survey};
+pub use passed::{PASSED_KEY, PASSED_SECRET_ID, passed};
 pub use problem::{Place, Problem};
 pub use reference::References;
 pub use server::ServerVariables;
@@ -155,7 +157,7 @@ pub struct StoreConfig {
 /// As whom a store is opened.
 #[derive(Clone, Debug)]
 pub enum StoreLogin {
-    /// `key_file`: the owner.
+    /// `key_file`: the owner. Default: what systemd passed.
     Owner {
         /// Where the owner's key is.
         key_file: PathBuf,
@@ -164,7 +166,7 @@ pub enum StoreLogin {
     Role {
         /// Which role.
         id: RoleId,
-        /// Where its secret-id is.
+        /// Where its secret-id is. Default: what systemd passed.
         secret_id_file: PathBuf,
     },
 }

@@ -1177,6 +1177,36 @@ fn what_is_mounted() {
 }
 
 #[test]
+fn what_systemd_passed_to_the_unit_opens_a_store_where_nothing_else_is_said() {
+    let login = |table: &str, variables: &[(&str, &str)]| {
+        let variable = |name: &str| {
+            let passed = [("CREDENTIALS_DIRECTORY", "/run/credentials/app.service")];
+            let all = variables.iter().chain(&passed);
+            all.into_iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+        };
+        let text = format!("[source.store]\nfile = '/s'\n{table}\n");
+        let config =
+            parse(Path::new("squire.toml"), &text, &variable).map_err(|problems| problems[0].to_string())?;
+        let SourceConfig::Store(store) = &config.sources["store"] else { panic!("no store") };
+        Ok::<_, String>(format!("{:?}", store.login))
+    };
+    let key = "Owner { key_file: \"/run/credentials/app.service/squire-store-key\" }";
+    let role =
+        "Role { id: Inline(\"r\"), secret_id_file: \"/run/credentials/app.service/squire-secret-id\" }";
+    assert_eq!(login("", &[]).unwrap(), key);
+    assert_eq!(login("role_id = 'r'", &[]).unwrap(), role);
+    assert_eq!(login("", &[("SQUIRE_STORE_ROLE_ID", "r")]).unwrap(), role);
+    // Whatever is said is meant.
+    assert_eq!(login("key_file = '/k'", &[]).unwrap(), "Owner { key_file: \"/k\" }");
+    assert_eq!(login("", &[("SQUIRE_STORE_KEY_FILE", "/k")]).unwrap(), "Owner { key_file: \"/k\" }");
+    let said = "Role { id: Inline(\"r\"), secret_id_file: \"/i\" }";
+    assert_eq!(login("role_id = 'r'\nsecret_id_file = '/i'", &[]).unwrap(), said);
+    assert!(login("secret_id_file = '/i'", &[]).is_err());
+    assert!(login("", &[("CREDENTIALS_DIRECTORY", "")]).is_err());
+    assert!(login("role_id = ''", &[]).is_err());
+}
+
+#[test]
 fn where_no_login_is_written_the_variables_of_the_servers_tools_are_taken() {
     let login = |variables: &[(&str, &str)]| {
         let variable = |name: &str| {

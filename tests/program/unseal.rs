@@ -190,3 +190,25 @@ fn an_agent_with_a_wrapped_secret_id_rotates_and_its_hooks_do_not_get_the_login(
     assert!(seen.contains("SQUIRE_STEP=set") && !seen.contains(&login), "{seen}");
     assert_eq!(squire.stop(), 0);
 }
+
+#[test]
+fn an_agent_that_is_a_unit_of_systemd_takes_what_it_was_passed() {
+    let tenant = Bao::shared().tenant();
+    let (rig, first) = rig_of_role(&tenant, &["--read", "prod/app/*"]);
+    rig.allow_secrets_in("passed");
+    rig.set("CREDENTIALS_DIRECTORY", rig.path("passed").to_str().unwrap());
+    // Wrapped or not: it is a file as any other.
+    rig.write("passed/squire-secret-id", &rig.read("wrapped.secret-id"));
+    rig.whole_config(&SOURCE.replace("secret_id_file = \"@dir@/wrapped.secret-id\"", ""));
+    let mut squire = rig.run();
+    squire.wait_until("it is published", || rig.read("out/password") == first);
+    assert_eq!(squire.stop(), 0);
+
+    rig.write("passed/squire-store-key", &rig.read("app.store.key"));
+    std::fs::remove_dir_all(rig.path("out")).unwrap();
+    let owner = SOURCE.lines().filter(|line| !line.contains("_file")).collect::<Vec<_>>().join("\n");
+    rig.whole_config(&owner);
+    let mut squire = rig.run();
+    squire.wait_until("it is published again", || rig.read("out/password") == first);
+    assert_eq!(squire.stop(), 0);
+}

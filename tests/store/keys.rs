@@ -1,7 +1,10 @@
-//! What opens a store, kept elsewhere than beside it: in shares.
+//! What opens a store, kept elsewhere than beside it: in shares, or passed by systemd.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::process::{Output, Stdio};
+
+use serde_json::Value;
 
 use crate::bench::{Bench, code, stderr, stdout};
 
@@ -109,4 +112,41 @@ fn a_key_is_split_only_if_it_is_the_stores_and_over_nothing() {
     assert!(!bench.path("other-key.share-1").exists());
     assert_eq!(code(&split(&["2-of-3"])), 0);
     assert!(bench.path("squire.store.key.share-3").exists());
+}
+
+/// `squire store …` as a unit of systemd to which these credentials were passed.
+fn as_unit(bench: &Bench, arguments: &[&str]) -> Output {
+    let passed = bench.path("credentials");
+    bench.command(arguments).env("CREDENTIALS_DIRECTORY", passed).stdin(Stdio::null()).output().unwrap()
+}
+
+#[test]
+fn what_systemd_passed_to_the_unit_opens_the_store() {
+    let bench = Bench::new();
+    bench.put("prod/app/db", "sesame");
+    fs::create_dir(bench.path("credentials")).unwrap();
+    let get = ["get", "prod/app/db", "--field", "value"];
+    // A unit with other credentials finds the key where everybody does.
+    assert_eq!(stdout(&as_unit(&bench, &get)), "sesame\n");
+    fs::rename(bench.path(KEY), bench.path("credentials/squire-store-key")).unwrap();
+    assert_eq!(code(&bench.store(&get)), 1);
+    assert_eq!(stdout(&as_unit(&bench, &get)), "sesame\n");
+    // What is named is meant.
+    fs::write(bench.path("other-key"), "a".repeat(64)).unwrap();
+    assert_eq!(code(&as_unit(&bench, &[&get[..], &["--key-file", "other-key"]].concat())), 1);
+
+    let made = ["role", "add", "web", "--read", "prod/**", "--secret-id-to", "credentials/squire-secret-id"];
+    let output = as_unit(&bench, &[&made[..], &["--json"]].concat());
+    let made: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let role = made["role_id"].as_str().unwrap();
+    let output = as_unit(&bench, &[&get[..], &["--role-id", role]].concat());
+    assert_eq!(stdout(&output), "sesame\n", "{output:?}");
+    let output = as_unit(&bench, &["role", "list", "--role-id", role]);
+    assert!(stderr(&output).contains("only the owner may"), "{output:?}");
+
+    // Nobody can write what was passed: a new key is a file.
+    let output = as_unit(&bench, &["rekey"]);
+    assert!(code(&output) == 0 && stdout(&output).contains("pass it anew"), "{output:?}");
+    assert_eq!(code(&as_unit(&bench, &get)), 1);
+    assert_eq!(stdout(&bench.store(&get)), "sesame\n");
 }

@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 
 use super::anchor::Anchor;
 use super::{Failed, input, output, write_private};
+use crate::config::{PASSED_KEY, PASSED_SECRET_ID, passed};
+use crate::source::wrapped::{self, Written};
 use crate::store::{Credential, OwnerSecret, Past, Rekey, Store, StoreError, Witness};
 
 /// Which store, and as whom.
@@ -19,7 +21,7 @@ pub(super) struct Place {
     /// The store
     #[arg(long, value_name = "FILE", env = "SQUIRE_STORE", default_value = "squire.store", global = true)]
     pub(super) store: PathBuf,
-    /// The owner's key [default: the store's name with .key]
+    /// The owner's key [default: systemd's credential squire-store-key, else the store's name with .key]
     #[arg(long, value_name = "FILE", env = "SQUIRE_STORE_KEY_FILE", global = true)]
     key_file: Option<PathBuf>,
     /// The owner's passphrase, instead of asking for it
@@ -28,7 +30,7 @@ pub(super) struct Place {
     /// A role instead of the owner
     #[arg(long, value_name = "ID", env = "SQUIRE_STORE_ROLE_ID", global = true)]
     role_id: Option<String>,
-    /// The role's secret-id
+    /// The role's secret-id [default: systemd's credential squire-secret-id]
     #[arg(long, value_name = "FILE", env = "SQUIRE_STORE_SECRET_ID_FILE", global = true)]
     secret_id_file: Option<PathBuf>,
     /// Where it is kept what was seen of the store last [default: the key's name with .anchor]
@@ -68,7 +70,14 @@ impl Drop for Opened {
 }
 
 impl Place {
+    /// Where the key is.
     pub(super) fn key_file(&self) -> PathBuf {
+        let passed = || given_by_systemd(PASSED_KEY).filter(|_| self.key_file.is_none());
+        passed().unwrap_or_else(|| self.own_key_file())
+    }
+
+    /// Where a new key goes: nobody can write what systemd passed.
+    fn own_key_file(&self) -> PathBuf {
         self.key_file.clone().unwrap_or_else(|| self.store.with_added_extension("key"))
     }
 
@@ -76,8 +85,7 @@ impl Place {
     pub(super) fn anchor(&self) -> Option<Anchor> {
         let beside_key = || {
             let has_key = self.role_id.is_none() && self.passphrase_file.is_none();
-            let key = has_key.then(|| self.key_file()).filter(|key| key.exists());
-            key.map(|key| key.with_added_extension("anchor"))
+            (has_key && self.key_file().exists()).then(|| self.own_key_file().with_added_extension("anchor"))
         };
         self.anchor.clone().or_else(beside_key).map(Anchor)
     }
@@ -101,7 +109,7 @@ impl Place {
                 format!("made {store}: nothing but the passphrase and the roles that you make open it");
             return self.tell(&text, &json!({ "store": self.store }));
         }
-        let key_file = self.key_file();
+        let key_file = self.own_key_file();
         if key_file.exists() {
             return Err(StoreError::Exists { file: key_file }.into());
         }
@@ -142,9 +150,10 @@ impl Place {
 
     /// What opens a store, which may be a copy of the one that is meant.
     pub(super) fn credential(&self, store: &Path) -> Result<Credential, Failed> {
-        match (&self.role_id, &self.secret_id_file) {
+        let passed = || self.role_id.as_ref().and_then(|_| given_by_systemd(PASSED_SECRET_ID));
+        match (&self.role_id, self.secret_id_file.clone().or_else(passed)) {
             (Some(id), Some(file)) => {
-                Ok(Credential::Role { id: id.trim().to_owned(), secret_id: input::credential(file)? })
+                Ok(Credential::Role { id: id.trim().to_owned(), secret_id: input::credential(&file)? })
             }
             (None, None) => self.owner(store).map(Credential::Owner),
             (Some(_), None) => Err(Failed::Usage("a role needs its --secret-id-file too".to_owned())),
@@ -166,7 +175,7 @@ impl Place {
 
     /// A `rekey` that was killed after the store took the new key left that beside the old one.
     fn finish_rekey(&self, past: Past<'_>) -> Result<Store, Failed> {
-        let (key_file, new) = (self.key_file(), self.new_key_file());
+        let (key_file, new) = (self.own_key_file(), self.pending_key_file());
         if !new.exists() {
             return Err(StoreError::Refused.into());
         }
@@ -176,13 +185,14 @@ impl Place {
         Ok(store)
     }
 
-    fn new_key_file(&self) -> PathBuf {
-        self.key_file().with_added_extension("new")
+    /// Where the key of a `rekey` is until the store has taken it.
+    fn pending_key_file(&self) -> PathBuf {
+        self.own_key_file().with_added_extension("new")
     }
 
     pub(super) fn rekey(&self, to_passphrase: bool, how: Rekey) -> Result<(), Failed> {
         let mut store = self.open()?;
-        let key_file = self.key_file();
+        let (was_in, key_file) = (self.key_file(), self.own_key_file());
         let worth = match how {
             Rekey::Everything => "every key below it is new too, and roles go on with their secret-ids",
             Rekey::WrapOnly => {
@@ -197,8 +207,9 @@ impl Place {
                 format!("the passphrase opens the store from now on, and nothing that did before; {worth}");
             return self.tell(&text, &json!({ "store": self.store }));
         }
+        let is_plain_anew = was_in != key_file || matches!(wrapped::read(&was_in), Ok(Written::Wrapped(_)));
         let key = Store::new_key()?;
-        let new = self.new_key_file();
+        let new = self.pending_key_file();
         if new.exists() {
             return Err(Failed::Usage(format!(
                 "{} is of another `rekey`, which is at work or was killed before it did anything: remove it if none is at work",
@@ -213,8 +224,9 @@ impl Place {
         replace(&new, &key_file)?;
         self.leave_nothing(&store);
         let text = format!(
-            "the owner's key in {} is new; the one before opens the store no more; {worth}",
-            key_file.display()
+            "the owner's key in {} is new; the one before opens the store no more; {worth}{}",
+            key_file.display(),
+            if is_plain_anew { ". It is plain text: wrap it again, or pass it anew" } else { "" }
         );
         self.tell(&text, &json!({ "store": self.store, "key_file": key_file }))
     }
@@ -233,4 +245,9 @@ impl Place {
 fn replace(new: &Path, file: &Path) -> Result<(), Failed> {
     fs::rename(new, file)
         .map_err(|source| StoreError::Io { doing: "replace", file: file.to_owned(), source }.into())
+}
+
+/// A credential that this unit was passed, if it was.
+fn given_by_systemd(name: &str) -> Option<PathBuf> {
+    passed(&|variable| std::env::var(variable).ok(), name).filter(|file| file.exists())
 }

@@ -3,7 +3,7 @@
 use super::{REFRESH, from_variable, path_setting};
 use crate::config::reader::Table;
 use crate::config::value::{self, POSITIVE_DURATION};
-use crate::config::{RoleId, ServerVariables, StoreConfig, StoreLogin};
+use crate::config::{PASSED_KEY, PASSED_SECRET_ID, RoleId, ServerVariables, StoreConfig, StoreLogin, passed};
 
 pub(super) fn store(mut table: Table<'_>) -> Option<StoreConfig> {
     let file = path_setting(&mut table, "file", ["SQUIRE_STORE"; 2]);
@@ -41,8 +41,15 @@ fn store_login(table: &mut Table<'_>) -> Option<StoreLogin> {
         None if said.contains(&true) => None,
         None => from_variable(table, [variable; 2], &value::PATH),
     };
-    let secret_id_file = from_file(table, "secret_id_file", "SQUIRE_STORE_SECRET_ID_FILE");
-    let key_file = from_file(table, "key_file", "SQUIRE_STORE_KEY_FILE");
+    let mut secret_id_file = from_file(table, "secret_id_file", "SQUIRE_STORE_SECRET_ID_FILE");
+    let mut key_file = from_file(table, "key_file", "SQUIRE_STORE_KEY_FILE");
+    match (&id, &secret_id_file, &key_file) {
+        (Some(_), None, None) if !table.has("secret_id_file") => {
+            secret_id_file = passed(table.environment(), PASSED_SECRET_ID);
+        }
+        (None, None, None) if !said.contains(&true) => key_file = passed(table.environment(), PASSED_KEY),
+        _ => {}
+    }
     match (id, secret_id_file, key_file) {
         (Some(id), Some(secret_id_file), None) => Some(StoreLogin::Role { id, secret_id_file }),
         (None, None, Some(key_file)) => Some(StoreLogin::Owner { key_file }),
