@@ -81,7 +81,7 @@ mod tests {
             ("hunter2", "aHVudGVyMg== aHVudGVyMg", "*** ***"),
             ("-----BEGIN-----\nMIIEvQIBADANBg\n", "in MIIEvQIBADANBg: bad key", "in ***: bad key"),
             ("abc", "abc is too short to be told from words", "abc is too short to be told from words"),
-            ("hunter2", "one\n\n  two\u{7}\n", "one | two "),
+            ("hunter2", "one\n\n  two\u{7}\n", "one | two\\u{7}"),
         ];
         for (value, text, expected) in cases {
             assert_eq!(masked(text.as_bytes(), &[secret(value)]), expected, "{text}");

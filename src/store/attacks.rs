@@ -2,208 +2,31 @@
 //!
 //! What somebody does who has none of that is tested through the program, in `tests/store`.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+mod world;
+
 use std::time::Duration;
 
 use rusqlite::{Connection, params};
-use serde_json::json;
-use tempfile::TempDir;
 
-use super::access::{Credential, NewRole, Past, RoleKeyPair, Store};
-use super::audit::{About, Action, Entry, Outcome, Spot};
+use super::access::{Past, Store};
+use super::audit::{About, Action, Spot};
 use super::chance::{nonce, random};
-use super::cost::Cost;
-use super::envelope;
 use super::error::StoreError;
 use super::generator::Generator;
 use super::head::Head;
-use super::hex::unhex;
 use super::hooks::Hooks;
-use super::keys::{self, Environment, Id, RoleKeys, Tip};
+use super::keys::{self, Id, Tip};
 use super::moment::Moment;
 use super::owner::OwnerSecret;
-use super::path::SecretPath;
 use super::policy::{Approval, Policy};
 use super::power::TIP;
 use super::proof::{self, Proofs};
 use super::role::Right;
 use super::rotation::Rotated;
-use super::seal::{Key, place};
+use super::seal::place;
 use super::standing::How;
 use super::values::With;
-use crate::secret::{Fields, Secret};
-
-const DB: &str = "dev/app/db";
-
-/// A store, and its owner.
-struct World {
-    directory: TempDir,
-    owner: OwnerSecret,
-}
-
-/// A role with a program of its own.
-struct Adversary {
-    db: Connection,
-    store: Id,
-    role: Id,
-    key: Key,
-}
-
-fn path(text: &str) -> SecretPath {
-    SecretPath::parse(text).unwrap()
-}
-
-fn fields(value: &str) -> Secret<Fields> {
-    Secret::new(json!({ "password": value }).as_object().unwrap().clone())
-}
-
-fn policy() -> Policy {
-    Policy {
-        every: Some(Duration::from_millis(1)),
-        generator: Generator::Uuid,
-        field: None,
-        windows: Vec::new(),
-        grace: None,
-        needs_approval: false,
-        hook: None,
-        timeout: Duration::from_secs(1),
-    }
-}
-
-impl World {
-    fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let owner = OwnerSecret::Key(Store::new_key().unwrap());
-        let world = Self { directory, owner };
-        Store::init(&world.file(), &world.owner).unwrap();
-        world.open().put(&path(DB), &fields("first"), With::default()).unwrap();
-        world
-    }
-
-    fn file(&self) -> PathBuf {
-        self.directory.path().join("store")
-    }
-
-    fn credential(&self) -> Credential {
-        Credential::Owner(self.owner.clone())
-    }
-
-    fn open(&self) -> Store {
-        Store::open(&self.file(), &self.credential()).unwrap()
-    }
-
-    fn role(&self, name: &str, rights: &[Right]) -> RoleKeyPair {
-        let grants =
-            rights.iter().map(|right| (*right, vec!["dev/app/*".to_owned()])).collect::<BTreeMap<_, _>>();
-        let new = NewRole { name: name.to_owned(), grants, expires: None, uses: None };
-        self.open().add_role(&new, |_| Ok(())).unwrap()
-    }
-
-    fn findings(&self) -> Vec<String> {
-        let mut store = Store::open_after(&self.file(), &self.credential(), Past::Whatever).unwrap();
-        let report = store.verify(None).unwrap();
-        report.findings.into_iter().map(|finding| format!("{}: {}", finding.place, finding.why)).collect()
-    }
-
-    fn adversary(&self, pair: &RoleKeyPair) -> Adversary {
-        let db = Connection::open(self.file()).unwrap();
-        let role: Id = unhex(&pair.id).unwrap();
-        let salt: Vec<u8> =
-            db.query_row("SELECT salt FROM roles WHERE id = ?1", [role], |row| row.get(0)).unwrap();
-        let store = db.query_row("SELECT value FROM meta WHERE name = 'id'", [], |row| row.get(0)).unwrap();
-        let key = Cost::SECRET_ID.key(pair.secret_id.expose(), &salt).unwrap();
-        Adversary { db, store, role, key }
-    }
-}
-
-fn as_role(pair: &RoleKeyPair) -> Credential {
-    Credential::Role { id: pair.id.clone(), secret_id: pair.secret_id.clone() }
-}
-
-impl Adversary {
-    fn keys(&self) -> RoleKeys {
-        let sealed: Vec<u8> = self
-            .db
-            .query_row("SELECT sealed FROM roles WHERE id = ?1", [self.role], |row| row.get(0))
-            .unwrap();
-        let opened = envelope::open(&self.key, place("role", &[&self.store, &self.role]), &sealed).unwrap();
-        serde_json::from_slice(opened.expose()).unwrap()
-    }
-
-    fn environment(&self) -> Environment {
-        self.keys().environments.remove(0)
-    }
-
-    fn head(&self) -> Head {
-        let environment = self.environment();
-        let row = environment.row(DB);
-        let sealed: Vec<u8> =
-            self.db.query_row("SELECT head FROM secrets WHERE row = ?1", [row], |row| row.get(0)).unwrap();
-        super::rows::open_head(&self.store, &environment, &row, &sealed).unwrap().0
-    }
-
-    /// Writes a head with as much of a signature as the role can make.
-    fn plant(&self, head: &Head) {
-        let environment = self.environment();
-        let text = serde_json::to_vec(head).unwrap();
-        let mut proofs = head.proofs;
-        if let Some(super::keys::Seed(write)) = &environment.write {
-            proofs.head = proof::written(&self.store, &environment, write, &text);
-        }
-        self.plant_with(&environment, &text, &proofs);
-    }
-
-    fn plant_with(&self, environment: &Environment, text: &[u8], proofs: &Proofs) {
-        let row = environment.row(DB);
-        let sealed = super::rows::seal_head(&self.store, environment, &row, proofs, text).unwrap();
-        self.db.execute("UPDATE secrets SET head = ?2 WHERE row = ?1", params![row, sealed]).unwrap();
-    }
-
-    fn tip(&self) -> Tip {
-        let tip: Vec<u8> =
-            self.db.query_row("SELECT value FROM meta WHERE name = ?1", [TIP], |row| row.get(0)).unwrap();
-        keys::open(&self.keys().tip, place(TIP, &[&self.store]), &tip).unwrap()
-    }
-
-    fn set_tip(&self, tip: &Tip) {
-        let sealed = keys::seal(&self.keys().tip, nonce().unwrap(), place(TIP, &[&self.store]), tip).unwrap();
-        self.db.execute("UPDATE meta SET value = ?2 WHERE name = ?1", params![TIP, sealed]).unwrap();
-    }
-
-    fn entries(&self) -> Vec<(u64, Id, Vec<u8>)> {
-        let mut rows = self.db.prepare("SELECT number, writer, sealed FROM audit ORDER BY number").unwrap();
-        let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
-        rows.map(Result::unwrap).collect()
-    }
-
-    /// Writes the chain anew from these entries, each sealed by its own writer or as it was, and a tip for it.
-    fn rewrite(&self, entries: impl Iterator<Item = (Id, Vec<u8>)>) {
-        self.db.execute("DELETE FROM audit", []).unwrap();
-        let mut tip = Tip { number: 0, link: Tip::NONE.link, ..self.tip() };
-        for (writer, sealed) in entries {
-            let number = tip.number + 1;
-            self.db
-                .execute("INSERT INTO audit VALUES (?1, ?2, ?3)", params![number, writer, sealed])
-                .unwrap();
-            let link = Spot { store: &self.store, number, before: &tip.link, writer: &writer }.link(&sealed);
-            tip = Tip { number, link, ..tip };
-        }
-        self.set_tip(&tip);
-    }
-
-    /// Appends an entry, as whomever.
-    fn append(&self, writer: &Id, action: Action, about: About) {
-        let tip = self.tip();
-        let entry = Entry { at: Moment::from_millis(1), action, outcome: Outcome::Done, about };
-        let spot = Spot { store: &self.store, number: tip.number + 1, before: &tip.link, writer };
-        let (sealed, link) = spot.seal(&self.keys().writer_key, nonce().unwrap(), &entry).unwrap();
-        self.db
-            .execute("INSERT INTO audit VALUES (?1, ?2, ?3)", params![spot.number, writer, sealed])
-            .unwrap();
-        self.set_tip(&Tip { number: spot.number, link, ..tip });
-    }
-}
+use world::{Adversary, DB, World, as_role, fields, path, policy};
 
 #[test]
 fn a_role_that_reads_plants_neither_a_value_nor_a_policy() {
