@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{AuthConfig, Config, SourceConfig};
 use crate::plan::Plan;
+use crate::source::wrapped::TPM_DEVICE;
 
 pub use environment::forget;
 pub use landlock::{ConfineError, confine};
@@ -33,6 +34,13 @@ pub fn places(config: &Config, plan: &Plan) -> BTreeSet<PathBuf> {
     let places = places.chain(config.sources.values().filter_map(used_up));
     // What is beside a file without a directory is here.
     places.map(|place| if place.as_os_str().is_empty() { Path::new(".") } else { place }.to_owned()).collect()
+}
+
+/// The devices that the agent writes to: the TPM, which may have sealed a credential of a store.
+pub fn devices(config: &Config) -> Vec<&'static Path> {
+    let is_store = |source: &SourceConfig| matches!(source, SourceConfig::Store(_));
+    let tpm = config.sources.values().any(is_store).then(|| Path::new(TPM_DEVICE));
+    tpm.into_iter().collect()
 }
 
 /// Where a credential is removed once it was used, or a store is kept.

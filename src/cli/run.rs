@@ -131,7 +131,8 @@ async fn agent(
         tracing::warn!(%secret, "nothing refers to this secret, so it is not fetched");
     }
     let key = DigestKey::new(random()?);
-    let (places, confine) = (harden::places(&config, &plan), config.agent.confine);
+    let (places, devices) = (harden::places(&config, &plan), harden::devices(&config));
+    let confine = config.agent.confine;
     let absolute: Vec<PathBuf> =
         plan.files.iter().map(|file| file.path.clone()).filter(|path| path.is_absolute()).collect();
     let allow_disk = config.output.allow_disk;
@@ -139,7 +140,7 @@ async fn agent(
     let ledger = config.agent.ledger.as_ref().and_then(|ledger| open_ledger(ledger, allow_disk));
     if confine {
         // The directories are there by now, and no other thread is yet.
-        match harden::confine(&places) {
+        match harden::confine(&places, &devices) {
             Ok(()) => tracing::debug!("the agent can write only where it publishes and keeps its ledger"),
             Err(error) => tracing::warn!(error = chain(&error), "the agent is not confined by the kernel"),
         }

@@ -40,9 +40,9 @@ pub enum ConfineError {
     Refused(#[source] RulesetError),
 }
 
-/// From now on this thread writes below these directories only, and to `/dev/null`. Of a directory that is not there, the nearest above
+/// From now on this thread writes below these directories only, and to these devices, if they are there, and `/dev/null`. Of a directory that is not there, the nearest above
 /// it that is.
-pub fn confine(places: &BTreeSet<PathBuf>) -> Result<(), ConfineError> {
+pub fn confine(places: &BTreeSet<PathBuf>, devices: &[&Path]) -> Result<(), ConfineError> {
     let ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)
         .handle_access(AccessFs::from_write(LEAST))
@@ -56,6 +56,8 @@ pub fn confine(places: &BTreeSet<PathBuf>) -> Result<(), ConfineError> {
         .try_fold(ruleset, |ruleset, place| allow(ruleset, nearest(place), AccessFs::from_write(BEST)))?;
     let file = AccessFs::WriteFile | AccessFs::Truncate;
     let ruleset = allow(ruleset, Path::new(DEV_NULL), file)?;
+    let mut devices = devices.iter().filter(|device| device.exists());
+    let ruleset = devices.try_fold(ruleset, |ruleset, device| allow(ruleset, device, file))?;
     ruleset.restrict_self().map(drop).map_err(ConfineError::Refused)
 }
 
@@ -86,12 +88,15 @@ mod tests {
         let places = [inside.path().join("not there yet")].into();
         let (mine, other) = (inside.path().to_owned(), outside.path().to_owned());
         let confined = thread::spawn(move || {
-            confine(&places).unwrap();
+            confine(&places, &[Path::new("/dev/zero"), Path::new("/dev/not-there")]).unwrap();
             fs::create_dir(mine.join("not there yet")).unwrap();
             fs::write(mine.join("not there yet/file"), "x").unwrap();
             fs::create_dir(mine.join("next")).unwrap();
             fs::hard_link(mine.join("not there yet/file"), mine.join("next/file")).unwrap();
             fs::write(DEV_NULL, "x").unwrap();
+            fs::write("/dev/zero", "x").unwrap();
+            let refused = fs::OpenOptions::new().write(true).open("/dev/full");
+            assert_eq!(refused.unwrap_err().kind(), std::io::ErrorKind::PermissionDenied);
             assert!(fs::read_to_string("/etc/passwd").is_ok(), "it reads everywhere");
             let refused = thread::spawn(move || fs::write(other.join("file"), "x")).join().unwrap();
             assert_eq!(refused.unwrap_err().kind(), std::io::ErrorKind::PermissionDenied);

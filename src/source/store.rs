@@ -122,7 +122,7 @@ impl Embedded {
         // It has to unwrap for itself what was unwrapped for us.
         let env = match wrapped::read(self.credential_file()) {
             Ok(Written::Wrapped(Wrapped::Transit(_))) => self.config.server.all().clone(),
-            Ok(Written::Plain(_)) | Err(_) => BTreeMap::new(),
+            Ok(Written::Plain(_) | Written::Wrapped(Wrapped::Tpm(_))) | Err(_) => BTreeMap::new(),
         };
         Errand { command, env }
     }

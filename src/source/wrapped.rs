@@ -3,13 +3,17 @@
 //! A wrapped one is a small JSON document that says who unwraps it:
 //!
 //! ```json
+//! { "squire_credential": 1, "tpm": { "device": "/dev/tpmrm0", "public": "…", "private": "…" } }
 //! { "squire_credential": 1, "transit": { "address": "…", "mount": "transit", "key": "store", "ciphertext": "vault:v1:…" } }
 //! ```
 //!
 //! *Invariant:* this file is pure; `wrapped/` acts. No error says anything of what is in the file but where it is wrong.
 
 mod open;
+mod tpm;
 mod transit;
+
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +21,7 @@ use super::Fault;
 use crate::secret::Secret;
 
 pub use open::{open, read};
+pub use tpm::{TPM_DEVICE, wrap as wrap_by_tpm};
 pub use transit::{Tried, wrap as wrap_by_transit};
 
 /// What every document begins with, so that no passphrase is taken for one.
@@ -45,6 +50,8 @@ pub enum Written {
 pub enum Wrapped {
     /// The transit engine of a server.
     Transit(Transit),
+    /// The TPM of this machine.
+    Tpm(Sealed),
 }
 
 /// Sealed by a transit engine. The login is not in it: that comes from the environment.
@@ -64,6 +71,36 @@ pub struct Transit {
     pub ciphertext: String,
 }
 
+/// Sealed by the TPM of one machine, which alone opens it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sealed {
+    /// Where the TPM is.
+    pub device: PathBuf,
+    /// What everybody may know of it.
+    #[serde(with = "in_base64")]
+    pub public: Vec<u8>,
+    /// What only the TPM can read.
+    #[serde(with = "in_base64")]
+    pub private: Vec<u8>,
+}
+
+/// How bytes stand in the document.
+mod in_base64 {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD as BASE64;
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        BASE64.encode(bytes).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        BASE64.decode(String::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
 /// The document as it is written.
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -71,6 +108,8 @@ struct Document {
     squire_credential: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     transit: Option<Transit>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tpm: Option<Sealed>,
 }
 
 /// Why a credential is not to be had.
@@ -129,9 +168,13 @@ fn document(text: &str) -> Result<Wrapped, String> {
         )
     })?;
     match document {
-        Document { transit: Some(transit), .. } => Ok(Wrapped::Transit(transit)),
-        Document { transit: None, .. } => {
+        Document { transit: Some(transit), tpm: None, .. } => Ok(Wrapped::Transit(transit)),
+        Document { transit: None, tpm: Some(sealed), .. } => Ok(Wrapped::Tpm(sealed)),
+        Document { transit: None, tpm: None, .. } => {
             Err("is a wrapped credential that does not say who unwraps it".to_owned())
+        }
+        Document { transit: Some(_), tpm: Some(_), .. } => {
+            Err("is a wrapped credential that says twice who unwraps it".to_owned())
         }
     }
 }
@@ -139,9 +182,10 @@ fn document(text: &str) -> Result<Wrapped, String> {
 impl Wrapped {
     /// The document, which is no secret.
     pub fn document(&self) -> String {
-        let mut document = Document { squire_credential: VERSION, transit: None };
+        let mut document = Document { squire_credential: VERSION, transit: None, tpm: None };
         match self {
             Self::Transit(transit) => document.transit = Some(transit.clone()),
+            Self::Tpm(sealed) => document.tpm = Some(sealed.clone()),
         }
         // A document has only texts and numbers, so it can always be written.
         serde_json::to_string_pretty(&document).unwrap_or_default()
@@ -185,6 +229,11 @@ mod tests {
         assert!(wrong("{\"squire_credential\": 1, \"canary\": 7}").contains("cut or edited"));
         assert!(!wrong("{\"squire_credential\": \"canary\"}").contains("canary"));
         assert!(wrong("{\"squire_credential\": 1}").contains("who unwraps it"));
+        let sealed = Sealed { device: PathBuf::from("/d"), public: vec![1], private: vec![2] };
+        let sealed = Wrapped::Tpm(sealed).document();
+        assert!(wrong(&sealed.replace("AQ==", "canary!")).contains("cut or edited"));
+        let transit = r#""transit": {"address": "a", "mount": "m", "key": "k", "ciphertext": "c"}, "tpm""#;
+        assert!(wrong(&sealed.replace("\"tpm\"", transit)).contains("twice"));
         assert!(wrong("{\"squire_credential\": 2, \"new\": []}").contains("format 2"));
     }
 
@@ -194,10 +243,14 @@ mod tests {
             [address, mount, key, ciphertext] in prop::array::uniform4(".{0,40}"),
             namespace in prop::option::of(".{0,20}"),
         ) {
-            let wrapped = Wrapped::Transit(Transit { address, namespace, mount, key, ciphertext });
-            match parse(wrapped.document().as_bytes()) {
-                Ok(Written::Wrapped(read)) => prop_assert_eq!(read, wrapped),
-                other => prop_assert!(false, "{:?}", other),
+            let (public, private) = (key.clone().into_bytes(), mount.clone().into_bytes());
+            let sealed = Sealed { device: PathBuf::from(&address), public, private };
+            let transit = Transit { address, namespace, mount, key, ciphertext };
+            for wrapped in [Wrapped::Tpm(sealed), Wrapped::Transit(transit)] {
+                match parse(wrapped.document().as_bytes()) {
+                    Ok(Written::Wrapped(read)) => prop_assert_eq!(read, wrapped),
+                    other => prop_assert!(false, "{:?}", other),
+                }
             }
         }
 

@@ -20,6 +20,7 @@ mod scratch;
 mod squire;
 mod table;
 mod tmpfs;
+mod tpm;
 
 use std::time::{Duration, Instant};
 
@@ -40,6 +41,7 @@ pub(crate) use rig::Rig;
 pub(crate) use squire::{Outcome, Squire};
 pub(crate) use table::{record, recovered};
 pub(crate) use tmpfs::{Tmpfs, mount, unmount};
+pub(crate) use tpm::Tpm;
 
 /// Long enough for anything that is not meant to take time, on a machine that is busy with other tests.
 pub(crate) const SOON: Duration = Duration::from_secs(20);

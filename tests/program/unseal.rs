@@ -1,8 +1,8 @@
-//! A store whose credentials are wrapped: nothing beside it opens it, and a server that unwraps them does.
+//! A store whose credentials are wrapped: nothing beside it opens it, and a server or a TPM that unwraps them does.
 
 use std::os::unix::fs::PermissionsExt;
 
-use crate::support::{Bao, Rig, SOON, Tenant, fresh, make_role, make_store, store, wait_until};
+use crate::support::{Bao, Rig, SOON, Tenant, Tpm, fresh, make_role, make_store, store, wait_until};
 
 /// A rig with a store, and the tenant's login in its variables.
 fn rig(tenant: &Tenant<'_>) -> (Rig, String) {
@@ -211,4 +211,36 @@ fn an_agent_that_is_a_unit_of_systemd_takes_what_it_was_passed() {
     let mut squire = rig.run();
     squire.wait_until("it is published again", || rig.read("out/password") == first);
     assert_eq!(squire.stop(), 0);
+}
+
+#[test]
+fn an_agent_opens_its_store_with_what_the_tpm_sealed_and_rotates() {
+    let tpm = Tpm::start();
+    let rig = Rig::at("http://127.0.0.1:1");
+    make_store(&rig);
+    let first = fresh("first");
+    rig.canaries().add(&first);
+    store(&rig, &["put", "prod/app/db"], &first);
+    make_role(&rig, &["--read", "prod/app/*", "--rotate", "prod/app/*"]);
+    rig.write("web.role-id", &rig.read("role-id"));
+    rig.canaries().add(rig.read("web.secret-id").trim());
+    let device = tpm.device();
+    let wrap =
+        ["key", "wrap", "web.secret-id", "--tpm", device.to_str().unwrap(), "--to", "wrapped.secret-id"];
+    store(&rig, &wrap, "");
+    std::fs::remove_file(rig.path("web.secret-id")).unwrap();
+    rig.whole_config(SOURCE);
+    let mut squire = rig.run();
+    squire.wait_until("it is published", || rig.read("out/password") == first);
+    store(&rig, &["policy", "prod/app/db", "--generate", "uuid", "--every", "1s"], "");
+    squire.wait_until("it is rotated", || rig.read("out/password").len() == 36);
+    assert_eq!(squire.stop(), 0);
+
+    // Off, it is waited for.
+    drop(tpm);
+    std::fs::remove_dir_all(rig.path("out")).unwrap();
+    let mut squire = rig.run();
+    let said = format!("there is no TPM at {}", device.display());
+    squire.wait_until("it says so", || rig.read("stderr.2").contains(&said));
+    squire.stop();
 }

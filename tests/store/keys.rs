@@ -1,4 +1,4 @@
-//! What opens a store, kept elsewhere than beside it: in shares, or passed by systemd.
+//! What opens a store, kept elsewhere than beside it: in shares, passed by systemd, or sealed by a TPM.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -7,6 +7,7 @@ use std::process::{Output, Stdio};
 use serde_json::Value;
 
 use crate::bench::{Bench, code, stderr, stdout};
+use crate::tpm::{Tpm, impostor};
 
 const KEY: &str = "squire.store.key";
 
@@ -149,4 +150,99 @@ fn what_systemd_passed_to_the_unit_opens_the_store() {
     assert!(code(&output) == 0 && stdout(&output).contains("pass it anew"), "{output:?}");
     assert_eq!(code(&as_unit(&bench, &get)), 1);
     assert_eq!(stdout(&bench.store(&get)), "sesame\n");
+}
+
+const SEALED: [&str; 6] = ["get", "prod/app/db", "--field", "value", "--key-file", "sealed"];
+
+/// A store whose key is sealed by this TPM, and nowhere else.
+fn sealed_by(tpm: &Tpm) -> Bench {
+    let bench = Bench::new();
+    bench.put("prod/app/db", "sesame");
+    let key = fs::read_to_string(bench.path(KEY)).unwrap();
+    let output = bench.store(&["key", "wrap", KEY, "--tpm", tpm.device(), "--to", "sealed"]);
+    assert!(
+        code(&output) == 0 && stdout(&output).contains("squire.store.key can be removed now"),
+        "{output:?}"
+    );
+    assert!(!fs::read_to_string(bench.path("sealed")).unwrap().contains(key.trim()));
+    assert_eq!(fs::metadata(bench.path("sealed")).unwrap().permissions().mode() & 0o777, 0o600);
+    fs::remove_file(bench.path(KEY)).unwrap();
+    bench
+}
+
+#[test]
+fn a_key_that_a_tpm_sealed_opens_with_it_and_with_no_other() {
+    let mut tpm = Tpm::start();
+    let bench = sealed_by(&tpm);
+    // Nothing stays in it: it has room for three.
+    for _ in 0..10 {
+        let output = bench.store(&SEALED);
+        assert_eq!(stdout(&output), "sesame\n", "{output:?}");
+    }
+    tpm.restart();
+    assert_eq!(stdout(&bench.store(&SEALED)), "sesame\n", "after a restart");
+
+    let other = Tpm::start();
+    let document = fs::read_to_string(bench.path("sealed")).unwrap();
+    fs::write(bench.path("moved"), document.replace(tpm.device(), other.device())).unwrap();
+    let output = bench.store(&[&SEALED[..5], &["moved"]].concat());
+    assert!(code(&output) == 1 && stderr(&output).contains("was not sealed by this TPM"), "{output:?}");
+    let private = document.find("\"private\": \"").unwrap() + 60;
+    let wrong = if &document[private..=private] == "A" { "B" } else { "A" };
+    let edited = format!("{}{wrong}{}", &document[..private], &document[private + 1..]);
+    fs::write(bench.path("edited"), edited).unwrap();
+    let output = bench.store(&[&SEALED[..5], &["edited"]].concat());
+    assert!(code(&output) == 1 && stderr(&output).contains("or the document was edited"), "{output:?}");
+    fs::write(bench.path("away"), document.replace(tpm.device(), "/dev/there-is-none")).unwrap();
+    let output = bench.store(&[&SEALED[..5], &["away"]].concat());
+    let reason = "away cannot be unwrapped: there is no TPM at /dev/there-is-none";
+    assert!(code(&output) == 1 && stderr(&output).contains(reason), "{output:?}");
+    assert!(stderr(&output).contains("combine the shares"), "{output:?}");
+}
+
+#[test]
+fn what_a_tpm_cannot_seal_is_said() {
+    let tpm = Tpm::start();
+    let bench = Bench::new();
+    let wrap =
+        |file: &str, device: &str| bench.store(&["key", "wrap", file, "--tpm", device, "--to", "sealed"]);
+    fs::write(bench.path("passphrase"), "many words ".repeat(20)).unwrap();
+    let output = wrap("passphrase", tpm.device());
+    assert!(code(&output) == 1 && stderr(&output).contains("219 bytes are too many for a TPM"), "{output:?}");
+    fs::write(bench.path("empty"), "").unwrap();
+    assert!(stderr(&wrap("empty", tpm.device())).contains("empty is empty"));
+    let output = wrap(KEY, "/dev/there-is-none");
+    assert!(code(&output) == 1 && stderr(&output).contains("--transit"), "{output:?}");
+    fs::write(bench.path("file"), "stays as it is").unwrap();
+    let output = wrap(KEY, "file");
+    assert!(code(&output) == 1 && stderr(&output).contains("neither a device nor the socket"), "{output:?}");
+    assert_eq!(fs::read_to_string(bench.path("file")).unwrap(), "stays as it is");
+    let output = wrap(KEY, "/dev/null");
+    assert!(code(&output) == 1 && stderr(&output).contains("the TPM's answer is none"), "{output:?}");
+    tpm.set_owner_password();
+    let output = wrap(KEY, tpm.device());
+    assert!(code(&output) == 1 && stderr(&output).contains("owner has a password"), "{output:?}");
+    assert!(!bench.path("sealed").exists());
+    let both = ["key", "wrap", KEY, "--transit", "x", "--tpm", tpm.device(), "--to", "sealed"];
+    assert_eq!(code(&bench.store(&both)), 2);
+    assert_eq!(code(&bench.store(&["key", "wrap", KEY, "--to", "sealed"])), 2);
+}
+
+#[test]
+fn what_only_looks_like_a_tpm_is_no_more_than_an_error() {
+    let bench = Bench::new();
+    let long = [&[0x80, 1, 0, 0, 0x40, 0, 0, 0, 0, 0][..], &[7; 0x4000]].concat();
+    for answer in [
+        &b""[..],
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        &[0x80, 1, 0, 0, 0, 10, 0, 0, 0, 0],
+        &[0x80, 1, 0, 0, 0, 2, 0, 0, 0, 0],
+        &[0x80, 1, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0],
+        &long,
+    ] {
+        let device = impostor(bench.directory.path(), answer);
+        let output = bench.store(&["key", "wrap", KEY, "--tpm", device.to_str().unwrap(), "--to", "sealed"]);
+        assert!(code(&output) == 1 && stderr(&output).contains("the TPM"), "{answer:?}: {output:?}");
+        assert!(!bench.path("sealed").exists());
+    }
 }

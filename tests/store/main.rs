@@ -11,4 +11,5 @@ mod killed;
 mod rotations;
 mod source;
 mod terminal;
+mod tpm;
 mod transfer;

@@ -13,7 +13,7 @@ use super::place::Place;
 use super::{Failed, input, write_private};
 use crate::secret::Secret;
 use crate::shares::{self, Misfit, Quorum, Share};
-use crate::source::wrapped::{self, Tried, Wrapped, Written};
+use crate::source::wrapped::{self, TPM_DEVICE, Tried, Wrapped, Written};
 use crate::store::{Credential, OwnerSecret, Store, StoreError};
 
 /// A share is a line; nothing longer is read, in bytes.
@@ -49,11 +49,14 @@ pub(super) struct WrapAsked {
     /// The owner's key, a role's secret-id or a passphrase
     file: PathBuf,
     /// By this key of a Vault's or OpenBao's transit engine; address and login as for `squire run`
-    #[arg(long, value_name = "KEY")]
-    transit: String,
+    #[arg(long, value_name = "KEY", required_unless_present = "tpm", conflicts_with = "tpm")]
+    transit: Option<String>,
     /// Where the transit engine is mounted
     #[arg(long, default_value = "transit")]
     mount: String,
+    /// By the TPM 2.0 of this machine, which alone unwraps it then
+    #[arg(long, value_name = "DEVICE", num_args = 0..=1, default_missing_value = TPM_DEVICE)]
+    tpm: Option<PathBuf>,
     /// Where to; never over something that is there
     #[arg(long, value_name = "FILE")]
     to: PathBuf,
@@ -62,6 +65,7 @@ pub(super) struct WrapAsked {
 const WRAP_EXAMPLES: &str = "\
 Examples:
   VAULT_ADDR=… VAULT_TOKEN=… squire store key wrap squire.store.key --transit squire --to wrapped.key
+  squire store key wrap squire.store.key --tpm --to sealed.key
   squire store list --key-file wrapped.key                  unwraps it with the login of its own environment
 
 What was wrapped stands wherever the plain file stood: --key-file, --secret-id-file, --passphrase-file, and the configuration.";
@@ -107,8 +111,16 @@ impl WrapAsked {
     }
 
     fn wrap(&self, credential: &Secret<str>) -> Result<(Wrapped, Tried), Failed> {
-        let key = (self.mount.as_str(), self.transit.as_str());
-        let wrapped = input::waited_for(wrapped::wrap_by_transit(credential, key, input::server()))?;
+        let wrapped = match (&self.transit, &self.tpm) {
+            (Some(transit), _) => {
+                let key = (self.mount.as_str(), transit.as_str());
+                input::waited_for(wrapped::wrap_by_transit(credential, key, input::server()))?
+            }
+            (None, Some(device)) => {
+                wrapped::wrap_by_tpm(credential, device).map(|wrapped| (wrapped, Tried::Well))
+            }
+            (None, None) => return Err(Failed::Usage("say by what: --transit or --tpm".to_owned())),
+        };
         wrapped.map_err(|why| self.unfit(format!("cannot be wrapped: {why}")))
     }
 

@@ -1,10 +1,12 @@
 //! The file is read, and who unwraps it is asked.
+//!
+//! *Invariant:* a TPM is asked on a thread for blocking work.
 
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use super::{Closed, LONGEST_DOCUMENT, Wrapped, Written, parse, transit};
+use super::{Closed, LONGEST_DOCUMENT, Wrapped, Written, parse, tpm, transit};
 use crate::config::ServerVariables;
 use crate::secret::Secret;
 
@@ -28,5 +30,11 @@ pub async fn open(file: &Path, server: &ServerVariables) -> Result<Secret<str>, 
     match read(file)? {
         Written::Plain(credential) => Ok(credential),
         Written::Wrapped(Wrapped::Transit(wrapped)) => transit::unwrap(&wrapped, server).await,
+        Written::Wrapped(Wrapped::Tpm(sealed)) => {
+            match tokio::task::spawn_blocking(move || tpm::unwrap(&sealed)).await {
+                Ok(opened) => opened,
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            }
+        }
     }
 }
