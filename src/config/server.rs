@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::{Environment, SourceConfig, VaultConfig, survey};
+use super::{CREDENTIAL_VARIABLES, Environment, SourceConfig, VaultConfig, survey};
 use crate::secret::Secret;
 
 /// A source whose table says nothing.
@@ -65,6 +65,11 @@ impl ServerVariables {
         files.map(|(_, file)| PathBuf::from(file.expose()))
     }
 
+    /// Those that hold a credential themselves.
+    pub fn credentials(&self) -> Vec<&'static str> {
+        CREDENTIAL_VARIABLES.into_iter().filter(|name| self.0.contains_key(*name)).collect()
+    }
+
     /// All of them, for a process that has to reach the same server.
     pub fn all(&self) -> &BTreeMap<String, Secret<str>> {
         &self.0
@@ -91,11 +96,14 @@ mod tests {
             ("VAULT_CACERT", "/ca"),
             ("HOME", "/root"),
             ("AWS_SECRET_ACCESS_KEY", "canary"),
+            ("BAO_TOKEN", "t"),
         ];
         let taken = of(&variables);
         let names: Vec<_> = taken.all().keys().map(String::as_str).collect();
-        assert_eq!(names, ["BAO_TOKEN_FILE", "VAULT_ADDR", "VAULT_CACERT"]);
-        assert_eq!(taken.files().collect::<Vec<_>>(), [PathBuf::from("/t")]);
+        assert_eq!(names, ["BAO_TOKEN", "VAULT_ADDR", "VAULT_CACERT"]);
+        assert_eq!(taken.credentials(), ["BAO_TOKEN"]);
+        let in_file = of(&[("BAO_TOKEN_FILE", "/t")]);
+        assert_eq!(in_file.files().collect::<Vec<_>>(), [PathBuf::from("/t")]);
         assert_eq!(taken.vault(None, None).unwrap().ca_file, Some("/ca".into()));
         assert!(!format!("{taken:?}").contains("https"), "a value of a variable may be a secret");
     }

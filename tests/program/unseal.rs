@@ -175,6 +175,8 @@ fn an_agent_with_a_wrapped_secret_id_rotates_and_its_hooks_do_not_get_the_login(
     let login = tenant.secret_id();
     rig.set("VAULT_SECRET_ID_FILE", "");
     rig.set("VAULT_SECRET_ID", &login);
+    // The hook's own.
+    rig.set("AWS_SECRET_ACCESS_KEY", "for-the-hook");
     // What starts Squire has it; the hook looks what became of it.
     rig.start_with_secrets_in_environment();
     rig.write("hook", "env > seen/hook.new; mv seen/hook.new seen/hook\n");
@@ -188,6 +190,7 @@ fn an_agent_with_a_wrapped_secret_id_rotates_and_its_hooks_do_not_get_the_login(
     });
     let seen = rig.read("seen/hook");
     assert!(seen.contains("SQUIRE_STEP=set") && !seen.contains(&login), "{seen}");
+    assert!(seen.contains("AWS_SECRET_ACCESS_KEY=for-the-hook"), "{seen}");
     assert_eq!(squire.stop(), 0);
 }
 

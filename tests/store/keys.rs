@@ -182,6 +182,17 @@ fn a_key_that_a_tpm_sealed_opens_with_it_and_with_no_other() {
     tpm.restart();
     assert_eq!(stdout(&bench.store(&SEALED)), "sesame\n", "after a restart");
 
+    // A key that is wrapped can be split, and a new one is plain.
+    let output = bench.store(&["key", "split", "2-of-3", "--key-file", "sealed", "--to-prefix", "share"]);
+    assert_eq!(code(&output), 0, "{output:?}");
+    assert_eq!(code(&bench.store(&["key", "combine", "share-3", "share-1", "--to", KEY])), 0);
+    assert_eq!(bench.get("prod/app/db"), "sesame");
+    fs::copy(bench.path("sealed"), bench.path("rekeyed")).unwrap();
+    let output = bench.store(&["rekey", "--key-file", "rekeyed"]);
+    assert!(code(&output) == 0 && stdout(&output).contains("It is plain text: wrap it again"), "{output:?}");
+    assert_eq!(code(&bench.store(&SEALED)), 1, "the key before opens it still");
+    assert_eq!(stdout(&bench.store(&[&SEALED[..5], &["rekeyed"]].concat())), "sesame\n");
+
     let other = Tpm::start();
     let document = fs::read_to_string(bench.path("sealed")).unwrap();
     fs::write(bench.path("moved"), document.replace(tpm.device(), other.device())).unwrap();
@@ -245,4 +256,20 @@ fn what_only_looks_like_a_tpm_is_no_more_than_an_error() {
         assert!(code(&output) == 1 && stderr(&output).contains("the TPM"), "{answer:?}: {output:?}");
         assert!(!bench.path("sealed").exists());
     }
+}
+
+#[test]
+fn a_passphrase_may_be_sealed_too() {
+    let tpm = Tpm::start();
+    let bench = Bench::at(tempfile::tempdir().unwrap());
+    fs::write(bench.path("words"), "several words nobody guesses\n").unwrap();
+    let of_words = |arguments: &[&str], file: &str| {
+        bench.store(&[arguments, &["--store", "words.store", "--passphrase-file", file]].concat())
+    };
+    assert_eq!(code(&of_words(&["init", "--passphrase"], "words")), 0);
+    let wrap = ["key", "wrap", "words", "--tpm", tpm.device(), "--to", "sealed"];
+    assert_eq!(code(&bench.store(&wrap)), 0);
+    fs::remove_file(bench.path("words")).unwrap();
+    let output = of_words(&["verify"], "sealed");
+    assert_eq!(code(&output), 0, "{output:?}");
 }

@@ -10,11 +10,11 @@ use std::sync::OnceLock;
 use serde_json::Value;
 
 use super::Failed;
-use crate::config::{CREDENTIAL_VARIABLES, ServerVariables};
+use crate::config::ServerVariables;
 use crate::harden;
 use crate::secret::{Fields, Secret};
 use crate::source::Fault;
-use crate::source::wrapped::{self, Closed, Written};
+use crate::source::wrapped::{self, Closed, Wrapped, Written};
 use crate::store::{LARGEST_VALUE, StoreError};
 
 /// The field of a value that has no other.
@@ -42,10 +42,12 @@ pub(super) fn fields(written: &[String], file: Option<&Path>) -> Result<Secret<F
 pub(super) fn credential(file: &Path) -> Result<Secret<str>, Failed> {
     match wrapped::read(file).map_err(|closed| not_opened(file, &closed))? {
         Written::Plain(credential) => Ok(credential),
-        Written::Wrapped(_) => {
+        Written::Wrapped(by) => {
             let opened = waited_for(wrapped::open(file, server()))?;
-            // Not for the commands of a rotation, which have this environment.
-            harden::forget(&CREDENTIAL_VARIABLES);
+            if matches!(by, Wrapped::Transit(_)) {
+                // Not for the commands of a rotation, which have this environment.
+                harden::forget(&server().credentials());
+            }
             opened.map_err(|closed| not_opened(file, &closed))
         }
     }
