@@ -180,8 +180,10 @@ fn an_agent_with_a_wrapped_secret_id_rotates_and_its_hooks_do_not_get_the_login(
     // What starts Squire has it; the hook looks what became of it.
     rig.start_with_secrets_in_environment();
     rig.write("hook", "env > seen/hook.new; mv seen/hook.new seen/hook\n");
-    rig.whole_config(SOURCE);
-    let policy = ["policy", "prod/app/db", "--generate", "uuid", "--every", "1s", "--set", "sh hook"];
+    let env = "env = [\"AWS_SECRET_ACCESS_KEY\", \"VAULT_SECRET_ID\"]";
+    rig.write("hooks.toml", &format!("[hook.it]\npaths = [\"prod/**\"]\nset = [\"sh\", \"hook\"]\n{env}\n"));
+    rig.whole_config(&SOURCE.replace("[source.store]", "[source.store]\nhooks = \"@dir@/hooks.toml\""));
+    let policy = ["policy", "prod/app/db", "--generate", "uuid", "--every", "1s", "--hook", "it"];
     store(&rig, &policy, "");
     let mut squire = rig.run();
     squire.wait_until("it is rotated", || {
