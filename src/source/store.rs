@@ -223,7 +223,7 @@ impl Source for Embedded {
     async fn changed(&self) {
         loop {
             let heard = self.turn(Asker::Changes).await;
-            let found = self.with(|open| open.store.changes()).await;
+            let found = self.with(|open| open.store.witness_changes()).await;
             if found.is_ok() && self.looks().is_in_trouble() {
                 // It is back, perhaps in another directory of the same name.
                 self.watch.listen();

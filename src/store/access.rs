@@ -168,6 +168,15 @@ impl Store {
         self.file.changes()
     }
 
+    /// [`Self::changes`], after a look at what was written since: whoever looks is one more who saw the entries of the others.
+    ///
+    /// # Errors
+    /// [`StoreError::RolledBack`] where the store does not go on from what was seen.
+    pub fn witness_changes(&mut self) -> Result<u64, StoreError> {
+        self.look(|_, _, _| Ok(()))?;
+        self.changes()
+    }
+
     /// Leaves nothing in the log beside the file of what was destroyed or taken away.
     ///
     /// # Errors

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::{Clock, Rig, Squire, fresh, make_role, make_store, stays_true, store_at};
+use crate::support::{
+    Clock, Rig, SOON, Squire, fresh, make_role, make_store, stays_true, store_at, wait_until,
+};
 
 /// At rest the agent compares its clocks twice a minute, and nothing else. To ask the store five times a second took 900.
 const WAKE_UPS_A_MINUTE: u64 = 60;
@@ -97,9 +99,15 @@ fn a_store_that_another_is_put_in_the_place_of_is_read_anew_at_once() {
     both_publish(&first);
     // What is in the log beside the file is of the one that goes, and must not be taken for the other's.
     both_publish(&put(&rig, "app.store"));
+    let refusals =
+        || ["stderr.1", "stderr.2"].map(|log| rig.read(log).matches("an earlier state of the store").count());
     for (copy, password) in copies {
+        let before = refusals();
         rename(&rig, &copy, "app.store");
-        // It did not go on from what the agents saw.
+        // It does not go on from what the agents saw. Until both have noticed, the log of the one that goes is beside it.
+        wait_until(SOON, "both refuse it", || {
+            refusals().iter().zip(before).all(|(now, before)| *now > before)
+        });
         as_owner(&rig, "app.store", &["accept-restore"], "");
         both_publish(&password);
         both_publish(&put(&rig, "app.store"));

@@ -143,3 +143,31 @@ async fn a_rotation_is_asked_for_when_it_is_due() {
     let errand = timeout(SOON, source.errand()).await.unwrap();
     assert_eq!(errand.command[1..4], ["store", "rotate", "--due"]);
 }
+
+#[tokio::test]
+async fn what_others_write_is_seen_though_nothing_changed_and_may_not_be_taken_back() {
+    let (bench, source, grant) = opened().await;
+    assert_eq!(read(&source, &grant).await.unwrap(), "one");
+    let entries = || {
+        let db = rusqlite::Connection::open(bench.path(STORE)).unwrap();
+        db.query_row("SELECT count(*) FROM audit", [], |row| row.get::<_, u64>(0)).unwrap()
+    };
+    let before = entries();
+    let db = rusqlite::Connection::open(bench.path(STORE)).unwrap();
+    let tip = |db: &rusqlite::Connection| -> Vec<u8> {
+        db.query_row("SELECT value FROM meta WHERE name = 'audit tip'", [], |row| row.get(0)).unwrap()
+    };
+    let earlier = tip(&db);
+    store(&bench, &["list"], "");
+    assert!(entries() > before);
+    // It is no change of a secret, and the source says nothing; but it looks.
+    waits_within(Duration::from_millis(1500), neither(&source)).await;
+    db.execute("DELETE FROM audit WHERE number > ?1", [before]).unwrap();
+    db.execute("UPDATE meta SET value = ?1 WHERE name = 'audit tip'", [earlier]).unwrap();
+    timeout(SOON, source.changed()).await.unwrap();
+    let refused = read(&source, &grant).await;
+    assert!(
+        matches!(&refused, Err(Fault::Malformed { why }) if why.contains("earlier state")),
+        "{refused:?}"
+    );
+}
