@@ -24,7 +24,7 @@ use serde_json::json;
 
 use crate::agent::chain;
 use crate::config::Limit;
-use crate::store::{Rekey, SecretPath, StoreError, With};
+use crate::store::{Rekey, SecretPath, Store, StoreError, With};
 use audit::AuditAsked;
 use key::KeyCommand;
 use place::Place;
@@ -140,6 +140,11 @@ enum Command {
     Verify(VerifyAsked),
     /// Show the end of the audit, to be kept elsewhere for `verify --since`
     Tip,
+    /// Copy the store, whole, also while others have it open
+    Backup {
+        /// Where to; a file that is not there yet
+        file: PathBuf,
+    },
     /// Make a backup the store, and say what comes back with it
     Restore(RestoreAsked),
     /// Say that the store as it is now is the right one, though later states of it were seen
@@ -270,6 +275,11 @@ impl Command {
             }
             Self::Verify(asked) => asked.perform(place),
             Self::Tip => restore::tip(place),
+            Self::Backup { file } => {
+                Store::back_up(&place.store, file)?;
+                let text = format!("{} is a copy of {}", file.display(), place.store.display());
+                place.tell(&text, &json!({ "store": place.store, "backup": file }))
+            }
             Self::Restore(asked) => asked.perform(place),
             Self::AcceptRestore => restore::accept(place),
             Self::Compact => {

@@ -129,6 +129,11 @@ impl File {
         }
     }
 
+    /// Opens an empty file, to be replaced by another one.
+    pub(super) fn blank(path: &Path) -> Result<Self, StoreError> {
+        Self::connect(path)
+    }
+
     fn connect(path: &Path) -> Result<Self, StoreError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(failed("open the store"))?;

@@ -59,6 +59,16 @@ impl Store {
         })
     }
 
+    /// Copies a store, whole and as of one moment, whoever has it open. It takes no key: whoever may read the file can do that.
+    pub fn back_up(path: &Path, to: &Path) -> Result<(), StoreError> {
+        let store = File::open(path)?;
+        drop(make_private(to)?);
+        File::blank(to).and_then(|mut copy| copy.replace_by(&store)).inspect_err(|_| {
+            // Half of a copy is none.
+            fs::remove_file(to).ok();
+        })
+    }
+
     /// Makes a backup the store, after it was looked at: both open with this credential, or the store is not compared.
     pub fn restore(
         path: &Path,

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use rusqlite::Connection;
@@ -88,7 +89,7 @@ fn a_hook_has_only_what_it_is_given_and_its_file_is_nobody_elses() {
     assert!(!shown.contains("canary") && !shown.contains("KEY_FILE"), "{shown}");
     // Whoever may write the file says what is executed.
     let set_mode = |mode: u32| {
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        let mode = fs::Permissions::from_mode(mode);
         fs::set_permissions(bench.path("hooks.toml"), mode).unwrap();
     };
     for mode in [0o666, 0o664] {
@@ -199,7 +200,9 @@ fn a_restore_says_what_comes_back_and_is_one_step() {
     bench.put("prod/app/gone", "x");
     bench.role("leaver", &["--read", "prod/app/*"]);
     bench.role("stays", &["--read", "prod/app/*"]);
-    keep(&bench, "backup");
+    assert_eq!(code(&bench.store(&["backup", "backup"])), 0);
+    assert_eq!(fs::metadata(bench.path("backup")).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(code(&bench.store(&["backup", "backup"])), 1, "over something that is there");
     bench.put("prod/app/db", "three");
     bench.put("prod/app/new", "y");
     bench.store(&["destroy", "prod/app/db", "--version", "1"]);

@@ -40,6 +40,10 @@ impl Anchor {
 
     /// Keeps what was seen, unless something later is kept.
     pub(super) fn keep(&self, witness: &Witness) {
+        // One command after the other, so that what is kept goes only forward. Where that cannot be, it is kept all the same.
+        let directory = self.0.parent().filter(|directory| !directory.as_os_str().is_empty());
+        let directory = File::open(directory.unwrap_or(Path::new("."))).ok();
+        let _locked = directory.filter(|directory| directory.lock().is_ok());
         let kept = self.read().ok().flatten();
         if kept.is_some_and(|kept| kept == *witness || (kept.is_after(witness) && !witness.is_after(&kept))) {
             return;
