@@ -257,6 +257,8 @@ fn an_old_root_opens_nothing_of_what_a_rekey_made() {
     let world = World::new();
     let reader = world.role("reader", &[Right::Read]);
     let mut store = world.open();
+    let mut role = Store::open(&world.file(), &as_role(&reader)).unwrap();
+    let mut former = world.open();
     let old = store.root("").unwrap();
     let new = OwnerSecret::Key(Store::new_key().unwrap());
     store.rekey(&new, super::rekey::Rekey::Everything).unwrap();
@@ -279,9 +281,11 @@ fn an_old_root_opens_nothing_of_what_a_rekey_made() {
             ["environment", "role record", "writer"].into_iter().find(|known| *known == kind).unwrap();
         assert!(old.open(place(kind, &[&store.id, &id]), &sealed).is_none(), "{kind}");
     }
-    // The role goes on with its secret-id, and what it has was sealed to it alone.
-    let mut role = Store::open(&world.file(), &as_role(&reader)).unwrap();
+    // The role goes on with its secret-id, also where it has the store open, and what it has was sealed to it alone.
     assert!(role.get(&path(DB), None).is_ok());
+    assert!(Store::open(&world.file(), &as_role(&reader)).unwrap().get(&path(DB), None).is_ok());
+    // The owner of before has to open it anew, and cannot.
+    assert!(matches!(former.get(&path(DB), None), Err(StoreError::Refused)));
 }
 
 /// Who looks at all of a store keeps nobody from writing, however long it takes.

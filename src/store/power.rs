@@ -151,7 +151,8 @@ pub(super) fn about(path: &SecretPath, version: Option<u64>, change: Option<Chan
 pub(super) fn keys_of(reading: &Reading<'_>, id: &Id, identity: &mut Identity) -> Result<Keys, StoreError> {
     match identity {
         Identity::Owner { root } => {
-            let own = owner_keys(reading, id, root)?;
+            // Another root key since: whoever has the store open has to open it anew.
+            let own = owner_keys(reading, id, root).map_err(|_| StoreError::Refused)?;
             let tip = tip(reading, id, &own.tip)?;
             Ok(Keys::of_owner(environments(reading, id, root)?, &own, root, tip))
         }
