@@ -2,6 +2,7 @@
 //!
 //! What somebody does who has none of that is tested through the program, in `tests/store`.
 
+mod random;
 mod world;
 
 use std::time::Duration;

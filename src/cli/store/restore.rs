@@ -17,9 +17,10 @@ pub(super) struct RestoreAsked {
 }
 
 const RESTORE_EXAMPLES: &str = "\
-The backup is looked at as `verify` does it, and then takes the place of the store, also while others have that open. A new era of the
-audit begins, so that agents and anchors that saw later entries take it for the right one. What comes back with it is said: revoke
-the roles and rotate the values that are not to.
+The backup is looked at as `verify` does it, and then takes the place of the store, also while
+others have that open. A new era of the audit begins, so that agents and anchors that saw later
+entries take it for the right one. What comes back with it is said: revoke the roles and rotate the
+values that are not to.
 
 Examples:
   squire store restore /backup/app.store";

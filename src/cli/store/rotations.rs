@@ -83,14 +83,15 @@ Examples:
   squire store rotate --due             for cron; a running agent that may rotate does it by itself
   squire store rotate --emergency       everything that has a policy
 
-A policy names a hook; the file that --hooks names says what it is, and only you or root may be able to write it:
+A policy names a hook; the file that --hooks names says what it is. Only you or root may be able to
+write that file:
   [hook.postgres]
   paths = [\"prod/app/*\"]               the secrets whose policies may name it
   set = [\"/usr/local/bin/alter-role\"]  also create, test, finish: words, without a shell
-  env = [\"ADMIN_URL\"]                  the variables that the commands get, beside PATH, HOME, LANG and TZ
+  env = [\"ADMIN_URL\"]                  the variables that they get, beside PATH, HOME and LANG
 
-A command reads one line of JSON: step, path, version, the new fields and the current ones; what it writes to stderr
-when it fails is shown without their values.";
+A command reads one line of JSON: step, path, version, the new fields and the current ones; what it
+writes to stderr when it fails is shown without their values.";
 
 impl PolicyAsked {
     pub(super) fn perform(&self, place: &Place) -> Result<(), Failed> {

@@ -118,12 +118,15 @@ pub(super) fn as_role(pair: &RoleKeyPair) -> Credential {
 
 impl Adversary {
     pub(super) fn keys(&self) -> RoleKeys {
-        let sealed: Vec<u8> = self
-            .db
-            .query_row("SELECT sealed FROM roles WHERE id = ?1", [self.role], |row| row.get(0))
-            .unwrap();
-        let opened = envelope::open(&self.key, place("role", &[&self.store, &self.role]), &sealed).unwrap();
-        serde_json::from_slice(opened.expose()).unwrap()
+        self.try_keys().unwrap()
+    }
+
+    /// Its keys, where its row is there.
+    pub(super) fn try_keys(&self) -> Option<RoleKeys> {
+        let sql = "SELECT sealed FROM roles WHERE id = ?1";
+        let sealed: Vec<u8> = self.db.query_row(sql, [self.role], |row| row.get(0)).ok()?;
+        let opened = envelope::open(&self.key, place("role", &[&self.store, &self.role]), &sealed)?;
+        serde_json::from_slice(opened.expose()).ok()
     }
 
     pub(super) fn environment(&self) -> Environment {
@@ -131,11 +134,16 @@ impl Adversary {
     }
 
     pub(super) fn head(&self) -> Head {
-        let environment = self.environment();
+        self.try_head().unwrap()
+    }
+
+    /// The head of [`DB`], where it is there and opens.
+    pub(super) fn try_head(&self) -> Option<Head> {
+        let environment = self.try_keys()?.environments.into_iter().next()?;
         let row = environment.row(DB);
-        let sealed: Vec<u8> =
-            self.db.query_row("SELECT head FROM secrets WHERE row = ?1", [row], |row| row.get(0)).unwrap();
-        rows::open_head(&self.store, &environment, &row, &sealed).unwrap().0
+        let sql = "SELECT head FROM secrets WHERE row = ?1";
+        let sealed: Vec<u8> = self.db.query_row(sql, [row], |row| row.get(0)).ok()?;
+        Some(rows::open_head(&self.store, &environment, &row, &sealed)?.0)
     }
 
     /// Writes a head with as much of a signature as the role can make.
@@ -156,9 +164,14 @@ impl Adversary {
     }
 
     pub(super) fn tip(&self) -> Tip {
-        let tip: Vec<u8> =
-            self.db.query_row("SELECT value FROM meta WHERE name = ?1", [TIP], |row| row.get(0)).unwrap();
-        keys::open(&self.keys().tip, place(TIP, &[&self.store]), &tip).unwrap()
+        self.try_tip().unwrap()
+    }
+
+    /// The end of the audit, where its keys open that.
+    pub(super) fn try_tip(&self) -> Option<Tip> {
+        let sql = "SELECT value FROM meta WHERE name = ?1";
+        let tip: Vec<u8> = self.db.query_row(sql, [TIP], |row| row.get(0)).ok()?;
+        keys::open(&self.try_keys()?.tip, place(TIP, &[&self.store]), &tip)
     }
 
     pub(super) fn set_tip(&self, tip: &Tip) {
@@ -194,7 +207,7 @@ impl Adversary {
         let spot = Spot { store: &self.store, number: tip.number + 1, before: &tip.link, writer };
         let (sealed, link) = spot.seal(&self.keys().writer_key, nonce().unwrap(), &entry).unwrap();
         self.db
-            .execute("INSERT INTO audit VALUES (?1, ?2, ?3)", params![spot.number, writer, sealed])
+            .execute("INSERT OR REPLACE INTO audit VALUES (?1, ?2, ?3)", params![spot.number, writer, sealed])
             .unwrap();
         self.set_tip(&Tip { number: spot.number, link, ..tip });
     }
