@@ -31,8 +31,8 @@ use watch::Watch;
 /// Nothing locks for a wrong secret-id, and the owner may be about to make it right.
 const AGAIN_IN: Duration = Duration::from_mins(1);
 
-/// Two wake-ups a minute.
-const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// With the timers' own wake-ups that is three a minute.
+const LOOK_EVERY: Duration = Duration::from_mins(1);
 
 /// What a log-in gives: the store stays open, and nothing ends it but its owner.
 const LIFE: GrantLife = GrantLife { ttl: None, renewable: false };
@@ -73,7 +73,7 @@ impl Embedded {
 
     /// Waits until this one is to ask; how much had been heard by then. Losing it is safe: only who asked is noted.
     ///
-    /// The keeper asks for it anew twice a minute ([`LOOK_EVERY`]). So a wall clock that is set, by somebody or by a suspension, is noticed
+    /// The keeper asks for it anew each minute ([`LOOK_EVERY`]). So a wall clock that is set, by somebody or by a suspension, is noticed
     /// by then.
     async fn turn(&self, asker: Asker) -> u64 {
         let plan = self.looks().plan(asker, self.watch.is_deaf(), Instant::now(), SystemTime::now().into());
