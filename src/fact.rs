@@ -18,6 +18,7 @@ pub use secret::SecretFact;
 pub use source::SourceFact;
 
 use crate::names::{SecretName, SourceName};
+use crate::plain::plain;
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,10 +57,10 @@ impl From<ProcessFact> for Fact {
     }
 }
 
-/// An error with its causes, as log lines show it: `a: b: c`.
+/// An error with its causes, as log lines show it: `a: b: c`. Names in it may be somebody else's.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+    plain(&causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))).into_owned()
 }
 
 /// A duration as log lines show it: rounded, with its unit.
@@ -70,4 +71,23 @@ fn shown(duration: Duration) -> String {
 /// The same for what may be without end.
 fn shown_or(duration: Option<Duration>, otherwise: &str) -> String {
     duration.map_or_else(|| otherwise.to_owned(), shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::chain;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot read {name}")]
+    struct Outer {
+        name: &'static str,
+        source: std::fmt::Error,
+    }
+
+    #[test]
+    fn an_error_is_one_line_that_forges_nothing() {
+        let error = Outer { name: "x\nERROR forged\u{1b}[2J\u{202e}", source: std::fmt::Error };
+        let cause = std::fmt::Error.to_string();
+        assert_eq!(chain(&error), format!("cannot read x\\nERROR forged\\u{{1b}}[2J\\u{{202e}}: {cause}"));
+    }
 }

@@ -10,7 +10,7 @@ use std::fmt::Write;
 
 /// The text as it may be shown on one line.
 pub fn plain(text: &str) -> Cow<'_, str> {
-    replaced(text, |shown, c| write!(shown, "{}", c.escape_unicode()))
+    replaced(text, |shown, c| write!(shown, "{}", c.escape_debug()))
 }
 
 /// A JSON document that means the same, in bytes that do nothing to a terminal.
@@ -57,7 +57,7 @@ mod tests {
     fn what_cannot_be_seen_is_written_as_what_it_is() {
         for (text, shown) in [
             ("Zürich 東京 ñ'\"\\", "Zürich 東京 ñ'\"\\"),
-            ("a\nb\tc", "a\\u{a}b\\u{9}c"),
+            ("a\nb\tc", "a\\nb\\tc"),
             ("\u{1b}[31m", "\\u{1b}[31m"),
             ("\u{9b}2J", "\\u{9b}2J"),
             ("x\u{202e}y\u{2066}z", "x\\u{202e}y\\u{2066}z"),

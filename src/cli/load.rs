@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, getgrouplist};
 
 use crate::config::{self, Account, Config, EnvConfig, Place, References, env_file};
+use crate::plain::plain;
 use crate::plan::{self, Person, Plan, Surroundings};
 use crate::template::{self, Engine};
 
@@ -190,9 +191,9 @@ fn group(name: &str) -> Option<u32> {
     Group::from_name(name).ok().flatten().map(|group| group.gid.as_raw())
 }
 
-/// Writes problems to stderr.
+/// Writes problems to stderr, a line each.
 pub(super) fn complain(problems: &[String]) {
-    let lines = problems.join("\n");
+    let lines = problems.iter().map(|problem| plain(problem)).collect::<Vec<_>>().join("\n");
     // Where stderr is closed, the exit code has to say it alone.
     drop(io::Write::write_all(&mut io::stderr(), format!("{lines}\n").as_bytes()));
 }

@@ -34,7 +34,6 @@ use rotations::{PolicyAsked, RotateAsked};
 use transfer::{ExportAsked, ImportAsked};
 
 use crate::harden;
-use crate::plain::plain;
 
 /// What is asked of a store, and of which.
 #[derive(Args, Debug)]
@@ -293,7 +292,7 @@ impl Command {
 
 /// Says on stderr what went wrong, in which may be words of somebody else.
 fn complain(what: &str) {
-    super::load::complain(&[format!("squire: {}", plain(what))]);
+    super::load::complain(&[format!("squire: {what}")]);
 }
 
 fn secret_path(text: &str) -> Result<SecretPath, Failed> {

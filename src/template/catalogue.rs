@@ -128,12 +128,8 @@ pub(super) fn list<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String 
 /// A name on one line, of bearable length.
 pub(super) fn plain(name: &str) -> String {
     const LONGEST: usize = 80;
-    let mut text = String::new();
-    for c in name.chars().take(LONGEST) {
-        if matches!(c, '"' | '\'' | '\\') { text.push(c) } else { text.extend(c.escape_debug()) }
+    match name.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", crate::plain::plain(name.get(..end).unwrap_or_default())),
+        None => crate::plain::plain(name).into_owned(),
     }
-    if name.chars().nth(LONGEST).is_some() {
-        text.push('…');
-    }
-    text
 }
