@@ -16,27 +16,31 @@ pub mod keepers;
 pub mod lifecycle;
 pub mod publisher;
 mod reports;
+mod rolling;
+mod supervising;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
-use crate::config::{OnStop, ProbeConfig, ProbeKind, RestartConfig, RestartMode, RolloutConfig, RunCommand};
+use crate::config::{
+    HttpCall, OnStop, ProbeConfig, ProbeKind, Proof, Reaction, RestartMode, RolloutConfig, SignalTo,
+};
 pub(crate) use crate::fact::chain;
 use crate::fact::{Fact, ProcessFact, RolloutFact};
 use crate::names::{Generation, Revision, SecretName};
 use crate::plan::Plan;
 use crate::render::{self, Release};
-use crate::rollout::{self, Action, Rollout};
-use crate::secret::{DigestKey, Secret};
+use crate::rollout::{self, Rollout};
+use crate::secret::DigestKey;
 use crate::session::Update;
 use crate::snapshot::{self, Gatherer, Snapshot};
 use crate::source::Errand;
-use crate::supervise::host::{Order, Report, Streams, Ticket};
+use crate::supervise::host::{Order, Report, Ticket};
 use crate::supervise::{self, FAILED, Launch, Life, Relay};
 use crate::template::Engine;
 
@@ -84,6 +88,8 @@ pub struct Agent {
     rollout: Rollout,
     relay: Option<Relay>,
     probe: Option<ProbeConfig>,
+    /// The question whether a process could be started.
+    rehearsal: Option<Ticket>,
     /// Those that run, and those that are being started.
     children: BTreeMap<Ticket, Life>,
     /// The last that was asked for: who has to prove itself.
@@ -118,7 +124,8 @@ pub enum Event {
     /// A release could not be published, or only in part.
     NotPublished(String),
     /// This was done, or could not be.
-    Acted(String, Result<(), String>),
+    #[expect(missing_docs, reason = "said above; `action` is its number")]
+    Acted { action: u64, what: String, result: Result<(), String> },
     /// Whether it is a time for rollouts.
     Window(bool),
     /// The try of this number was answered.
@@ -143,8 +150,12 @@ pub enum Effect {
     Publish,
     /// Put this release where its readers find it.
     Restore(Arc<Release>),
-    /// Do this, and answer with [`Event::Acted`].
-    Act(Action),
+    /// Send this signal, and answer with [`Event::Acted`].
+    #[expect(missing_docs, reason = "said above; `action` is its number")]
+    SignalTo { action: u64, to: SignalTo },
+    /// Send this request, and answer with [`Event::Acted`].
+    #[expect(missing_docs, reason = "said above; `action` is its number")]
+    Call { action: u64, call: HttpCall },
     /// Ask whether the process is well, and answer with [`Event::Tried`].
     #[expect(missing_docs, reason = "the number of the try, what is asked, and how long that may take")]
     Try { attempt: u64, kind: ProbeKind, timeout: Duration },
@@ -186,7 +197,8 @@ impl Agent {
             gatherer: Gatherer::new(wanted, rollout.settle, first, now),
             rollout: Rollout::new(rules(&plan, mode, &rollout), &superseded, now),
             relay: settings.map(|settings| Relay::new(settings, overlaps(&plan))),
-            probe: rollout.probe,
+            probe: rollout.proof.probe().cloned(),
+            rehearsal: None,
             children: BTreeMap::new(),
             newest: None,
             newest_pid: None,
@@ -227,13 +239,14 @@ impl Agent {
                 self.publish_error = Some(error.clone());
                 self.roll(rollout::Event::NotStaged(error), now, &mut effects);
             }
-            Event::Acted(what, result) => {
-                let fact = match result {
-                    Ok(()) => ProcessFact::ActionDone { what },
-                    Err(error) => ProcessFact::ActionFailed { what, error },
+            Event::Acted { action, what, result } => {
+                let fact = match result.clone() {
+                    Ok(()) => ProcessFact::ActionDone { what: what.clone() },
+                    Err(error) => ProcessFact::ActionFailed { what: what.clone(), error },
                 };
                 effects.push(Effect::Report(fact.into()));
-                self.roll(rollout::Event::Acted, now, &mut effects);
+                let result = result.map_err(|error| format!("{what}: {error}"));
+                self.roll(rollout::Event::Acted(action, result), now, &mut effects);
             }
             Event::Window(is_open) => self.roll(rollout::Event::Window(is_open), now, &mut effects),
             Event::Tried(attempt, result) => {
@@ -322,182 +335,6 @@ impl Agent {
         }
     }
 
-    fn roll(&mut self, event: rollout::Event, now: Instant, effects: &mut Vec<Effect>) {
-        for effect in self.rollout.step(event, now) {
-            match effect {
-                rollout::Effect::Stage(release) => effects.push(Effect::Stage(release)),
-                rollout::Effect::Discard => effects.push(Effect::Discard),
-                rollout::Effect::Publish => effects.push(Effect::Publish),
-                rollout::Effect::Restore(release) => effects.push(Effect::Restore(release)),
-                rollout::Effect::Check { command, directory, release } => {
-                    self.check(command, directory.as_deref(), &release, now, effects);
-                }
-                rollout::Effect::Try(attempt) => self.try_process(attempt, now, effects),
-                rollout::Effect::OnTrial(on_trial) => {
-                    self.supervise(supervise::Event::OnTrial(on_trial), now, effects);
-                }
-                rollout::Effect::HandOver => self.supervise(supervise::Event::HandOver, now, effects),
-                rollout::Effect::TakenBack(generation) => {
-                    self.gather(snapshot::Event::TakenBack(generation), now, effects);
-                }
-                rollout::Effect::Forced(generation) => {
-                    self.gather(snapshot::Event::Forced(generation), now, effects);
-                    self.committed(effects);
-                }
-                rollout::Effect::Retire(generation) => effects.push(Effect::Retire(generation)),
-                rollout::Effect::Free(secret, below) => effects.push(Effect::Free(secret, below)),
-                rollout::Effect::Report(fact) => effects.push(Effect::Report(fact)),
-                rollout::Effect::Start(release) => self.launch(&release, now, effects),
-                rollout::Effect::Restart(release) => {
-                    effects.push(Effect::Report(ProcessFact::Restarting.into()));
-                    self.launch(&release, now, effects);
-                }
-                rollout::Effect::Signal(signals) => self.signal(&signals, now, effects),
-                rollout::Effect::Act(Action::Run(RunCommand { command, timeout })) => {
-                    let launch = Launch::new(command, BTreeMap::new());
-                    self.run(Purpose::Reaction, launch, timeout, now, effects);
-                }
-                rollout::Effect::Act(action @ (Action::SignalTo(_) | Action::Call(_))) => {
-                    effects.push(Effect::Act(action));
-                }
-                rollout::Effect::Committed(generation) => {
-                    self.gather(snapshot::Event::Accepted(generation), now, effects);
-                    self.committed(effects);
-                }
-                rollout::Effect::Dropped(generation) => {
-                    self.gather(snapshot::Event::Dropped(generation), now, effects);
-                }
-            }
-        }
-    }
-
-    fn committed(&mut self, effects: &mut Vec<Effect>) {
-        self.startup_by = None;
-        if self.mode == Mode::Once {
-            self.close(0, effects);
-        }
-    }
-
-    /// A check is given what the process would be given.
-    fn check(
-        &mut self,
-        command: RunCommand,
-        directory: Option<&Path>,
-        release: &Release,
-        now: Instant,
-        effects: &mut Vec<Effect>,
-    ) {
-        let mut env = release.env.clone();
-        let mut words = command.command;
-        if let Some(directory) = directory.and_then(Path::to_str) {
-            for word in &mut words {
-                *word = word.replace("{dir}", directory);
-            }
-            env.insert("SQUIRE_STAGED_DIR".to_owned(), Secret::new(directory));
-        }
-        let launch = self.as_process(Launch::new(words, env));
-        self.run(Purpose::Check, launch, command.timeout, now, effects);
-    }
-
-    fn try_process(&mut self, attempt: u64, now: Instant, effects: &mut Vec<Effect>) {
-        let Some(ProbeConfig { kind, attempt_timeout, .. }) = self.probe.clone() else { return };
-        if let ProbeKind::Command(command) = kind {
-            let mut env = self.rollout.shown().map(|release| release.env.clone()).unwrap_or_default();
-            let pid = self.newest_pid.map(|pid| ("SQUIRE_PID".to_owned(), Secret::new(pid.to_string())));
-            env.extend(pid);
-            let launch = self.as_process(Launch::new(command, env));
-            self.run(Purpose::Try(attempt), launch, attempt_timeout, now, effects);
-        } else {
-            effects.push(Effect::Try { attempt, kind, timeout: attempt_timeout });
-        }
-    }
-
-    /// What looks at the process's secrets stands as the process does.
-    fn as_process(&self, launch: Launch) -> Launch {
-        match &self.plan.process {
-            Some(process) => launch.on(&process.setting),
-            None => launch,
-        }
-    }
-
-    fn run(
-        &mut self,
-        purpose: Purpose,
-        launch: Launch,
-        timeout: Duration,
-        now: Instant,
-        effects: &mut Vec<Effect>,
-    ) {
-        let ticket = self.ticket();
-        effects.extend(self.commands.start(ticket, purpose, launch, timeout, now));
-    }
-
-    fn launch(&mut self, release: &Release, now: Instant, effects: &mut Vec<Effect>) {
-        let Some(process) = &self.plan.process else { return };
-        let launch = Launch::new(process.command.clone(), release.env.clone()).on(&process.setting);
-        self.supervise(supervise::Event::LaunchAsked(launch), now, effects);
-    }
-
-    fn signal(&mut self, signals: &BTreeSet<Signal>, now: Instant, effects: &mut Vec<Effect>) {
-        for signal in signals {
-            effects.push(Effect::Report(ProcessFact::Signalled { signal: *signal }.into()));
-            self.supervise(supervise::Event::SignalAsked(*signal), now, effects);
-        }
-    }
-
-    fn supervise(&mut self, event: supervise::Event, now: Instant, effects: &mut Vec<Effect>) {
-        let Some(relay) = &mut self.relay else { return };
-        let asked = relay.step(event, now);
-        self.obey(asked, now, effects);
-    }
-
-    /// What happened to the process of this ticket, if it is one of ours.
-    fn told(&mut self, ticket: Ticket, event: supervise::Event, now: Instant, effects: &mut Vec<Effect>) {
-        let (Some(relay), Some(life)) = (&mut self.relay, self.children.get(&ticket)) else { return };
-        let asked = relay.told(*life, event, now);
-        self.obey(asked, now, effects);
-    }
-
-    fn obey(&mut self, asked: Vec<(Life, supervise::Effect)>, now: Instant, effects: &mut Vec<Effect>) {
-        for (life, effect) in asked {
-            let ticket = self.children.iter().find(|(_, of)| **of == life).map(|(ticket, _)| *ticket);
-            match (effect, ticket) {
-                (supervise::Effect::Spawn(launch), _) => {
-                    let ticket = self.ticket();
-                    self.children.insert(ticket, life);
-                    self.newest = Some(ticket);
-                    effects.push(Effect::Order(Order::Spawn { ticket, launch, streams: Streams::Inherited }));
-                }
-                (supervise::Effect::Signal(signal), Some(ticket)) => {
-                    effects.push(Effect::Order(Order::Signal { ticket, signal }));
-                }
-                (supervise::Effect::Kill, Some(ticket)) => {
-                    effects.push(Effect::Report(ProcessFact::Killed.into()));
-                    effects.push(Effect::Order(Order::Kill { ticket }));
-                }
-                (supervise::Effect::Signal(_) | supervise::Effect::Kill, None) => {}
-                (supervise::Effect::Settled, _) => self.roll(rollout::Event::ProcessSettled, now, effects),
-                (supervise::Effect::Down(why), _) => {
-                    self.roll(rollout::Event::ProcessDown(why), now, effects);
-                }
-                (supervise::Effect::Rest(again_in), _) => {
-                    effects.push(Effect::Report(ProcessFact::Resting { again_in }.into()));
-                }
-                (supervise::Effect::GiveUp, _) => {
-                    let Some(process) = &self.plan.process else { continue };
-                    let RestartConfig { limit: restarts, period, .. } = process.restart;
-                    effects.push(Effect::Report(ProcessFact::GaveUp { restarts, period }.into()));
-                }
-                (supervise::Effect::Respawn, _) => {
-                    if let Some(release) = self.rollout.shown().cloned() {
-                        self.launch(&release, now, effects);
-                    }
-                }
-                (supervise::Effect::Finish(code), _) => return self.close(code, effects),
-            }
-        }
-    }
-
     fn fail(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         if self.relay.is_some() {
             self.supervise(supervise::Event::Failed, now, effects);
@@ -527,11 +364,11 @@ fn rules(plan: &Plan, mode: Mode, config: &RolloutConfig) -> rollout::Rules {
     let files = plan.files.iter().filter(|_| mode == Mode::Run);
     rollout::Rules {
         files: files.map(|file| (file.path.clone(), file.on_change.clone())).collect(),
-        env: process.map_or(crate::config::Reaction::Nothing, |process| process.on_change.clone()),
+        env: process.map_or(Reaction::Nothing, |process| process.on_change.clone()),
         has_process: process.is_some(),
         grace: config.grace,
         checks: config.checks.clone(),
-        probe: config.probe.clone().filter(|_| mode == Mode::Run),
+        proof: if mode == Mode::Run { config.proof.clone() } else { Proof::Nothing },
         overlaps: process.is_some() && overlaps(plan),
     }
 }

@@ -406,14 +406,30 @@ pub enum Reaction {
     Restart,
     /// A signal's name.
     Signal(Signal),
+    /// Something that is done for others than the process.
+    Act(Action),
+    /// `"none"`
+    Nothing,
+}
+
+/// What is done beside what the process itself is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Action {
+    /// What.
+    pub act: Act,
+    /// `required`: a release is taken back if this cannot be done. Default false.
+    pub is_required: bool,
+}
+
+/// The kinds of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
     /// A signal to a process that is not ours.
     SignalTo(SignalTo),
     /// `{ run = ["…"], timeout = "30s" }`
     Run(RunCommand),
     /// A request.
     Call(HttpCall),
-    /// `"none"`
-    Nothing,
 }
 
 /// `{ signal = "HUP", pid_file = "…" }` or `{ signal = "HUP", process = "…" }`
@@ -575,12 +591,34 @@ pub struct RolloutConfig {
     /// `check`: commands that a staged release has to pass, in this order.
     pub checks: Vec<RunCommand>,
     /// `probe`: how a published release proves that the process is well with it.
-    pub probe: Option<ProbeConfig>,
+    pub proof: Proof,
     /// `window`: when rollouts may happen; `None` is always.
     pub window: Option<Window>,
 }
 
-/// `rollout.probe`
+/// `rollout.probe`, or what holds without it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Proof {
+    /// Not set: a process that was restarted because of a release lives for a short time with it.
+    #[default]
+    ShortLife,
+    /// `"none"`
+    Nothing,
+    /// What is asked.
+    Probe(ProbeConfig),
+}
+
+impl Proof {
+    /// What the configuration asks for in words.
+    pub fn probe(&self) -> Option<&ProbeConfig> {
+        match self {
+            Self::Probe(probe) => Some(probe),
+            Self::ShortLife | Self::Nothing => None,
+        }
+    }
+}
+
+/// What a probe asks, how often, and for how long.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProbeConfig {
     /// What is asked.
@@ -597,6 +635,21 @@ pub struct ProbeConfig {
     pub failures: Option<u32>,
     /// Where it stands.
     pub place: Place,
+}
+
+impl ProbeConfig {
+    /// The process lives for this long.
+    pub fn alive(lasts: Duration) -> Self {
+        Self {
+            kind: ProbeKind::Alive(lasts),
+            period: lasts,
+            timeout: lasts,
+            attempt_timeout: lasts,
+            successes: 1,
+            failures: None,
+            place: Place::default(),
+        }
+    }
 }
 
 /// What a probe asks.

@@ -198,10 +198,10 @@ pub fn compile(
     if process.is_none() {
         compiler.refuse_env_without_process(&config.process);
         compiler.refuse_listening_without_process(&config.process);
-        compiler.refuse_life_without_process(config.rollout.probe.as_ref());
+        compiler.refuse_life_without_process(config.rollout.proof.probe());
     }
     if config.process.restart_mode == RestartMode::Overlap {
-        compiler.refuse_overlap_without_proof(&config.process, config.rollout.probe.as_ref());
+        compiler.refuse_overlap_without_proof(&config.process, config.rollout.proof.probe());
     }
     let Compiler { findings, used, .. } = compiler;
     if !findings.is_empty() {
@@ -372,8 +372,8 @@ impl Compiler<'_> {
             says_ready: self
                 .config
                 .rollout
-                .probe
-                .as_ref()
+                .proof
+                .probe()
                 .is_some_and(|probe| probe.kind == ProbeKind::Notify),
         }
     }
@@ -422,12 +422,7 @@ impl Compiler<'_> {
                 self.problem(file, way_out.to_owned());
                 None
             }
-            Reaction::Restart
-            | Reaction::Signal(_)
-            | Reaction::SignalTo(_)
-            | Reaction::Run(_)
-            | Reaction::Call(_)
-            | Reaction::Nothing => Some(reaction),
+            Reaction::Restart | Reaction::Signal(_) | Reaction::Act(_) | Reaction::Nothing => Some(reaction),
         }
     }
 

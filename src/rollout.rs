@@ -1,41 +1,41 @@
 //! The transaction that takes the process from one release to the next: stage, check, publish, react, try, then commit or go back.
 //!
 //! ```text
-//! Rendered ─▶ stage ─▶ check ─▶ publish ─▶ react ─▶ try ─▶ commit; after `grace`, what only the former one used is freed
-//!               │        │                   │       │
-//!               └────────┴─ nothing is seen  └───────┴─▶ back: publish the live one, react; what was new is rejected
+//! Rendered ─▶ stage ─▶ rehearse ─▶ check ─▶ publish ─▶ react ─▶ try ─▶ commit; after `grace`, what only the former one used is freed
+//!               │         │          │                   │       │
+//!               └─────────┴──────────┴─ nothing is seen  └───────┴─▶ back: publish the live one, react; what was new is rejected
 //! ```
 //!
-//! One at a time; a newer release replaces the one that waits. A release that fails its checks was never seen. One that its process
-//! cannot live with is taken back, unless what it replaced is dead: then there is no way back, which is said.
+//! One at a time; a newer release replaces the one that waits. A release with which no process could be started, or that fails its
+//! checks, was never seen. One that its process cannot live with is taken back, unless what it replaced is dead: then there is no way
+//! back, which is said.
 //!
 //! *Invariants:* pure. A release is committed only after it was published, every reaction to it is done, and the process proved to be
 //! well with it. Nothing of a generation is freed before a later one is committed.
 
 mod chores;
+mod course;
 pub mod probe;
 mod reactions;
 pub mod stranger;
 #[cfg(test)]
 mod tests;
 mod trial;
+mod vocabulary;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal;
-
-use crate::config::{ProbeConfig, Reaction, RunCommand};
-use crate::fact::{Fact, RolloutFact};
+use crate::config::{Action, RunCommand};
+use crate::fact::RolloutFact;
 use crate::names::{Generation, Revision, SecretName};
 use crate::render::Release;
 
 use chores::Chores;
-pub use reactions::Action;
-use reactions::Reactions;
-use trial::{Step, Trial};
+use trial::Trial;
+pub use vocabulary::{Effect, Event, Rules};
 
 /// How long a superseded generation stays for readers that are slow.
 pub const READERS_HAVE: Duration = Duration::from_secs(10);
@@ -47,24 +47,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// What may have to go through before its pause is over has this long before what is live ends, or a fifth of the time there was.
 const IN_TIME: Duration = Duration::from_mins(2);
 
-/// What reacts on what, and what a release has to prove.
-#[derive(Clone, Debug)]
-pub struct Rules {
-    /// Of each file.
-    pub files: BTreeMap<PathBuf, Reaction>,
-    /// Of the environment.
-    pub env: Reaction,
-    /// Whether there is a process to start.
-    pub has_process: bool,
-    /// How long what only the former generation used lives after a commit.
-    pub grace: Duration,
-    /// What a staged release has to pass.
-    pub checks: Vec<RunCommand>,
-    /// How the process proves that it is well.
-    pub probe: Option<ProbeConfig>,
-    /// What is restarted runs on until its successor has proven itself.
-    pub overlaps: bool,
-}
+/// A process that was restarted because of a release lives this long with it, where nothing else is asked. A program that cannot log in
+/// with its new credential ends by then; one that takes longer to find out needs a probe.
+const SHORT_LIFE: Duration = Duration::from_secs(3);
 
 /// The rollouts of one agent.
 #[derive(Debug)]
@@ -76,10 +61,7 @@ pub struct Rollout {
     live: Option<Arc<Release>>,
     /// What readers see: the live one, or one that is still to prove itself.
     shown: Option<Arc<Release>>,
-    /// The process ended while a release was tried.
-    is_down: bool,
-    /// The process said that it is ready, or nothing was asked of it since.
-    is_ready: bool,
+    process: Seen,
     failures: u32,
     /// When the last rollout failed.
     failed_at: Option<Instant>,
@@ -89,7 +71,20 @@ pub struct Rollout {
     held_up: Option<Generation>,
     /// The number of the last try of all.
     attempt: u64,
+    /// The number of the last action of all.
+    action: u64,
     chores: Chores,
+}
+
+/// What a rollout knows of the process.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    /// It ended while a release was tried.
+    is_down: bool,
+    /// It said that it is ready, or nothing was asked of it since.
+    is_ready: bool,
+    /// Its supervisor was told that a release is on trial.
+    on_trial: bool,
 }
 
 /// A release that waits for its turn.
@@ -106,6 +101,7 @@ enum Phase {
     /// The last rollout failed; the next is not begun before this.
     Pausing(Instant),
     Staging(Arc<Release>),
+    Rehearsing(Arc<Release>, Option<PathBuf>),
     /// One command runs, these are left.
     Checking(Arc<Release>, Option<PathBuf>, VecDeque<RunCommand>),
     Publishing(Course),
@@ -113,8 +109,8 @@ enum Phase {
     Stuck(Course, Instant),
     /// The process reacts; these come after it.
     Moving(Course, Vec<Action>),
-    /// So many actions are still going on.
-    Acting(Course, usize),
+    /// These actions are still going on.
+    Acting(Course, BTreeMap<u64, Action>),
     Trying(Course, Box<Trial>),
     /// It is well, and what it takes the place of is being stopped.
     HandingOver(Course),
@@ -125,6 +121,8 @@ enum Phase {
 struct Course {
     release: Arc<Release>,
     way: Way,
+    /// The process was restarted because of it.
+    restarts: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -134,88 +132,6 @@ enum Way {
     Back(Arc<Release>),
     /// From this one, which could only be published in part, and is to be tried again.
     Undo(Arc<Release>),
-}
-
-/// What happened.
-#[derive(Clone, Debug)]
-pub enum Event {
-    /// A release is whole.
-    Rendered(Release),
-    /// The release is on disk, where nobody looks.
-    Staged {
-        /// Its relative files are here.
-        directory: Option<PathBuf>,
-        /// Whether any file differs from what is published.
-        changes: bool,
-    },
-    /// The release could not be staged; nothing is left of it.
-    NotStaged(String),
-    /// A check ended.
-    Checked(Result<(), String>),
-    /// The release is what readers see: these files differ from before, and this generation is superseded for good.
-    #[expect(missing_docs, reason = "said above")]
-    Published { changed: BTreeSet<PathBuf>, superseded: Option<Generation> },
-    /// The release could not be published, or only in part.
-    NotPublished(String),
-    /// The process did what it was asked.
-    ProcessSettled,
-    /// The process, on trial, ended, or could not be started.
-    ProcessDown(String),
-    /// The process said that it is ready.
-    ProcessReady,
-    /// An action ended, well or not.
-    Acted,
-    /// The try of this number was answered.
-    Tried(u64, Result<(), String>),
-    /// Whether it is a time for rollouts.
-    Window(bool),
-    /// The deadline came.
-    Due,
-}
-
-/// What to do.
-#[derive(Clone, Debug)]
-#[must_use = "an effect that is dropped leaves the rollout waiting"]
-pub enum Effect {
-    /// Write this release where nobody looks.
-    Stage(Arc<Release>),
-    /// Run this command on what is staged.
-    #[expect(missing_docs, reason = "the parts of what was staged")]
-    Check { command: RunCommand, directory: Option<PathBuf>, release: Arc<Release> },
-    /// Remove what is staged.
-    Discard,
-    /// Put what is staged where its readers find it.
-    Publish,
-    /// Put this release, which was live before, where its readers find it.
-    Restore(Arc<Release>),
-    /// Start the process with this release.
-    Start(Arc<Release>),
-    /// Restart the process with this release.
-    Restart(Arc<Release>),
-    /// Send the process these signals.
-    Signal(BTreeSet<Signal>),
-    /// Do this; answered by [`Event::Acted`].
-    Act(Action),
-    /// Ask whether the process is well.
-    Try(u64),
-    /// Whether the process has yet to prove that it is well: if it ends, that is for [`Event::ProcessDown`].
-    OnTrial(bool),
-    /// The process is well: what it takes the place of may end; answered by [`Event::ProcessSettled`].
-    HandOver,
-    /// This generation is the good one now.
-    Committed(Generation),
-    /// This generation was taken back.
-    TakenBack(Generation),
-    /// The process has to live with this generation, though it is not well: there is nothing to go back to.
-    Forced(Generation),
-    /// A newer one took this generation's place before it was tried.
-    Dropped(Generation),
-    /// Remove this generation's files.
-    Retire(Generation),
-    /// Nothing uses the revisions of this secret below this one any more.
-    Free(SecretName, Revision),
-    /// Say what happened.
-    Report(Fact),
 }
 
 impl Rollout {
@@ -229,13 +145,13 @@ impl Rollout {
             waiting: None,
             live: None,
             shown: None,
-            is_down: false,
-            is_ready: false,
+            process: Seen::default(),
             failures: 0,
             failed_at: None,
             is_open: true,
             held_up: None,
             attempt: 0,
+            action: 0,
             chores,
         }
     }
@@ -248,13 +164,14 @@ impl Rollout {
             Event::Rendered(release) => self.rendered(release, turn),
             Event::Staged { directory, changes } => self.staged(directory, changes, turn),
             Event::NotStaged(error) => self.not_staged(error, turn),
+            Event::Rehearsed(result) => self.rehearsed(result, turn),
             Event::Checked(result) => self.checked(result, turn),
             Event::Published { changed, superseded } => self.published(&changed, superseded, turn),
             Event::NotPublished(error) => self.not_published(error, turn),
             Event::ProcessSettled => self.process_settled(turn),
-            Event::ProcessDown(why) => self.process_down(why, turn),
+            Event::ProcessDown { why, is_clean } => self.process_down(why, is_clean, turn),
             Event::ProcessReady => self.process_ready(turn),
-            Event::Acted => self.acted(turn),
+            Event::Acted(action, result) => self.acted(action, result, turn),
             Event::Window(is_open) => self.is_open = is_open,
             Event::Tried(attempt, result) => self.tried(attempt, result, turn),
             Event::Due => self.due(turn),
@@ -276,6 +193,7 @@ impl Rollout {
             Phase::Stuck(_, until) => Some(*until),
             Phase::Trying(_, trial) => Some(trial.deadline()),
             Phase::Staging(_)
+            | Phase::Rehearsing(..)
             | Phase::Checking(..)
             | Phase::Publishing(_)
             | Phase::Moving(..)
@@ -307,6 +225,7 @@ impl Rollout {
             Phase::Idle => true,
             Phase::Pausing(until) => until <= turn.now,
             Phase::Staging(_)
+            | Phase::Rehearsing(..)
             | Phase::Checking(..)
             | Phase::Publishing(_)
             | Phase::Stuck(..)
@@ -360,8 +279,29 @@ impl Rollout {
         let Phase::Staging(release) = &self.phase else { return };
         let release = Arc::clone(release);
         let is_other = changes || self.live.as_ref().is_none_or(|live| live.env_digest != release.env_digest);
-        let checks = if is_other { self.rules.checks.iter().cloned().collect() } else { VecDeque::new() };
-        self.phase = Phase::Checking(release, directory, checks);
+        if !is_other {
+            self.phase = Phase::Checking(release, directory, VecDeque::new());
+            self.check(turn);
+        } else if self.rules.has_process && self.live.is_some() {
+            self.phase = Phase::Rehearsing(Arc::clone(&release), directory);
+            turn.effects.push(Effect::Rehearse(release));
+        } else {
+            // Without a process that runs there is nothing to lose: the start itself says what is wrong.
+            self.begin_checks(release, directory, turn);
+        }
+    }
+
+    fn rehearsed(&mut self, result: Result<(), String>, turn: &mut Turn<'_>) {
+        let Phase::Rehearsing(release, directory) = &self.phase else { return };
+        let (release, directory) = (Arc::clone(release), directory.clone());
+        match result {
+            Ok(()) => self.begin_checks(release, directory, turn),
+            Err(why) => self.not_passed(release, why, turn),
+        }
+    }
+
+    fn begin_checks(&mut self, release: Arc<Release>, directory: Option<PathBuf>, turn: &mut Turn<'_>) {
+        self.phase = Phase::Checking(release, directory, self.rules.checks.iter().cloned().collect());
         self.check(turn);
     }
 
@@ -373,14 +313,21 @@ impl Rollout {
             return turn.effects.push(Effect::Check { command, directory, release });
         }
         let release = Arc::clone(release);
-        self.phase = Phase::Publishing(Course { release, way: Way::Forward });
+        self.phase = Phase::Publishing(Course { release, way: Way::Forward, restarts: false });
         turn.effects.push(Effect::Publish);
     }
 
     fn checked(&mut self, result: Result<(), String>, turn: &mut Turn<'_>) {
         let Phase::Checking(release, ..) = &self.phase else { return };
         let release = Arc::clone(release);
-        let Err(why) = result else { return self.check(turn) };
+        match result {
+            Ok(()) => self.check(turn),
+            Err(why) => self.not_passed(release, why, turn),
+        }
+    }
+
+    /// Nobody has seen it: what is live stays so.
+    fn not_passed(&mut self, release: Arc<Release>, why: String, turn: &mut Turn<'_>) {
         turn.effects.push(Effect::Discard);
         let again_in = self.pause(turn.now);
         let generation = release.generation;
@@ -422,265 +369,6 @@ impl Rollout {
         turn.effects.push(Effect::TakenBack(generation));
     }
 
-    fn published(
-        &mut self,
-        changed: &BTreeSet<PathBuf>,
-        superseded: Option<Generation>,
-        turn: &mut Turn<'_>,
-    ) {
-        let Phase::Publishing(course) = &self.phase else { return };
-        let course = course.clone();
-        let release = Arc::clone(&course.release);
-        self.chores.retire(superseded, turn.now);
-        let before = self.shown.replace(Arc::clone(&release));
-        let env_changed = before.is_some_and(|before| before.env_digest != release.env_digest);
-        let generation = release.generation;
-        turn.report(RolloutFact::Published { generation, changed: changed.clone(), env_changed });
-        let env = env_changed.then_some(&self.rules.env);
-        let mut asked = Reactions::gather(&self.rules.files, changed, env);
-        let process = self.process_reaction(&asked, &course);
-        if matches!(process, Some(Effect::Start(_))) {
-            // It starts with all that is new: there is nobody yet to be told of it.
-            asked.actions.clear();
-        }
-        let is_tried = self.rules.probe.is_some() && self.rules.has_process;
-        match course.way {
-            Way::Forward if is_tried => turn.effects.push(Effect::OnTrial(true)),
-            Way::Forward | Way::Back(_) | Way::Undo(_) => {}
-        }
-        let goes_back = !matches!(course.way, Way::Forward);
-        let is_same = changed.is_empty() && !env_changed && process.is_none();
-        self.phase = Phase::Moving(course, asked.actions);
-        let reacts = process.is_some();
-        self.is_ready = !reacts;
-        turn.effects.extend(process);
-        if goes_back && is_tried {
-            self.is_down = false;
-            turn.effects.push(Effect::OnTrial(false));
-        }
-        if is_same && self.live.is_some() {
-            self.arrive(turn);
-        } else if !reacts {
-            self.process_settled(turn);
-        }
-    }
-
-    /// The start is the reaction to the first release, and to the one that is gone back to when the process is down; then a restart
-    /// beats a signal.
-    fn process_reaction(&self, asked: &Reactions, course: &Course) -> Option<Effect> {
-        let release = Arc::clone(&course.release);
-        if !self.rules.has_process {
-            None
-        } else if self.live.is_none() {
-            Some(Effect::Start(release))
-        } else if asked.restart || self.is_down {
-            Some(Effect::Restart(release))
-        } else if asked.signals.is_empty() {
-            None
-        } else {
-            Some(Effect::Signal(asked.signals.clone()))
-        }
-    }
-
-    /// Some files may have been replaced all the same: they are put back, so that the next try sees them change.
-    fn not_published(&mut self, error: String, turn: &mut Turn<'_>) {
-        let Phase::Publishing(course) = &self.phase else { return };
-        let course = course.clone();
-        let again_in = self.pause(turn.now);
-        let generation = course.release.generation;
-        turn.report(RolloutFact::NotPublished { generation, error, again_in });
-        match (course.way, &self.live) {
-            (Way::Forward, None) => self.wait_again(course.release, turn.now),
-            (Way::Forward, Some(live)) => {
-                let live = Arc::clone(live);
-                self.go(live, Way::Undo(course.release), turn);
-            }
-            (way @ (Way::Back(_) | Way::Undo(_)), _) => {
-                self.phase = Phase::Stuck(Course { way, ..course }, turn.now + again_in);
-            }
-        }
-    }
-
-    /// Back to what was live.
-    fn go(&mut self, live: Arc<Release>, way: Way, turn: &mut Turn<'_>) {
-        let release = Arc::clone(&live);
-        self.phase = Phase::Publishing(Course { release, way });
-        turn.effects.push(Effect::Restore(live));
-    }
-
-    fn process_settled(&mut self, turn: &mut Turn<'_>) {
-        match std::mem::replace(&mut self.phase, Phase::Idle) {
-            Phase::Moving(course, actions) if actions.is_empty() => self.reacted(course, turn),
-            Phase::Moving(course, actions) => {
-                self.phase = Phase::Acting(course, actions.len());
-                turn.effects.extend(actions.into_iter().map(Effect::Act));
-            }
-            Phase::HandingOver(course) => {
-                self.phase = Phase::Moving(course, Vec::new());
-                self.arrive(turn);
-            }
-            // A process that settles by itself, restarted after a crash, is no part of a rollout.
-            other @ (Phase::Idle
-            | Phase::Pausing(_)
-            | Phase::Staging(_)
-            | Phase::Checking(..)
-            | Phase::Publishing(_)
-            | Phase::Stuck(..)
-            | Phase::Acting(..)
-            | Phase::Trying(..)) => self.phase = other,
-        }
-    }
-
-    fn acted(&mut self, turn: &mut Turn<'_>) {
-        match std::mem::replace(&mut self.phase, Phase::Idle) {
-            Phase::Acting(course, 1) => self.reacted(course, turn),
-            Phase::Acting(course, left) => self.phase = Phase::Acting(course, left.saturating_sub(1)),
-            other @ (Phase::Idle
-            | Phase::Pausing(_)
-            | Phase::Staging(_)
-            | Phase::Checking(..)
-            | Phase::Publishing(_)
-            | Phase::Stuck(..)
-            | Phase::Moving(..)
-            | Phase::Trying(..)
-            | Phase::HandingOver(_)) => self.phase = other,
-        }
-    }
-
-    /// All reacted: is the process well?
-    fn reacted(&mut self, course: Course, turn: &mut Turn<'_>) {
-        match (&course.way, &self.rules.probe) {
-            (Way::Forward, Some(probe)) => {
-                let mut trial = Trial::begin(probe, self.attempt, turn.now);
-                if self.is_ready {
-                    trial.told_ready();
-                }
-                self.phase = Phase::Trying(course, Box::new(trial));
-                self.try_on(turn);
-            }
-            (Way::Forward, None) | (Way::Back(_) | Way::Undo(_), _) => {
-                self.phase = Phase::Moving(course, Vec::new());
-                self.arrive(turn);
-            }
-        }
-    }
-
-    fn tried(&mut self, attempt: u64, result: Result<(), String>, turn: &mut Turn<'_>) {
-        if let Phase::Trying(_, trial) = &mut self.phase {
-            trial.answered(attempt, result);
-            self.try_on(turn);
-        }
-    }
-
-    fn process_ready(&mut self, turn: &mut Turn<'_>) {
-        self.is_ready = true;
-        if let Phase::Trying(_, trial) = &mut self.phase {
-            trial.told_ready();
-            self.try_on(turn);
-        }
-    }
-
-    fn try_on(&mut self, turn: &mut Turn<'_>) {
-        let Phase::Trying(course, trial) = &mut self.phase else { return };
-        let step = trial.step(turn.now);
-        self.attempt = trial.attempt();
-        match step {
-            None => {}
-            Some(Step::Try(attempt)) => turn.effects.push(Effect::Try(attempt)),
-            Some(Step::Healthy) if self.rules.overlaps => {
-                self.phase = Phase::HandingOver(course.clone());
-                turn.effects.push(Effect::HandOver);
-            }
-            Some(Step::Healthy) => {
-                self.phase = Phase::Moving(course.clone(), Vec::new());
-                self.arrive(turn);
-            }
-            Some(Step::Unhealthy(why)) => {
-                let release = Arc::clone(&course.release);
-                self.fail(release, why, turn);
-            }
-        }
-    }
-
-    /// Whoever was on its way is where it was to go.
-    fn arrive(&mut self, turn: &mut Turn<'_>) {
-        let Phase::Moving(course, _) = std::mem::replace(&mut self.phase, Phase::Idle) else { return };
-        match course.way {
-            Way::Forward => self.commit(course.release, turn),
-            Way::Back(failed) => {
-                let again_in = self.pause(turn.now);
-                let (from, to) = (failed.generation, course.release.generation);
-                turn.report(RolloutFact::TakenBack { from, to, again_in });
-                self.take_back(failed.generation, turn);
-            }
-            Way::Undo(failed) => {
-                self.failures = self.failures.saturating_sub(1);
-                self.pause(turn.now);
-                self.wait_again(failed, turn.now);
-            }
-        }
-    }
-
-    fn process_down(&mut self, why: String, turn: &mut Turn<'_>) {
-        self.is_down = true;
-        match &self.phase {
-            Phase::Moving(course, _)
-            | Phase::Acting(course, _)
-            | Phase::Trying(course, _)
-            | Phase::HandingOver(course) => {
-                if let Way::Forward = course.way {
-                    let release = Arc::clone(&course.release);
-                    self.fail(release, why, turn);
-                }
-            }
-            Phase::Idle
-            | Phase::Pausing(_)
-            | Phase::Staging(_)
-            | Phase::Checking(..)
-            | Phase::Publishing(_)
-            | Phase::Stuck(..) => {}
-        }
-    }
-
-    /// The process cannot live with it: back, if what it had before lives.
-    fn fail(&mut self, release: Arc<Release>, why: String, turn: &mut Turn<'_>) {
-        let generation = release.generation;
-        turn.report(RolloutFact::Unhealthy { generation, why });
-        let dead = self.renewed(&release).into_iter();
-        let dead =
-            dead.filter(|secret| release.former_ends.get(secret).is_some_and(|ends| *ends <= turn.now));
-        let dead: Vec<_> = dead.collect();
-        match &self.live {
-            Some(live) if dead.is_empty() => {
-                let live = Arc::clone(live);
-                self.go(live, Way::Back(release), turn);
-            }
-            Some(_) | None => {
-                self.phase = Phase::Idle;
-                self.is_down = false;
-                self.live = Some(release);
-                turn.report(RolloutFact::NoWayBack { generation, dead });
-                turn.effects.push(Effect::Forced(generation));
-                turn.effects.push(Effect::OnTrial(false));
-                if self.rules.overlaps {
-                    turn.effects.push(Effect::HandOver);
-                }
-            }
-        }
-    }
-
-    fn commit(&mut self, release: Arc<Release>, turn: &mut Turn<'_>) {
-        let generation = release.generation;
-        self.failures = 0;
-        self.chores.free_before(&release, self.rules.grace, turn.now);
-        self.live = Some(release);
-        turn.report(RolloutFact::Committed { generation });
-        if self.rules.probe.is_some() && self.rules.has_process {
-            turn.effects.push(Effect::OnTrial(false));
-        }
-        turn.effects.push(Effect::Committed(generation));
-    }
-
     fn due(&mut self, turn: &mut Turn<'_>) {
         match &self.phase {
             Phase::Stuck(course, until) if *until <= turn.now => {
@@ -692,6 +380,7 @@ impl Rollout {
             Phase::Idle
             | Phase::Pausing(_)
             | Phase::Staging(_)
+            | Phase::Rehearsing(..)
             | Phase::Checking(..)
             | Phase::Publishing(_)
             | Phase::Stuck(..)

@@ -10,6 +10,7 @@
 mod cgroup;
 mod child;
 pub mod host;
+mod image;
 mod launch;
 mod listen;
 mod ready;
@@ -27,8 +28,9 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use crate::config::{RestartConfig, RestartPolicy};
+use crate::fact::chain;
 
-pub use child::find;
+pub use image::find;
 pub use launch::{Launch, Refusal, environment};
 pub use listen::{ListenError, Listeners};
 pub use relay::{Life, Relay};
@@ -92,11 +94,13 @@ pub enum Effect {
     Kill,
     /// All that releases asked for so far is done: the child was started, restarted or signalled.
     Settled,
-    /// The child, on trial, is gone: this is why. Somebody has to ask for another launch, or to end the trial.
-    Down(String),
-    /// It ended by itself, and will be started again after this pause.
+    /// The child, on trial, is gone: this is why, and whether it ended by itself with the exit code 0. Somebody has to ask for another
+    /// launch, or to end the trial.
+    #[expect(missing_docs, reason = "said above")]
+    Down { why: String, is_clean: bool },
+    /// It ended by itself, or its start was refused, and it will be started after this pause.
     Rest(Duration),
-    /// It ended by itself once too often.
+    /// It ended by itself, or its start was refused, once too often.
     GiveUp,
     /// Ask for a launch with what is live now.
     Respawn,
@@ -141,9 +145,11 @@ pub struct Supervisor {
     settings: Settings,
     state: State,
     on_trial: bool,
+    /// A child ran: Squire does not end because the next one cannot be started for a while.
+    has_run: bool,
     /// The user ended the child from its terminal.
     interrupted: bool,
-    /// When it was started again because it had ended by itself.
+    /// When it was started again because it had ended by itself, or its start had been refused.
     restarts: VecDeque<Instant>,
 }
 
@@ -160,15 +166,22 @@ enum State {
         stop: Stop,
         deadline: Instant,
     },
-    /// It ended by itself and is started again at this time.
+    /// It ended by itself, or its start was refused, and it is started at this time.
     Resting {
         until: Instant,
     },
-    /// It ended on trial, with this code.
-    Down {
-        code: u8,
-    },
+    /// It is gone, on trial.
+    Down(Loss),
     Done,
+}
+
+/// How a child was lost that was not to end.
+#[derive(Clone, Copy, Debug)]
+enum Loss {
+    /// It ended by itself, with this code.
+    Ended(u8),
+    /// It could not be started; this code stands for the reason.
+    Refused(u8),
 }
 
 /// A stop that goes on, or that begins as soon as the child is there.
@@ -210,6 +223,7 @@ impl Supervisor {
             settings,
             state: State::Waiting,
             on_trial: false,
+            has_run: false,
             interrupted: false,
             restarts: VecDeque::new(),
         }
@@ -228,7 +242,7 @@ impl Supervisor {
             State::Running => self.running(event, now),
             State::Stopping { stop, deadline } => self.stopping(stop, deadline, event, now),
             State::Resting { until } => resting(until, event, now),
-            State::Down { code } => self.down(code, event, now),
+            State::Down(loss) => self.down(loss, event, now),
             State::Done => (State::Done, vec![]),
         };
         self.state = state;
@@ -240,9 +254,7 @@ impl Supervisor {
         match &self.state {
             State::Stopping { stop, deadline } => (stop.means != Means::Kill).then_some(*deadline),
             State::Resting { until } => Some(*until),
-            State::Waiting | State::Starting { .. } | State::Running | State::Down { .. } | State::Done => {
-                None
-            }
+            State::Waiting | State::Starting { .. } | State::Running | State::Down(_) | State::Done => None,
         }
     }
 
@@ -261,16 +273,14 @@ impl Supervisor {
             Event::LaunchAsked(launch) => Some(self.merge(stop, Cause::Launch(launch))),
             Event::Signalled(signal) if ends(signal) => Some(self.merge(stop, Cause::Signal(signal))),
             Event::Failed => Some(self.merge(stop, Cause::Failure)),
-            Event::Started => match stop {
-                Some(stop) => return self.begin(stop, now),
-                None => return (State::Running, vec![Effect::Settled]),
-            },
-            Event::Refused(refusal) => {
+            Event::Started => {
+                self.has_run = true;
                 return match stop {
-                    None if self.on_trial => down(refusal.status(), refusal.to_string()),
-                    stop => after(stop, refusal.status()),
+                    Some(stop) => self.begin(stop, now),
+                    None => (State::Running, vec![Effect::Settled]),
                 };
             }
+            Event::Refused(refusal) => return self.refused(stop, &refusal, now),
             Event::Exited(ending) => return self.gone(stop, ending, now),
             // What starts now needs no signal about what is new, and one that comes before its handlers would kill it.
             Event::SignalAsked(_)
@@ -333,23 +343,35 @@ impl Supervisor {
         (State::Stopping { stop, deadline }, effects)
     }
 
+    /// Squire stopped the former child to start this one, so it does not end because of that: it goes back, or tries again.
+    fn refused(&mut self, stop: Option<Stop>, refusal: &Refusal, now: Instant) -> (State, Vec<Effect>) {
+        let loss = Loss::Refused(refusal.status());
+        match stop {
+            Some(_) => after(stop, loss.code()),
+            None if self.on_trial => down(loss, chain(refusal)),
+            None if self.has_run => self.lost(loss, now),
+            None => (State::Done, vec![Effect::Finish(loss.code())]),
+        }
+    }
+
     /// The child ended: because it was to, or by itself.
     fn gone(&mut self, stop: Option<Stop>, ending: Ending, now: Instant) -> (State, Vec<Effect>) {
         match stop {
             Some(_) => after(stop, ending.code()),
             None if self.interrupted => (State::Done, vec![Effect::Finish(ending.code())]),
-            None if self.on_trial => down(ending.code(), format!("the process ended: {ending}")),
-            None => self.ended_by_itself(ending.code(), now),
+            None if self.on_trial => down(Loss::Ended(ending.code()), format!("the process ended: {ending}")),
+            None => self.lost(Loss::Ended(ending.code()), now),
         }
     }
 
-    /// What `process.restart` says.
-    fn ended_by_itself(&mut self, code: u8, now: Instant) -> (State, Vec<Effect>) {
+    /// What `process.restart` says. It is about a process that ended by itself; one that Squire could not start is always tried again.
+    fn lost(&mut self, loss: Loss, now: Instant) -> (State, Vec<Effect>) {
         let RestartConfig { policy, limit, period } = self.settings.restart;
-        let is_wanted = match policy {
-            RestartPolicy::Never => false,
-            RestartPolicy::OnFailure => code != 0,
-            RestartPolicy::Always => true,
+        let code = loss.code();
+        let is_wanted = match (loss, policy) {
+            (Loss::Refused(_), _) | (Loss::Ended(_), RestartPolicy::Always) => true,
+            (Loss::Ended(_), RestartPolicy::Never) => false,
+            (Loss::Ended(code), RestartPolicy::OnFailure) => code != 0,
         };
         if !is_wanted {
             return (State::Done, vec![Effect::Finish(code)]);
@@ -364,11 +386,11 @@ impl Supervisor {
         (State::Resting { until: now + pause }, vec![Effect::Rest(pause)])
     }
 
-    fn down(&mut self, code: u8, event: Event, now: Instant) -> (State, Vec<Effect>) {
+    fn down(&mut self, loss: Loss, event: Event, now: Instant) -> (State, Vec<Effect>) {
         if let Event::OnTrial(false) = event {
-            return self.ended_by_itself(code, now);
+            return self.lost(loss, now);
         }
-        absent(State::Down { code }, event)
+        absent(State::Down(loss), event)
     }
 
     /// The child is there: stop it.
@@ -410,6 +432,18 @@ impl Supervisor {
             }
             Cause::Failure => Stop { means, then: Then::End { signalled: false, failed: true } },
         }
+    }
+}
+
+impl Loss {
+    fn code(self) -> u8 {
+        match self {
+            Self::Ended(code) | Self::Refused(code) => code,
+        }
+    }
+
+    fn is_clean(self) -> bool {
+        matches!(self, Self::Ended(0))
     }
 }
 
@@ -463,8 +497,8 @@ fn absent(state: State, event: Event) -> (State, Vec<Effect>) {
     }
 }
 
-fn down(code: u8, why: String) -> (State, Vec<Effect>) {
-    (State::Down { code }, vec![Effect::Down(why)])
+fn down(loss: Loss, why: String) -> (State, Vec<Effect>) {
+    (State::Down(loss), vec![Effect::Down { why, is_clean: loss.is_clean() }])
 }
 
 /// The child is gone and left this code.
@@ -545,7 +579,14 @@ mod tests {
             ("launch started failed TERM exited", "finish 125"),
             ("launch started TERM launch exited", "finish 3"),
             ("launch launch refused started", "settled"),
-            ("launch started launch exited refused", "finish 127"),
+            ("launch started launch exited refused", "rest 1s"),
+            ("launch started launch exited refused due", "respawn"),
+            ("launch started launch exited refused launch", "spawn"),
+            ("launch started launch exited refused TERM", "finish 143"),
+            (
+                "launch started launch exited refused due launch refused due launch refused",
+                "give up finish 127",
+            ),
         ] {
             let (before, last) = history.rsplit_once(' ').unwrap();
             assert_eq!(happen(&mut after_history(before), last), expected, "{history}");
@@ -712,8 +753,8 @@ mod tests {
             let stopping = matches!(self.child, Child::Lives { stopping: true, killed: false });
             assert_eq!(
                 self.supervisor.deadline().is_some(),
-                stopping,
-                "a deadline without a stop, or a stop without"
+                stopping || self.rests(),
+                "a deadline without a stop or a pause, or one of these without"
             );
         }
 
@@ -724,16 +765,26 @@ mod tests {
                     *stopping = true;
                     self.kill_by.get_or_insert(self.now + SETTINGS.stop_timeout + Duration::from_secs(12));
                 }
-                (Effect::Signal(_), Child::Lives { .. }) => {}
+                (Effect::Signal(_), Child::Lives { .. })
+                | (Effect::Rest(_) | Effect::GiveUp, Child::None) => {}
                 (Effect::Kill, Child::Lives { stopping, killed }) => {
                     assert!(!*killed, "killed twice");
                     (*stopping, *killed, self.kill_by) = (true, true, None);
                 }
                 (Effect::Settled, Child::Lives { stopping: false, .. }) => self.asked = false,
-                (Effect::Settled, Child::None) => assert!(!self.asked, "settled without a child"),
+                (Effect::Settled, Child::None) => {
+                    assert!(!self.asked || self.rests(), "settled without a child");
+                }
+                // As the agent does.
+                (Effect::Respawn, Child::None) => self.tell(Event::LaunchAsked(launch("app"))),
                 (Effect::Finish(_), Child::None) => self.finished = true,
                 (effect, child) => panic!("{effect:?} with the child {child:?}"),
             }
+        }
+
+        /// A start was refused, and is tried again after a pause.
+        fn rests(&self) -> bool {
+            matches!(self.supervisor.state, State::Resting { .. })
         }
 
         /// Whatever came before: what was asked for is done, and then a signal ends Squire.
@@ -797,7 +848,7 @@ mod tests {
             Effect::Signal(signal) => signal.as_str().trim_start_matches("SIG").to_owned(),
             Effect::Kill => "kill".to_owned(),
             Effect::Settled => "settled".to_owned(),
-            Effect::Down(why) => format!("down: {why}"),
+            Effect::Down { why, .. } => format!("down: {why}"),
             Effect::Rest(pause) => format!("rest {}s", pause.as_secs()),
             Effect::GiveUp => "give up".to_owned(),
             Effect::Respawn => "respawn".to_owned(),
@@ -900,6 +951,23 @@ mod tests {
         drop(supervisor.step(Event::OnTrial(true), now));
         drop(supervisor.step(Event::Signalled(SIGTERM), now));
         assert_eq!(words(&supervisor.step(Event::Exited(Ending::Code(3)), now)), "finish 3");
+    }
+
+    #[test]
+    fn a_start_that_is_refused_is_for_the_rollout_or_tried_again_whatever_the_policy() {
+        let now = Instant::now();
+        let refused = || Event::Refused(Refusal::NotFound { program: "app".to_owned() });
+        for policy in [RestartPolicy::Never, RestartPolicy::OnFailure, RestartPolicy::Always] {
+            let mut supervisor = supervisor(policy);
+            drop(supervisor.step(Event::OnTrial(true), now));
+            drop(supervisor.step(Event::LaunchAsked(launch("new")), now));
+            assert_eq!(words(&supervisor.step(Event::Exited(Ending::Signal(2)), now)), "spawn");
+            let said = words(&supervisor.step(refused(), now));
+            assert!(said.starts_with("down: cannot find"), "{said}");
+            // There is no way back: the same release is tried again, and Squire lives on.
+            assert_eq!(words(&supervisor.step(Event::OnTrial(false), now)), "rest 1s", "{policy:?}");
+            assert_eq!(supervisor.deadline(), Some(now + FIRST_REST));
+        }
     }
 
     fn launch(program: &str) -> Launch {

@@ -12,13 +12,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::Resource;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getpgid, getpid};
-use squire::config::{RestartConfig, RestartPolicy};
+use squire::config::{Limit, RestartConfig, RestartPolicy};
+use squire::plan::{EnvRules, Setting};
 use squire::secret::Secret;
 use squire::supervise::host::{Endowment, Host, HostError, Order, Orders, Report, Streams, Ticket};
 use squire::supervise::{Effect, Ending, Event, Launch, Refusal, Settings, Supervisor};
@@ -49,12 +51,40 @@ fn what_a_captured_process_writes_is_told_before_its_end() {
             | Report::Said { .. }
             | Report::Ready { .. }
             | Report::Interrupted { .. }
+            | Report::Rehearsed { .. }
             | Report::Signalled(_)) => panic!("{other:?}"),
         }
     }
     let said = String::from_utf8(said.expect("told before its end")).unwrap();
     assert!(said.ends_with("line 19999\ntrouble\n"), "{said}");
     assert!(said.len() <= 4096, "{}", said.len());
+}
+
+/// What the kernel takes is asked of it, by way of prlimit(1), which executes a program with the environment that it has.
+#[test]
+fn room_for_the_environment_is_what_the_kernel_gives_to_the_byte() {
+    const STACK: u64 = 512 * 1024;
+    let launch = |command: &[&str], limits: &[Limit], size: usize| {
+        let env = [("A", "a".repeat(70_000)), ("B", "b".repeat(size))];
+        let env = env.map(|(name, value)| (name.to_owned(), Secret::new(value.as_str())));
+        let nothing_else = EnvRules { clear: true, ..EnvRules::default() };
+        let setting = Setting { limits: limits.to_vec(), env: nothing_else, ..Setting::default() };
+        Launch { env: env.into(), ..words(command) }.on(&Arc::new(setting))
+    };
+    let kernel_takes = |size| {
+        let command = ["prlimit", &format!("--stack={STACK}"), "/bin/true"];
+        Process::spawn(launch(&command, &[], size), Streams::Aside).ending() == Ending::Code(0)
+    };
+    let (mut taken, mut refused) = (0, 70_000);
+    while refused - taken > 1 {
+        let size = usize::midpoint(taken, refused);
+        *if kernel_takes(size) { &mut taken } else { &mut refused } = size;
+    }
+    let limit = Limit { resource: Resource::RLIMIT_STACK, soft: STACK, hard: STACK };
+    let launch = |size| launch(&["/bin/true"], &[limit], size);
+    assert_eq!(Process::spawn(launch(taken), Streams::Aside).ending(), Ending::Code(0));
+    let refusal = Process::spawn(launch(taken + 1), Streams::Aside).refusal();
+    assert!(matches!(refusal, Refusal::NoRoom { size: 131_073, room: 131_072 }), "{refusal:?}");
 }
 
 #[test]
@@ -383,7 +413,7 @@ impl Life {
                 Effect::Signal(signal) => shared().orders.send(Order::Signal { ticket, signal }),
                 Effect::Kill => shared().orders.send(Order::Kill { ticket }),
                 Effect::Settled => self.settled += 1,
-                other @ (Effect::Down(_) | Effect::Rest(_) | Effect::GiveUp | Effect::Respawn) => {
+                other @ (Effect::Down { .. } | Effect::Rest(_) | Effect::GiveUp | Effect::Respawn) => {
                     panic!("nothing is on trial, nothing is started again: {other:?}")
                 }
                 Effect::Finish(code) => self.finished = Some(code),
@@ -396,7 +426,12 @@ impl Life {
         let until = self.supervisor.deadline().map_or(patience, |deadline| deadline.min(patience));
         let event = match self.reports.recv_timeout(until.saturating_duration_since(Instant::now())) {
             Ok(Report::Started { .. }) => Event::Started,
-            Ok(Report::Said { .. } | Report::Ready { .. } | Report::Interrupted { .. }) => return,
+            Ok(
+                Report::Said { .. }
+                | Report::Ready { .. }
+                | Report::Interrupted { .. }
+                | Report::Rehearsed { .. },
+            ) => return,
             Ok(Report::Refused { refusal, .. }) => Event::Refused(refusal),
             // As the agent does: in a stop the rest of the group has its time.
             Ok(Report::Left { ticket, .. }) => {
@@ -461,6 +496,7 @@ impl Process {
             | Report::Said { .. }
             | Report::Ready { .. }
             | Report::Interrupted { .. }
+            | Report::Rehearsed { .. }
             | Report::Signalled(_)) => {
                 panic!("{other:?}")
             }
@@ -475,7 +511,9 @@ impl Process {
             | Report::Ready { .. }
             | Report::Interrupted { .. } => self.ending(),
             Report::Exited { ending, .. } => ending,
-            other @ (Report::Refused { .. } | Report::Signalled(_)) => panic!("{other:?}"),
+            other @ (Report::Refused { .. } | Report::Rehearsed { .. } | Report::Signalled(_)) => {
+                panic!("{other:?}")
+            }
         }
     }
 
@@ -488,6 +526,7 @@ impl Process {
             | Report::Said { .. }
             | Report::Ready { .. }
             | Report::Interrupted { .. }
+            | Report::Rehearsed { .. }
             | Report::Signalled(_)) => {
                 panic!("{other:?}")
             }
@@ -519,6 +558,7 @@ fn shared() -> &'static Shared {
             | Report::Said { ticket, .. }
             | Report::Ready { ticket }
             | Report::Interrupted { ticket }
+            | Report::Rehearsed { ticket, .. }
             | Report::Left { ticket, .. }
             | Report::Exited { ticket, .. } => {
                 let listeners = LISTENERS.lock().unwrap();

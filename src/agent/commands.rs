@@ -30,7 +30,8 @@ struct Running {
 /// What a command is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
-    Reaction,
+    /// The action of this number.
+    Reaction(u64),
     Check,
     /// The try of this number.
     Try(u64),
@@ -70,7 +71,7 @@ impl Commands {
         let kill_at = now.checked_add(timeout);
         self.running.insert(ticket, Running { program: program.clone(), purpose, kill_at, tail: Vec::new() });
         let streams = match purpose {
-            Purpose::Reaction | Purpose::Errand => Streams::Aside,
+            Purpose::Reaction(_) | Purpose::Errand => Streams::Aside,
             Purpose::Check | Purpose::Try(_) => Streams::Captured,
         };
         [

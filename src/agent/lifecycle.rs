@@ -11,10 +11,10 @@ use tokio::sync::mpsc;
 use super::keepers::Keepers;
 use super::publisher::{Desk, Job, Publisher};
 use super::{Agent, Effect, Event, Task, inbox};
-use crate::config::{Opening, ProbeKind, SignalTarget, Window};
+use crate::config::{HttpCall, Opening, ProbeKind, SignalTarget, SignalTo, Window};
 use crate::fact::chain;
 use crate::render::Release;
-use crate::rollout::{Action, probe, stranger};
+use crate::rollout::{probe, stranger};
 use crate::session::keeper::Notice;
 use crate::supervise::host::Orders;
 
@@ -113,7 +113,8 @@ impl Lifecycle {
             Effect::Discard => self.desk.hand(Job::Discard),
             Effect::Publish => self.desk.hand(Job::Publish),
             Effect::Restore(release) => self.desk.hand(Job::Restore(release)),
-            Effect::Act(action) => self.act(action),
+            Effect::SignalTo { action, to } => self.signal_to(action, &to),
+            Effect::Call { action, call } => self.call(action, call),
             Effect::Try { attempt, kind, timeout } => self.try_process(attempt, kind, timeout),
             Effect::Retire(generation) => self.desk.hand(Job::Retire(generation)),
             Effect::Order(order) => self.orders.send(order),
@@ -131,21 +132,20 @@ impl Lifecycle {
         None
     }
 
-    fn act(&self, action: Action) {
+    fn signal_to(&self, action: u64, to: &SignalTo) {
+        let what = match &to.target {
+            SignalTarget::PidFile(file) => format!("{} to {}", to.signal, file.display()),
+            SignalTarget::Process(name) => format!("{} to {name}", to.signal),
+        };
+        let result = stranger::signal(to).map(drop).map_err(|error| chain(&error));
+        drop(self.answers.send(Event::Acted { action, what, result }));
+    }
+
+    fn call(&self, action: u64, call: HttpCall) {
         let answers = self.answers.clone();
         drop(tokio::spawn(async move {
-            let (what, result) = match action {
-                Action::SignalTo(to) => {
-                    let what = match &to.target {
-                        SignalTarget::PidFile(file) => format!("{} to {}", to.signal, file.display()),
-                        SignalTarget::Process(name) => format!("{} to {name}", to.signal),
-                    };
-                    (what, stranger::signal(&to).map(drop).map_err(|error| chain(&error)))
-                }
-                Action::Call(call) => (format!("{} {}", call.method, call.url), probe::call(&call).await),
-                Action::Run(command) => (command.command.join(" "), Ok(())),
-            };
-            drop(answers.send(Event::Acted(what, result)));
+            let (what, result) = (format!("{} {}", call.method, call.url), probe::call(&call).await);
+            drop(answers.send(Event::Acted { action, what, result }));
         }));
     }
 

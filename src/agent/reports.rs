@@ -13,7 +13,7 @@ use crate::mask;
 use crate::rollout;
 use crate::snapshot;
 use crate::supervise::host::{Order, Report, Ticket};
-use crate::supervise::{self, Ending};
+use crate::supervise::{self, Ending, Refusal};
 
 /// The same signal again within this long is the same request: `timeout` and shells signal a process, and then its group too.
 const ONE_SIGNAL: Duration = Duration::from_millis(50);
@@ -46,6 +46,7 @@ impl Agent {
             Report::Interrupted { ticket } => {
                 self.told(ticket, supervise::Event::Interrupted, now, effects);
             }
+            Report::Rehearsed { ticket, result } => self.rehearsed(ticket, result, now, effects),
             Report::Said { ticket, tail } => self.commands.said(ticket, tail),
             Report::Refused { ticket, refusal } => {
                 self.command_ended(ticket, Err(chain(&refusal)), now, effects);
@@ -89,16 +90,12 @@ impl Agent {
             wrote => format!("{error}; it wrote: {wrote}"),
         });
         match purpose {
-            Purpose::Reaction | Purpose::Errand => {
-                let fact = match told {
-                    Ok(()) => ProcessFact::CommandDone { program },
-                    Err(error) => ProcessFact::CommandFailed { program, error },
-                };
-                effects.push(Effect::Report(fact.into()));
-                if purpose == Purpose::Reaction {
-                    self.roll(rollout::Event::Acted, now, effects);
-                }
+            Purpose::Reaction(action) => {
+                effects.push(Effect::Report(command_fact(&program, &told).into()));
+                let told = told.map_err(|error| format!("{program}: {error}"));
+                self.roll(rollout::Event::Acted(action, told), now, effects);
             }
+            Purpose::Errand => effects.push(Effect::Report(command_fact(&program, &told).into())),
             Purpose::Check => {
                 let told = told.map_err(|error| format!("{program}: {error}"));
                 self.roll(rollout::Event::Checked(told), now, effects);
@@ -107,6 +104,20 @@ impl Agent {
                 let told = told.map_err(|error| format!("{program}: {error}"));
                 self.roll(rollout::Event::Tried(attempt, told), now, effects);
             }
+        }
+    }
+
+    fn rehearsed(
+        &mut self,
+        ticket: Ticket,
+        result: Result<(), Refusal>,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+    ) {
+        if self.rehearsal == Some(ticket) {
+            self.rehearsal = None;
+            let result = result.map_err(|refusal| chain(&refusal));
+            self.roll(rollout::Event::Rehearsed(result), now, effects);
         }
     }
 
@@ -134,5 +145,13 @@ impl Agent {
             effects.push(Effect::Refresh);
             self.gather(snapshot::Event::RetryAsked, now, effects);
         }
+    }
+}
+
+fn command_fact(program: &str, told: &Result<(), String>) -> ProcessFact {
+    let program = program.to_owned();
+    match told {
+        Ok(()) => ProcessFact::CommandDone { program },
+        Err(error) => ProcessFact::CommandFailed { program, error: error.clone() },
     }
 }

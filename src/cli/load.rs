@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, getgrouplist};
 
-use crate::config::{self, Account, Config, EnvConfig, Place, References, env_file};
+use crate::config::{self, Account, Config, EnvConfig, Place, Proof, References, env_file};
 use crate::plain::plain;
 use crate::plan::{self, Person, Plan, Surroundings};
 use crate::template::{self, Engine};
@@ -79,7 +79,7 @@ pub(super) fn load_template(origin: &Origin, template: &Path) -> Result<Loaded, 
     config.process.env = [(STDOUT.to_owned(), template)].into();
     config.process.listen.clear();
     (config.files, config.mount, config.output.dir) = (Vec::new(), None, None);
-    (config.rollout.checks, config.rollout.probe) = (Vec::new(), None);
+    (config.rollout.checks, config.rollout.proof) = (Vec::new(), Proof::Nothing);
     compile(config, problems, Some(vec![STDOUT.to_owned()]))
 }
 

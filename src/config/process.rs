@@ -12,8 +12,8 @@ use super::reader::{Table, Value, every};
 use super::rollout::PLAIN_URL;
 use super::value::{self, Form, POSITIVE_DURATION, STOP_SIGNAL};
 use super::{
-    EnvConfig, HttpCall, Place, ProcessConfig, Reaction, RestartConfig, RestartMode, RestartPolicy,
-    RunCommand, SettingConfig, SignalTarget, SignalTo, setting,
+    Act, Action, EnvConfig, HttpCall, Place, ProcessConfig, Reaction, RestartConfig, RestartMode,
+    RestartPolicy, RunCommand, SettingConfig, SignalTarget, SignalTo, setting,
 };
 
 /// From the stop signal to SIGKILL, as other supervisors and Kubernetes do.
@@ -57,12 +57,7 @@ pub(super) fn process(table: Option<Table<'_>>) -> ProcessConfig {
     process.env = env.map(|env| variables(&env)).unwrap_or_default();
     if let Some(value) = table.take("on_change") {
         process.on_change = reaction(&value).unwrap_or(process.on_change);
-        if has_env
-            && matches!(
-                process.on_change,
-                Reaction::Signal(_) | Reaction::SignalTo(_) | Reaction::Run(_) | Reaction::Call(_)
-            )
-        {
+        if has_env && matches!(process.on_change, Reaction::Signal(_) | Reaction::Act(_)) {
             value.report(
                 "`process.env` is set, and a running process cannot be given a new environment; \
                  write \"restart\", or \"none\" to let changes wait for the next start",
@@ -128,17 +123,18 @@ pub(super) fn reaction(value: &Value<'_>) -> Option<Reaction> {
     }
     let mut table = value.table(REACTION.expected)?;
     let kinds = ["run", "signal", "http"].map(|key| table.has(key));
-    let reaction = match kinds {
-        [false, true, false] => signal_to(&mut table).map(Reaction::SignalTo),
-        [false, false, true] => call(&mut table).map(Reaction::Call),
-        [_, false, false] => run(&mut table).map(Reaction::Run),
+    let act = match kinds {
+        [false, true, false] => signal_to(&mut table).map(Act::SignalTo),
+        [false, false, true] => call(&mut table).map(Act::Call),
+        [_, false, false] => run(&mut table).map(Act::Run),
         [..] => {
             table.report("asks for more than one thing; write one of `run`, `signal` and `http`");
             return None;
         }
     };
+    let is_required = table.take("required").map_or(Some(false), |required| required.boolean());
     table.finish();
-    reaction
+    Some(Reaction::Act(Action { act: act?, is_required: is_required? }))
 }
 
 fn run(table: &mut Table<'_>) -> Option<RunCommand> {

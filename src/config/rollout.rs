@@ -8,7 +8,7 @@ use super::process::{RUN_TIMEOUT, command, count};
 use super::reader::{Table, Value, every};
 use super::value::{DURATION, Form, POSITIVE_DURATION};
 use super::window;
-use super::{HttpProbe, ProbeConfig, ProbeKind, RolloutConfig, RunCommand};
+use super::{HttpProbe, ProbeConfig, ProbeKind, Proof, RolloutConfig, RunCommand};
 
 const SETTLE: Duration = Duration::from_millis(100);
 const GRACE: Duration = Duration::from_secs(30);
@@ -22,13 +22,18 @@ pub(super) const STAGED: &str = "{dir}";
 
 /// Reads `[rollout]`. `has_dir` is whether there is a directory of relative files.
 pub(super) fn rollout(table: Option<Table<'_>>, has_dir: bool) -> RolloutConfig {
-    let mut rollout =
-        RolloutConfig { settle: SETTLE, grace: GRACE, checks: Vec::new(), probe: None, window: None };
+    let mut rollout = RolloutConfig {
+        settle: SETTLE,
+        grace: GRACE,
+        checks: Vec::new(),
+        proof: Proof::default(),
+        window: None,
+    };
     let Some(mut table) = table else { return rollout };
     rollout.settle = table.read("settle", &DURATION).unwrap_or(SETTLE);
     rollout.grace = table.read("grace", &DURATION).unwrap_or(GRACE);
     rollout.checks = table.take("check").and_then(|value| checks(&value, has_dir)).unwrap_or_default();
-    rollout.probe = table.take("probe").and_then(|value| probe(&value));
+    rollout.proof = table.take("probe").and_then(|value| proof(&value)).unwrap_or_default();
     rollout.window = table.take("window").and_then(|value| window::window(&value));
     table.finish();
     rollout
@@ -59,9 +64,24 @@ fn check(value: &Value<'_>, has_dir: bool) -> Option<RunCommand> {
     Some(check)
 }
 
+fn proof(value: &Value<'_>) -> Option<Proof> {
+    if value.is_text() { value.read(&NO_PROOF) } else { probe(value).map(Proof::Probe) }
+}
+
+const PROBE: &str =
+    "\"none\", or a table such as { http = \"http://127.0.0.1:8080/healthz\", timeout = \"30s\" }";
+
+const NO_PROOF: Form<Proof> = Form {
+    expected: PROBE,
+    shown: true,
+    read: |text| match text {
+        "none" => Ok(Proof::Nothing),
+        _ => Err("is unknown; write \"none\", or a table such as { alive = \"5s\" }".to_owned()),
+    },
+};
+
 fn probe(value: &Value<'_>) -> Option<ProbeConfig> {
-    const EXPECTED: &str = "a table such as { http = \"http://127.0.0.1:8080/healthz\", timeout = \"30s\" }";
-    let mut table = value.table(EXPECTED)?;
+    let mut table = value.table(PROBE)?;
     let kind = kind(&mut table);
     let mut duration = |key, default| table.read(key, &POSITIVE_DURATION).unwrap_or(default);
     let period = duration("period", PERIOD);

@@ -177,7 +177,7 @@ fn a_full_document_means_what_it_says() {
         command: vec!["/bin/reload".to_owned(), String::new()],
         timeout: Duration::from_secs(90),
     };
-    assert_eq!(json.on_change, Some(Reaction::Run(run)));
+    assert_eq!(json.on_change, Some(Reaction::Act(Action { act: Act::Run(run), is_required: false })));
 
     let process = &config.process;
     assert_eq!(process.command.as_deref().unwrap(), ["/usr/local/bin/app", "--host", "web1", "${HOST}"]);
@@ -1072,7 +1072,8 @@ fn problems_of_a_probe() {
         ("{ http = \"http://a/\", status = 42 }", "is no status of HTTP"),
         ("{ http = \"http://a/\", successes = 0 }", "has to be between 1 and"),
         ("{ http = \"http://a/\", retries = 1 }", "unknown key"),
-        ("\"http://a/\"", "expected a table such as"),
+        ("\"http://a/\"", "write \"none\", or a table such as"),
+        ("1", "expected \"none\", or a table such as"),
     ];
     for (probe, problem) in table {
         let found = problems(&format!("[rollout]\nprobe = {probe}\n"));
@@ -1084,7 +1085,7 @@ fn problems_of_a_probe() {
 fn a_probe_says_what_is_asked_and_when() {
     let probe = |text: &str| {
         let config = format!("[process]\ncommand = [\"app\"]\n[rollout]\nprobe = {text}\n");
-        parse(Path::new("squire.toml"), &config, &|_| None).unwrap().rollout.probe.unwrap()
+        parse(Path::new("squire.toml"), &config, &|_| None).unwrap().rollout.proof.probe().cloned().unwrap()
     };
     let http = probe(
         "{ http = \"http://127.0.0.1:8080/healthz\", status = 204, body = \"ok\", period = \"2s\", timeout = \"1m\", \

@@ -46,13 +46,16 @@ impl ProcessFact {
             Self::ActionDone { what } => info!(what, "reaction done"),
             Self::ActionFailed { what, error } => error!(what, error, "reaction failed"),
             Self::Resting { again_in } => {
-                warn!(again_in = shown(*again_in), "process ended by itself, it will be started again");
+                warn!(
+                    again_in = shown(*again_in),
+                    "no process runs: it ended by itself or could not be started, and it will be started again"
+                );
             }
             Self::GaveUp { restarts, period } => {
                 error!(
                     restarts,
                     within = shown(*period),
-                    "process ended by itself too often, it is not started again"
+                    "process ended by itself or could not be started too often, it is not started again"
                 );
             }
             Self::Stopping { cause } => info!(cause, "stopping"),

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use nix::sys::signal::Signal;
 
-use crate::config::{HttpCall, Reaction, RunCommand, SignalTo};
+use crate::config::{Act, Action, Reaction};
 
 /// What is asked of the process, and what comes after it.
 #[derive(Debug, Default)]
@@ -16,17 +16,6 @@ pub(super) struct Reactions {
     pub(super) signals: BTreeSet<Signal>,
     /// Each once: signals to others first, then commands and requests in the order of their files.
     pub(super) actions: Vec<Action>,
-}
-
-/// What follows the process's own reaction.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Signal a process that is not ours.
-    SignalTo(SignalTo),
-    /// Run a command.
-    Run(RunCommand),
-    /// Send a request.
-    Call(HttpCall),
 }
 
 impl Reactions {
@@ -41,19 +30,19 @@ impl Reactions {
             match reaction {
                 Reaction::Restart => reactions.restart = true,
                 Reaction::Signal(signal) => _ = reactions.signals.insert(*signal),
-                Reaction::SignalTo(to) => reactions.act(Action::SignalTo(to.clone())),
-                Reaction::Run(command) => reactions.act(Action::Run(command.clone())),
-                Reaction::Call(call) => reactions.act(Action::Call(call.clone())),
+                Reaction::Act(action) => reactions.act(action),
                 Reaction::Nothing => {}
             }
         }
-        reactions.actions.sort_by_key(|action| !matches!(action, Action::SignalTo(_)));
+        reactions.actions.sort_by_key(|action| !matches!(action.act, Act::SignalTo(_)));
         reactions
     }
 
-    fn act(&mut self, action: Action) {
-        if !self.actions.contains(&action) {
-            self.actions.push(action);
+    /// Once, and required if any of the files says so.
+    fn act(&mut self, action: &Action) {
+        match self.actions.iter_mut().find(|known| known.act == action.act) {
+            Some(known) => known.is_required |= action.is_required,
+            None => self.actions.push(action.clone()),
         }
     }
 }

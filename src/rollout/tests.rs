@@ -1,5 +1,7 @@
+use nix::sys::signal::Signal;
+
 use super::*;
-use crate::config::{Place, ProbeKind};
+use crate::config::{Act, Place, ProbeConfig, ProbeKind, Proof, Reaction};
 use crate::secret::DigestKey;
 
 const GRACE: Duration = Duration::from_secs(30);
@@ -10,14 +12,18 @@ fn command(program: &str) -> RunCommand {
     RunCommand { command: vec![program.to_owned()], timeout: Duration::from_secs(1) }
 }
 
+fn run(program: &str) -> Reaction {
+    Reaction::Act(Action { act: Act::Run(command(program)), is_required: false })
+}
+
 fn rules(has_process: bool) -> Rules {
     let files = [
         ("restart", Reaction::Restart),
         ("hup", Reaction::Signal(Signal::SIGHUP)),
         ("usr1", Reaction::Signal(Signal::SIGUSR1)),
-        ("run", Reaction::Run(command("reload"))),
-        ("run-too", Reaction::Run(command("reload"))),
-        ("run-other", Reaction::Run(command("notify"))),
+        ("run", run("reload")),
+        ("run-too", run("reload")),
+        ("run-other", run("notify")),
         ("quiet", Reaction::Nothing),
     ];
     let files = files.map(|(path, reaction)| (PathBuf::from(path), reaction)).into();
@@ -27,7 +33,7 @@ fn rules(has_process: bool) -> Rules {
         has_process,
         grace: GRACE,
         checks: Vec::new(),
-        probe: None,
+        proof: Proof::ShortLife,
         overlaps: false,
     }
 }
@@ -66,15 +72,18 @@ fn words(effects: &[Effect]) -> Vec<String> {
         Some(match effect {
             Effect::Stage(release) => format!("stage {}", release.generation),
             Effect::Check { command, .. } => format!("check {}", command.command[0]),
+            Effect::Rehearse(release) => format!("rehearse {}", release.generation),
             Effect::Discard => "discard".to_owned(),
             Effect::Publish => "publish".to_owned(),
             Effect::Restore(release) => format!("restore {}", release.generation),
             Effect::Start(release) => format!("start {}", release.generation),
             Effect::Restart(release) => format!("restart {}", release.generation),
             Effect::Signal(signals) => format!("signal {signals:?}"),
-            Effect::Act(Action::Run(command)) => format!("run {}", command.command[0]),
-            Effect::Act(Action::SignalTo(to)) => format!("{} to {:?}", to.signal, to.target),
-            Effect::Act(Action::Call(call)) => format!("{} {}", call.method, call.url),
+            Effect::Act(_, action) => match &action.act {
+                Act::Run(command) => format!("run {}", command.command[0]),
+                Act::SignalTo(to) => format!("{} to {:?}", to.signal, to.target),
+                Act::Call(call) => format!("{} {}", call.method, call.url),
+            },
             Effect::Try(attempt) => format!("try {attempt}"),
             Effect::OnTrial(on_trial) => format!("trial {on_trial}"),
             Effect::HandOver => "hand over".to_owned(),
@@ -94,12 +103,14 @@ fn words(effects: &[Effect]) -> Vec<String> {
 struct Bench {
     rollout: Rollout,
     now: Instant,
+    /// How many actions were answered.
+    acted: u64,
 }
 
 impl Bench {
     fn new(rules: Rules) -> Self {
         let now = Instant::now();
-        Self { rollout: Rollout::new(rules, &BTreeSet::new(), now), now }
+        Self { rollout: Rollout::new(rules, &BTreeSet::new(), now), now, acted: 0 }
     }
 
     /// Its first release is live.
@@ -152,8 +163,22 @@ impl Bench {
         self.step(Event::Rendered(release(number, env)))
     }
 
+    /// It is on disk, and a process could be started with it.
     fn staged(&mut self, changes: bool) -> Vec<String> {
-        self.step(Event::Staged { directory: None, changes })
+        let said = self.step(Event::Staged { directory: None, changes });
+        match said.as_slice() {
+            [rehearse] if rehearse.starts_with("rehearse ") => self.step(Event::Rehearsed(Ok(()))),
+            _ => said,
+        }
+    }
+
+    fn acted(&mut self, well: bool) -> Vec<String> {
+        self.acted += 1;
+        self.step(Event::Acted(self.acted, if well { Ok(()) } else { Err("not found".to_owned()) }))
+    }
+
+    fn down(&mut self, is_clean: bool) -> Vec<String> {
+        self.step(Event::ProcessDown { why: "the process ended".to_owned(), is_clean })
     }
 
     fn published(&mut self, changed: &[&str]) -> Vec<String> {
@@ -176,7 +201,7 @@ impl Bench {
 }
 
 fn with_probe(kind: ProbeKind) -> Rules {
-    Rules { probe: Some(probe(kind)), ..rules(true) }
+    Rules { proof: Proof::Probe(probe(kind)), ..rules(true) }
 }
 
 fn http() -> ProbeKind {
@@ -190,9 +215,9 @@ fn what_changed_decides_what_reacts() {
         (&["quiet"], "", &["committed 2"]),
         (&["hup"], "", &["signal {SIGHUP}"]),
         (&["hup", "usr1"], "", &["signal {SIGHUP, SIGUSR1}"]),
-        (&["hup", "restart"], "", &["restart 2"]),
-        (&["hup"], "new", &["restart 2"]),
-        (&[], "new", &["restart 2"]),
+        (&["hup", "restart"], "", &["trial true", "restart 2"]),
+        (&["hup"], "new", &["trial true", "restart 2"]),
+        (&[], "new", &["trial true", "restart 2"]),
         (&["run", "run-too", "run-other"], "", &["run reload", "run notify"]),
     ];
     for (changed, env, expected) in cases {
@@ -206,8 +231,8 @@ fn commands_come_after_the_process_and_the_commit_after_all_of_them() {
     let (mut bench, said) = Bench::second(rules(true), "", &["hup", "run", "run-other"]);
     assert_eq!(said, ["signal {SIGHUP}"]);
     assert_eq!(bench.step(Event::ProcessSettled), ["run reload", "run notify"]);
-    assert!(bench.step(Event::Acted).is_empty());
-    assert_eq!(bench.step(Event::Acted), ["committed 2"]);
+    assert!(bench.acted(true).is_empty());
+    assert_eq!(bench.acted(true), ["committed 2"]);
 }
 
 #[test]
@@ -217,16 +242,17 @@ fn signals_to_others_come_first_and_each_target_has_one() {
     let url = "http://127.0.0.1/reload".to_owned();
     let call = HttpCall { method: "POST".to_owned(), url, timeout: PERIOD };
     let target = SignalTarget::Process("nginx".to_owned());
-    let to = Reaction::SignalTo(SignalTo { signal: Signal::SIGHUP, target });
+    let act = |act| Reaction::Act(Action { act, is_required: false });
+    let to = act(Act::SignalTo(SignalTo { signal: Signal::SIGHUP, target }));
     let files =
-        [("a", Reaction::Call(call.clone())), ("b", Reaction::Call(call)), ("c", to.clone()), ("d", to)];
+        [("a", act(Act::Call(call.clone()))), ("b", act(Act::Call(call))), ("c", to.clone()), ("d", to)];
     rules.files.extend(files.map(|(path, reaction)| (PathBuf::from(path), reaction)));
     let (mut bench, said) = Bench::second(rules, "", &["a", "b", "c", "d", "hup"]);
     assert_eq!(said, ["signal {SIGHUP}"]);
     let acts = bench.step(Event::ProcessSettled);
     assert_eq!(acts, ["SIGHUP to Process(\"nginx\")", "POST http://127.0.0.1/reload"]);
-    assert!(bench.step(Event::Acted).is_empty());
-    assert_eq!(bench.step(Event::Acted), ["committed 2"]);
+    assert!(bench.acted(true).is_empty());
+    assert_eq!(bench.acted(true), ["committed 2"]);
 }
 
 #[test]
@@ -321,7 +347,7 @@ fn without_a_process_only_commands_react() {
     drop(bench.rendered(1, ""));
     drop(bench.staged(true));
     assert_eq!(bench.published(&["run", "quiet"]), ["run reload"]);
-    assert_eq!(bench.step(Event::Acted), ["committed 1"]);
+    assert_eq!(bench.acted(true), ["committed 1"]);
 }
 
 #[test]
@@ -374,7 +400,7 @@ fn a_process_that_is_well_in_time_makes_the_commit() {
 fn a_process_that_is_not_well_in_time_goes_back() {
     let (mut bench, _) = Bench::second(with_probe(http()), "", &["hup", "run"]);
     drop(bench.step(Event::ProcessSettled));
-    let asked = bench.step(Event::Acted);
+    let asked = bench.acted(true);
     assert!(asked[0].starts_with("try "), "{asked:?}");
     assert!(bench.rendered(3, "").is_empty());
     bench.now += TIMEOUT;
@@ -382,7 +408,7 @@ fn a_process_that_is_not_well_in_time_goes_back() {
     assert_eq!(bench.published(&["hup", "run"]), ["signal {SIGHUP}", "trial false"]);
     assert_eq!(bench.step(Event::ProcessSettled), ["run reload"]);
     // What waits was made with the same value.
-    assert_eq!(bench.step(Event::Acted), ["dropped 3", "taken back 2"]);
+    assert_eq!(bench.acted(true), ["dropped 3", "taken back 2"]);
     assert_eq!(bench.rollout.live().unwrap().generation.number(), 1);
 }
 
@@ -394,7 +420,7 @@ fn a_process_that_ends_on_trial_is_started_with_what_was_live() {
         if settles {
             drop(bench.step(Event::ProcessSettled));
         }
-        assert_eq!(bench.step(Event::ProcessDown("exit code 1".to_owned())), ["restore 1"]);
+        assert_eq!(bench.down(false), ["restore 1"]);
         assert_eq!(bench.published(&[]), ["restart 1", "trial false"]);
         assert_eq!(bench.step(Event::ProcessSettled), ["taken back 2"]);
     }
@@ -418,7 +444,7 @@ fn there_is_no_way_back_to_what_is_dead() {
     drop(bench.staged(true));
     drop(bench.published(&[]));
     drop(bench.step(Event::ProcessSettled));
-    assert_eq!(bench.step(Event::ProcessDown("exit code 1".to_owned())), ["forced 2", "trial false"]);
+    assert_eq!(bench.down(false), ["forced 2", "trial false"]);
     assert_eq!(bench.rollout.live().unwrap().generation.number(), 2);
 }
 
@@ -436,7 +462,7 @@ fn a_first_release_that_the_process_is_not_well_with_stays() {
 #[test]
 fn a_way_back_that_cannot_be_published_is_tried_until_it_can() {
     let (mut bench, _) = Bench::second(with_probe(http()), "", &["hup"]);
-    assert_eq!(bench.step(Event::ProcessDown("exit code 1".to_owned())), ["restore 1"]);
+    assert_eq!(bench.down(false), ["restore 1"]);
     assert!(bench.step(Event::NotPublished("read-only".to_owned())).is_empty());
     assert!(bench.rendered(3, "").is_empty(), "nothing goes forward before it is back");
     assert_eq!(bench.sleep(), FIRST_PAUSE);
@@ -489,4 +515,83 @@ fn who_is_asked_nothing_need_not_say_that_it_is_ready_and_who_says_nothing_is_no
     assert!(bench.step(Event::ProcessSettled).is_empty());
     assert_eq!(bench.sleep(), TIMEOUT);
     assert_eq!(bench.step(Event::Due), ["restore 1"]);
+}
+
+#[test]
+fn a_release_with_which_no_process_could_be_started_is_never_seen() {
+    let mut bench = Bench::started(rules(true));
+    drop(bench.rendered(2, "new"));
+    assert_eq!(bench.step(Event::Staged { directory: None, changes: false }), ["rehearse 2"]);
+    let refused = Event::Rehearsed(Err("a NUL byte".to_owned()));
+    assert_eq!(bench.step(refused), ["discard", "taken back 2"]);
+    assert_eq!(bench.rollout.live().unwrap().generation.number(), 1);
+    // The first start has nobody to be kept for: it says itself what is wrong.
+    let mut bench = Bench::new(rules(true));
+    drop(bench.rendered(1, ""));
+    assert_eq!(bench.step(Event::Staged { directory: None, changes: true }), ["publish"]);
+}
+
+#[test]
+fn a_restart_is_on_trial_for_a_short_life_where_nothing_else_is_asked() {
+    let (mut bench, _) = Bench::second(rules(true), "new", &[]);
+    assert!(bench.step(Event::ProcessSettled).is_empty());
+    assert_eq!(bench.sleep(), SHORT_LIFE);
+    assert_eq!(bench.step(Event::Due), ["trial false", "committed 2"]);
+
+    let (mut bench, _) = Bench::second(rules(true), "new", &[]);
+    drop(bench.step(Event::ProcessSettled));
+    assert_eq!(bench.down(false), ["restore 1"]);
+    assert_eq!(bench.published(&[]), ["restart 1", "trial false"]);
+    assert_eq!(bench.step(Event::ProcessSettled), ["taken back 2"]);
+}
+
+#[test]
+fn who_ends_with_0_in_its_short_life_has_done_its_work() {
+    let (mut bench, _) = Bench::second(rules(true), "new", &[]);
+    drop(bench.step(Event::ProcessSettled));
+    assert_eq!(bench.down(true), ["trial false", "committed 2"]);
+    // Who was asked to stay alive has not.
+    let (mut bench, _) = Bench::second(with_probe(ProbeKind::Alive(PERIOD)), "new", &[]);
+    drop(bench.step(Event::ProcessSettled));
+    assert_eq!(bench.down(true), ["restore 1"]);
+}
+
+#[test]
+fn a_short_life_leaves_half_of_its_time_to_what_was_replaced() {
+    let mut bench = Bench::started(rules(true));
+    let mut dying = release(2, "new");
+    dying.former_ends = [(SecretName::new("db"), bench.now + SHORT_LIFE)].into();
+    drop(bench.step(Event::Rendered(dying)));
+    drop(bench.staged(false));
+    drop(bench.published(&[]));
+    drop(bench.step(Event::ProcessSettled));
+    assert_eq!(bench.sleep(), SHORT_LIFE / 2);
+}
+
+#[test]
+fn without_any_proof_only_a_start_that_is_refused_goes_back() {
+    let asked_nothing = || Rules { proof: Proof::Nothing, ..rules(true) };
+    let (mut bench, said) = Bench::second(asked_nothing(), "new", &[]);
+    assert_eq!(said, ["trial true", "restart 2"]);
+    assert_eq!(bench.step(Event::ProcessSettled), ["trial false", "committed 2"]);
+    let (mut bench, _) = Bench::second(asked_nothing(), "new", &[]);
+    assert_eq!(bench.down(false), ["restore 1"]);
+}
+
+#[test]
+fn an_action_that_is_required_and_cannot_be_done_takes_the_release_back() {
+    let required = Reaction::Act(Action { act: Act::Run(command("reload")), is_required: true });
+    let mut rules = rules(true);
+    rules.files.insert("must".into(), required);
+    // One that only is asked for by another file too is required all the same.
+    let (mut bench, _) = Bench::second(rules, "", &["hup", "must", "run", "run-other"]);
+    assert_eq!(bench.step(Event::ProcessSettled), ["run reload", "run notify"]);
+    assert_eq!(bench.acted(false), ["restore 1"]);
+    assert!(bench.acted(true).is_empty(), "what was going on is nobody's any more");
+    assert_eq!(bench.published(&["hup", "must"]), ["signal {SIGHUP}"]);
+    assert_eq!(bench.step(Event::ProcessSettled), ["run reload"]);
+    assert_eq!(bench.acted(false), ["taken back 2"], "there is nothing further to go back to");
+
+    let (mut bench, _) = Bench::second(self::rules(true), "", &["run"]);
+    assert_eq!(bench.acted(false), ["committed 2"], "what is not required is only said");
 }

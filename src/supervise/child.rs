@@ -6,16 +6,12 @@
 //! *Invariant:* a child that [`spawn`] answered runs its program in its own process group, with no descriptor of Squire's
 //! beyond its standard streams.
 
-use std::cell::Cell;
 use std::convert::Infallible;
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Read};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
-use std::sync::Arc;
-use std::{env, ptr};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -30,19 +26,14 @@ use nix::unistd::{
 };
 
 use super::host::Endowment;
+use super::image::{Image, LISTEN_PID};
 use super::listen::Listeners;
 use super::signals::{self, Inheritance};
-use super::{Ending, Launch, Refusal, environment};
+use super::{Ending, Launch, Refusal};
 use crate::config::Limit;
-use crate::plan::Setting;
-
-/// Where programs are looked for when there is no PATH, as the C library has it.
-const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
 /// Where the first socket is passed on: behind the standard streams.
 const FIRST_SOCKET: libc::c_int = 3;
-
-const LISTEN_PID: &[u8] = b"LISTEN_PID=";
 
 /// What a process reads from and writes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,19 +71,46 @@ pub(super) struct Surroundings {
 
 /// Starts a process and answers when its program runs. What became of a refused one is left to [`reap`].
 pub(super) fn spawn(launch: &Launch, ends: &Ends<'_>, surroundings: &Surroundings) -> Result<Pid, Refusal> {
+    let Endowment { environment, listeners, .. } = &surroundings.endowment;
+    let sockets = if ends.streams == Streams::Inherited { listeners.sockets().len() } else { 0 };
+    let image = Image::prepare(launch, environment, sockets, ends.notify_socket)?;
+    make(launch, &image, ends, surroundings, Finale::Execute)
+}
+
+/// Goes the whole way of [`spawn`] but for the last step: a child stands as the process would, looks whether it could execute the
+/// program, and ends. So what is wrong with a launch is known while the former process still runs.
+pub(super) fn rehearse(launch: &Launch, surroundings: &Surroundings) -> Result<(), Refusal> {
+    let image = Image::prepare(launch, &surroundings.endowment.environment, 0, None)?;
+    let ends = Ends { streams: Streams::Aside, output: None, notify_socket: None, cgroup: None };
+    make(launch, &image, &ends, surroundings, Finale::Look).map(drop)
+}
+
+/// What a child does at the end of its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Finale {
+    /// It becomes the program.
+    Execute,
+    /// It looks whether it could, and ends.
+    Look,
+}
+
+fn make(
+    launch: &Launch,
+    image: &Image,
+    ends: &Ends<'_>,
+    surroundings: &Surroundings,
+    finale: Finale,
+) -> Result<Pid, Refusal> {
     let program = launch.command.first().cloned().unwrap_or_default();
     let system = |doing| {
         let program = program.clone();
         move |cause| Refusal::System { program, doing, cause }
     };
-    let Endowment { environment, listeners, .. } = &surroundings.endowment;
-    let sockets = if ends.streams == Streams::Inherited { listeners.sockets().len() } else { 0 };
-    let image = Image::prepare(launch, environment, sockets, ends.notify_socket)?;
     let (answer, question) = pipe2(OFlag::O_CLOEXEC).map_err(system("making a pipe"))?;
     let squire = getpid();
     let mask = signals::block_all().map_err(system("blocking signals"))?;
     let forked = match fork_safely() {
-        Ok(ForkResult::Child) => become_program(&image, ends, surroundings, squire, &question),
+        Ok(ForkResult::Child) => become_program(image, ends, surroundings, squire, &question, finale),
         Ok(ForkResult::Parent { child }) => Ok(child),
         Err(errno) => Err(errno),
     };
@@ -131,126 +149,6 @@ pub(super) fn reap() -> Option<(Pid, Change)> {
         Change::Ended(Ending::Signal(libc::WTERMSIG(status)))
     };
     (pid > 0).then(|| (Pid::from_raw(pid), change))
-}
-
-/// What execve needs, ready to be handed over.
-struct Image {
-    /// Where the program may be, in the order to try.
-    paths: Vec<CString>,
-    arguments: Texts,
-    variables: Texts,
-    working_dir: Option<CString>,
-    groups: Vec<Gid>,
-    setting: Arc<Setting>,
-    /// Where its sockets are while they are put in their places.
-    moved: Box<[Cell<libc::c_int>]>,
-    /// `LISTEN_PID=`, and room for the number, which only the child itself can know.
-    listen_pid: Box<[Cell<u8>]>,
-}
-
-/// Texts as C has them: pointers to each, and a null at the end.
-struct Texts {
-    pointers: Vec<*const libc::c_char>,
-    /// What the pointers point into; never changed after they were taken.
-    _texts: Vec<CString>,
-}
-
-impl Image {
-    fn prepare(
-        launch: &Launch,
-        own: &[(OsString, OsString)],
-        sockets: usize,
-        notify_socket: Option<&str>,
-    ) -> Result<Self, Refusal> {
-        let mut arguments = Vec::new();
-        for (number, argument) in launch.command.iter().enumerate() {
-            arguments.push(text(argument.as_bytes(), || format!("argument {number} of the command"))?);
-        }
-        let mut variables = Vec::new();
-        let mut environment = environment(own, &launch.env, &launch.setting);
-        environment.extend(notify_socket.map(|address| (OsStr::new("NOTIFY_SOCKET"), OsStr::new(address))));
-        for (name, value) in environment {
-            let what = || format!("the variable {}", name.display());
-            if name.as_bytes().contains(&b'=') {
-                return Err(Refusal::Unfit { what: what(), character: "'=' in its name" });
-            }
-            variables.push(text(&[name.as_bytes(), b"=", value.as_bytes()].concat(), what)?);
-        }
-        let search = own.iter().find(|(name, _)| name == "PATH").map(|(_, path)| path.as_os_str());
-        let paths = candidates(launch.command.first().map_or("", String::as_str), search)?;
-        let mut pid_pointer = None;
-        let listen_pid: Box<[Cell<u8>]> = LISTEN_PID.iter().copied().chain([0; 12]).map(Cell::new).collect();
-        if sockets > 0 {
-            variables.push(text(format!("LISTEN_FDS={sockets}").as_bytes(), || "LISTEN_FDS".to_owned())?);
-            pid_pointer = Some(listen_pid.as_ptr().cast::<libc::c_char>());
-        }
-        let setting = Arc::clone(&launch.setting);
-        let working_dir = setting
-            .working_dir
-            .as_ref()
-            .map(|dir| text(dir.as_os_str().as_bytes(), || "process.working_dir".to_owned()));
-        let groups = setting.person.iter().flat_map(|person| &person.groups).copied();
-        Ok(Self {
-            paths,
-            arguments: Texts::new(arguments, None),
-            variables: Texts::new(variables, pid_pointer),
-            working_dir: working_dir.transpose()?,
-            groups: groups.map(Gid::from_raw).collect(),
-            setting,
-            moved: vec![Cell::new(-1); sockets].into(),
-            listen_pid,
-        })
-    }
-
-    /// Why the program was not executed.
-    fn refusal(&self, program: String, cause: Errno) -> Refusal {
-        let is_there = |path: &CString| Path::new(OsStr::from_bytes(path.to_bytes())).exists();
-        if cause != Errno::ENOENT {
-            Refusal::NotExecutable { program, cause }
-        } else if self.paths.iter().any(is_there) {
-            Refusal::NoInterpreter { program }
-        } else {
-            Refusal::NotFound { program }
-        }
-    }
-}
-
-impl Texts {
-    /// `more` outlives them.
-    fn new(texts: Vec<CString>, more: Option<*const libc::c_char>) -> Self {
-        let pointers = texts.iter().map(|text| text.as_ptr()).chain(more).chain([ptr::null()]).collect();
-        Self { pointers, _texts: texts }
-    }
-}
-
-fn text(bytes: &[u8], what: impl FnOnce() -> String) -> Result<CString, Refusal> {
-    // The error would carry the bytes, which may be secret.
-    CString::new(bytes).map_err(|_| Refusal::Unfit { what: what(), character: "a NUL byte" })
-}
-
-/// Where the shell would look for the program.
-fn candidates(program: &str, search: Option<&OsStr>) -> Result<Vec<CString>, Refusal> {
-    let search = search.unwrap_or(OsStr::new(DEFAULT_PATH));
-    let found = if program.is_empty() {
-        vec![]
-    } else if program.contains('/') {
-        vec![program.into()]
-    } else {
-        env::split_paths(search).map(|dir| Path::new(".").join(dir).join(program)).collect()
-    };
-    let what = || "the path of the program".to_owned();
-    found.iter().map(|path| text(path.as_os_str().as_bytes(), what)).collect()
-}
-
-/// Whether there is such a program for a process of Squire's, to be known before it is needed.
-pub fn find(program: &str) -> Result<(), Refusal> {
-    let candidates = candidates(program, env::var_os("PATH").as_deref())?;
-    let is_there = |path: &CString| Path::new(OsStr::from_bytes(path.to_bytes())).is_file();
-    if candidates.iter().any(is_there) {
-        Ok(())
-    } else {
-        Err(Refusal::NotFound { program: program.to_owned() })
-    }
 }
 
 /// What a child does before it is the program. Told by number from the child to Squire.
@@ -316,6 +214,7 @@ fn become_program(
     surroundings: &Surroundings,
     squire: Pid,
     question: &OwnedFd,
+    finale: Finale,
 ) -> ! {
     // Out of the way of the sockets.
     let first_free = FIRST_SOCKET + libc::c_int::try_from(image.moved.len()).unwrap_or(0);
@@ -325,7 +224,7 @@ fn become_program(
         Ok(moved) => unsafe { BorrowedFd::borrow_raw(moved) },
         Err(_) => question.as_fd(),
     };
-    let Err((step, errno)) = prepare_and_execute(image, ends, surroundings, squire);
+    let Err((step, errno)) = prepare_and_execute(image, ends, surroundings, squire, finale);
     let [a, b, c, d] = (errno as i32).to_ne_bytes();
     // Whether Squire hears it or not, this process ends.
     write(question, &[step as u8, a, b, c, d]).ok();
@@ -339,6 +238,7 @@ fn prepare_and_execute(
     ends: &Ends<'_>,
     surroundings: &Surroundings,
     squire: Pid,
+    finale: Finale,
 ) -> Result<Infallible, (Step, Errno)> {
     let at = |step| move |errno| (step, errno);
     setpgid(Pid::from_raw(0), Pid::from_raw(0)).map_err(at(Step::Group))?;
@@ -356,7 +256,11 @@ fn prepare_and_execute(
     // Last of all: a change of the user takes it away.
     die_with(squire, image.setting.last_signal.unwrap_or(Signal::SIGTERM)).map_err(at(Step::ParentDeath))?;
     surroundings.signals.restore().map_err(at(Step::Signals))?;
-    execute(image).map_err(at(Step::Program))
+    match finale {
+        Finale::Execute => execute(image),
+        Finale::Look => look(image),
+    }
+    .map_err(at(Step::Program))
 }
 
 /// Becomes the user, with the user's place and limits. Groups first: only who may do that may change the user.
@@ -492,6 +396,36 @@ fn execute(image: &Image) -> nix::Result<Infallible> {
         }
     }
     Err(worst)
+}
+
+/// Ends well if one of the paths is a file that this process may execute. What the file then needs, only the kernel finds out.
+#[expect(unsafe_code, reason = "a forked child must not run what Squire does at its own exit")]
+fn look(image: &Image) -> nix::Result<Infallible> {
+    let mut worst = Errno::ENOENT;
+    for path in &image.paths {
+        match may_execute(path) {
+            // SAFETY: _exit ends this process at once; nothing of it is used afterwards.
+            Ok(()) => unsafe { libc::_exit(0) },
+            Err(Errno::EACCES) => worst = Errno::EACCES,
+            Err(Errno::ENOENT | Errno::ENOTDIR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Err(worst)
+}
+
+#[expect(unsafe_code, reason = "nix's forms may allocate")]
+fn may_execute(path: &CStr) -> nix::Result<()> {
+    let mut status = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: `path` ends with NUL, and the kernel writes one `stat`, for which there is room.
+    Errno::result(unsafe { libc::stat(path.as_ptr(), status.as_mut_ptr()) })?;
+    // SAFETY: the call above has filled it.
+    let mode = unsafe { status.assume_init() }.st_mode;
+    if mode & libc::S_IFMT != libc::S_IFREG {
+        return Err(Errno::EACCES);
+    }
+    // SAFETY: `path` ends with NUL.
+    Errno::result(unsafe { libc::access(path.as_ptr(), libc::X_OK) }).map(drop)
 }
 
 /// What the child told; `None` when the pipe was closed by a successful exec.

@@ -52,6 +52,13 @@ pub enum Order {
         /// What it is connected to.
         streams: Streams,
     },
+    /// Find out whether a child could be started; answered by `Rehearsed`.
+    Rehearse {
+        /// The name of the question.
+        ticket: Ticket,
+        /// What would be run.
+        launch: Launch,
+    },
     /// Send a signal to its group. Nothing happens when it has exited.
     Signal {
         /// Whose group.
@@ -115,6 +122,13 @@ pub enum Report {
     Interrupted {
         /// Which process.
         ticket: Ticket,
+    },
+    /// Whether a child could be started.
+    Rehearsed {
+        /// Of which question.
+        ticket: Ticket,
+        /// Why not.
+        result: Result<(), Refusal>,
     },
     /// Squire got a signal.
     Signalled(Signal),
@@ -383,6 +397,10 @@ impl Host {
         loop {
             match self.orders.try_recv() {
                 Ok(Order::Spawn { ticket, launch, streams }) => self.spawn(ticket, &launch, streams),
+                Ok(Order::Rehearse { ticket, launch }) => {
+                    let result = child::rehearse(&launch, &self.surroundings);
+                    (self.report)(Report::Rehearsed { ticket, result });
+                }
                 Ok(Order::Signal { ticket, signal }) => self.signal(ticket, signal),
                 Ok(Order::Kill { ticket }) => self.signal(ticket, Signal::SIGKILL),
                 Ok(Order::End) => return Ok(ControlFlow::Break(())),

@@ -102,6 +102,29 @@ pub enum Refusal {
         /// The character that must not be there.
         character: &'static str,
     },
+    /// One text is longer than the kernel passes on.
+    #[error(
+        "cannot pass on {what}: it has {size} bytes, and the kernel takes {limit}; hand it over in a file, with [[file]]"
+    )]
+    TooLong {
+        /// Which argument or variable, by number or name.
+        what: String,
+        /// With its name and its end, in bytes.
+        size: usize,
+        /// In bytes.
+        limit: usize,
+    },
+    /// All texts together are more than the kernel passes on.
+    #[error(
+        "cannot pass on the environment and the arguments: together they have {size} bytes, and the kernel takes {room} (a \
+         quarter of the stack's limit, at most 6 MiB); hand over what is large in a file, with [[file]]"
+    )]
+    NoRoom {
+        /// As the kernel counts them, in bytes.
+        size: u64,
+        /// In bytes.
+        room: u64,
+    },
     /// The system did not let Squire prepare the process.
     #[error("cannot start {program:?}: {doing} failed")]
     System {
@@ -120,7 +143,10 @@ impl Refusal {
     pub fn status(&self) -> u8 {
         match self {
             Self::NotFound { .. } => 127,
-            Self::NotExecutable { .. } | Self::NoInterpreter { .. } => 126,
+            Self::NotExecutable { .. }
+            | Self::NoInterpreter { .. }
+            | Self::TooLong { .. }
+            | Self::NoRoom { .. } => 126,
             Self::Unfit { .. } | Self::System { .. } => FAILED,
         }
     }

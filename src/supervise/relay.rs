@@ -171,7 +171,7 @@ impl Relay {
             match (effect, self.role(life)) {
                 (Effect::Finish(code), Some(role)) => self.gone(role, code, effects),
                 // Nobody waits for what one does that is on its way out, but for its end.
-                (Effect::Settled | Effect::Down(_), Some(Role::Retired(_))) => {}
+                (Effect::Settled | Effect::Down { .. }, Some(Role::Retired(_))) => {}
                 (effect, _) => effects.push((life, effect)),
             }
         }
@@ -276,7 +276,7 @@ mod tests {
             Effect::Signal(signal) => format!("{}{life}", signal.as_str()),
             Effect::Kill => format!("kill{life}"),
             Effect::Settled => "settled".to_owned(),
-            Effect::Down(_) => format!("down{life}"),
+            Effect::Down { .. } => format!("down{life}"),
             Effect::Finish(code) => format!("finish {code}"),
             Effect::Rest(_) => format!("rest{life}"),
             Effect::GiveUp => "give-up".to_owned(),

@@ -31,6 +31,8 @@ mod process;
 mod publishing;
 mod reactions;
 mod references;
+mod refused_starts;
+
 mod requests;
 mod restarts;
 mod revoked;

@@ -14,8 +14,8 @@ use squire::plan::{self, Surroundings};
 use squire::render::Release;
 use squire::secret::DigestKey;
 use squire::session::{self, Answer, Ask, Session, Settings};
-use squire::supervise::Ending;
 use squire::supervise::host::{Order, Report, Streams, Ticket};
+use squire::supervise::{Ending, Refusal};
 use squire::template::{self, Engine};
 
 use crate::process::{Disk, Process};
@@ -283,7 +283,9 @@ impl World {
                     self.taken_back += 1;
                     self.publish(&release, false);
                 }
-                agent::Effect::Try { .. } | agent::Effect::Act(_) => unreachable!("only commands are asked"),
+                agent::Effect::Try { .. } | agent::Effect::SignalTo { .. } | agent::Effect::Call { .. } => {
+                    unreachable!("only commands are asked")
+                }
                 agent::Effect::Order(order) => self.order(order),
                 agent::Effect::Free(secret, below) => {
                     self.step_session(session::Event::Released(secret, below));
@@ -352,6 +354,14 @@ impl World {
                 let after = self.delay(1..if fails { 2000 } else { 20 });
                 self.commands.insert(ticket);
                 self.exit(ticket, Ending::Code(u8::from(fails)), after);
+            }
+            Order::Rehearse { ticket, .. } => {
+                let fails = self.weather == Weather::Storm && self.chance.u32(..10) == 0;
+                let refusal = || Refusal::NotFound { program: "app".to_owned() };
+                let result = if fails { Err(refusal()) } else { Ok(()) };
+                let after = self.delay(1..20);
+                let rehearsed = Report::Rehearsed { ticket, result };
+                self.enqueue(after, Happening::Agent(agent::Event::Reported(rehearsed)));
             }
             Order::Kill { ticket } if self.commands.contains(&ticket) => {
                 self.exit(ticket, Ending::Signal(9), Duration::from_millis(1));
