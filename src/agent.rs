@@ -17,6 +17,7 @@ pub mod lifecycle;
 pub mod publisher;
 mod reports;
 mod rolling;
+mod startup;
 mod supervising;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,7 +38,7 @@ use crate::plan::Plan;
 use crate::render::{self, Release};
 use crate::rollout::{self, Rollout};
 use crate::secret::DigestKey;
-use crate::session::Update;
+use crate::session::{Lack, Update};
 use crate::snapshot::{self, Gatherer, Snapshot};
 use crate::source::Errand;
 use crate::supervise::host::{Order, Report, Ticket};
@@ -45,6 +46,8 @@ use crate::supervise::{self, FAILED, Launch, Life, Relay};
 use crate::template::Engine;
 
 use commands::{Commands, LONGEST_ERRAND, Purpose};
+pub use startup::Patience;
+use startup::{Call, Startup};
 
 /// What one agent is to do.
 pub struct Task {
@@ -60,8 +63,8 @@ pub struct Task {
     pub on_stop: Option<OnStop>,
     /// How a rollout goes.
     pub rollout: RolloutConfig,
-    /// How long the first release may take.
-    pub startup_timeout: Option<Duration>,
+    /// How long the first release is waited for.
+    pub patience: Patience,
     /// The number of the first generation.
     pub first: Generation,
     /// Generations that an earlier run left for its slow readers.
@@ -97,10 +100,11 @@ pub struct Agent {
     newest_pid: Option<Pid>,
     commands: Commands,
     tickets: u64,
-    started: Instant,
-    startup_by: Option<Instant>,
+    startup: Startup,
     render_errors: Vec<String>,
     publish_error: Option<String>,
+    /// What is to be said when all is over.
+    last_word: Option<Fact>,
     /// The last signal that asked Squire to end.
     last_end: Option<(Signal, Instant)>,
     closed: bool,
@@ -111,6 +115,8 @@ pub struct Agent {
 pub enum Event {
     /// A session has a new value.
     Updated(Update),
+    /// A session has no value yet of some secrets.
+    Lacking(Lack),
     /// A source wants this command to be run.
     Errand(Errand),
     /// A release is on disk, where nobody looks: its relative files in this directory.
@@ -172,15 +178,15 @@ pub enum Effect {
     /// Say what happened.
     Report(Fact),
     /// End Squire with this exit code, after giving back token and leases, and after removing what was published, where that
-    /// is to be.
+    /// is to be; then say this.
     #[expect(missing_docs, reason = "said above")]
-    Close { code: u8, give_back: bool, sweep: bool },
+    Close { code: u8, give_back: bool, sweep: bool, last_word: Option<Fact> },
 }
 
 impl Agent {
     /// An agent that has nothing yet.
     pub fn new(task: Task, now: Instant) -> Self {
-        let Task { plan, engine, key, mode, on_stop, rollout, startup_timeout, first, superseded } = task;
+        let Task { plan, engine, key, mode, on_stop, rollout, patience, first, superseded } = task;
         let wanted = plan.wants.values().flatten().map(|want| want.name.clone()).collect();
         let process = plan.process.as_ref().filter(|_| mode == Mode::Run);
         let settings = process.map(|process| supervise::Settings {
@@ -204,10 +210,10 @@ impl Agent {
             newest_pid: None,
             commands: Commands::default(),
             tickets: 0,
-            started: now,
-            startup_by: startup_timeout.map(|timeout| now + timeout),
+            startup: Startup::new(patience, now),
             render_errors: Vec::new(),
             publish_error: None,
+            last_word: None,
             last_end: None,
             closed: false,
             plan,
@@ -224,7 +230,14 @@ impl Agent {
             return effects;
         }
         match event {
-            Event::Updated(update) => self.gather(snapshot::Event::Updated(update), now, &mut effects),
+            Event::Updated(update) => {
+                self.startup.updated(&update);
+                self.gather(snapshot::Event::Updated(update), now, &mut effects);
+            }
+            Event::Lacking(lack) => {
+                self.startup.lacking(lack);
+                self.give_up_early(now, &mut effects);
+            }
             Event::Errand(Errand { command, env }) => {
                 let launch = Launch::new(command, env);
                 self.run(Purpose::Errand, launch, LONGEST_ERRAND, now, &mut effects);
@@ -280,7 +293,7 @@ impl Agent {
         }
         let relay = self.relay.as_ref().and_then(Relay::deadline);
         let machines = [self.gatherer.deadline(), self.rollout.deadline(), relay, self.commands.deadline()];
-        machines.into_iter().chain([self.startup_by]).flatten().min()
+        machines.into_iter().chain([self.startup.deadline()]).flatten().min()
     }
 
     fn due(&mut self, now: Instant, effects: &mut Vec<Effect>) {
@@ -288,20 +301,37 @@ impl Agent {
         self.roll(rollout::Event::Due, now, effects);
         self.supervise(supervise::Event::Due, now, effects);
         effects.extend(self.commands.overdue(now));
-        if self.startup_by.is_some_and(|by| by <= now) {
-            self.startup_by = None;
+        if let Some(call) = self.startup.due(now) {
             let missing = self.gatherer.missing().iter().cloned().collect();
-            let waited = now.saturating_duration_since(self.started);
-            effects.push(Effect::Report(
-                RolloutFact::TimedOut { waited, missing, errors: self.trouble() }.into(),
-            ));
-            self.fail(now, effects);
+            let (waited, errors) = (now.saturating_duration_since(self.startup.began), self.trouble());
+            let fact = match call {
+                Call::Tell => RolloutFact::Waiting { waited, missing, errors },
+                Call::TimeOut => RolloutFact::TimedOut { waited, missing, errors },
+            };
+            match call {
+                Call::Tell => effects.push(Effect::Report(fact.into())),
+                Call::TimeOut => self.give_up(fact, now, effects),
+            }
         }
+    }
+
+    /// Where nothing that is planned changes the outcome, waiting only hides it.
+    fn give_up_early(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        if self.startup.is_hopeless(self.gatherer.missing(), self.render_errors.is_empty()) {
+            self.give_up(RolloutFact::Hopeless { errors: self.trouble() }, now, effects);
+        }
+    }
+
+    /// Why is said last of all, where everybody looks first.
+    fn give_up(&mut self, why: RolloutFact, now: Instant, effects: &mut Vec<Effect>) {
+        self.last_word = Some(why.into());
+        self.fail(now, effects);
     }
 
     /// What stands in the way of a release.
     fn trouble(&self) -> Vec<String> {
-        self.render_errors.iter().chain(&self.publish_error).cloned().collect()
+        let reasons = self.startup.reasons(self.gatherer.missing());
+        reasons.into_iter().chain(self.render_errors.iter().chain(&self.publish_error).cloned()).collect()
     }
 
     fn gather(&mut self, event: snapshot::Event, now: Instant, effects: &mut Vec<Effect>) {
@@ -331,6 +361,7 @@ impl Agent {
                     effects.push(Effect::Report(fact.into()));
                 }
                 self.gather(snapshot::Event::Dropped(snapshot.generation), now, effects);
+                self.give_up_early(now, effects);
             }
         }
     }
@@ -350,7 +381,12 @@ impl Agent {
         effects.extend(self.commands.kill());
         // Where nothing was ever published, nobody can use what was leased.
         let give_back = self.gives_back || self.rollout.live().is_none();
-        effects.push(Effect::Close { code, give_back, sweep: self.gives_back });
+        effects.push(Effect::Close {
+            code,
+            give_back,
+            sweep: self.gives_back,
+            last_word: self.last_word.take(),
+        });
     }
 
     fn ticket(&mut self) -> Ticket {

@@ -119,7 +119,7 @@ Examples:
   echo 'password=${vault:secret/app#password}' | squire render --template /dev/stdin
 
 What was leased stays leased: it ends with its lease or its token. Without `startup_timeout` in the
-configuration, it gives up after 60 seconds.";
+configuration, it gives up after 60 seconds, and sooner where waiting is of no use.";
 
 const CHECK_EXAMPLES: &str = "\
 Examples:

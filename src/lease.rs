@@ -28,6 +28,11 @@ const LONGEST_PROBE: Duration = Duration::from_secs(4);
 /// A credential that is of no use is made this often at least, since whoever mends its rights tells nobody.
 const LONGEST_REJECTED: Duration = Duration::from_mins(5);
 
+/// So many times in a row the source has to say that a secret is denied, or is not there, before a start takes its word. A standby of
+/// OpenBao was behind its leader for a quarter of a second; these tries take over a second.
+pub const FIRST_TRIES: u32 = 3;
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+
 /// The bounds of the pause after a failure that concerns one path.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
@@ -116,9 +121,14 @@ pub fn failing(failures: u32, left: Option<Duration>, chance: Chance) -> Duratio
     share(bound, chance.between(0.25, 1.0))
 }
 
-/// The pause before a path that the policy denies, or that is not there, is asked for again: only an operator can mend it.
-pub fn denied(failures: u32, refresh: Duration, chance: Chance) -> Duration {
-    let bound = Duration::from_secs(5).saturating_mul(doubled(failures)).min(LONGEST_PAUSE);
+/// The pause before a path that the policy denies, or that is not there, is asked for again: only an operator can mend it. What has no
+/// value yet is asked for [`FIRST_TRIES`] times soon, since the start waits for it and a standby may answer wrongly for a moment.
+pub fn denied(failures: u32, refresh: Duration, has_value: bool, chance: Chance) -> Duration {
+    let soon = if has_value { 0 } else { FIRST_TRIES - 1 };
+    let bound = match failures.checked_sub(soon).filter(|later| *later > 0) {
+        Some(later) => Duration::from_secs(5).saturating_mul(doubled(later)).min(LONGEST_PAUSE),
+        None => FIRST_PAUSE.saturating_mul(doubled(failures)),
+    };
     share(bound.min(refresh.max(SOONEST)), chance.between(0.75, 1.0))
 }
 
@@ -233,7 +243,8 @@ mod tests {
                 unreachable(failures, None, chance),
                 failing(failures, None, chance),
                 failing(failures, Some(left), chance),
-                denied(failures, left, chance),
+                denied(failures, left, true, chance),
+                denied(failures, left, false, chance),
                 fetched(&Life::Rotating { ttl: left }, left, chance).after(),
                 fetched(&Life::Versioned { within: Some(left) }, left, chance).after(),
             ] {

@@ -14,6 +14,7 @@ mod dispatch;
 mod grant;
 mod held;
 pub mod keeper;
+mod lack;
 mod reject;
 mod suspend;
 #[cfg(test)]
@@ -34,6 +35,7 @@ use answers::Turn;
 pub use grant::Serial;
 use grant::{Deaths, HeldGrant, Login};
 use held::{HeldLease, Tracked};
+pub use lack::{Lack, Outlook};
 
 /// How many requests to one source are out at once.
 pub const IN_FLIGHT: usize = 16;
@@ -142,6 +144,8 @@ pub enum Effect {
     Ask(Ask),
     /// Hand a new value to the agent.
     Deliver(Update),
+    /// Tell the agent why it has no value of a secret yet.
+    Lack(Lack),
     /// Keep this for a later run, before anything else is done.
     Record(Holdings),
     /// Say what happened.
@@ -191,6 +195,8 @@ pub struct Update {
     pub digest: Digest,
     /// When the value before it stops being good, if it does: in the past where it is dead already.
     pub former_ends: Option<Instant>,
+    /// When the source is asked for a newer one; `None` where a lease is kept alive as it is.
+    pub again_at: Option<Instant>,
 }
 
 impl Session {

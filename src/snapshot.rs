@@ -297,6 +297,7 @@ mod tests {
             fields: Secret::new(fields),
             digest,
             former_ends: None,
+            again_at: None,
         })
     }
 

@@ -77,6 +77,7 @@ impl Keepers {
         tokio::select! {
             Some(delivery) = self.incoming.recv() => match delivery {
                 Delivery::Update(update) => Event::Updated(update),
+                Delivery::Lack(lack) => Event::Lacking(lack),
                 Delivery::Errand(errand) => Event::Errand(errand),
             },
             Some(_) = self.tasks.join_next() => Event::Failed,

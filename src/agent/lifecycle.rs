@@ -12,7 +12,7 @@ use super::keepers::Keepers;
 use super::publisher::{Desk, Job, Publisher};
 use super::{Agent, Effect, Event, Task, inbox};
 use crate::config::{HttpCall, Opening, ProbeKind, SignalTarget, SignalTo, Window};
-use crate::fact::chain;
+use crate::fact::{Fact, chain};
 use crate::render::Release;
 use crate::rollout::{probe, stranger};
 use crate::session::keeper::Notice;
@@ -79,6 +79,7 @@ struct End {
     code: u8,
     give_back: bool,
     sweep: bool,
+    last_word: Option<Fact>,
 }
 
 impl Lifecycle {
@@ -127,7 +128,9 @@ impl Lifecycle {
             }
             Effect::Refresh => self.keepers.tell_all(&Notice::Refresh(Vec::new())),
             Effect::Report(fact) => fact.log(),
-            Effect::Close { code, give_back, sweep } => return Some(End { code, give_back, sweep }),
+            Effect::Close { code, give_back, sweep, last_word } => {
+                return Some(End { code, give_back, sweep, last_word });
+            }
         }
         None
     }
@@ -167,6 +170,9 @@ impl Lifecycle {
             self.keepers.stop().await;
         }
         self.desk.close();
+        if let Some(fact) = &end.last_word {
+            fact.log();
+        }
     }
 }
 

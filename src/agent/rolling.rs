@@ -74,7 +74,7 @@ impl Agent {
     }
 
     fn committed(&mut self, effects: &mut Vec<Effect>) {
-        self.startup_by = None;
+        self.startup.end();
         if self.mode == Mode::Once {
             self.close(0, effects);
         }

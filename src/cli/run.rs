@@ -12,7 +12,7 @@ use super::USAGE;
 use super::load::{Loaded, Origin, STDOUT, complain, load, load_template};
 use crate::agent::keepers::Keepers;
 use crate::agent::publisher::Publisher;
-use crate::agent::{Event, Mode, Task, chain, lifecycle};
+use crate::agent::{Event, Mode, Patience, Task, chain, lifecycle};
 use crate::config::{CREDENTIAL_VARIABLES, LedgerConfig, MountKind, SourceConfig};
 use crate::harden;
 use crate::ledger::file::Ledger;
@@ -32,7 +32,9 @@ const RENDER_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Runs until the process ends, or a signal ends Squire; answers with the exit code.
 pub(super) fn run(origin: &Origin, command: Option<Vec<String>>) -> u8 {
-    start(load(origin, command), Mode::Run)
+    // References in the environment are for one process, and whoever starts it is told at once what is wrong with them.
+    let ends_early = matches!(origin, Origin::Environment(_));
+    start(load(origin, command), Mode::Run, ends_early)
 }
 
 /// Publishes one release, or renders one template to stdout; answers with the exit code.
@@ -41,10 +43,11 @@ pub(super) fn render(origin: &Origin, template: Option<&Path>) -> u8 {
         Some(template) => load_template(origin, template),
         None => load(origin, None),
     };
-    start(loaded, Mode::Once)
+    start(loaded, Mode::Once, true)
 }
 
-fn start(loaded: Result<Loaded, Vec<String>>, mode: Mode) -> u8 {
+/// `ends_early` gives up a start that waiting does not help.
+fn start(loaded: Result<Loaded, Vec<String>>, mode: Mode, ends_early: bool) -> u8 {
     let failed = if mode == Mode::Once { 1 } else { FAILED };
     let loaded = match loaded {
         Ok(loaded) => loaded,
@@ -53,14 +56,14 @@ fn start(loaded: Result<Loaded, Vec<String>>, mode: Mode) -> u8 {
             return USAGE;
         }
     };
-    host(loaded, mode).unwrap_or_else(|error| {
+    host(loaded, mode, ends_early).unwrap_or_else(|error| {
         tracing::error!(error, "squire cannot go on");
         failed
     })
 }
 
 /// Hosts processes on this thread while the agent runs on another.
-fn host(loaded: Loaded, mode: Mode) -> Result<u8, String> {
+fn host(loaded: Loaded, mode: Mode, ends_early: bool) -> Result<u8, String> {
     let limits = harden::seal();
     // Before any thread, and so that it goes last.
     let _mounted = match &loaded.config.mount {
@@ -88,7 +91,8 @@ fn host(loaded: Loaded, mode: Mode) -> Result<u8, String> {
     let agent = agent
         .spawn(move || {
             let _end = EndOfAgent(orders.clone());
-            agent_thread(loaded, mode, orders, (sender, events))
+            let timeout = loaded.config.startup_timeout.or((mode == Mode::Once).then_some(RENDER_TIMEOUT));
+            agent_thread(loaded, mode, Patience { timeout, ends_early }, orders, (sender, events))
         })
         .map_err(|error| format!("cannot start the agent's thread: {error}"))?;
     let hosted = host.run();
@@ -109,12 +113,13 @@ impl Drop for EndOfAgent {
 fn agent_thread(
     loaded: Loaded,
     mode: Mode,
+    patience: Patience,
     orders: Orders,
     events: (mpsc::UnboundedSender<Event>, mpsc::UnboundedReceiver<Event>),
 ) -> Result<u8, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start the runtime: {error}"))?;
-    let code = runtime.block_on(agent(loaded, mode, orders, events));
+    let code = runtime.block_on(agent(loaded, mode, patience, orders, events));
     // A name that is still being looked up must not hold back the end.
     runtime.shutdown_background();
     code
@@ -123,6 +128,7 @@ fn agent_thread(
 async fn agent(
     loaded: Loaded,
     mode: Mode,
+    patience: Patience,
     orders: Orders,
     events: (mpsc::UnboundedSender<Event>, mpsc::UnboundedReceiver<Event>),
 ) -> Result<u8, String> {
@@ -150,7 +156,6 @@ async fn agent(
         let Some(source) = config.sources.get(name) else { continue };
         keep(&mut keepers, name, source, wants.clone(), &key, ledger.clone())?;
     }
-    let default_timeout = (mode == Mode::Once).then_some(RENDER_TIMEOUT);
     let task = Task {
         plan,
         engine,
@@ -158,7 +163,7 @@ async fn agent(
         mode,
         on_stop: config.agent.on_stop,
         rollout: config.rollout,
-        startup_timeout: config.startup_timeout.or(default_timeout),
+        patience,
         first: publisher.next_generation(),
         superseded: publisher.superseded().clone(),
     };

@@ -27,6 +27,8 @@ pub enum RolloutFact {
     NotDiscarded { error: String },
     NotRetired { generation: Generation, error: String },
     TimedOut { waited: Duration, missing: Vec<SecretName>, errors: Vec<String> },
+    Waiting { waited: Duration, missing: Vec<SecretName>, errors: Vec<String> },
+    Hopeless { errors: Vec<String> },
     Swept,
     NotSwept { error: String },
 }
@@ -82,6 +84,21 @@ impl RolloutFact {
                 let missing = listed(missing);
                 let errors = errors.join("; ");
                 error!(waited = shown(*waited), missing, errors, "no complete release in time");
+            }
+            Self::Waiting { waited, missing, errors } => {
+                let missing = listed(missing);
+                let errors = errors.join("; ");
+                warn!(
+                    waited = shown(*waited),
+                    missing, errors, "still waiting for the first complete release"
+                );
+            }
+            Self::Hopeless { errors } => {
+                let errors = errors.join("; ");
+                error!(
+                    errors,
+                    "giving up: waiting does not change this; correct the configuration or the source, and start again"
+                );
             }
             Self::Swept => debug!("published files removed"),
             Self::NotSwept { error } => warn!(error, "published files not removed"),

@@ -123,6 +123,7 @@ impl Session {
             fields: lease.holding.entry.fields.clone(),
             digest: lease.holding.digest,
             former_ends: None,
+            again_at: (!lease.holding.entry.renewable).then_some(at),
         };
         let next_in = at.saturating_duration_since(turn.now);
         turn.say(&update.secret, SecretFact::Adopted { next_in });

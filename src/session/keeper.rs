@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::{Answer, Ask, Effect, Event, Session, Update};
+use super::{Answer, Ask, Effect, Event, Lack, Session, Update};
 use crate::names::{Revision, SecretName};
 use crate::secret::DigestKey;
 use crate::source::{Errand, Source};
@@ -42,6 +42,8 @@ pub enum Notice {
 pub enum Delivery {
     /// A new value.
     Update(Update),
+    /// Why there is no value yet.
+    Lack(Lack),
     /// A command that its source wants to be run.
     Errand(Errand),
 }
@@ -147,6 +149,7 @@ impl<S: Source> Keeper<S> {
                 });
             }
             // The agent takes updates for as long as it lives; one that is gone needs none.
+            Effect::Lack(lack) => drop(self.deliveries.send(Delivery::Lack(lack)).await),
             Effect::Deliver(update) => drop(self.deliveries.send(Delivery::Update(update)).await),
             Effect::Record(holdings) => self.book.iter().for_each(|book| book.record(holdings.clone())),
             Effect::Report(fact) => fact.log(),

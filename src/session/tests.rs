@@ -172,7 +172,7 @@ fn words(effects: &[Effect]) -> Vec<String> {
                 Some("breaker open".to_owned())
             }
             Effect::Report(Fact::Source(_, SourceFact::Reachable)) => Some("breaker closed".to_owned()),
-            Effect::Record(_) | Effect::Report(_) => None,
+            Effect::Lack(_) | Effect::Record(_) | Effect::Report(_) => None,
             Effect::Ended => Some("ended".to_owned()),
         })
         .collect()
@@ -489,7 +489,7 @@ proptest! {
                         let before = revisions.insert(update.secret, update.revision);
                         prop_assert!(before.is_none_or(|before| before < update.revision));
                     }
-                    Effect::Record(_) | Effect::Report(_) | Effect::Ended => {}
+                    Effect::Lack(_) | Effect::Record(_) | Effect::Report(_) | Effect::Ended => {}
                 }
             }
             prop_assert!(open.len() <= IN_FLIGHT);

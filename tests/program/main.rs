@@ -41,6 +41,7 @@ mod rotating;
 mod rotation;
 mod soak;
 mod sources;
+mod starts;
 mod store_watch;
 mod stores;
 mod support_works;

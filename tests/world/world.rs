@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
-use squire::agent::{self, Agent, Mode, Task};
+use squire::agent::{self, Agent, Mode, Patience, Task};
 use squire::config;
 use squire::names::Generation;
 use squire::plan::{self, Surroundings};
@@ -120,7 +120,7 @@ impl World {
             mode: Mode::Run,
             on_stop: None,
             rollout: config.rollout.clone(),
-            startup_timeout: None,
+            patience: Patience { timeout: None, ends_early: false },
             first: Generation::FIRST,
             superseded: std::collections::BTreeSet::new(),
             plan,
@@ -237,6 +237,10 @@ impl World {
                 session::Effect::Deliver(update) => {
                     let after = self.delay(0..3);
                     self.enqueue(after, Happening::Agent(agent::Event::Updated(update)));
+                }
+                session::Effect::Lack(lack) => {
+                    let after = self.delay(0..5);
+                    self.enqueue(after, Happening::Agent(agent::Event::Lacking(lack)));
                 }
                 session::Effect::Record(_) | session::Effect::Report(_) => {}
                 session::Effect::Ended => self.session_ended = true,

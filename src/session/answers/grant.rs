@@ -64,6 +64,7 @@ impl Session {
         self.login_failures = self.login_failures.saturating_add(1);
         let pause = self.login_pause(&fault, turn);
         self.login.failed(pause, turn.now);
+        turn.effects.extend(self.lacks_login(&fault, turn.now + pause));
         if self.login_trouble.as_ref() != Some(&fault) {
             let fact = match &fault {
                 Fault::Awaiting { file, why } => {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::super::held::{HeldLease, LeaseNext, Next, Tracked};
-use super::super::{Effect, Holding, Session, Update};
+use super::super::{Effect, Holding, Lack, Outlook, Session, Update};
 use super::Turn;
 use crate::fact::SecretFact;
 use crate::lease::{self, Due};
@@ -52,7 +52,11 @@ impl Session {
         tracked.former_ends = former_ends;
         tracked.advance();
         let (secret, revision) = (name.clone(), tracked.revision);
-        let update = Update { secret, revision, fields: fields.clone(), digest, former_ends };
+        let again_at = match due {
+            Due::Renew(_) => None,
+            Due::Replace(_) | Due::Reread(_) => Some(at),
+        };
+        let update = Update { secret, revision, fields: fields.clone(), digest, former_ends, again_at };
         let next = if matches!(due, Due::Renew(_)) { LeaseNext::Renew(at) } else { LeaseNext::Rest };
         if let (Some(lease), Some(first_ttl)) = (life.lease().cloned(), life.ttl()) {
             let renewable = matches!(life, Life::Renewable { .. });
@@ -110,10 +114,18 @@ impl Session {
                 lease::failing(failures, left, chance)
             }
             Fault::Denied { .. } | Fault::Dead | Fault::Refused { .. } | Fault::Gone { .. } => {
-                lease::denied(failures, tracked.want.refresh, chance)
+                lease::denied(failures, tracked.want.refresh, tracked.has_value(), chance)
             }
         };
         tracked.next = Next::Fetch(turn.now + pause);
+        if !tracked.has_value() {
+            let outlook = Outlook::of_secret(fault, failures);
+            turn.effects.push(Effect::Lack(Lack {
+                secrets: vec![name.clone()],
+                why: fault.to_string(),
+                outlook,
+            }));
+        }
         if tracked.is_news(fault) {
             let error = fault.to_string();
             turn.say(name, SecretFact::NotFetched { error, again_in: pause, still_valid: left });
