@@ -38,6 +38,8 @@ pub mod mask;
 
 pub mod memory;
 
+pub mod files;
+
 pub mod fact;
 
 pub mod config;

@@ -4,17 +4,14 @@
 //! the directory. A change is a change of contents, since a credential that was refused must not be sent again for less.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nix::libc::O_NONBLOCK;
 use notify::event::{AccessKind, AccessMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 
+use crate::files;
 use crate::secret::{Digest, DigestKey};
 use crate::session::keeper::Notice;
 
@@ -104,10 +101,16 @@ impl Inbox {
         let Some(watcher) = &mut self.watcher else { return };
         self.missing = false;
         for directory in self.watched.iter().filter_map(|watched| watched.file.parent()) {
-            if self.directories.contains(directory) && directory.exists() {
+            // The kernel looks for it when a watch is added, and would wait for a file system that hangs.
+            let is_there = files::is_there(directory);
+            if self.directories.contains(directory) && is_there {
                 continue;
             }
             self.directories.remove(directory);
+            if !is_there {
+                self.missing = true;
+                continue;
+            }
             match watcher.watch(directory, RecursiveMode::NonRecursive) {
                 Ok(()) => drop(self.directories.insert(directory.to_owned())),
                 Err(_) => self.missing = true,
@@ -116,15 +119,9 @@ impl Inbox {
     }
 }
 
-/// Of what is in the file, trimmed as a login trims it; `None` while it is missing, empty or not a regular file. It is not
-/// waited for: a pipe has another end that may never come.
+/// Of what is in the file, trimmed as a login trims it; `None` while it is missing, empty or not a regular file.
 fn digest(file: &Path, key: &DigestKey) -> Option<Digest> {
-    let opened = File::options().read(true).custom_flags(O_NONBLOCK).open(file).ok()?;
-    if !opened.metadata().ok()?.is_file() {
-        return None;
-    }
-    let mut contents = Vec::new();
-    opened.take(LONGEST).read_to_end(&mut contents).ok()?;
-    let contents = contents.trim_ascii();
+    let contents = files::beginning(file, LONGEST).ok()?;
+    let contents = contents.bytes.trim_ascii();
     (!contents.is_empty()).then(|| key.digest(contents))
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, getgrouplist};
 
 use crate::config::{self, Account, Config, EnvConfig, Place, Proof, References, env_file};
+use crate::files;
 use crate::plain::plain;
 use crate::plan::{self, Person, Plan, Surroundings};
 use crate::template::{self, Engine};
@@ -136,7 +137,7 @@ fn compile(
 ) -> Result<Loaded, Vec<String>> {
     let engine = Engine::new(template::Surroundings {
         env: Box::new(|name| std::env::var(name).ok()),
-        file: Box::new(read),
+        file: Box::new(|path| files::read(path, LARGEST_FILE)?.text()),
     });
     let surroundings = Surroundings {
         read: &read,
@@ -157,6 +158,7 @@ fn lines<T: ToString>(problems: &[T]) -> Vec<String> {
     problems.iter().map(ToString::to_string).collect()
 }
 
+/// Read once, before anything runs: whoever starts Squire may hand over a pipe.
 fn read(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     File::open(path)?.take(LARGEST_FILE + 1).read_to_string(&mut text)?;

@@ -136,7 +136,8 @@ impl Embedded {
 
     async fn credential(&self) -> Result<Credential, Fault> {
         let file = self.credential_file();
-        let opened = wrapped::open(file, &self.config.server).await;
+        let written = wrapped::read(file).map_err(|closed| not_opened(file, closed))?;
+        let opened = wrapped::open(written, &self.config.server).await;
         let secret = opened.map_err(|closed| not_opened(file, closed))?;
         match &self.config.login {
             StoreLogin::Owner { .. } => Ok(Credential::Owner(OwnerSecret::Key(secret))),

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::Fault;
 use crate::secret::Secret;
 
-pub use open::{open, read};
+pub use open::{open, read, read_patiently};
 pub use tpm::{TPM_DEVICE, wrap as wrap_by_tpm};
 pub use transit::{Tried, wrap as wrap_by_transit};
 

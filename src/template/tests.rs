@@ -21,7 +21,7 @@ fn engine() -> Engine {
     let env = |name: &str| (name == "SET").then(|| "from-env".to_owned());
     let file = |path: &Path| match path.to_str() {
         Some("/etc/ca.pem") => Ok("PEM\n".to_owned()),
-        Some("/etc/private") => Err(io::Error::new(io::ErrorKind::PermissionDenied, CANARY)),
+        Some("/etc/private") => Err(io::ErrorKind::PermissionDenied.into()),
         _ => Err(io::ErrorKind::NotFound.into()),
     };
     Engine::new(Surroundings { env: Box::new(env), file: Box::new(file) })

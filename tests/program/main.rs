@@ -23,6 +23,7 @@ mod cluster;
 mod credentials;
 mod crowd;
 mod database;
+mod hanging;
 mod hardening;
 mod load;
 mod locked;

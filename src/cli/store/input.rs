@@ -40,11 +40,12 @@ pub(super) fn fields(written: &[String], file: Option<&Path>) -> Result<Secret<F
 
 /// A credential file: one line, or a document that says who unwraps it.
 pub(super) fn credential(file: &Path) -> Result<Secret<str>, Failed> {
-    match wrapped::read(file).map_err(|closed| not_opened(file, &closed))? {
+    match wrapped::read_patiently(file).map_err(|closed| not_opened(file, &closed))? {
         Written::Plain(credential) => Ok(credential),
-        Written::Wrapped(by) => {
-            let opened = waited_for(wrapped::open(file, server()))?;
-            if matches!(by, Wrapped::Transit(_)) {
+        wrapped @ Written::Wrapped(_) => {
+            let asks_server = matches!(wrapped, Written::Wrapped(Wrapped::Transit(_)));
+            let opened = waited_for(wrapped::open(wrapped, server()))?;
+            if asks_server {
                 // Not for the commands of a rotation, which have this environment.
                 harden::forget(&server().credentials());
             }

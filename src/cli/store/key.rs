@@ -90,7 +90,7 @@ impl KeyCommand {
 
 impl WrapAsked {
     fn perform(&self, place: &Place) -> Result<(), Failed> {
-        let credential = match wrapped::read(&self.file) {
+        let credential = match wrapped::read_patiently(&self.file) {
             Ok(Written::Plain(credential)) => credential,
             Ok(Written::Wrapped(_)) => return Err(self.unfit("is wrapped already".to_owned())),
             Err(closed) => return Err(self.unfit(closed.to_string())),

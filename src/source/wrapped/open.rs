@@ -1,33 +1,49 @@
 //! The file is read, and who unwraps it is asked.
 //!
-//! *Invariant:* a TPM is asked on a thread for blocking work.
+//! *Invariant:* a TPM is asked on a thread for blocking work. No more of a file is read than a credential may have.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
 use super::{Closed, LONGEST_DOCUMENT, Wrapped, Written, parse, tpm, transit};
 use crate::config::ServerVariables;
+use crate::files;
 use crate::secret::Secret;
 
-/// What is in a file, wrapped or not. No more of it is read than a credential may have.
+/// One byte more than a credential may have, so that a longer one is found out.
+const ENOUGH: u64 = LONGEST_DOCUMENT as u64 + 1;
+
+/// What is in a regular file, wrapped or not; an agent never waits for it.
 ///
 /// # Errors
 /// What is wrong with the file.
 pub fn read(file: &Path) -> Result<Written, Closed> {
-    let unreadable = |error| Closed::File(format!("cannot be read: {error}"));
+    let contents = files::beginning(file, ENOUGH).map_err(|error| unreadable(&error))?;
+    parse(&contents.bytes).map_err(Closed::File)
+}
+
+/// What is in a file, which may be a pipe: whoever stands at a prompt can wait for another program.
+///
+/// # Errors
+/// What is wrong with the file.
+pub fn read_patiently(file: &Path) -> Result<Written, Closed> {
     let mut bytes = Vec::new();
-    let opened = File::open(file).map_err(unreadable)?;
-    opened.take(LONGEST_DOCUMENT as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    let read = File::open(file).and_then(|file| file.take(ENOUGH).read_to_end(&mut bytes));
+    read.map_err(|error| unreadable(&error))?;
     parse(&bytes).map_err(Closed::File)
 }
 
-/// The credential that is in a file, unwrapped. A server is reached as these variables say.
+fn unreadable(error: &io::Error) -> Closed {
+    Closed::File(format!("cannot be read: {error}"))
+}
+
+/// The credential that was written so, unwrapped. A server is reached as these variables say.
 ///
 /// # Errors
-/// What is wrong with the file, or with who unwraps it.
-pub async fn open(file: &Path, server: &ServerVariables) -> Result<Secret<str>, Closed> {
-    match read(file)? {
+/// What is wrong with it, or with who unwraps it.
+pub async fn open(written: Written, server: &ServerVariables) -> Result<Secret<str>, Closed> {
+    match written {
         Written::Plain(credential) => Ok(credential),
         Written::Wrapped(Wrapped::Transit(wrapped)) => transit::unwrap(&wrapped, server).await,
         Written::Wrapped(Wrapped::Tpm(sealed)) => {

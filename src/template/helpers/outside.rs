@@ -42,7 +42,7 @@ pub(super) fn file(
         Err(error) => Err(Complaint::new(format_args!(
             "cannot read {}: {}",
             arguments.literal(0).map_or_else(|| "the file".to_owned(), |path| format!("`{path}`")),
-            error.kind()
+            error
         ))),
     }
 }

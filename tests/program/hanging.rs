@@ -1,0 +1,99 @@
+//! Files that never answer: whoever can make one cannot make Squire deaf.
+
+use std::fs;
+use std::time::Duration;
+
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+
+use crate::support::{Hung, Rig, Squire, fresh, make_role, make_store, store};
+
+/// Above what a file is waited for, and below the time in which a process has to stop.
+const HEARD_WITHIN: Duration = Duration::from_secs(10);
+
+/// A rig with a store whose template includes a file, and a process; with the lines of the login.
+fn rig(login: &str) -> Rig {
+    let rig = Rig::at("http://127.0.0.1:1");
+    make_store(&rig);
+    put(&rig);
+    make_role(&rig, &["--read", "prod/app/*"]);
+    rig.write("shared/motto", "a motto");
+    rig.whole_config(&format!(
+        r#"
+        [source.store]
+        file = "@dir@/app.store"
+        {login}
+        [secret.db]
+        path = "prod/app/db"
+        [output]
+        dir = "@dir@/out"
+        [[file]]
+        path = "password"
+        inline = "{{{{db.value}}}} {{{{file \"@dir@/shared/motto\"}}}}"
+        on_change = "none"
+        [process]
+        command = ["sh", "-c", "trap 'exit 9' TERM; echo > seen/started; while :; do sleep 0.05; done"]
+        "#
+    ));
+    rig
+}
+
+const AS_ROLE: &str = "role_id_file = \"@dir@/role-id\"\nsecret_id_file = \"@dir@/shared/secret-id\"";
+
+fn put(rig: &Rig) -> String {
+    let password = fresh("next");
+    store(rig, &["put", "prod/app/db"], &password);
+    password
+}
+
+fn started(rig: &Rig) -> Squire<'_> {
+    let mut squire = rig.run();
+    squire.wait_until("the process runs", || rig.path("seen/started").exists());
+    squire
+}
+
+fn says(rig: &Rig, words: &str) -> bool {
+    rig.read("stderr.1").contains(words)
+}
+
+#[test]
+fn a_pipe_in_place_of_a_file_of_a_template_is_refused_and_the_next_file_taken() {
+    let rig = rig(&AS_ROLE.replace("shared/secret-id", "web.secret-id"));
+    let mut squire = started(&rig);
+    fs::remove_file(rig.path("shared/motto")).unwrap();
+    mkfifo(&rig.path("shared/motto"), Mode::S_IRWXU).unwrap();
+    put(&rig);
+    squire.wait_until("it is refused", || says(&rig, "not a regular file"));
+    rig.write("shared/motto", "another motto");
+    let last = put(&rig);
+    squire.wait_until("the next is live", || rig.read("out/password") == format!("{last} another motto"));
+    assert_eq!(squire.stop(), 9);
+}
+
+#[test]
+fn a_pipe_in_place_of_a_credential_is_refused_and_squire_hears() {
+    let rig = rig("key_file = \"@dir@/shared/key\"");
+    let key = fs::read(rig.path("app.store.key")).unwrap();
+    rig.allow_secrets_in("shared");
+    mkfifo(&rig.path("shared/key"), Mode::S_IRWXU).unwrap();
+    let mut squire = rig.run();
+    squire.wait_until("it is refused", || says(&rig, "not a regular file"));
+    fs::remove_file(rig.path("shared/key")).unwrap();
+    fs::write(rig.path("shared/key"), key).unwrap();
+    squire.wait_until("the key is taken", || rig.path("seen/started").exists());
+    assert_eq!(squire.stop(), 9);
+}
+
+#[test]
+fn a_file_system_that_hangs_makes_nobody_deaf() {
+    let rig = rig(AS_ROLE);
+    rig.allow_secrets_in("shared");
+    fs::rename(rig.path("web.secret-id"), rig.path("shared/secret-id")).unwrap();
+    let mut squire = started(&rig);
+    let hung = Hung::mount(&rig.path("shared"));
+    put(&rig);
+    squire.wait_until("the file is given up", || says(&rig, "did not answer within 2 seconds"));
+    squire.signal(nix::sys::signal::Signal::SIGTERM);
+    assert_eq!(squire.wait_for_end(HEARD_WITHIN), 9);
+    drop(hung);
+}
