@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use crate::source::{Life, Renewal};
+use crate::source::{LONGEST_LIFE, Life, Renewal};
 
 /// The shortest delay there is: a schedule can never become a busy loop.
 pub const SOONEST: Duration = Duration::from_millis(100);
@@ -144,7 +144,7 @@ pub fn rejected(rejections: u32, left: Duration) -> Duration {
 
 /// A static role is read again one second after its rotation, and each second while the rotation is going on.
 fn rotation(ttl: Duration) -> Duration {
-    ttl + Duration::from_secs(1)
+    ttl.saturating_add(Duration::from_secs(1))
 }
 
 fn doubled(failures: u32) -> u32 {
@@ -152,8 +152,8 @@ fn doubled(failures: u32) -> u32 {
 }
 
 fn share(whole: Duration, part: f64) -> Duration {
-    // Clamped first: a server may claim a lease of centuries, and multiplying that by a fraction must not overflow.
-    whole.min(Duration::from_hours(24 * 365 * 100)).mul_f64(part).max(SOONEST)
+    // Clamped first: multiplying centuries by a fraction must not overflow.
+    whole.min(LONGEST_LIFE).mul_f64(part).max(SOONEST)
 }
 
 #[cfg(test)]

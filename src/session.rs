@@ -87,7 +87,7 @@ pub struct Settings {
 pub struct Holdings {
     /// The token, with the life that it had at first.
     pub grant: Grant,
-    /// Every lease that was made with it.
+    /// Every lease that was made with it; of one secret the older before the newer.
     pub leases: Vec<Holding>,
 }
 

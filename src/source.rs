@@ -136,6 +136,10 @@ pub struct Fetched {
     pub life: Life,
 }
 
+/// No life is longer than this, whatever a server says: a century. Time can be reckoned with up to here, and no further: an instant of
+/// the system ends 292 years after its start.
+pub const LONGEST_LIFE: Duration = Duration::from_hours(24 * 365 * 100);
+
 /// How long what came back stays good, counted from the moment the request was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Life {

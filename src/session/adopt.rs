@@ -55,7 +55,19 @@ impl Session {
         for holding in holdings.leases {
             self.take_over_lease(holding, turn.now);
         }
+        self.set_older_leases_aside();
         turn.effects.push(self.report(SourceFact::Adopted { ttl: life.ttl, leases }));
+    }
+
+    /// Who was killed in a rollout's `grace` left two leases of one secret, the newer one last. That one is verified and adopted; the older
+    /// ones wait for their end as they do in every rollout, since a process may still use them: the next release frees them.
+    fn set_older_leases_aside(&mut self) {
+        for lease in self.leases.values_mut().filter(|lease| lease.adopting) {
+            let newest = self.secrets.get(lease.secret()).map(|tracked| tracked.revision);
+            if !lease.is_given_up() && newest != Some(lease.revision) {
+                (lease.adopting, lease.next) = (false, LeaseNext::Rest);
+            }
+        }
     }
 
     /// A lease of a secret that is wanted as before is looked up; any other is nobody's, and is revoked.
@@ -63,15 +75,16 @@ impl Session {
         let Some(held) = &self.grant else { return };
         let wanted = self.secrets.get_mut(&holding.entry.secret);
         let wanted = wanted.filter(|tracked| Fingerprint::of(&tracked.want) == holding.entry.want);
-        let next = match wanted {
+        let (revision, next) = match wanted {
             Some(tracked) => {
                 tracked.next = Next::Leased;
-                LeaseNext::LookUp(now)
+                tracked.advance();
+                (tracked.revision, LeaseNext::LookUp(now))
             }
-            None => LeaseNext::Revoke(now),
+            None => (Revision::default(), LeaseNext::Revoke(now)),
         };
         let lease = HeldLease {
-            revision: Revision::default(),
+            revision,
             serial: held.serial,
             grant: held.grant.clone(),
             ends: now + holding.entry.first_ttl,
@@ -105,7 +118,6 @@ impl Session {
             Err(_) => return self.lease_lost(id, turn),
         };
         let Some(tracked) = current(&mut self.secrets, lease) else { return };
-        tracked.advance();
         tracked.digest = Some(lease.holding.digest);
         tracked.ends = Some(turn.sent + left);
         let at = turn.sent + lease::renewal(left, chance);
@@ -113,7 +125,6 @@ impl Session {
             tracked.fetch_by(at);
         }
         lease.adopting = false;
-        lease.revision = tracked.revision;
         lease.ends = turn.sent + left;
         lease.check_at = Some(turn.now + look_up_every);
         lease.then(if lease.holding.entry.renewable { LeaseNext::Renew(at) } else { LeaseNext::Rest });
@@ -134,7 +145,9 @@ impl Session {
     pub(super) fn holdings(&self) -> Option<Holdings> {
         let held = self.grant.as_ref()?;
         let ours = self.leases.values().filter(|lease| lease.serial == held.serial && !lease.is_given_up());
-        let leases = ours.map(|lease| lease.holding.clone()).collect();
+        let mut ours: Vec<_> = ours.collect();
+        ours.sort_by_key(|lease| lease.revision);
+        let leases = ours.into_iter().map(|lease| lease.holding.clone()).collect();
         Some(Holdings { grant: held.grant.clone(), leases })
     }
 }

@@ -686,6 +686,46 @@ fn a_lease_that_ended_meanwhile_is_replaced_and_one_that_nobody_wants_is_revoked
 }
 
 #[test]
+fn of_two_leases_of_one_secret_the_newer_is_adopted_and_the_older_given_up_in_its_time() {
+    // The order is that of the ledger, and not that of the names.
+    for names in [["one", "two"], ["two", "one"]] {
+        let mut bench = adopting(left_behind(&names));
+        let [older, newer] = names;
+        assert_eq!(bench.answer(token_lives()), ["fetch kv", &format!("look up {newer}")]);
+        assert_eq!(bench.answer(Answer::LookUp(LeaseId::new(newer), Ok(TTL / 2))), ["deliver db 2"]);
+        assert_eq!(bench.session.holdings().unwrap().leases.len(), 2, "a second crash loses neither");
+        // A rollout's commit, and its grace.
+        let newest = Revision::default().next().next();
+        let freed = bench.step(Event::Released(SecretName::new("db"), newest));
+        assert_eq!(freed, [format!("revoke {older}")]);
+        assert!(bench.answer(Answer::Revoke(LeaseId::new(older), Ok(()))).is_empty());
+        assert_eq!(bench.session.leases.len(), 1);
+    }
+}
+
+#[test]
+fn a_newer_lease_that_ended_meanwhile_leads_to_a_fetch_and_the_older_is_given_back_at_the_stop() {
+    let mut bench = adopting(left_behind(&["one", "two"]));
+    drop(bench.answer(token_lives()));
+    let gone = Fault::Gone { why: "ended".to_owned() };
+    assert_eq!(bench.answer(Answer::LookUp(LeaseId::new("two"), Err(gone))), ["db lost", "fetch db"]);
+    assert_eq!(bench.session.leases.len(), 1);
+    assert_eq!(bench.step(Event::StopAsked), ["revoke token"]);
+}
+
+#[test]
+fn the_longest_life_that_a_server_can_tell_is_kept_and_not_reckoned_over() {
+    let ttl = crate::source::LONGEST_LIFE;
+    let mut bench = Bench::logged_in(&["db", "static"]);
+    bench.fetched("db", 1, Life::Renewable { lease: LeaseId::new("one"), ttl });
+    bench.fetched("static", 1, Life::Rotating { ttl });
+    bench.answer(Answer::Renew(LeaseId::new("one"), Ok(Renewal { ttl, capped: false })));
+    bench.answer(Answer::LookUp(LeaseId::new("one"), Ok(ttl)));
+    bench.step(Event::Slept(TTL));
+    assert!(bench.session.deadline().is_some());
+}
+
+#[test]
 fn a_new_lease_is_recorded_before_it_is_delivered() {
     let mut bench = Bench::logged_in(&["db"]);
     let answer = Answer::Fetch(SecretName::new("db"), Ok(value(1, lease("one"))));

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::support::{
-    Bao, CHILD, LogIns, Postgres, Rig, SOON, database_file, fresh, kv_file, log_in, record, recovered,
-    stays_true, wait_until, works,
+    Bao, CHILD, Impostor, LogIns, Manners, Postgres, Rig, SOON, database_file, fresh, kv_file, log_in,
+    record, recovered, stays_true, wait_until, works,
 };
 
 /// Runs with one database role for a while; every log-in counts. How many users there were.
@@ -155,4 +155,39 @@ fn a_certificate_with_a_lease_outlives_the_token_that_made_it_by_a_successor() {
     assert!((3..=10).contains(&serials.len()), "{} certificates in 20 s", serials.len());
     // A certificate cannot be renewed, and nobody should try.
     assert_eq!(bao.count("update sys/leases/renew"), 0, "{:#?}", bao.requests());
+}
+
+/// No real server says so; a broken one or a proxy may, and ends nobody.
+#[test]
+fn lives_longer_than_time_itself_end_nobody() {
+    // Mints and static roles that boast at once, and renewals that do.
+    for seconds in [u64::MAX - 1, u64::MAX, 1 << 63, (1 << 63) - 1] {
+        let server = Impostor::start(Manners::Boasts(seconds));
+        let rig = Rig::at(&server.address());
+        rig.config_of_source(
+            "address = \"@address@\"\nlook_up_every = \"1s\"",
+            r#"
+            [secret.made]
+            path = "database/creds/app"
+            [secret.fixed]
+            path = "database/static-creds/app"
+            [[file]]
+            path = "users"
+            inline = "{{made.username}} {{fixed.username}}"
+            [process]
+            command = ["sh", "-c", "echo > seen/started; exec sleep 1000"]
+            "#,
+        );
+        let mut squire = rig.run();
+        squire.wait_until("the process runs", || rig.path("seen/started").exists());
+        squire.wait_until("the lease is renewed, or looked up", || {
+            !squire_log(&rig, "lease renewed").is_empty() || server.visitors() > 8
+        });
+        assert_eq!(squire.stop(), 143, "{seconds}");
+        assert!(squire_log(&rig, "panicked").is_empty(), "{seconds}");
+    }
+}
+
+fn squire_log(rig: &Rig, word: &str) -> Vec<String> {
+    rig.read("stderr.1").lines().filter(|line| line.contains(word)).map(str::to_owned).collect()
 }

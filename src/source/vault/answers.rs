@@ -1,6 +1,9 @@
 //! What the server's answers mean: JSON in, secrets and their lives out.
 //!
-//! *Invariant:* pure; the wall clock is an argument. Tokens and fields are behind [`Secret`] before anybody else sees them.
+//! *Invariant:* pure; the wall clock is an argument. Tokens and fields are behind [`Secret`] before anybody else sees them. No life is
+//! longer than [`LONGEST_LIFE`], whatever number the server says.
+
+#![deny(clippy::arithmetic_side_effects, reason = "these numbers are the server's")]
 
 use std::time::{Duration, SystemTime};
 
@@ -9,7 +12,10 @@ use serde_json::Value;
 
 use crate::names::LeaseId;
 use crate::secret::{Fields, Secret};
-use crate::source::{Fault, Fetched, Grant, GrantLife, Life, Renewal};
+use crate::source::{Fault, Fetched, Grant, GrantLife, LONGEST_LIFE, Life, Renewal};
+
+/// A deletion is looked for so long after its time: the server's second may not have begun yet by our clock.
+const A_SECOND: Duration = Duration::from_secs(1);
 
 /// What every answer is wrapped in.
 #[derive(Deserialize)]
@@ -132,7 +138,7 @@ impl<Data, Auth> Envelope<Data, Auth> {
             ttl: match granted {
                 0 => Duration::ZERO,
                 1 => Duration::from_millis(500),
-                more => Duration::from_secs(more - 1),
+                more => seconds(more.saturating_sub(1)),
             },
             capped: granted < asked || warned || self.renewable == Some(false),
         }
@@ -157,7 +163,7 @@ impl<Data> Envelope<Data, AuthAnswer> {
 
 impl AuthAnswer {
     fn life(&self) -> GrantLife {
-        let ttl = (self.lease_duration > 0).then(|| Duration::from_secs(self.lease_duration));
+        let ttl = (self.lease_duration > 0).then(|| seconds(self.lease_duration));
         GrantLife { ttl, renewable: self.renewable }
     }
 }
@@ -165,7 +171,7 @@ impl AuthAnswer {
 impl TokenState {
     /// How long the token lives. Only one without an end has no `expire_time`: a `ttl` of 0 alone may be its last second.
     pub(super) fn life(&self) -> GrantLife {
-        let ttl = self.expire_time.as_ref().map(|_| seconds(self.ttl));
+        let ttl = self.expire_time.as_ref().map(|_| seconds(positive(self.ttl)));
         GrantLife { ttl, renewable: self.renewable.unwrap_or_default() }
     }
 
@@ -178,7 +184,7 @@ impl TokenState {
 impl LeaseState {
     /// What is left of it; `None` if it has ended, whether or not the server has cleaned up yet.
     pub(super) fn left(&self) -> Option<Duration> {
-        (self.ttl > 0).then(|| seconds(self.ttl))
+        (self.ttl > 0).then(|| seconds(positive(self.ttl)))
     }
 }
 
@@ -218,14 +224,14 @@ pub(super) fn versioned(
     let secret = envelope.into_data(path)?;
     let gone = secret.tombstone(path);
     let deletion = humantime::parse_rfc3339(&secret.metadata.deletion_time).ok();
-    // Just after it: the server's second may not have begun yet by our clock.
-    let within = deletion.map(|time| time.duration_since(now).unwrap_or_default() + Duration::from_secs(1));
+    let within = deletion
+        .map(|time| time.duration_since(now).unwrap_or_default().min(LONGEST_LIFE).saturating_add(A_SECOND));
     Ok(Fetched { fields: Secret::new(secret.data.ok_or(gone)?), life: Life::Versioned { within } })
 }
 
 /// A secret of KV v1. It looks leased, but its `lease_duration` only says when to look again.
 pub(super) fn unversioned<A>(envelope: Envelope<Fields, A>, path: &str) -> Result<Fetched, Fault> {
-    let within = envelope.lease_duration.filter(|seconds| *seconds > 0).map(Duration::from_secs);
+    let within = envelope.lease_duration.filter(|number| *number > 0).map(seconds);
     Ok(Fetched { fields: Secret::new(envelope.into_data(path)?), life: Life::Versioned { within } })
 }
 
@@ -238,14 +244,14 @@ pub(super) fn made(
     if let Some(auth) = envelope.auth {
         let ttl = auth.get("lease_duration").and_then(Value::as_u64).filter(|ttl| *ttl > 0);
         let life = match ttl {
-            Some(ttl) => Life::Expiring { lease: None, ttl: Duration::from_secs(ttl) },
+            Some(ttl) => Life::Expiring { lease: None, ttl: seconds(ttl) },
             None => Life::Versioned { within: None },
         };
         return Ok(Fetched { fields: Secret::new(auth), life });
     }
     let lease = envelope.lease_id.as_deref().filter(|id| !id.is_empty()).map(LeaseId::new);
     let renewable = envelope.renewable == Some(true);
-    let ttl = Duration::from_secs(envelope.lease_duration.unwrap_or_default());
+    let ttl = seconds(envelope.lease_duration.unwrap_or_default());
     let fields = envelope.into_data(path)?;
     let life = match lease {
         Some(lease) if renewable => Life::Renewable { lease, ttl },
@@ -262,11 +268,14 @@ fn unleased(fields: &Fields, now: SystemTime) -> Life {
     if let Some(end) =
         number("expiration").and_then(|end| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(end)))
     {
-        return Life::Expiring { lease: None, ttl: end.duration_since(now).unwrap_or_default() };
+        return Life::Expiring {
+            lease: None,
+            ttl: end.duration_since(now).unwrap_or_default().min(LONGEST_LIFE),
+        };
     }
     match number("ttl") {
         Some(ttl) if rotates.iter().any(|name| fields.contains_key(*name)) => {
-            Life::Rotating { ttl: Duration::from_secs(ttl) }
+            Life::Rotating { ttl: seconds(ttl) }
         }
         Some(_) | None => Life::Versioned { within: None },
     }
@@ -281,8 +290,14 @@ fn uses(number: i64) -> Option<u64> {
     u64::try_from(number).ok().filter(|number| *number > 0)
 }
 
-fn seconds(number: i64) -> Duration {
-    Duration::from_secs(u64::try_from(number).unwrap_or_default())
+/// A life of so many seconds.
+fn seconds(number: u64) -> Duration {
+    Duration::from_secs(number).min(LONGEST_LIFE)
+}
+
+/// What has ended long ago has nothing left.
+fn positive(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or_default()
 }
 
 fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Secret<str>, D::Error> {
@@ -300,6 +315,32 @@ mod tests {
         Envelope<D, A>: for<'de> Deserialize<'de>,
     {
         serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn no_number_makes_a_life_longer_than_the_longest() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
+        for number in [u64::MAX, u64::MAX - 1, 1 << 63, (1 << 63) - 1, 1 << 40] {
+            let signed = i64::try_from(number).unwrap_or(i64::MAX);
+            let lease = json!({"lease_id": "a", "renewable": true, "lease_duration": number, "data": {}});
+            let life = made(envelope(lease), "p", now).unwrap().life;
+            assert_eq!(life, Life::Renewable { lease: LeaseId::new("a"), ttl: LONGEST_LIFE });
+            let fixed = json!({"data": {"ttl": number, "rotation_period": 5}});
+            assert_eq!(made(envelope(fixed), "p", now).unwrap().life, Life::Rotating { ttl: LONGEST_LIFE });
+            let cert = json!({"data": {"expiration": number}});
+            let life = made(envelope(cert), "p", now).unwrap().life;
+            assert!(
+                matches!(life, Life::Expiring { ttl: LONGEST_LIFE, .. } | Life::Versioned { .. }),
+                "{life:?}"
+            );
+            let renewed: Envelope<Value> = envelope(json!({"lease_duration": number}));
+            assert_eq!(renewed.renewal(60).ttl, LONGEST_LIFE);
+            let looked_up: LeaseState = serde_json::from_value(json!({"ttl": signed})).unwrap();
+            assert_eq!(looked_up.left(), Some(LONGEST_LIFE));
+            let token = json!({"ttl": signed, "expire_time": "2030-01-01T00:00:00Z"});
+            let token: TokenState = serde_json::from_value(token).unwrap();
+            assert_eq!(token.life().ttl, Some(LONGEST_LIFE));
+        }
     }
 
     #[test]

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 /// What it does with a connection.
 #[derive(Clone, Copy)]
 pub(crate) enum Manners {
@@ -21,6 +23,8 @@ pub(crate) enum Manners {
     HangsUp,
     /// A JSON text that never ends.
     Endless,
+    /// Answers as the API does, but every life that it tells is this number of seconds.
+    Boasts(u64),
 }
 
 /// A listener that is not the server.
@@ -96,6 +100,11 @@ fn receive(mut stream: TcpStream, manners: Manners) {
             while stream.read(&mut request).is_ok_and(|length| length > 0) {}
         }
         Manners::HangsUp => {}
+        Manners::Boasts(seconds) => {
+            let length = stream.read(&mut request).unwrap_or_default();
+            let body = boast(&String::from_utf8_lossy(&request[..length]), seconds).to_string();
+            drop(stream.write_all(whole("application/json", &body).as_bytes()));
+        }
         Manners::Endless => {
             drop(stream.read(&mut request));
             let start = format!("{}\r\n{{\"auth\": \"", head("application/json"));
@@ -104,5 +113,27 @@ fn receive(mut stream: TcpStream, manners: Manners) {
                 sent = stream.write_all(&[b'x'; 4096]);
             }
         }
+    }
+}
+
+/// The answer to a request with this head. A lease lives for three seconds at first, so that it is renewed.
+fn boast(head: &str, seconds: u64) -> Value {
+    let first_life = if seconds.is_multiple_of(2) { seconds } else { 3 };
+    let path = head.split(' ').nth(1).unwrap_or_default().trim_start_matches("/v1/");
+    match path {
+        "auth/approle/login" => {
+            json!({"auth": {"client_token": "s.token", "lease_duration": 3600, "renewable": true}})
+        }
+        "auth/token/lookup-self" => {
+            json!({"data": {"ttl": 3600, "expire_time": "2030-01-01T00:00:00Z", "renewable": true}})
+        }
+        "sys/leases/lookup" => json!({"data": {"ttl": i64::try_from(seconds).unwrap_or(i64::MAX)}}),
+        "sys/leases/renew" => json!({"lease_id": "l", "renewable": true, "lease_duration": seconds}),
+        _ if path.starts_with("sys/internal/ui/mounts/") => {
+            json!({"data": {"path": "database/", "type": "database"}})
+        }
+        _ if path.starts_with("database/creds/") => json!({"lease_id": "l", "renewable": true,
+            "lease_duration": first_life, "data": {"username": "alice"}}),
+        _ => json!({"data": {"username": "fixed", "ttl": seconds, "rotation_period": 5}}),
     }
 }
