@@ -314,8 +314,21 @@ pub struct SecretConfig {
     pub params: Option<serde_json::Map<String, serde_json::Value>>,
     /// `version`, `version_stage` or `version_id`: pins a version.
     pub version: Option<Version>,
+    /// `kind`: what is mounted there; `None` asks the server.
+    pub kind: Option<EngineKind>,
     /// `refresh`, else the source's.
     pub refresh: Duration,
+}
+
+/// `secret.NAME.kind`: what is mounted where a secret is, for servers that do not say it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EngineKind {
+    /// `"kv1"`
+    Kv1,
+    /// `"kv2"`
+    Kv2,
+    /// `"other"`: whatever makes its answers itself, such as databases and PKI.
+    Other,
 }
 
 /// Which version of a secret is meant, where it is not the newest one that is in use.

@@ -13,9 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{
-    AWS_VARIABLES, Account, Config, EnvConfig, FileConfig, Limit, Listen, Mode, Place, ProbeConfig,
-    ProbeKind, Problem, ProcessConfig, Reaction, RestartConfig, RestartMode, SecretConfig, SettingConfig,
-    SourceConfig, TemplateSource, Version,
+    AWS_VARIABLES, Account, Config, EngineKind, EnvConfig, FileConfig, Limit, Listen, Mode, Place,
+    ProbeConfig, ProbeKind, Problem, ProcessConfig, Reaction, RestartConfig, RestartMode, SecretConfig,
+    SettingConfig, SourceConfig, TemplateSource, Version,
 };
 use crate::names::{SecretName, SourceName};
 use crate::secret::Fields;
@@ -51,6 +51,8 @@ pub struct Want {
     pub params: Option<Fields>,
     /// Pins a version of a versioned secret.
     pub version: Option<Version>,
+    /// What is mounted there, if that was said.
+    pub kind: Option<EngineKind>,
     /// How often it is re-read if it has no lease.
     pub refresh: Duration,
 }
@@ -247,6 +249,7 @@ fn want(name: &SecretName, secret: &SecretConfig) -> Want {
         path: secret.path.clone(),
         params: secret.params.clone(),
         version: secret.version.clone(),
+        kind: secret.kind,
         refresh: secret.refresh,
     }
 }

@@ -234,7 +234,7 @@ fn reference(scheme: &'static str, text: &str) -> Result<Reference, String> {
     }) {
         return Err(malformed("the field after `#` is empty, or has `#`, brackets or braces"));
     }
-    let path = logical(scheme, path);
+    let path = path.to_owned();
     Ok(Reference { target: Target { scheme, path, version }, field: field.map(str::to_owned) })
 }
 
@@ -245,16 +245,6 @@ fn version(query: &str) -> Option<Version> {
         ("version_stage", stage) if !stage.is_empty() => Some(Version::Stage(stage.to_owned())),
         ("version_id", id) if !id.is_empty() => Some(Version::Id(id.to_owned())),
         _ => None,
-    }
-}
-
-/// KV v2 has `data` between mount and path in its API, and people write it.
-fn logical(scheme: &str, path: &str) -> String {
-    match path.split_once('/') {
-        Some((mount, rest)) if scheme == "vault" => {
-            format!("{mount}/{}", rest.strip_prefix("data/").unwrap_or(rest))
-        }
-        Some(_) | None => path.to_owned(),
     }
 }
 
@@ -299,7 +289,7 @@ mod tests {
         URL = 'pg://{{ref_2.[username]}}:{{ref_2.[password]}}{{base64_decode "QGRiL3t7eH19"}}'
 
         [secret.ref_1]
-        path = "secret/mysql"
+        path = "secret/data/mysql"
         source = "vault"
 
         [secret.ref_2]

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use super::reader::{Table, Value};
 use super::source::Sources;
 use super::source::aws::SECRET_ID;
-use super::value::{POSITIVE_DURATION, SERVER_PATH, WORD};
-use super::{SecretConfig, SourceConfig, params, text, version};
+use super::value::{Form, POSITIVE_DURATION, SERVER_PATH, WORD};
+use super::{EngineKind, SecretConfig, SourceConfig, params, text, version};
 use crate::names::{SecretName, SourceName};
 
 /// Words that mean something else in a template: Handlebars' own, and Squire's helpers.
@@ -88,25 +88,48 @@ fn check_name(name: &str, value: &Value<'_>) {
 /// What stands for a secret that cannot be read at all: its name is known, so that templates may refer to it.
 fn nothing() -> SecretConfig {
     let (source, refresh) = (SourceName::new(""), std::time::Duration::ZERO);
-    SecretConfig { source, path: String::new(), params: None, version: None, refresh }
+    SecretConfig { source, path: String::new(), params: None, version: None, kind: None, refresh }
 }
 
 /// Reads one secret. What is wrong in it is reported and then stands empty: nobody fetches what has problems.
 fn secret(mut table: Table<'_>, sources: &Sources) -> SecretConfig {
     let source = source(&mut table, sources);
-    let kind = source.as_ref().and_then(|source| sources.configs.get(source));
+    let of = source.as_ref().and_then(|source| sources.configs.get(source));
     // To AWS a slash at the beginning is part of the name.
-    let form = if matches!(kind, Some(SourceConfig::Aws(_))) { &SECRET_ID } else { &SERVER_PATH };
+    let form = if matches!(of, Some(SourceConfig::Aws(_))) { &SECRET_ID } else { &SERVER_PATH };
     let path = table.require("path", "path = \"secret/app/db\"").and_then(|path| path.read(form));
     let params = table.take("params");
-    let version = version::version(&mut table, kind, params.is_some());
+    let version = version::version(&mut table, of, params.is_some());
+    let kind = kind(&mut table, of);
     let params = params.and_then(|params| params::params(&params));
     let refresh = table.read("refresh", &POSITIVE_DURATION);
     table.finish();
     let source = source.unwrap_or_else(|| SourceName::new(""));
     let refresh = refresh.unwrap_or_else(|| sources.refresh(source.as_str()));
-    SecretConfig { source, path: path.unwrap_or_default(), params, version, refresh }
+    SecretConfig { source, path: path.unwrap_or_default(), params, version, kind, refresh }
 }
+
+fn kind(table: &mut Table<'_>, of: Option<&SourceConfig>) -> Option<EngineKind> {
+    let value = table.take("kind")?;
+    match of {
+        Some(SourceConfig::Store(_) | SourceConfig::Aws(_)) => {
+            value.report("is about what is mounted in a Vault or OpenBao; remove it");
+            None
+        }
+        Some(SourceConfig::Vault(_)) | None => value.read(&KIND),
+    }
+}
+
+const KIND: Form<EngineKind> = Form {
+    expected: "\"kv1\", \"kv2\" or \"other\"",
+    shown: true,
+    read: |text| match text {
+        "kv1" => Ok(EngineKind::Kv1),
+        "kv2" => Ok(EngineKind::Kv2),
+        "other" => Ok(EngineKind::Other),
+        _ => Err("is unknown; write \"kv1\", \"kv2\" or \"other\"".to_owned()),
+    },
+};
 
 fn source(table: &mut Table<'_>, sources: &Sources) -> Option<SourceName> {
     let names = || sources.names.iter().map(String::as_str);

@@ -666,7 +666,7 @@ f = "secret/app"
     33: secret.d.params.n: is a number that JSON does not have; write it in quotes
     34: secret.e: `path` is missing; write path = "secret/app/db"
     36: secret.e.paht: unknown key; did you mean `path`?
-    37: secret.e.colour: unknown key; known here: source, path, params, version, version_stage, version_id, refresh
+    37: secret.e.colour: unknown key; known here: source, path, params, version, version_stage, version_id, kind, refresh
     38: secret.e.refresh: "5 min" is not a duration; write whole numbers with d, h, m, s or ms, the longest first: "30s", "1h30m"
     40: secret.f: expected a table: [secret.NAME], found text in quotes
     "#);
@@ -1241,4 +1241,19 @@ fn where_no_login_is_written_the_variables_of_the_servers_tools_are_taken() {
     }
     assert!(login(&[]).unwrap_err().contains("VAULT_ROLE_ID and VAULT_SECRET_ID, or VAULT_TOKEN"));
     assert!(login(&[("VAULT_TOKEN", " ")]).is_err());
+}
+
+#[test]
+fn what_is_mounted_can_be_said_of_a_vault_alone() {
+    let config = |source: &str, kind: &str| {
+        format!("[source.{source}\n[secret.db]\npath = \"a/b\"\nkind = \"{kind}\"\n")
+    };
+    let vault = "vault]\naddress = \"http://127.0.0.1:1\"\nauth.token.file = \"/t\"";
+    for (kind, expected) in [("kv1", EngineKind::Kv1), ("kv2", EngineKind::Kv2), ("other", EngineKind::Other)] {
+        let parsed = parse(Path::new("squire.toml"), &config(vault, kind), &|_| None).unwrap();
+        assert_eq!(parsed.secrets.values().next().unwrap().kind, Some(expected));
+    }
+    assert!(problems(&config(vault, "kv3")).contains("write \"kv1\", \"kv2\" or \"other\""));
+    let store = "store]\nfile = \"/s\"\nkey_file = \"/k\"";
+    assert!(problems(&config(store, "kv2")).contains("remove it"));
 }

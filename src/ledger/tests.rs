@@ -45,6 +45,7 @@ fn want() -> Want {
         path: "database/creds/app".to_owned(),
         params: json!({"a": 1}).as_object().cloned(),
         version: None,
+        kind: None,
         refresh: Duration::from_mins(1),
     }
 }

@@ -20,6 +20,7 @@ fn want(name: &str) -> Want {
         path: format!("path/{name}"),
         params: None,
         version: None,
+        kind: None,
         refresh: Duration::from_mins(5),
     }
 }

@@ -1,8 +1,9 @@
 //! HashiCorp Vault and OpenBao as a [`Source`].
 //!
 //! A secret's path is always the logical one, as the server's own command line takes it: `secret/redis/main`, whatever
-//! engine is mounted at `secret/`. What is mounted there is asked once a mount. A path is never rewritten on suspicion: on a
-//! KV v2 mount `secret/data/x` is the secret `data/x`, and if that is not there the fault says how the path is meant.
+//! engine is mounted at `secret/`. What is mounted there is asked once a mount, unless the configuration says it. On a KV v2 mount
+//! `secret/data/x` is the API's form and the same as `secret/x`, since every policy and tutorial has it; a secret that is really
+//! called `data/x` is `secret/data/data/x`.
 //!
 //! *Invariant:* every request carries `X-Vault-Request` and the namespace; only what surely reached no server, or makes
 //! nothing, is sent twice; server errors are shown, what came as data never is.
@@ -70,21 +71,35 @@ impl Vault {
     /// Reads a KV v2 secret, the newest version or a pinned one.
     async fn read_versioned(&self, grant: &Grant, mount: &Mount, want: &Want) -> Result<Fetched, Fault> {
         let below = mount.below(&want.path);
-        let path = format!("{}data/{below}", mount.path);
-        let mut call = Call::get(&path);
-        let number = want.version.as_ref().and_then(Version::number);
-        call.query = number.map(|number| format!("version={number}"));
-        let answer = self.api.ask(Some(&grant.token), call).await?;
+        let path = format!("{}data/{}", mount.path, below.strip_prefix("data/").unwrap_or(below));
+        let answer = self.api.ask(Some(&grant.token), pinned(&path, want)).await?;
         if answer.status == StatusCode::NOT_FOUND {
-            return Err(api::tombstone(&answer, &want.path).unwrap_or_else(|| {
-                match below.strip_prefix("data/") {
-                    Some(meant) => api::misread(&answer, &path, &format!("{}{meant}", mount.path)),
-                    None => api::refusal(&answer, &want.path, "read"),
-                }
-            }));
+            let nothing = || api::refusal(&answer, &want.path, "read");
+            return Err(api::tombstone(&answer, &want.path).unwrap_or_else(nothing));
         }
         let answer = api::parsed(&answer, &path, "read")?;
         answers::versioned(answer, &want.path, SystemTime::now())
+    }
+
+    /// Reads a path of which nobody may know what it is. It may be a mint, so it is not sent twice.
+    async fn read_as_written(&self, grant: &Grant, want: &Want) -> Result<Fetched, Fault> {
+        let path = &want.path;
+        let mut call = pinned(path, want);
+        call.repeat = Repeat::OnlyIfUnsent;
+        let answer = self.api.ask(Some(&grant.token), call).await?;
+        if answer.status == StatusCode::NOT_FOUND {
+            return Err(api::tombstone(&answer, path).unwrap_or_else(|| api::unclear(&answer, path)));
+        }
+        let envelope: Envelope<Fields, Fields> = api::parsed(&answer, path, "read")?;
+        if answers::is_versioned(&envelope) {
+            return answers::versioned(api::parsed(&answer, path, "read")?, path, SystemTime::now());
+        }
+        match &want.version {
+            None => answers::made(envelope, path, SystemTime::now()),
+            Some(_) => Err(Fault::Malformed {
+                why: format!("{path} has no versions: remove `version` from the configuration"),
+            }),
+        }
     }
 
     /// Reads a path as it is, or writes to it where there are parameters.
@@ -155,12 +170,19 @@ impl Source for Vault {
     }
 
     async fn fetch(&self, grant: &Grant, want: &Want) -> Result<Fetched, Fault> {
-        let mount = self.mounts.of(&self.api, &grant.token, &want.path).await?;
+        let mount = match want.kind {
+            Some(kind) => Mount::said(kind, &want.path),
+            None => self.mounts.of(&self.api, &grant.token, &want.path).await?,
+        };
         let outcome = match (suitable(&mount, want), mount.engine) {
             (Err(fault), _) => Err(fault),
             (Ok(()), Engine::Versioned) => self.read_versioned(grant, &mount, want).await,
             (Ok(()), Engine::Unversioned | Engine::Other) => self.read_plain(grant, mount.engine, want).await,
+            (Ok(()), Engine::AsWritten) => self.read_as_written(grant, want).await,
         };
+        if outcome.is_ok() && mount.engine == Engine::AsWritten {
+            self.mounts.remember(&mount);
+        }
         // Perhaps something else is mounted there by now.
         if matches!(outcome, Err(Fault::Gone { .. } | Fault::Malformed { .. })) {
             self.mounts.forget(&mount);
@@ -215,6 +237,14 @@ impl Source for Vault {
     }
 }
 
+/// Reads this path, the newest version or a pinned one.
+fn pinned(path: &str, want: &Want) -> Call {
+    let mut call = Call::get(path);
+    let number = want.version.as_ref().and_then(Version::number);
+    call.query = number.map(|number| format!("version={number}"));
+    call
+}
+
 /// Whether what is wanted makes sense with the engine that is mounted there.
 fn suitable(mount: &Mount, want: &Want) -> Result<(), Fault> {
     let path = &want.path;
@@ -230,6 +260,10 @@ fn suitable(mount: &Mount, want: &Want) -> Result<(), Fault> {
             "{path} has no versions, since {} is not KV v2: remove `version` from the configuration",
             mount.path
         )),
-        Engine::Versioned | Engine::Unversioned | Engine::Other => Ok(()),
+        Engine::AsWritten if want.params.is_some() => wrong(format!(
+            "{path}: the server does not tell what is mounted there, and `params` would overwrite a KV secret: write kind = \"other\" \
+             if it is none"
+        )),
+        Engine::Versioned | Engine::Unversioned | Engine::Other | Engine::AsWritten => Ok(()),
     }
 }

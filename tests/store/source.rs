@@ -49,6 +49,7 @@ async fn read(source: &Embedded, grant: &Grant) -> Result<String, Fault> {
         path: "prod/app".to_owned(),
         params: None,
         version: None,
+        kind: None,
         refresh: Duration::from_mins(5),
     };
     let fetched = source.fetch(grant, &want).await?;

@@ -49,6 +49,21 @@ impl Fake {
 
     /// A server that passes everything on to another one.
     pub(crate) async fn before(address: &str) -> Self {
+        Self::refusing(address, "", "").await
+    }
+
+    /// The same, but requests with this in their first line are answered with this status and a page.
+    pub(crate) async fn refusing(address: &str, refused: &'static str, status: &'static str) -> Self {
+        let refusal = move |head: &str| {
+            let line = head.lines().next().unwrap_or_default();
+            let page = "<h1>no</h1>";
+            (!refused.is_empty() && line.contains(refused)).then(|| {
+                format!(
+                    "HTTP/1.1 {status}\r\ncontent-type: text/html\r\ncontent-length: {}\r\n\r\n{page}",
+                    page.len()
+                )
+            })
+        };
         let target = address.trim_start_matches("http://").to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
@@ -58,7 +73,7 @@ impl Fake {
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                connections.spawn(pass(stream, target.clone(), Arc::clone(&log)));
+                connections.spawn(pass(stream, target.clone(), Arc::clone(&log), refusal));
             }
         });
         Self { address, seen, _tasks: tasks }
@@ -93,20 +108,35 @@ async fn answer(
     }
 }
 
-/// Each request of these tests comes in one piece.
-async fn pass(client: TcpStream, target: String, seen: Arc<Mutex<Vec<String>>>) {
-    let server = TcpStream::connect(target).await.unwrap();
+/// Each request of these tests comes in one piece, and none before the one before it was answered.
+async fn pass(
+    client: TcpStream,
+    target: String,
+    seen: Arc<Mutex<Vec<String>>>,
+    refusal: impl Fn(&str) -> Option<String>,
+) {
+    let mut server = TcpStream::connect(target).await.unwrap();
     let (mut from_client, mut to_client) = client.into_split();
-    let (mut from_server, mut to_server) = server.into_split();
-    let requests = async {
-        let mut piece = vec![0; 64 << 10];
-        while let Ok(size @ 1..) = from_client.read(&mut piece).await {
-            seen.lock().unwrap().push(String::from_utf8_lossy(&piece[..size]).into_owned());
-            to_server.write_all(&piece[..size]).await.unwrap();
+    let (mut from_server, mut to_server) = server.split();
+    let (mut request, mut answer) = (vec![0; 64 << 10], vec![0; 64 << 10]);
+    loop {
+        tokio::select! {
+            read = from_client.read(&mut request) => {
+                let Ok(size @ 1..) = read else { return };
+                let head = String::from_utf8_lossy(&request[..size]).into_owned();
+                let refused = refusal(&head);
+                seen.lock().unwrap().push(head);
+                match refused {
+                    Some(page) => to_client.write_all(page.as_bytes()).await.unwrap(),
+                    None => to_server.write_all(&request[..size]).await.unwrap(),
+                }
+            }
+            read = from_server.read(&mut answer) => {
+                let Ok(size @ 1..) = read else { return };
+                if to_client.write_all(&answer[..size]).await.is_err() {
+                    return;
+                }
+            }
         }
-    };
-    tokio::select! {
-        () = requests => {}
-        _ = tokio::io::copy(&mut from_server, &mut to_client) => {}
     }
 }

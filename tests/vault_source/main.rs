@@ -58,6 +58,7 @@ fn want(path: &str) -> Want {
         path: path.to_owned(),
         params: None,
         version: None,
+        kind: None,
         refresh: Duration::from_mins(5),
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use squire::config::Version;
+use squire::config::{EngineKind, Version};
 use squire::source::vault::Vault;
 use squire::source::{Fault, Fetched, Life, Source as _};
 use tokio::task::JoinSet;
@@ -51,12 +51,83 @@ async fn a_versioned_secret_is_read_pinned_deleted_and_destroyed() {
     assert_eq!(gone(vault.fetch(&root, &pinned).await), "secret/team/app: version 1 was destroyed");
     assert_eq!(gone(vault.fetch(&root, &want("secret/never")).await), "there is nothing at secret/never");
 
-    let why = gone(vault.fetch(&root, &want("secret/data/team/app")).await);
-    assert!(why.contains("if you mean secret/team/app, write that"), "{why}");
     let mut written = want("secret/team/app");
     written.params = Some(fields(json!({ "password": "lost" })));
     assert!(malformed(vault.fetch(&root, &written).await).contains("`params` would overwrite it"));
     assert!(malformed(vault.fetch(&root, &want("secret")).await).contains("the name of a secret"));
+}
+
+#[tokio::test]
+async fn a_versioned_secret_is_read_by_the_path_of_the_api_too() {
+    let bao = Bao::dev().await;
+    let proxy = Fake::before(&bao.address).await;
+    let vault = Vault::new(&config(&[&proxy.address], bao.home.path())).unwrap();
+    let root = grant(&bao.token);
+    bao.post("secret/data/team/app", json!({ "data": { "is": "plain" } })).await;
+    bao.post("secret/data/data/odd", json!({ "data": { "is": "called data/odd" } })).await;
+    bao.post("secret/data/data", json!({ "data": { "is": "called data" } })).await;
+    for (path, is) in [
+        ("secret/team/app", "plain"),
+        ("secret/data/team/app", "plain"),
+        ("secret/data/data/odd", "called data/odd"),
+        ("secret/data", "called data"),
+        ("secret/data/data", "called data"),
+    ] {
+        assert_eq!(vault.fetch(&root, &want(path)).await.unwrap().fields.expose()["is"], is, "{path}");
+    }
+    assert_eq!(
+        gone(vault.fetch(&root, &want("secret/data/odd")).await),
+        "there is nothing at secret/data/odd"
+    );
+    let token = bao.token_for("mine", &[("secret/data/mine", "read")], json!({})).await;
+    let fault = vault.fetch(&grant(&token), &want("secret/data/team/app")).await.unwrap_err();
+    assert_eq!(fault, Fault::Denied { path: "secret/data/team/app".into(), capability: "read" });
+    assert_eq!(proxy.asked("/v1/secret/data/data/team"), 0, "that is nobody's path");
+    // Version 1 has no such form: there `data/x` is a name.
+    bao.post("sys/mounts/kv", json!({ "type": "kv" })).await;
+    bao.post("kv/data/x", json!({ "is": "called data/x" })).await;
+    assert_eq!(vault.fetch(&root, &want("kv/data/x")).await.unwrap().fields.expose()["is"], "called data/x");
+}
+
+/// A proxy or a gateway that lets through the path of the secret and nothing else.
+#[tokio::test]
+async fn where_nobody_may_ask_for_the_mount_a_path_is_taken_as_it_is_written() {
+    let bao = Bao::dev().await;
+    let root = grant(&bao.token);
+    bao.post("sys/mounts/kv", json!({ "type": "kv" })).await;
+    bao.post("secret/data/team/app", json!({ "data": { "is": "of version 2" } })).await;
+    bao.post("kv/app", json!({ "is": "of version 1" })).await;
+    bao.delete("secret/data/team/app").await;
+    bao.post("secret/data/team/app", json!({ "data": { "is": "the second" } })).await;
+    for status in ["403 Forbidden", "404 Not Found", "405 Method Not Allowed", "400 Bad Request"] {
+        let proxy = Fake::refusing(&bao.address, "sys/internal/ui/mounts", status).await;
+        let vault = Vault::new(&config(&[&proxy.address], bao.home.path())).unwrap();
+        let read = async |want: squire::plan::Want| vault.fetch(&root, &want).await;
+        let is = |fetched: Result<Fetched, Fault>| fetched.unwrap().fields.expose()["is"].clone();
+        for _ in 0..3 {
+            assert_eq!(is(read(want("secret/data/team/app")).await), "the second", "{status}");
+            assert_eq!(is(read(want("kv/app")).await), "of version 1");
+        }
+        assert_eq!(proxy.asked("ui/mounts"), 2, "once a mount");
+        let mut pin = want("secret/data/team/app");
+        pin.version = Some(Version::Number(1));
+        assert!(gone(read(pin.clone()).await).contains("version 1 was deleted"));
+        pin.path = "kv/app".to_owned();
+        assert!(malformed(read(pin).await).contains("has no versions"));
+
+        let why = gone(read(want("secret/team/app")).await);
+        assert!(why.contains("write MOUNT/data/NAME, or kind = \"kv2\""), "{why}");
+        let mut said = want("secret/team/app");
+        said.kind = Some(EngineKind::Kv2);
+        assert_eq!(is(read(said).await), "the second");
+        let mut said = want("kv/app");
+        said.kind = Some(EngineKind::Kv1);
+        assert_eq!(is(read(said).await), "of version 1");
+
+        let mut write = want("kv/app");
+        write.params = Some(fields(json!({ "is": "lost" })));
+        assert!(malformed(read(write).await).contains("write kind = \"other\""));
+    }
 }
 
 #[tokio::test]

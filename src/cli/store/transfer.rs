@@ -188,6 +188,7 @@ fn want(path: &str) -> Want {
         path: path.to_owned(),
         params: None,
         version: None,
+        kind: None,
         refresh: std::time::Duration::MAX,
     }
 }

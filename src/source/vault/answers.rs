@@ -95,6 +95,8 @@ pub(super) enum Engine {
     Unversioned,
     /// All that makes its answers itself: databases, PKI, clouds.
     Other,
+    /// Nobody may ask what it is: paths are taken as they are written, and the answer shows what it was.
+    AsWritten,
 }
 
 impl Engine {
@@ -102,7 +104,7 @@ impl Engine {
     pub(super) fn is_kv(self) -> bool {
         match self {
             Self::Versioned | Self::Unversioned => true,
-            Self::Other => false,
+            Self::Other | Self::AsWritten => false,
         }
     }
 }
@@ -227,6 +229,13 @@ pub(super) fn versioned(
     let within = deletion
         .map(|time| time.duration_since(now).unwrap_or_default().min(LONGEST_LIFE).saturating_add(A_SECOND));
     Ok(Fetched { fields: Secret::new(secret.data.ok_or(gone)?), life: Life::Versioned { within } })
+}
+
+/// Whether an answer about which nothing is known is one of KV v2.
+pub(super) fn is_versioned(answer: &Envelope<Fields, Fields>) -> bool {
+    let Some(fields) = &answer.data else { return false };
+    let of_version = |state: &Value| state.get("version").is_some_and(Value::is_u64);
+    fields.len() == 2 && fields.contains_key("data") && fields.get("metadata").is_some_and(of_version)
 }
 
 /// A secret of KV v1. It looks leased, but its `lease_duration` only says when to look again.

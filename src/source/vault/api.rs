@@ -150,11 +150,13 @@ pub(super) fn tombstone(answer: &Answer, path: &str) -> Option<Fault> {
     Some(body.data?.tombstone(path))
 }
 
-/// The fault of a KV v2 path that was probably written as the API's, with `data/`.
-pub(super) fn misread(answer: &Answer, path: &str, meant: &str) -> Fault {
+/// The fault of a path that is not there, on a mount that nobody may ask about.
+pub(super) fn unclear(answer: &Answer, path: &str) -> Fault {
     let mut fault = refusal(answer, path, "read");
     if let Fault::Gone { why } = &mut fault {
-        *why = format!("{why}: paths are written without `data/`; if you mean {meant}, write that");
+        *why = format!(
+            "{why}, and the server does not tell what is mounted there: if it is KV v2, write MOUNT/data/NAME, or kind = \"kv2\""
+        );
     }
     fault
 }

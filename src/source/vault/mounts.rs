@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::answers::{Engine, Envelope, MountState};
 use super::api::{self, Api, Call};
+use crate::config::EngineKind;
 use crate::secret::Secret;
 use crate::source::Fault;
 
@@ -21,6 +22,27 @@ pub(super) struct Mount {
 }
 
 impl Mount {
+    /// What the configuration says of this path: it has the API's form, `MOUNT/data/NAME`, or the first part is the mount.
+    pub(super) fn said(kind: EngineKind, path: &str) -> Self {
+        let first = path.split_inclusive('/').next().unwrap_or_default();
+        let engine = match kind {
+            EngineKind::Kv1 => Engine::Unversioned,
+            EngineKind::Kv2 => Engine::Versioned,
+            EngineKind::Other => Engine::Other,
+        };
+        let path = match path.split_once("/data/") {
+            Some((mount, _)) if kind == EngineKind::Kv2 => format!("{mount}/"),
+            Some(_) | None => first.to_owned(),
+        };
+        Self { path, engine }
+    }
+
+    /// Where nobody may ask: the first part stands for the mount.
+    fn unknown(path: &str) -> Self {
+        let first = path.split('/').next().unwrap_or_default();
+        Self { path: format!("{first}/"), engine: Engine::AsWritten }
+    }
+
     /// The part of a path that is below the mount.
     pub(super) fn below<'a>(&self, path: &'a str) -> &'a str {
         path.strip_prefix(self.path.as_str()).unwrap_or_default()
@@ -69,9 +91,17 @@ impl Mounts {
         let outcome = ask(api, token, path).await;
         question.asked.fetch_add(1, Ordering::Relaxed);
         *last = outcome.as_ref().err().cloned();
-        let mount = outcome?;
-        lock(&self.known).push(mount.clone());
+        let Some(mount) = outcome? else { return Ok(Mount::unknown(path)) };
+        self.remember(&mount);
         Ok(mount)
+    }
+
+    /// What is mounted there, or that nobody may ask and a path was right as it is written.
+    pub(super) fn remember(&self, mount: &Mount) {
+        let mut known = lock(&self.known);
+        if !known.contains(mount) {
+            known.push(mount.clone());
+        }
     }
 
     /// Makes the next read ask again: what came back suggests that something else is mounted there now.
@@ -96,19 +126,19 @@ fn built_in(path: &str) -> Option<Mount> {
     Some(Mount { path: prefix.to_owned(), engine: Engine::Other })
 }
 
-/// Asks the server. Any token may ask this, whatever its policies say; a 403 means that it may read nothing below that
-/// mount, or that there is no such mount.
-async fn ask(api: &Api, token: &Secret<str>, path: &str) -> Result<Mount, Fault> {
+/// Asks the server. Any token may ask this of a server, whatever its policies say: a 403 means that it may read nothing below that
+/// mount, or that there is no such mount. But what stands before a server may let through nothing but the path of the secret, in whatever
+/// words it refuses: then there is no answer, and the path itself has to show it.
+async fn ask(api: &Api, token: &Secret<str>, path: &str) -> Result<Option<Mount>, Fault> {
     let question = format!("sys/internal/ui/mounts/{path}");
     let answer = api.ask(Some(token), Call::get(&question)).await?;
-    let state: MountState = match api::parsed::<Envelope<_>>(&answer, &question, "read") {
-        Ok(envelope) => envelope.into_data(&question)?,
-        Err(Fault::Denied { .. }) => return Err(Fault::Denied { path: path.to_owned(), capability: "read" }),
-        Err(fault) => return Err(fault),
-    };
+    if answer.status.is_client_error() {
+        return Ok(None);
+    }
+    let state: MountState = api::parsed::<Envelope<_>>(&answer, &question, "read")?.into_data(&question)?;
     let mount = Mount { engine: state.engine(), path: state.path };
     if mount.holds(path) && mount.path.ends_with('/') {
-        Ok(mount)
+        Ok(Some(mount))
     } else {
         Err(Fault::Malformed { why: format!("{question}: names a mount that {path} is not below") })
     }
