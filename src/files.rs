@@ -36,9 +36,9 @@ impl Contents {
     ///
     /// # Errors
     /// When it is not UTF-8; the error says nothing of what is there.
-    pub fn text(self) -> io::Result<String> {
+    pub fn text(&self) -> io::Result<&str> {
         let not_text = |_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text");
-        String::from_utf8(self.bytes).map_err(not_text)
+        str::from_utf8(&self.bytes).map_err(not_text)
     }
 }
 
@@ -58,6 +58,11 @@ pub fn read(path: &Path, limit: u64) -> io::Result<Contents> {
 pub fn beginning(path: &Path, limit: u64) -> io::Result<Contents> {
     let file = path.to_owned();
     within(path, move || read_beginning(&file, limit))
+}
+
+/// The value in a file that holds one: without the space around it, and without the byte order mark that editors of Windows put before it.
+pub fn one_value(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text).trim()
 }
 
 /// Whether there is anything of this name, and it answers.
@@ -204,6 +209,19 @@ mod tests {
         }
         for device in ["/dev/zero", "/dev/tty"] {
             drop(read(Path::new(device), 4).unwrap_err());
+        }
+    }
+
+    #[test]
+    fn a_value_is_what_is_between_the_mark_and_the_end_of_the_line() {
+        for (text, value) in [
+            ("\u{feff}role-id\r\n", "role-id"),
+            ("\u{feff}  role-id", "role-id"),
+            (" role-id\n", "role-id"),
+            ("role\u{feff}id", "role\u{feff}id"),
+            ("\u{feff}", ""),
+        ] {
+            assert_eq!(one_value(text), value);
         }
     }
 

@@ -137,7 +137,7 @@ fn compile(
 ) -> Result<Loaded, Vec<String>> {
     let engine = Engine::new(template::Surroundings {
         env: Box::new(|name| std::env::var(name).ok()),
-        file: Box::new(|path| files::read(path, LARGEST_FILE)?.text()),
+        file: Box::new(|path| files::read(path, LARGEST_FILE)?.text().map(str::to_owned)),
     });
     let surroundings = Surroundings {
         read: &read,

@@ -37,7 +37,7 @@ fn integer(value: &Value<'_>) -> Option<serde_json::Value> {
 }
 
 fn float(value: &Value<'_>, written: &str) -> Option<serde_json::Value> {
-    let number = written.parse().ok().and_then(Number::from_f64);
+    let number = serde_json::from_str::<Number>(&written.replace('_', "")).ok();
     if number.is_none() {
         value.report("is a number that JSON does not have; write it in quotes");
     }

@@ -660,7 +660,6 @@ f = "secret/app"
     28: secret.c.refresh: expected a duration in quotes, such as "30s" or "5m", found the number 30
     29: secret.c.version: expected a version number from 1 on, such as version = 3, found text in quotes
     32: secret.d.path: "a\u{7}" contains a control character
-    33: secret.d.params.deep.big: is too large a number; write it in quotes
     33: secret.d.params.deep.unset[0]: needs the environment variable UNSET_ONE, which is not set; set it for squire, or write `$${UNSET_ONE}` for the characters themselves
     33: secret.d.params.deep.unset[1]: contains a NUL character, which neither paths nor arguments can carry; take it out
     33: secret.d.params.n: is a number that JSON does not have; write it in quotes
@@ -1249,7 +1248,8 @@ fn what_is_mounted_can_be_said_of_a_vault_alone() {
         format!("[source.{source}\n[secret.db]\npath = \"a/b\"\nkind = \"{kind}\"\n")
     };
     let vault = "vault]\naddress = \"http://127.0.0.1:1\"\nauth.token.file = \"/t\"";
-    for (kind, expected) in [("kv1", EngineKind::Kv1), ("kv2", EngineKind::Kv2), ("other", EngineKind::Other)] {
+    for (kind, expected) in [("kv1", EngineKind::Kv1), ("kv2", EngineKind::Kv2), ("other", EngineKind::Other)]
+    {
         let parsed = parse(Path::new("squire.toml"), &config(vault, kind), &|_| None).unwrap();
         assert_eq!(parsed.secrets.values().next().unwrap().kind, Some(expected));
     }

@@ -2,19 +2,24 @@
 //!
 //! The number is held by a pidfd before it is looked at, so a process that gets a dead one's number is never hit. Whether it was
 //! that already when the file was read tells its start: whoever wrote the file had started by then.
+//!
+//! Whoever can write the file chooses whom Squire signals, and Squire may be root. So a file that others can write names processes of its
+//! own user only, as with systemd.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::sys::signal::Signal;
-use nix::unistd::{SysconfVar, sysconf};
+use nix::unistd::{SysconfVar, geteuid, sysconf};
 use rustix::fd::OwnedFd;
 use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 
 use crate::config::{SignalTarget, SignalTo};
+use crate::files;
 
 /// The kernel tells the time of its own start in whole seconds, and a start in ticks since then.
 const TOLERANCE: Duration = Duration::from_secs(2);
@@ -56,6 +61,22 @@ pub enum StrangerError {
         /// The number.
         pid: i32,
     },
+    /// The number is a process that the file's owner could not signal.
+    #[error(
+        "{} belongs to user {owner} or can be written by others, and names process {pid} of user {user}: give the file to root with \
+         mode 0644, or to the process's user",
+        path.display()
+    )]
+    NotTheirs {
+        /// The file.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+        /// The number.
+        pid: i32,
+        /// Whose process it is.
+        user: u32,
+    },
     /// The name is nobody's.
     #[error("there is no process {name:?} that Squire can see; in a pod, share the PID namespace")]
     Nobody {
@@ -92,11 +113,10 @@ fn send(process: &OwnedFd, signal: Signal) -> Result<(), rustix::io::Errno> {
 
 fn by_file(path: &Path) -> Result<(i32, OwnedFd), StrangerError> {
     let read = |cause| StrangerError::Read { path: path.to_owned(), cause };
-    let file = File::open(path).map_err(read)?;
-    let written = file.metadata().and_then(|metadata| metadata.modified()).map_err(read)?;
-    let mut text = String::new();
-    file.take(LONGEST).read_to_string(&mut text).map_err(read)?;
-    let number = text.trim().parse().ok().filter(|pid| *pid > 1 && *pid != own());
+    let contents = files::beginning(path, LONGEST).map_err(read)?;
+    let written = contents.metadata.modified().map_err(read)?;
+    let text = contents.text().map_err(read)?;
+    let number = files::one_value(text).parse().ok().filter(|pid| *pid > 1 && *pid != own());
     let pid: i32 = number.ok_or_else(|| StrangerError::NoNumber { path: path.to_owned() })?;
     let dead = || StrangerError::Dead { path: path.to_owned(), pid };
     let process = open(pid).ok_or_else(dead)?;
@@ -104,6 +124,10 @@ fn by_file(path: &Path) -> Result<(i32, OwnedFd), StrangerError> {
     let started = started(pid).ok_or_else(dead)?;
     if started > written + TOLERANCE {
         return Err(StrangerError::Reused { path: path.to_owned(), pid });
+    }
+    let (owner, user) = (contents.metadata.uid(), user(pid).ok_or_else(dead)?);
+    if !is_trusted(&contents.metadata) && (owner != user || owner == 0) {
+        return Err(StrangerError::NotTheirs { path: path.to_owned(), owner, pid, user });
     }
     Ok((pid, process))
 }
@@ -119,6 +143,17 @@ fn by_name(name: &str) -> Result<Vec<(i32, OwnedFd)>, StrangerError> {
     let opened = top.filter_map(|pid| Some((pid, open(pid)?))).filter(|(pid, _)| is_named(*pid, name));
     let opened: Vec<_> = opened.collect();
     if opened.is_empty() { Err(StrangerError::Nobody { name: name.to_owned() }) } else { Ok(opened) }
+}
+
+/// Whether nobody but root and Squire's own user can write the file.
+fn is_trusted(file: &Metadata) -> bool {
+    [0, geteuid().as_raw()].contains(&file.uid()) && file.mode() & 0o022 == 0
+}
+
+/// Whose a process is: the real user, whom it cannot choose.
+fn user(pid: i32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_ascii_whitespace().next()?.parse().ok()
 }
 
 fn own() -> i32 {
@@ -204,9 +239,40 @@ mod tests {
         let (_directory, to) = file(&sleeper.0.id().to_string());
         let SignalTarget::PidFile(path) = &to.target else { panic!("it is one") };
         let before = SystemTime::now() - Duration::from_mins(1);
-        File::options().write(true).open(path).unwrap().set_modified(before).unwrap();
+        fs::File::options().write(true).open(path).unwrap().set_modified(before).unwrap();
         assert!(matches!(signal(&to), Err(StrangerError::Reused { .. })));
         assert!(sleeper.0.try_wait().unwrap().is_none());
+    }
+
+    /// The adversary is whoever may write the file, the other container of a pod for example.
+    #[test]
+    fn a_file_of_somebody_else_names_their_own_processes_only() {
+        if !geteuid().is_root() {
+            return eprintln!("skipped: only root can give files away");
+        }
+        let nobody = 65_534;
+        let mut of_root = Sleeper::start();
+        let mut theirs = Command::new("sleep");
+        let mut theirs =
+            Sleeper(std::os::unix::process::CommandExt::uid(theirs.arg("1000"), nobody).spawn().unwrap());
+        let allowed = |pid: u32, owner: u32, mode: u32| {
+            let (_directory, to) = file(&pid.to_string());
+            let SignalTarget::PidFile(path) = &to.target else { panic!("it is one") };
+            std::os::unix::fs::chown(path, Some(owner), None).unwrap();
+            fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+            match signal(&SignalTo { signal: Signal::SIGCONT, ..to }) {
+                Ok(_) => true,
+                Err(StrangerError::NotTheirs { .. }) => false,
+                Err(error) => panic!("{error}"),
+            }
+        };
+        let (root, them) = (of_root.0.id(), theirs.0.id());
+        assert!(allowed(root, 0, 0o644) && allowed(them, 0, 0o644) && allowed(them, nobody, 0o644));
+        assert!(!allowed(root, nobody, 0o644), "nobody chooses whom root signals");
+        assert!(!allowed(root, 0, 0o666) && !allowed(root, 0, 0o664), "neither does whoever can write it");
+        for sleeper in [&mut of_root, &mut theirs] {
+            assert!(sleeper.0.try_wait().unwrap().is_none());
+        }
     }
 
     #[test]

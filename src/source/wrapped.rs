@@ -18,6 +18,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::Fault;
+use crate::files;
 use crate::secret::Secret;
 
 pub use open::{open, read, read_patiently};
@@ -134,7 +135,7 @@ pub fn parse(bytes: &[u8]) -> Result<Written, String> {
     if bytes.len() > LONGEST_DOCUMENT {
         return Err(format!("has more than {LONGEST_DOCUMENT} bytes: that is no credential"));
     }
-    let text = std::str::from_utf8(bytes).map_err(|_| "is no text".to_owned())?.trim();
+    let text = files::one_value(std::str::from_utf8(bytes).map_err(|_| "is no text".to_owned())?);
     if text.is_empty() {
         return Err("is empty".to_owned());
     }

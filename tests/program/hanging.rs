@@ -85,6 +85,18 @@ fn a_pipe_in_place_of_a_credential_is_refused_and_squire_hears() {
 }
 
 #[test]
+fn a_pipe_in_place_of_a_pid_file_is_refused_and_squire_hears() {
+    let rig = rig(&AS_ROLE.replace("shared/secret-id", "web.secret-id"));
+    let reaction = "on_change = { signal = \"HUP\", pid_file = \"@dir@/shared/app.pid\" }";
+    rig.whole_config(&rig.read("squire.toml").replace("on_change = \"none\"", reaction));
+    mkfifo(&rig.path("shared/app.pid"), Mode::S_IRWXU).unwrap();
+    let mut squire = started(&rig);
+    put(&rig);
+    squire.wait_until("it is refused", || says(&rig, "reaction failed") && says(&rig, "not a regular file"));
+    assert_eq!(squire.stop(), 9);
+}
+
+#[test]
 fn a_file_system_that_hangs_makes_nobody_deaf() {
     let rig = rig(AS_ROLE);
     rig.allow_secrets_in("shared");

@@ -49,6 +49,27 @@ fn what_is_put_is_there_with_its_versions() {
 }
 
 #[test]
+fn a_number_is_kept_as_it_was_written() {
+    const NUMBERS: [&str; 7] =
+        ["123456789012345678901234567890", "1.10", "-0.50", "1e+400", "1.0e+2", "18446744073709551616", "7"];
+    let bench = Bench::new();
+    for number in NUMBERS {
+        bench.put("dev/app/n", &format!("{{\"n\": {number}, \"deep\": [{number}]}}"));
+        assert_eq!(stdout(&bench.store(&["get", "dev/app/n"])), format!("deep=[{number}]\nn={number}\n"));
+        fs::write(bench.path("in.json"), format!("{{\"imported\": {{\"n\": {number}}}}}")).unwrap();
+        assert_eq!(code(&bench.store(&["import", "in.json", "--under", "dev/app"])), 0);
+        assert_eq!(stdout(&bench.store(&["get", "dev/app/imported"])), format!("n={number}\n"));
+    }
+    fs::write(bench.path("in.toml"), "[toml]\nn = 1.10\nlarge = 9223372036854775807\nhex = 0x10\n").unwrap();
+    assert_eq!(code(&bench.store(&["import", "in.toml", "--under", "dev/app"])), 0);
+    let imported = stdout(&bench.store(&["get", "dev/app/toml"]));
+    assert_eq!(imported, "hex=16\nlarge=9223372036854775807\nn=1.10\n");
+    fs::write(bench.path("in.toml"), "[toml]\nn = nan\n").unwrap();
+    let refused = bench.store(&["import", "in.toml", "--under", "dev/app"]);
+    assert!(stderr(&refused).contains("a number that JSON does not have: write it in quotes"), "{refused:?}");
+}
+
+#[test]
 fn nothing_can_be_read_in_the_file() {
     let bench = Bench::new();
     let words = ["canary-value", "canary-name", "canary-field", "canary-env", "canary-role", "canary-note"];

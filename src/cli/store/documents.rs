@@ -4,7 +4,8 @@
 
 use std::path::Path;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Number, Value, json};
+use toml::de::{DeTable, DeValue};
 
 use crate::config::env_file;
 use crate::secret::Fields;
@@ -20,12 +21,11 @@ pub(super) fn secrets(file: &Path, text: &str) -> Result<Vec<(String, Fields)>, 
         "json" => serde_json::from_str::<Map<_, _>>(text)
             .map_err(|error| format!("is no JSON object: line {}, column {}", error.line(), error.column()))
             .and_then(from_map),
-        "toml" => text
-            .parse::<toml::Table>()
+        "toml" => DeTable::parse(text)
             .map_err(|error| {
                 format!("is no TOML{}", error.span().map(|span| place(text, span.start)).unwrap_or_default())
             })
-            .and_then(|table| from_map(table.into_iter().map(|(key, value)| (key, plain(value))).collect())),
+            .and_then(|table| plain_table(table.get_ref()).and_then(from_map)),
         _ if kind == "env" || name.starts_with(".env") => {
             let variables = env_file::variables(name, text).map_err(|problems| problems.join("; "))?;
             let fields: Fields = variables.into_iter().map(|(name, value)| (name, value.into())).collect();
@@ -43,18 +43,37 @@ fn place(text: &str, at: usize) -> String {
     format!(": line {}", text.get(..at).unwrap_or_default().lines().count().max(1))
 }
 
-fn plain(value: toml::Value) -> Value {
-    match value {
-        toml::Value::String(text) => text.into(),
-        toml::Value::Integer(number) => number.into(),
-        toml::Value::Float(number) => number.into(),
-        toml::Value::Boolean(is) => is.into(),
-        toml::Value::Datetime(time) => time.to_string().into(),
-        toml::Value::Array(items) => items.into_iter().map(plain).collect(),
-        toml::Value::Table(table) => {
-            Value::Object(table.into_iter().map(|(key, value)| (key, plain(value))).collect())
+fn plain_table(table: &DeTable<'_>) -> Result<Map<String, Value>, String> {
+    table.iter().map(|(key, value)| Ok((key.get_ref().to_string(), plain(value.get_ref())?))).collect()
+}
+
+/// Numbers stay as they are written.
+fn plain(value: &DeValue<'_>) -> Result<Value, String> {
+    let number = |text: &str| {
+        let number = serde_json::from_str::<Number>(&text.replace('_', ""));
+        number
+            .map(Value::Number)
+            .map_err(|_| "has a number that JSON does not have: write it in quotes".to_owned())
+    };
+    Ok(match value {
+        DeValue::String(text) => text.as_ref().into(),
+        DeValue::Integer(integer) if integer.radix() == 10 => {
+            number(integer.as_str().trim_start_matches('+'))?
         }
-    }
+        DeValue::Integer(integer) => {
+            let value = u64::from_str_radix(integer.as_str(), integer.radix());
+            value
+                .map_err(|_| {
+                    "has a number beyond 64 bits that is not decimal: write it in quotes".to_owned()
+                })?
+                .into()
+        }
+        DeValue::Float(float) => number(float.as_str().trim_start_matches('+'))?,
+        DeValue::Boolean(is) => (*is).into(),
+        DeValue::Datetime(time) => time.to_string().into(),
+        DeValue::Array(items) => items.iter().map(|item| plain(item.get_ref())).collect::<Result<_, _>>()?,
+        DeValue::Table(table) => Value::Object(plain_table(table)?),
+    })
 }
 
 fn from_map(mut map: Map<String, Value>) -> Result<Vec<(String, Fields)>, String> {

@@ -86,14 +86,60 @@ fn yaml_key(key: &str) -> String {
     if plain { key.to_owned() } else { yaml_scalar(&Value::from(key)) }
 }
 
-/// What stands behind a `key =`.
+/// What stands behind a `key =`. A number stays as it is written.
 pub(super) fn toml(arguments: &Arguments<'_>) -> Result<Value, Complaint> {
     let label = arguments.label(0);
-    // The errors of the conversion may tell a value: null and numbers beyond 64 bits have no TOML.
-    match toml::Value::try_from(arguments.value(0)) {
-        Ok(value) => Ok(value.to_string().into()),
-        Err(_) => Err(Complaint::new(format_args!(
+    let mut line = String::new();
+    match write_toml(arguments.value(0), &mut line) {
+        Some(()) => Ok(line.into()),
+        None => Err(Complaint::new(format_args!(
             "{label} has no TOML: TOML knows no null and no whole number beyond 9223372036854775807"
         ))),
     }
+}
+
+/// On one line; `None` for what has no TOML.
+fn write_toml(value: &Value, line: &mut String) -> Option<()> {
+    match value {
+        Value::Null => return None,
+        Value::Bool(is) => line.push_str(if *is { "true" } else { "false" }),
+        Value::Number(number) => {
+            let written = number.to_string();
+            let is_whole = !written.contains(['.', 'e', 'E']);
+            if is_whole && written.parse::<i64>().is_err() {
+                return None;
+            }
+            line.push_str(&written);
+        }
+        Value::String(text) => line.push_str(&toml_text(text)),
+        Value::Array(items) => {
+            line.push('[');
+            for (index, item) in items.iter().enumerate() {
+                line.push_str(if index == 0 { "" } else { ", " });
+                write_toml(item, line)?;
+            }
+            line.push(']');
+        }
+        Value::Object(fields) if fields.is_empty() => line.push_str("{}"),
+        Value::Object(fields) => {
+            line.push_str("{ ");
+            for (index, (key, value)) in fields.iter().enumerate() {
+                line.push_str(if index == 0 { "" } else { ", " });
+                line.push_str(&toml_key(key));
+                line.push_str(" = ");
+                write_toml(value, line)?;
+            }
+            line.push_str(" }");
+        }
+    }
+    Some(())
+}
+
+fn toml_text(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+fn toml_key(key: &str) -> String {
+    let is_bare = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+    if is_bare { key.to_owned() } else { yaml_scalar(&Value::from(key)) }
 }

@@ -72,6 +72,19 @@ fn conditions_may_ask_for_what_is_not_there() {
 }
 
 #[test]
+fn a_number_is_printed_as_it_was_written() {
+    for number in ["123456789012345678901234567890", "1.10", "-0.50", "1e+400", "18446744073709551616"] {
+        let secrets: serde_json::Value =
+            serde_json::from_str(&format!("{{\"db\": {{\"n\": {number}}}}}")).unwrap();
+        let data = data(secrets);
+        let template = "{{db.n}} {{json db.n}} {{yaml db.n}} {{#if (eq db.n db.n)}}same{{/if}}";
+        assert_eq!(render_with(template, &data).unwrap(), format!("{number} {number} {number} same"));
+        let is_in_toml = number.contains(['.', 'e']);
+        assert_eq!(render_with("{{toml db.n}}", &data).ok(), is_in_toml.then(|| number.to_owned()));
+    }
+}
+
+#[test]
 fn every_helper_writes_what_its_format_reads() {
     assert_renders(&[
         ("{{json db.password}}", r#""p'a\"s$(s)\n<&>é""#),

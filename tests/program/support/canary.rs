@@ -78,6 +78,10 @@ impl Hunt {
             if path.is_dir() && !path.is_symlink() {
                 return self.find_below(&path, except);
             }
+            // A pipe holds nothing, and reading it would wait for its other end.
+            if !path.is_file() {
+                return None;
+            }
             let form = self.find(&std::fs::read(&path).ok()?)?;
             Some(format!("{form}, in {}", path.display()))
         })

@@ -2,15 +2,11 @@
 //!
 //! *Invariant:* its contents are in no fault.
 
-use std::fs::File;
-use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::SystemTime;
 
-use nix::libc::O_NONBLOCK;
-
 use crate::config::CredentialFrom;
+use crate::files;
 use crate::secret::Secret;
 use crate::source::Fault;
 
@@ -39,18 +35,11 @@ impl Credential {
     /// Reads a file; one that cannot be used is waited for.
     pub(super) fn read(file: &Path) -> Result<Self, Fault> {
         let awaiting = |why: &str| Fault::Awaiting { file: file.to_owned(), why: why.to_owned() };
-        // A directory can be opened, and a pipe would keep us waiting for its other end.
-        let opened = File::options().read(true).custom_flags(O_NONBLOCK).open(file);
-        let opened = opened.map_err(|error| awaiting(&error.to_string()))?;
-        let metadata = opened.metadata().map_err(|error| awaiting(&error.to_string()))?;
-        if !metadata.is_file() {
-            return Err(awaiting("it is not a regular file"));
-        }
+        let contents = files::beginning(file, LONGEST + 1).map_err(|error| awaiting(&error.to_string()))?;
         // A file system without times has only old files.
-        let written = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-        let mut text = String::new();
-        opened.take(LONGEST + 1).read_to_string(&mut text).map_err(|error| awaiting(&error.to_string()))?;
-        match text.trim() {
+        let written = contents.metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+        let text = contents.text().map_err(|error| awaiting(&error.to_string()))?;
+        match files::one_value(text) {
             "" => Err(awaiting("it is empty")),
             _ if text.len() as u64 > LONGEST => Err(awaiting("it is longer than any credential")),
             trimmed if trimmed.contains(char::is_control) => Err(awaiting("it holds more than one line")),
@@ -67,12 +56,13 @@ mod tests {
     fn a_credential_file_is_trimmed_and_has_to_hold_one_line_of_text() {
         let directory = tempfile::tempdir().unwrap();
         let long = vec![b'a'; 70_000];
-        let cases: [(&[u8], Result<&str, &str>); 6] = [
+        let cases: [(&[u8], Result<&str, &str>); 7] = [
             (b" s.abc\r\n", Ok("s.abc")),
+            (b"\xef\xbb\xbfs.abc\r\n", Ok("s.abc")),
             (b"", Err("it is empty")),
             (b" \n", Err("it is empty")),
             (b"s.abc\ns.def\n", Err("it holds more than one line")),
-            (b"\xff\xfe", Err("stream did not contain valid UTF-8")),
+            (b"\xff\xfe", Err("it is not UTF-8 text")),
             (&long, Err("it is longer than any credential")),
         ];
         let file = directory.path().join("credential");
