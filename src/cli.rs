@@ -9,15 +9,20 @@ mod run;
 mod store;
 
 use std::ffi::OsString;
+use std::panic;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::supervise::FAILED;
 use load::Origin;
 
 /// The exit code for usage and configuration problems.
 const USAGE: u8 = 2;
+
+/// The exit code where whoever read the output has had enough of it, as of every program that SIGPIPE ends: 128 and its number.
+const NOBODY_READS: u8 = 141;
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -136,13 +141,20 @@ pub fn perform(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
         }
     };
-    log::start();
-    ExitCode::from(match cli.command {
+    let log = log::start();
+    // Whatever panics, nobody's exit code is the language's own.
+    let code = panic::catch_unwind(|| command(cli.command)).unwrap_or(FAILED);
+    log.iter().for_each(log::Queue::finish);
+    ExitCode::from(code)
+}
+
+fn command(command: Command) -> u8 {
+    match command {
         Command::Run { file, env_file, process } => run::run(&file.origin(env_file), given(process)),
         Command::Render { file, template } => run::render(&file.origin(Vec::new()), template.as_deref()),
         Command::Store(asked) => store::perform(&asked),
         Command::Check { file, process } => check::check(&file.origin(Vec::new()), given(process)),
-    })
+    }
 }
 
 fn given(process: Vec<String>) -> Option<Vec<String>> {

@@ -213,6 +213,11 @@ impl Rollout {
         self.shown.as_deref()
     }
 
+    /// Whether it is news that the process is ready: once after each start, and each signal.
+    pub fn awaits_ready(&self) -> bool {
+        !self.process.is_ready
+    }
+
     fn rendered(&mut self, release: Release, turn: &mut Turn<'_>) {
         let waiting = Waiting { release: Arc::new(release), since: turn.now };
         let overtaken = self.waiting.replace(waiting);

@@ -19,6 +19,7 @@ mod signals;
 mod strays;
 mod tail;
 mod terminal;
+mod watchdog;
 
 use std::collections::VecDeque;
 use std::fmt;

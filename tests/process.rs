@@ -612,7 +612,7 @@ fn own_host() -> (Receiver<Report>, Orders, Host) {
 }
 
 fn endowment(environment: impl Iterator<Item = (OsString, OsString)>) -> Endowment {
-    Endowment { environment: environment.collect(), ..Endowment::default() }
+    Endowment { environment: environment.collect(), stop_timeout: PATIENCE, ..Endowment::default() }
 }
 
 /// In a process started again: a file that the test outside sees.

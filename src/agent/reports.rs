@@ -38,7 +38,7 @@ impl Agent {
                 effects.push(Effect::Report(ProcessFact::Exited { ending: ending.to_string() }.into()));
                 self.ended(ticket, supervise::Event::Exited(ending), now, effects);
             }
-            Report::Ready { ticket } if self.newest == Some(ticket) => {
+            Report::Ready { ticket } if self.newest == Some(ticket) && self.rollout.awaits_ready() => {
                 effects.push(Effect::Report(ProcessFact::Ready.into()));
                 self.roll(rollout::Event::ProcessReady, now, effects);
             }

@@ -1,6 +1,6 @@
 //! `squire run` and `squire render`: the main thread hosts processes, a second one is the agent.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::USAGE;
 use super::load::{Loaded, Origin, STDOUT, complain, load, load_template};
+use super::{NOBODY_READS, USAGE};
 use crate::agent::keepers::Keepers;
 use crate::agent::publisher::Publisher;
 use crate::agent::{Event, Mode, Patience, Task, chain, lifecycle};
@@ -24,8 +24,8 @@ use crate::session::Settings;
 use crate::source::aws::Aws;
 use crate::source::store::Embedded;
 use crate::source::vault::Vault;
-use crate::supervise::host::{Endowment, Host, Order, Orders};
-use crate::supervise::{FAILED, Listeners};
+use crate::supervise::host::{Endowment, Host, HostError, Order, Orders};
+use crate::supervise::{Ending, FAILED, Listeners};
 
 /// How long `render` waits for a whole release where the configuration does not say.
 const RENDER_TIMEOUT: Duration = Duration::from_mins(1);
@@ -84,7 +84,8 @@ fn host(loaded: Loaded, mode: Mode, ends_early: bool) -> Result<u8, String> {
     let process = loaded.plan.process.as_ref().filter(|_| mode == Mode::Run);
     let listen = process.map(|process| process.listen.as_slice()).unwrap_or_default();
     let listeners = Listeners::bind(listen).map_err(|error| chain(&error))?;
-    let endowment = Endowment { environment: std::env::vars_os().collect(), listeners, limits };
+    let stop_timeout = loaded.config.process.stop_timeout;
+    let endowment = Endowment { environment: std::env::vars_os().collect(), listeners, limits, stop_timeout };
     harden::forget(&CREDENTIAL_VARIABLES);
     let (host, orders) = Host::new(endowment, report).map_err(|error| chain(&error))?;
     let agent = thread::Builder::new().name("agent".to_owned());
@@ -96,6 +97,11 @@ fn host(loaded: Loaded, mode: Mode, ends_early: bool) -> Result<u8, String> {
         })
         .map_err(|error| format!("cannot start the agent's thread: {error}"))?;
     let hosted = host.run();
+    if let Err(HostError::Unanswered { signal }) = &hosted {
+        // Its thread hangs, so it is not waited for.
+        tracing::error!(signal = signal.as_str(), "the agent did not answer, squire ends without it");
+        return Ok(Ending::Signal(*signal as i32).code());
+    }
     let code = agent.join().map_err(|_| "the agent panicked".to_owned())?;
     hosted.map_err(|error| chain(&error))?;
     code
@@ -170,16 +176,20 @@ async fn agent(
     let (code, live) =
         lifecycle::run(task, keepers, publisher, orders, events).await.map_err(|error| error.to_string())?;
     match live.as_ref().and_then(|live| live.env.get(STDOUT)).filter(|_| mode == Mode::Once) {
-        Some(text) => print(text).map(|()| code),
+        Some(text) => print(text).map(|printed| printed.unwrap_or(code)),
         None => Ok(code),
     }
 }
 
-/// What a template rendered, to the letter.
-fn print(text: &Secret<str>) -> Result<(), String> {
+/// What a template rendered, to the letter; another exit code where nobody reads it.
+fn print(text: &Secret<str>) -> Result<Option<u8>, String> {
     let mut stdout = std::io::stdout().lock();
     let written = stdout.write_all(text.expose().as_bytes()).and_then(|()| stdout.flush());
-    written.map_err(|error| format!("cannot write to stdout: {error}"))
+    match written {
+        Ok(()) => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Some(NOBODY_READS)),
+        Err(error) => Err(format!("cannot write to stdout: {error}")),
+    }
 }
 
 /// Without its ledger an agent still does its work; only a later run has to begin anew.

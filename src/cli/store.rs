@@ -15,7 +15,7 @@ mod rotations;
 mod transfer;
 
 use std::fs::OpenOptions;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -184,6 +184,12 @@ pub(super) fn perform(asked: &Asked) -> u8 {
     let limits = harden::seal();
     match asked.command.perform(&asked.place, &limits) {
         Ok(()) => 0,
+        // Whoever read the output has enough of it.
+        Err(Failed::Store(StoreError::Io { file, source, .. }))
+            if source.kind() == io::ErrorKind::BrokenPipe && file == Path::new("stdout") =>
+        {
+            super::NOBODY_READS
+        }
         Err(Failed::Store(error)) => {
             complain(&chain(&error));
             1

@@ -31,7 +31,8 @@ use super::signals::Signals;
 use super::strays::{self, Strays};
 use super::tail::Tail;
 use super::terminal;
-use super::{Ending, Launch, Refusal};
+use super::watchdog::Watchdog;
+use super::{Ending, LONGEST_STOP, Launch, Refusal};
 use crate::config::Limit;
 
 pub use super::child::Streams;
@@ -71,7 +72,7 @@ pub enum Order {
         /// Whose group.
         ticket: Ticket,
     },
-    /// Leave the loop. What still runs is asked to end by SIGTERM and not waited for.
+    /// Leave the loop. What still runs is stopped first: by its own stop signal, in its time.
     End,
 }
 
@@ -156,6 +157,12 @@ pub enum HostError {
     /// Every [`Orders`] is gone, and none has ordered the end: the agent's thread panicked.
     #[error("the agent ended without a word")]
     Abandoned,
+    /// The agent did not answer to a signal that asked for the end: its thread hangs. Everything that was started was killed.
+    #[error("the agent did not answer to {signal}, and all that it had started was killed")]
+    Unanswered {
+        /// The signal.
+        signal: Signal,
+    },
 }
 
 /// The agent's end: how orders reach the main thread.
@@ -185,6 +192,8 @@ pub struct Endowment {
     pub listeners: Listeners,
     /// Limits that Squire lowered for itself, as they were.
     pub limits: Vec<Limit>,
+    /// How long a process has from its stop signal to SIGKILL where the main thread stops it by itself.
+    pub stop_timeout: Duration,
 }
 
 /// The main thread's work. One a process: two would steal each other's statuses.
@@ -200,12 +209,14 @@ pub struct Host {
     left: BTreeMap<Pid, Left>,
     strays: Strays,
     cgroups: Cgroups,
+    watchdog: Watchdog,
 }
 
 /// A process that was started.
 struct Running {
     ticket: Ticket,
     streams: Streams,
+    stop_signal: Signal,
     is_killed: bool,
     /// What it writes, where that is wanted.
     tail: Option<Tail>,
@@ -239,6 +250,7 @@ impl Host {
         let (signals, inheritance) = Signals::take().map_err(prepare("take over the signals"))?;
         let (sender, orders) = mpsc::channel();
         let strays = Strays::adopt().map_err(|errno| prepare("adopt orphans")(errno.into()))?;
+        let watchdog = Watchdog::new(endowment.stop_timeout);
         let surroundings =
             Surroundings { endowment, signals: inheritance, null, hands_over_terminal: terminal::is_ours() };
         let host = Self {
@@ -251,6 +263,7 @@ impl Host {
             left: BTreeMap::new(),
             strays,
             cgroups: Cgroups::find(),
+            watchdog,
         };
         Ok((host, Orders { sender, wake: Arc::new(caller) }))
     }
@@ -258,17 +271,61 @@ impl Host {
     /// Works until [`Order::End`].
     pub fn run(mut self) -> Result<(), HostError> {
         let ended = self.work();
-        for leader in self.running.keys().chain(self.left.keys()) {
-            send(*leader, Signal::SIGTERM);
-            send(*leader, Signal::SIGCONT);
+        match ended {
+            Err(HostError::Unanswered { .. }) => self.kill_all(),
+            Ok(()) | Err(_) => self.stop_all()?,
         }
         ended
     }
 
+    /// What the agent would have stopped, had it not gone first: as it would have done. A signal that asks for the end is not waited for.
+    fn stop_all(&mut self) -> Result<(), HostError> {
+        let stop_timeout = self.surroundings.endowment.stop_timeout;
+        let kill_at = Instant::now() + stop_timeout.min(LONGEST_STOP);
+        for (leader, running) in &self.running {
+            let signal =
+                if running.streams == Streams::Inherited { running.stop_signal } else { Signal::SIGKILL };
+            send(*leader, signal);
+            send(*leader, Signal::SIGCONT);
+        }
+        let mut killed_at = None;
+        while !self.running.is_empty() || !self.left.is_empty() {
+            let now = Instant::now();
+            let is_hurried = self.signals.pending().into_iter().any(super::ends);
+            if killed_at.is_none() && (is_hurried || kill_at <= now) {
+                self.kill_all();
+                killed_at = Some(now);
+            }
+            if killed_at.is_some_and(|at| at + KILLED_WITHIN <= now) {
+                return Ok(());
+            }
+            self.wait(Some(killed_at.map_or(kill_at, |at| at + KILLED_WITHIN)))?;
+            self.reap();
+        }
+        Ok(())
+    }
+
+    fn kill_all(&mut self) {
+        let running = self.running.iter().map(|(leader, running)| (leader, &running.cgroup));
+        let left = self.left.iter().map(|(leader, left)| (leader, &left.cgroup));
+        for (leader, cgroup) in running.chain(left) {
+            cgroup.iter().for_each(Cgroup::kill);
+            send(*leader, Signal::SIGKILL);
+        }
+        strays::kill_everybody_else();
+        let now = Instant::now();
+        for left in self.left.values_mut() {
+            left.give_up_at = Some(now + KILLED_WITHIN);
+            left.strays_asked_at = now.checked_sub(STRAYS_HAVE);
+        }
+        self.running.values_mut().for_each(|running| running.is_killed = true);
+    }
+
     fn work(&mut self) -> Result<(), HostError> {
         loop {
-            self.wait()?;
+            self.wait(self.watchdog.deadline())?;
             for signal in self.signals.pending() {
+                self.watchdog.signalled(signal, Instant::now());
                 if matches!(signal, Signal::SIGTSTP | Signal::SIGTTIN | Signal::SIGTTOU) {
                     self.stop_as_asked(signal);
                 } else {
@@ -279,12 +336,19 @@ impl Host {
             if self.obey()?.is_break() {
                 return Ok(());
             }
+            if let Some(signal) = self.watchdog.verdict(Instant::now()) {
+                return Err(HostError::Unanswered { signal });
+            }
         }
     }
 
-    /// Sleeps until a signal or an order has come. Both pipes are emptied before their news is looked at, so none is missed.
-    fn wait(&mut self) -> Result<(), HostError> {
-        let timeout = if self.left.is_empty() { PollTimeout::NONE } else { LOOK_EVERY_MS.into() };
+    /// Sleeps until a signal or an order has come, or this time. Both pipes are emptied before their news is looked at, so none is missed.
+    fn wait(&mut self, until: Option<Instant>) -> Result<(), HostError> {
+        let timeout = if self.left.is_empty() {
+            until.map_or(PollTimeout::NONE, timeout)
+        } else {
+            LOOK_EVERY_MS.into()
+        };
         let tails = self.running.values().filter_map(|running| running.tail.as_ref()?.pipe());
         let ready = self.running.values().filter_map(|running| Some(running.ready.as_ref()?.fd()));
         let heard = [self.signals.as_fd(), self.wake.as_fd()].into_iter().chain(tails).chain(ready);
@@ -294,8 +358,8 @@ impl Host {
             Err(cause) => return Err(HostError::Wait { cause }),
         }
         self.running.values_mut().filter_map(|running| running.tail.as_mut()).for_each(Tail::drain);
-        for Running { ticket, ready, .. } in self.running.values() {
-            if ready.as_ref().is_some_and(ReadySocket::hear) {
+        for (process, Running { ticket, ready, .. }) in &self.running {
+            if ready.as_ref().is_some_and(|ready| ready.hear(*process)) {
                 (self.report)(Report::Ready { ticket: *ticket });
             }
         }
@@ -316,7 +380,7 @@ impl Host {
 
     fn ended(&mut self, pid: Pid, ending: Ending) {
         let Some(running) = self.running.remove(&pid) else { return };
-        let Running { ticket, streams, is_killed, tail, cgroup, ready: _ } = running;
+        let Running { ticket, streams, is_killed, tail, cgroup, stop_signal: _, ready: _ } = running;
         if let Some(tail) = tail {
             (self.report)(Report::Said { ticket, tail: tail.last_lines() });
         }
@@ -395,7 +459,11 @@ impl Host {
     /// Does all that was ordered by now; breaks at the order to end.
     fn obey(&mut self) -> Result<ControlFlow<()>, HostError> {
         loop {
-            match self.orders.try_recv() {
+            let order = self.orders.try_recv();
+            if order.is_ok() {
+                self.watchdog.answered();
+            }
+            match order {
                 Ok(Order::Spawn { ticket, launch, streams }) => self.spawn(ticket, &launch, streams),
                 Ok(Order::Rehearse { ticket, launch }) => {
                     let result = child::rehearse(&launch, &self.surroundings);
@@ -454,7 +522,8 @@ impl Host {
             cgroup: cgroup.as_ref().map(Cgroup::procs),
         };
         let pid = child::spawn(launch, &ends, &self.surroundings)?;
-        Ok((pid, Running { ticket, streams, is_killed: false, tail, ready, cgroup }))
+        let stop_signal = launch.setting.last_signal.unwrap_or(Signal::SIGTERM);
+        Ok((pid, Running { ticket, streams, stop_signal, is_killed: false, tail, ready, cgroup }))
     }
 
     fn signal(&mut self, ticket: Ticket, signal: Signal) {
@@ -510,6 +579,12 @@ const LOOK_EVERY_MS: u8 = 20;
 
 /// How long who was killed is waited for.
 const KILLED_WITHIN: Duration = Duration::from_secs(5);
+
+/// From now on, rounded up, so that the time has come when it is over.
+fn timeout(until: Instant) -> PollTimeout {
+    let left = until.saturating_duration_since(Instant::now()).as_millis().saturating_add(1);
+    PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+}
 
 fn group_lives(leader: Pid) -> bool {
     killpg(leader, None) != Err(Errno::ESRCH)

@@ -1,17 +1,28 @@
 //! The socket on which a process says that it is ready, as programs do for systemd: `READY=1` to `NOTIFY_SOCKET`.
 //!
-//! Each process has one of its own, whose name nobody can guess, so what is said there was said by it or by what it started.
+//! Each process has one of its own. `/proc/net/unix` shows its name to every user of the network namespace, all containers of a pod
+//! included, so the kernel is asked who spoke: the process itself, one of its group, or one that descends from it.
 //!
-//! *Invariant:* what is said and is not `READY=1` changes nothing, however long it is.
+//! *Invariant:* what is said and is not `READY=1`, or is said by anybody else, changes nothing, however long and however often.
 
 use std::fmt::Write;
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io::{self, IoSliceMut};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::{fs, iter};
+
+use nix::sys::socket::sockopt::PassCred;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixCredentials, recvmsg, setsockopt};
+use nix::unistd::{Pid, getpgid};
 
 /// systemd's own limit for a message, in bytes.
 const LONGEST_MESSAGE: usize = 4096;
+
+const MESSAGES_A_TURN: usize = 64;
+
+/// A sender whose ancestors are more than this is not looked for further.
+const DEEPEST_TREE: usize = 64;
 
 /// Where one process says it.
 #[derive(Debug)]
@@ -32,6 +43,7 @@ impl ReadySocket {
         }
         let socket = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name)?)?;
         socket.set_nonblocking(true)?;
+        setsockopt(&socket, PassCred, &true)?;
         Ok(Self { socket, name })
     }
 
@@ -45,20 +57,85 @@ impl ReadySocket {
         self.socket.as_fd()
     }
 
-    /// Whether it was said since the last call.
-    pub(super) fn hear(&self) -> bool {
-        let mut message = [0; LONGEST_MESSAGE];
+    /// Whether this process said it since the last call. So many messages are heard a turn: a flood must not keep the main thread.
+    pub(super) fn hear(&self, process: Pid) -> bool {
         let mut is_ready = false;
-        while let Ok(length) = self.socket.recv(&mut message) {
-            is_ready |= message[..length].split(|byte| *byte == b'\n').any(|line| line == b"READY=1");
+        for _ in 0..MESSAGES_A_TURN {
+            let Some((message, sender)) = self.next() else { break };
+            let is_said = message.split(|byte| *byte == b'\n').any(|line| line == b"READY=1");
+            is_ready |= is_said && sender.is_some_and(|sender| belongs(sender, process));
         }
         is_ready
     }
+
+    /// The next message, and who sent it.
+    fn next(&self) -> Option<(Vec<u8>, Option<Pid>)> {
+        let mut message = vec![0; LONGEST_MESSAGE];
+        let mut parts = [IoSliceMut::new(&mut message)];
+        let mut space = nix::cmsg_space!(UnixCredentials);
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
+        let heard = recvmsg::<()>(self.socket.as_raw_fd(), &mut parts, Some(&mut space), flags).ok()?;
+        let sender = heard.cmsgs().ok()?.find_map(|message| {
+            let ControlMessageOwned::ScmCredentials(credentials) = message else { return None };
+            Some(Pid::from_raw(credentials.pid()))
+        });
+        let length = heard.bytes;
+        message.truncate(length);
+        Some((message, sender))
+    }
+}
+
+/// Whether it is the process, of its group, or of its tree.
+fn belongs(sender: Pid, process: Pid) -> bool {
+    let mut ancestors = iter::successors(Some(sender), |pid| parent(*pid)).take(DEEPEST_TREE);
+    getpgid(Some(sender)) == Ok(process) || ancestors.any(|ancestor| ancestor == process)
+}
+
+fn parent(pid: Pid) -> Option<Pid> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, rest) = stat.rsplit_once(')')?;
+    let parent: i32 = rest.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    (parent > 1).then(|| Pid::from_raw(parent))
 }
 
 #[cfg(test)]
 mod tests {
+    use nix::unistd::{getpgrp, getpid, getppid};
+
     use super::*;
+
+    #[test]
+    fn only_the_process_its_group_and_what_it_started_are_heard() {
+        let mut stranger = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let other = Pid::from_raw(i32::try_from(stranger.id()).unwrap());
+        let ready = ReadySocket::new().unwrap();
+        let address = SocketAddr::from_abstract_name(&ready.address()[1..]).unwrap();
+        let said_to = |process| {
+            UnixDatagram::unbound().unwrap().send_to_addr(b"READY=1", &address).unwrap();
+            ready.hear(process)
+        };
+        for process in [getpid(), getpgrp(), getppid()] {
+            assert!(said_to(process), "{process} is the sender, or its ancestor");
+        }
+        assert!(!said_to(other), "the sender is no process of this one");
+        stranger.kill().unwrap();
+        stranger.wait().unwrap();
+    }
+
+    #[test]
+    fn a_flood_is_heard_in_turns() {
+        let ready = ReadySocket::new().unwrap();
+        let address = SocketAddr::from_abstract_name(&ready.address()[1..]).unwrap();
+        let sender = UnixDatagram::unbound().unwrap();
+        sender.set_nonblocking(true).unwrap();
+        let mut sent = 0;
+        while sent < 3 * MESSAGES_A_TURN && sender.send_to_addr(b"STATUS=noise", &address).is_ok() {
+            sent += 1;
+        }
+        let left = |ready: &ReadySocket| iter::from_fn(|| ready.next()).count();
+        assert!(!ready.hear(getpid()));
+        assert_eq!(left(&ready), sent.saturating_sub(MESSAGES_A_TURN));
+    }
 
     #[test]
     fn ready_is_heard_among_other_words_and_nothing_else_is_taken_for_it() {
@@ -76,8 +153,8 @@ mod tests {
             for message in messages {
                 process.send_to_addr(message, &address).unwrap();
             }
-            assert_eq!(ready.hear(), expected, "{messages:?}");
-            assert!(!ready.hear(), "it is heard once");
+            assert_eq!(ready.hear(getpid()), expected, "{messages:?}");
+            assert!(!ready.hear(getpid()), "it is heard once");
         }
     }
 }

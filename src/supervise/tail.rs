@@ -13,6 +13,9 @@ use nix::unistd::pipe2;
 /// So much is kept, in bytes: what fits into a line of a log.
 const KEPT: usize = 4 << 10;
 
+/// A pipe holds as much as so many of these.
+const CHUNKS_A_TURN: usize = 16;
+
 /// What a process wrote, and the pipe that it writes to.
 #[derive(Debug)]
 pub(super) struct Tail {
@@ -35,10 +38,11 @@ impl Tail {
         self.pipe.as_ref().map(File::as_fd)
     }
 
-    /// Takes what was written by now.
+    /// Takes what was written by now, or a part of it: whoever writes faster than it is read must not keep the main thread.
     pub(super) fn drain(&mut self) {
         let mut chunk = [0; KEPT];
-        while let Some(pipe) = &mut self.pipe {
+        for _ in 0..CHUNKS_A_TURN {
+            let Some(pipe) = &mut self.pipe else { return };
             match pipe.read(&mut chunk) {
                 Ok(0) => self.pipe = None,
                 Ok(read) => self.keep(&chunk[..read]),

@@ -27,6 +27,7 @@ mod hanging;
 mod hardening;
 mod load;
 mod locked;
+mod logs;
 mod outages;
 mod process;
 mod publishing;

@@ -1,0 +1,106 @@
+//! Whether the agent still answers: the main thread ends Squire without it where it does not.
+//!
+//! The agent decides what a signal means. Should its thread hang, nobody would, and Squire could be ended by SIGKILL alone, which leaves its
+//! processes behind. So a signal that asks for the end is given a time to be answered in, and a second one is not waited for.
+//!
+//! *Invariant:* pure.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+/// The agent reads a file that hangs for two seconds, and gives back what it holds in five: it may be late by both.
+const SHORTEST: Duration = Duration::from_secs(8);
+
+/// An end that was answered is over this long after the stop's time, whatever it has to kill and to give back.
+const OVER_WITHIN: Duration = Duration::from_secs(30);
+
+/// The same signal again within this long is the same request: `timeout` and shells signal a process, and then its group too.
+const ONE_SIGNAL: Duration = Duration::from_millis(50);
+
+/// What was asked for, and what came of it.
+#[derive(Debug)]
+pub(super) struct Watchdog {
+    stop_timeout: Duration,
+    first: Option<Instant>,
+    unanswered: Option<(Signal, Instant)>,
+    verdict: Option<Signal>,
+}
+
+impl Watchdog {
+    pub(super) fn new(stop_timeout: Duration) -> Self {
+        Self { stop_timeout, first: None, unanswered: None, verdict: None }
+    }
+
+    /// A signal came.
+    pub(super) fn signalled(&mut self, signal: Signal, now: Instant) {
+        if !super::ends(signal) {
+            return;
+        }
+        self.first.get_or_insert(now);
+        match self.unanswered {
+            None => self.unanswered = Some((signal, now)),
+            Some((_, at)) if now.saturating_duration_since(at) >= ONE_SIGNAL => self.verdict = Some(signal),
+            Some(_) => {}
+        }
+    }
+
+    /// The agent ordered something: it lives.
+    pub(super) fn answered(&mut self) {
+        self.unanswered = None;
+    }
+
+    /// The signal by which Squire is to end without its agent.
+    pub(super) fn verdict(&self, now: Instant) -> Option<Signal> {
+        let is_late = self.deadline().is_some_and(|deadline| deadline <= now);
+        let late = is_late.then(|| self.unanswered.map_or(Signal::SIGTERM, |(signal, _)| signal));
+        self.verdict.or(late)
+    }
+
+    /// When there is a verdict if nothing happens.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let stop = self.stop_timeout.max(SHORTEST);
+        let answered_by = self.unanswered.and_then(|(_, at)| at.checked_add(stop));
+        let over_by = self.first.and_then(|at| at.checked_add(stop.saturating_add(OVER_WITHIN)));
+        answered_by.into_iter().chain(over_by).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::signal::Signal::{SIGHUP, SIGINT, SIGTERM};
+
+    const STOP: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn an_agent_that_answers_is_trusted_and_one_that_does_not_is_not() {
+        let now = Instant::now();
+        let mut dog = Watchdog::new(STOP);
+        dog.signalled(SIGHUP, now);
+        assert_eq!((dog.verdict(now + STOP), dog.deadline()), (None, None), "that asks for nothing");
+        dog.signalled(SIGTERM, now);
+        dog.signalled(SIGTERM, now + ONE_SIGNAL / 2);
+        assert_eq!(dog.verdict(now + ONE_SIGNAL), None, "that was one signal");
+        assert_eq!(dog.deadline(), Some(now + STOP));
+        assert_eq!(dog.verdict(now + STOP), Some(SIGTERM));
+
+        dog.answered();
+        assert_eq!(dog.verdict(now + STOP), None);
+        assert_eq!(dog.verdict(now + STOP + OVER_WITHIN), Some(SIGTERM), "an end has an end");
+        dog.signalled(SIGINT, now + STOP);
+        dog.answered();
+        dog.signalled(SIGINT, now + STOP);
+        assert_eq!(dog.verdict(now + STOP), None, "each was answered");
+    }
+
+    #[test]
+    fn a_second_signal_is_not_waited_for() {
+        let now = Instant::now();
+        let mut dog = Watchdog::new(Duration::from_secs(1));
+        dog.signalled(SIGTERM, now);
+        assert_eq!(dog.deadline(), Some(now + SHORTEST), "however short the stop, an agent may be late");
+        dog.signalled(SIGINT, now + ONE_SIGNAL);
+        assert_eq!(dog.verdict(now + ONE_SIGNAL), Some(SIGINT));
+    }
+}
