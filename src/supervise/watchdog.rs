@@ -15,6 +15,9 @@ const SHORTEST: Duration = Duration::from_secs(8);
 /// An end that was answered is over this long after the stop's time, whatever it has to kill and to give back.
 const OVER_WITHIN: Duration = Duration::from_secs(30);
 
+/// After a second signal an agent that lives has this long from the first: it may be reading a file that hangs.
+const HURRIED: Duration = Duration::from_secs(3);
+
 /// The same signal again within this long is the same request: `timeout` and shells signal a process, and then its group too.
 const ONE_SIGNAL: Duration = Duration::from_millis(50);
 
@@ -24,12 +27,13 @@ pub(super) struct Watchdog {
     stop_timeout: Duration,
     first: Option<Instant>,
     unanswered: Option<(Signal, Instant)>,
-    verdict: Option<Signal>,
+    /// A second signal came before an answer to the first: whose it is, and when that is enough.
+    hurried: Option<(Signal, Instant)>,
 }
 
 impl Watchdog {
     pub(super) fn new(stop_timeout: Duration) -> Self {
-        Self { stop_timeout, first: None, unanswered: None, verdict: None }
+        Self { stop_timeout, first: None, unanswered: None, hurried: None }
     }
 
     /// A signal came.
@@ -40,21 +44,23 @@ impl Watchdog {
         self.first.get_or_insert(now);
         match self.unanswered {
             None => self.unanswered = Some((signal, now)),
-            Some((_, at)) if now.saturating_duration_since(at) >= ONE_SIGNAL => self.verdict = Some(signal),
+            Some((_, at)) if now.saturating_duration_since(at) >= ONE_SIGNAL => {
+                self.hurried = Some((signal, at + HURRIED));
+            }
             Some(_) => {}
         }
     }
 
     /// The agent ordered something: it lives.
     pub(super) fn answered(&mut self) {
-        self.unanswered = None;
+        (self.unanswered, self.hurried) = (None, None);
     }
 
     /// The signal by which Squire is to end without its agent.
     pub(super) fn verdict(&self, now: Instant) -> Option<Signal> {
         let is_late = self.deadline().is_some_and(|deadline| deadline <= now);
         let late = is_late.then(|| self.unanswered.map_or(Signal::SIGTERM, |(signal, _)| signal));
-        self.verdict.or(late)
+        self.hurried.filter(|(_, at)| *at <= now).map(|(signal, _)| signal).or(late)
     }
 
     /// When there is a verdict if nothing happens.
@@ -62,7 +68,8 @@ impl Watchdog {
         let stop = self.stop_timeout.max(SHORTEST);
         let answered_by = self.unanswered.and_then(|(_, at)| at.checked_add(stop));
         let over_by = self.first.and_then(|at| at.checked_add(stop.saturating_add(OVER_WITHIN)));
-        answered_by.into_iter().chain(over_by).min()
+        let hurried = self.hurried.map(|(_, at)| at);
+        answered_by.into_iter().chain(over_by).chain(hurried).min()
     }
 }
 
@@ -95,12 +102,14 @@ mod tests {
     }
 
     #[test]
-    fn a_second_signal_is_not_waited_for() {
+    fn a_second_signal_is_waited_for_only_as_long_as_a_file() {
         let now = Instant::now();
         let mut dog = Watchdog::new(Duration::from_secs(1));
         dog.signalled(SIGTERM, now);
         assert_eq!(dog.deadline(), Some(now + SHORTEST), "however short the stop, an agent may be late");
         dog.signalled(SIGINT, now + ONE_SIGNAL);
-        assert_eq!(dog.verdict(now + ONE_SIGNAL), Some(SIGINT));
+        assert_eq!(dog.verdict(now + ONE_SIGNAL), None);
+        assert_eq!(dog.deadline(), Some(now + HURRIED));
+        assert_eq!(dog.verdict(now + HURRIED), Some(SIGINT));
     }
 }

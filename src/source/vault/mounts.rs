@@ -13,6 +13,9 @@ use crate::config::EngineKind;
 use crate::secret::Secret;
 use crate::source::Fault;
 
+/// Of so many times that the look-up of a mount is refused, the path is asked for as it is written once: the first time.
+const TRIED_EACH: u64 = 4;
+
 /// One mounted engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mount {
@@ -59,6 +62,8 @@ pub(super) struct Mounts {
     known: Mutex<Vec<Mount>>,
     /// By first segment. There are no more of them than the configuration has.
     questions: Mutex<HashMap<String, Arc<Question>>>,
+    /// How often the look-up was refused for each path.
+    refusals: Mutex<HashMap<String, u64>>,
 }
 
 /// The right to ask about one first segment.
@@ -91,9 +96,19 @@ impl Mounts {
         let outcome = ask(api, token, path).await;
         question.asked.fetch_add(1, Ordering::Relaxed);
         *last = outcome.as_ref().err().cloned();
-        let Some(mount) = outcome? else { return Ok(Mount::unknown(path)) };
+        let Some(mount) = outcome? else { return self.refused(path) };
         self.remember(&mount);
         Ok(mount)
+    }
+
+    /// Mostly the policy is the reason, and the path itself would be denied too: so that is not tried each time.
+    fn refused(&self, path: &str) -> Result<Mount, Fault> {
+        let mut refusals = lock(&self.refusals);
+        let before = refusals.entry(path.to_owned()).or_default();
+        let is_tried = before.is_multiple_of(TRIED_EACH);
+        *before = before.saturating_add(1);
+        let denied = || Fault::Denied { path: path.to_owned(), capability: "read" };
+        is_tried.then(|| Mount::unknown(path)).ok_or_else(denied)
     }
 
     /// What is mounted there, or that nobody may ask and a path was right as it is written.
