@@ -36,6 +36,9 @@ pub use launch::{Launch, Refusal, environment};
 pub use listen::{ListenError, Listeners};
 pub use relay::{Life, Relay};
 
+/// The same signal again within this long is the same request: `timeout` and shells signal a process, and then its group too.
+pub const ONE_SIGNAL: Duration = Duration::from_millis(50);
+
 /// The exit code that says: Squire itself failed.
 pub const FAILED: u8 = 125;
 

@@ -122,6 +122,6 @@ impl Inbox {
 /// Of what is in the file, trimmed as a login trims it; `None` while it is missing, empty or not a regular file.
 fn digest(file: &Path, key: &DigestKey) -> Option<Digest> {
     let contents = files::beginning(file, LONGEST).ok()?;
-    let contents = contents.bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&contents.bytes).trim_ascii();
-    (!contents.is_empty()).then(|| key.digest(contents))
+    let value = files::one_value(contents.text().ok()?);
+    (!value.is_empty()).then(|| key.digest(value.as_bytes()))
 }

@@ -2,7 +2,7 @@
 //!
 //! *Invariant:* pure.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::sys::signal::Signal;
 
@@ -13,10 +13,7 @@ use crate::mask;
 use crate::rollout;
 use crate::snapshot;
 use crate::supervise::host::{Order, Report, Ticket};
-use crate::supervise::{self, Ending, Refusal};
-
-/// The same signal again within this long is the same request: `timeout` and shells signal a process, and then its group too.
-const ONE_SIGNAL: Duration = Duration::from_millis(50);
+use crate::supervise::{self, Ending, ONE_SIGNAL, Refusal};
 
 impl Agent {
     pub(super) fn reported(&mut self, report: Report, now: Instant, effects: &mut Vec<Effect>) {

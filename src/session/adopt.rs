@@ -117,7 +117,11 @@ impl Session {
             }
             Err(_) => return self.lease_lost(id, turn),
         };
-        let Some(tracked) = current(&mut self.secrets, lease) else { return };
+        let Some(tracked) = current(&mut self.secrets, lease) else {
+            // A newer value came meanwhile: like every older lease it waits for its end.
+            (lease.adopting, lease.ends) = (false, turn.sent + left);
+            return lease.then(LeaseNext::Rest);
+        };
         tracked.digest = Some(lease.holding.digest);
         tracked.ends = Some(turn.sent + left);
         let at = turn.sent + lease::renewal(left, chance);

@@ -705,6 +705,17 @@ fn of_two_leases_of_one_secret_the_newer_is_adopted_and_the_older_given_up_in_it
 }
 
 #[test]
+fn a_lease_whose_look_up_is_overtaken_by_a_new_value_waits_for_its_end() {
+    let mut bench = adopting(left_behind(&["one"]));
+    drop(bench.answer(token_lives()));
+    assert_eq!(bench.step(Event::RefreshAsked(vec![SecretName::new("db")])), ["fetch db"]);
+    assert_eq!(bench.fetched("db", 2, lease("two")), ["deliver db 2"]);
+    assert!(bench.answer(Answer::LookUp(LeaseId::new("one"), Ok(TTL / 2))).is_empty());
+    let freed = bench.step(Event::Released(SecretName::new("db"), Revision::default().next().next()));
+    assert_eq!(freed, ["revoke one"]);
+}
+
+#[test]
 fn a_newer_lease_that_ended_meanwhile_leads_to_a_fetch_and_the_older_is_given_back_at_the_stop() {
     let mut bench = adopting(left_behind(&["one", "two"]));
     drop(bench.answer(token_lives()));

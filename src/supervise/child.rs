@@ -12,20 +12,22 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::prctl;
 use nix::sys::resource::setrlimit;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{ForkResult, Gid, Pid, Uid, chdir, setgid, setgroups, setuid};
 use nix::unistd::{
     dup2_stderr, dup2_stdin, dup2_stdout, fork, getpid, getppid, pipe2, setpgid, tcsetpgrp, write,
 };
 
-use super::host::Endowment;
+use super::host::{Endowment, timeout};
 use super::image::{Image, LISTEN_PID};
 use super::listen::Listeners;
 use super::signals::{self, Inheritance};
@@ -118,6 +120,13 @@ fn make(
     mask.thread_set_mask().map_err(system("unblocking signals"))?;
     let child = forked.map_err(system("fork"))?;
     drop(question);
+    if !speaks_within(&answer, HEARD_WITHIN) {
+        // It waits for a file system; what becomes of it is left to `reap`.
+        kill(child, Signal::SIGKILL).ok();
+        return Err(system("becoming its program in time (does the file system of working_dir hang?)")(
+            Errno::ETIMEDOUT,
+        ));
+    }
     match hear(answer) {
         None => Ok(child),
         Some((Step::Program, cause)) => Err(image.refusal(program, cause)),
@@ -426,6 +435,23 @@ fn may_execute(path: &CStr) -> nix::Result<()> {
     }
     // SAFETY: `path` ends with NUL.
     Errno::result(unsafe { libc::access(path.as_ptr(), libc::X_OK) }).map(drop)
+}
+
+/// A child becomes its program within milliseconds, and Squire hears nobody else meanwhile.
+const HEARD_WITHIN: Duration = Duration::from_secs(5);
+
+/// Whether the child tells something, or becomes its program, within this time.
+fn speaks_within(answer: &OwnedFd, time: Duration) -> bool {
+    let until = Instant::now() + time;
+    loop {
+        let mut polled = [PollFd::new(answer.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut polled, timeout(until)) {
+            Ok(0) => return false,
+            Err(Errno::EINTR) => {}
+            // An error is heard by whoever reads.
+            Ok(_) | Err(_) => return true,
+        }
+    }
 }
 
 /// What the child told; `None` when the pipe was closed by a successful exec.

@@ -581,7 +581,7 @@ const LOOK_EVERY_MS: u8 = 20;
 const KILLED_WITHIN: Duration = Duration::from_secs(5);
 
 /// From now on, rounded up, so that the time has come when it is over.
-fn timeout(until: Instant) -> PollTimeout {
+pub(super) fn timeout(until: Instant) -> PollTimeout {
     let left = until.saturating_duration_since(Instant::now()).as_millis().saturating_add(1);
     PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
 }

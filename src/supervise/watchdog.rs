@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
+use super::ONE_SIGNAL;
+
 /// The agent reads a file that hangs for two seconds, and gives back what it holds in five: it may be late by both.
 const SHORTEST: Duration = Duration::from_secs(8);
 
@@ -17,9 +19,6 @@ const OVER_WITHIN: Duration = Duration::from_secs(30);
 
 /// After a second signal an agent that lives has this long from the first: it may be reading a file that hangs.
 const HURRIED: Duration = Duration::from_secs(3);
-
-/// The same signal again within this long is the same request: `timeout` and shells signal a process, and then its group too.
-const ONE_SIGNAL: Duration = Duration::from_millis(50);
 
 /// What was asked for, and what came of it.
 #[derive(Debug)]

@@ -109,3 +109,21 @@ fn a_file_system_that_hangs_makes_nobody_deaf() {
     assert_eq!(squire.wait_for_end(HEARD_WITHIN), 9);
     drop(hung);
 }
+
+#[test]
+fn a_working_directory_that_hangs_refuses_the_release_and_the_process_runs_on() {
+    let rig = rig(&AS_ROLE.replace("shared/secret-id", "web.secret-id"));
+    rig.write("place/x", "");
+    let config = rig.read("squire.toml").replace("on_change = \"none\"", "on_change = \"restart\"");
+    rig.whole_config(&config.replace("[process]", "[process]\n working_dir = \"@dir@/place\""));
+    rig.whole_config(&rig.read("squire.toml").replace("echo > seen/started", "echo > ../seen/started"));
+    let mut squire = started(&rig);
+    let hung = Hung::mount(&rig.path("place"));
+    put(&rig);
+    squire.wait_until("the release is refused", || {
+        says(&rig, "generation failed its check") && says(&rig, "becoming its program in time")
+    });
+    squire.signal(nix::sys::signal::Signal::SIGTERM);
+    assert_eq!(squire.wait_for_end(HEARD_WITHIN), 9);
+    drop(hung);
+}

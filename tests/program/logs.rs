@@ -9,7 +9,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, pipe};
 
-use crate::support::{Rig, SOON, Tmpfs, fresh, make_role, make_store, store, wait_until};
+use crate::support::{Rig, SOON, STORE_SOURCE, Tmpfs, fresh, make_role, make_store, store, wait_until};
 
 const AS_PROCESS_1: [&str; 5] = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"];
 
@@ -25,10 +25,7 @@ fn rig() -> Rig {
     make_role(&rig, &["--read", "prod/app/*"]);
     rig.whole_config(&format!(
         r#"
-        [source.store]
-        file = "@dir@/app.store"
-        role_id_file = "@dir@/role-id"
-        secret_id_file = "@dir@/web.secret-id"
+        {STORE_SOURCE}
         [secret.db]
         path = "prod/app/db"
         [output]

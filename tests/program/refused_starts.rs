@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{Rig, SOON, Squire, fresh, make_role, make_store, store};
+use crate::support::{Rig, SOON, STORE_SOURCE, Squire, fresh, make_role, make_store, store};
 
 /// Writes what it was started with, and stays. It cannot live with what begins with `bad`, and has done its work with `done`.
 const APP: &str = r#"#!/bin/sh
@@ -28,10 +28,7 @@ fn rig(process: &str, variables: &str, rest: &str) -> (Rig, String) {
     permit(&rig, 0o755);
     rig.whole_config(&format!(
         r#"
-        [source.store]
-        file = "@dir@/app.store"
-        role_id_file = "@dir@/role-id"
-        secret_id_file = "@dir@/web.secret-id"
+        {STORE_SOURCE}
         [secret.db]
         path = "prod/app/db"
         [output]
@@ -116,6 +113,7 @@ fn a_release_with_which_the_process_cannot_be_started_stops_nobody() {
     for (value, settings, variables, (harm, mend), why) in cases {
         let (rig, first) = rig(settings, variables, "");
         let mut squire = started(&rig);
+        squire.wait_until("its start is in the log", || !squire_events(&rig, "process started").is_empty());
         let process = process(&squire);
         harm(&rig);
         put_exactly(&rig, value);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Rig, fresh, make_role, make_store, store};
+use crate::support::{Rig, STORE_SOURCE, fresh, make_role, make_store, store};
 
 /// A rig with a store of two environments, and a role for one of them.
 fn rig() -> (Rig, String) {
@@ -21,19 +21,12 @@ fn put(rig: &Rig) -> String {
     password
 }
 
-const SOURCE: &str = r#"
-    [source.store]
-    file = "@dir@/app.store"
-    role_id_file = "@dir@/role-id"
-    secret_id_file = "@dir@/web.secret-id"
-"#;
-
 #[test]
 fn a_put_by_any_process_is_seen_at_once_and_rolled_out() {
     let (rig, first) = rig();
     rig.whole_config(&format!(
         r#"
-        {SOURCE}
+        {STORE_SOURCE}
         [secret.db]
         path = "prod/app/db"
         [output]
@@ -74,7 +67,7 @@ fn a_put_by_any_process_is_seen_at_once_and_rolled_out() {
 fn what_the_role_may_not_read_is_said_with_its_path() {
     let (rig, _) = rig();
     rig.whole_config(&format!(
-        "{SOURCE}\n[secret.db]\npath = \"dev/app/db\"\n[output]\ndir = \"@dir@/out\"\n[[file]]\npath = \
+        "{STORE_SOURCE}\n[secret.db]\npath = \"dev/app/db\"\n[output]\ndir = \"@dir@/out\"\n[[file]]\npath = \
          \"x\"\ninline = \"{{{{db.value}}}}\"\n"
     ));
     rig.render_says("permission denied on dev/app/db: needs read");
@@ -87,7 +80,7 @@ fn a_wrong_secret_id_is_not_tried_in_a_loop_and_a_right_one_is_taken_at_once() {
     let right = rig.read("web.secret-id");
     rig.write("web.secret-id", &"0".repeat(64));
     rig.whole_config(&format!(
-        "{SOURCE}\n[secret.db]\npath = \"prod/app/db\"\n[output]\ndir = \"@dir@/out\"\n[[file]]\npath = \"x\"\ninline = \
+        "{STORE_SOURCE}\n[secret.db]\npath = \"prod/app/db\"\n[output]\ndir = \"@dir@/out\"\n[[file]]\npath = \"x\"\ninline = \
          \"{{{{db.password}}}}\"\n"
     ));
     let mut squire = rig.run();

@@ -144,12 +144,17 @@ impl Writer {
                     self.state.waiting.fetch_sub(line.len(), Ordering::Relaxed);
                     is_torn = self.write(stderr, &line, is_torn);
                 }
-                Parcel::Finish(done) => drop(done.send(())),
+                Parcel::Finish(done) => {
+                    if self.state.missing.load(Ordering::Relaxed) > 0 {
+                        is_torn = self.write(stderr, b"", is_torn);
+                    }
+                    done.send(()).ok();
+                }
             }
         }
     }
 
-    /// Whether the last line that is there now is half a line.
+    /// Writes a line, or none where only what is missing is to be said. Answers whether what is there now ends with half a line.
     fn write(&self, stderr: BorrowedFd<'_>, line: &[u8], is_torn: bool) -> bool {
         let missing = self.state.missing.swap(0, Ordering::Relaxed);
         let mut text = Vec::with_capacity(line.len());
@@ -163,7 +168,8 @@ impl Writer {
         match write_all(stderr, &text) {
             Ok(()) => false,
             Err(written) => {
-                self.state.missing.fetch_add(missing.saturating_add(1), Ordering::Relaxed);
+                let lost = missing.saturating_add(u64::from(!line.is_empty()));
+                self.state.missing.fetch_add(lost, Ordering::Relaxed);
                 written > 0 || is_torn
             }
         }

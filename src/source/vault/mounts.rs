@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use hyper::StatusCode;
+
 use super::answers::{Engine, Envelope, MountState};
 use super::api::{self, Api, Call};
 use crate::config::EngineKind;
@@ -147,7 +149,9 @@ fn built_in(path: &str) -> Option<Mount> {
 async fn ask(api: &Api, token: &Secret<str>, path: &str) -> Result<Option<Mount>, Fault> {
     let question = format!("sys/internal/ui/mounts/{path}");
     let answer = api.ask(Some(token), Call::get(&question)).await?;
-    if answer.status.is_client_error() {
+    // These two say nothing of the right to ask.
+    let is_later = matches!(answer.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT);
+    if answer.status.is_client_error() && !is_later {
         return Ok(None);
     }
     let state: MountState = api::parsed::<Envelope<_>>(&answer, &question, "read")?.into_data(&question)?;

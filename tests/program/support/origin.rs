@@ -113,6 +113,14 @@ pub(crate) fn make_store(rig: &Rig) {
     store(rig, &["init"], "");
 }
 
+/// The store of a rig as a source, with the login of its role.
+pub(crate) const STORE_SOURCE: &str = r#"
+    [source.store]
+    file = "@dir@/app.store"
+    role_id_file = "@dir@/role-id"
+    secret_id_file = "@dir@/web.secret-id"
+"#;
+
 /// Makes a role of the store of a rig, with what it logs in with in `role-id` and `web.secret-id`.
 pub(crate) fn make_role(rig: &Rig, rights: &[&str]) {
     rig.allow_secrets_in("web.secret-id");
