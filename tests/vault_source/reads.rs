@@ -124,6 +124,10 @@ async fn where_nobody_may_ask_for_the_mount_a_path_is_taken_as_it_is_written() {
         said.kind = Some(EngineKind::Kv1);
         assert_eq!(is(read(said).await), "of version 1");
 
+        // What is let through is asked for each time, also where there is nothing.
+        for _ in 0..3 {
+            assert!(gone(read(want("kv/nothing")).await).starts_with("there is nothing at kv/nothing"));
+        }
         let mut write = want("kv/app");
         write.params = Some(fields(json!({ "is": "lost" })));
         assert!(malformed(read(write).await).contains("write kind = \"other\""));

@@ -64,7 +64,7 @@ pub(super) struct Mounts {
     known: Mutex<Vec<Mount>>,
     /// By first segment. There are no more of them than the configuration has.
     questions: Mutex<HashMap<String, Arc<Question>>>,
-    /// How often the look-up was refused for each path.
+    /// How often in a row the look-up was refused for each path, and the path itself was not known to be let through.
     refusals: Mutex<HashMap<String, u64>>,
 }
 
@@ -111,6 +111,11 @@ impl Mounts {
         *before = before.saturating_add(1);
         let denied = || Fault::Denied { path: path.to_owned(), capability: "read" };
         is_tried.then(|| Mount::unknown(path)).ok_or_else(denied)
+    }
+
+    /// The path itself is let through, whatever is there: it is asked for each time.
+    pub(super) fn is_let_through(&self, path: &str) {
+        lock(&self.refusals).remove(path);
     }
 
     /// What is mounted there, or that nobody may ask and a path was right as it is written.
