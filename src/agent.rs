@@ -183,6 +183,11 @@ pub enum Effect {
     Close { code: u8, give_back: bool, sweep: bool, last_word: Option<Fact> },
 }
 
+/// Whether token, leases and files end with Squire.
+pub fn gives_back(on_stop: Option<OnStop>, mode: Mode, plan: &Plan) -> bool {
+    mode == Mode::Run && on_stop.map_or(plan.process.is_some(), |on_stop| on_stop == OnStop::GiveBack)
+}
+
 impl Agent {
     /// An agent that has nothing yet.
     pub fn new(task: Task, now: Instant) -> Self {
@@ -194,12 +199,8 @@ impl Agent {
             stop_timeout: process.stop_timeout,
             restart: process.restart,
         });
-        let gives_back = match on_stop {
-            Some(on_stop) => on_stop == OnStop::GiveBack && mode == Mode::Run,
-            None => process.is_some(),
-        };
         Self {
-            gives_back,
+            gives_back: gives_back(on_stop, mode, &plan),
             gatherer: Gatherer::new(wanted, rollout.settle, first, now),
             rollout: Rollout::new(rules(&plan, mode, &rollout), &superseded, now),
             relay: settings.map(|settings| Relay::new(settings, overlaps(&plan))),

@@ -395,12 +395,25 @@ pub struct FileConfig {
     pub mode: Mode,
     /// `owner`: a name or a number; `None` is Squire's own.
     pub owner: Option<Account>,
-    /// `group`: a name or a number; `None` is Squire's own.
+    /// `group`: a name or a number; `None` is the one that the file system gives.
     pub group: Option<Account>,
+    /// `make_dir`: makes the directory that an absolute `path` is in. `None`: it has to be there.
+    pub make_dir: Option<DirectoryConfig>,
     /// `on_change`; `None` is the process's.
     pub on_change: Option<Reaction>,
     /// Where it stands in the configuration, for problems that only a later stage can find.
     pub place: Place,
+}
+
+/// A directory that Squire makes for a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectoryConfig {
+    /// `mode`. Default: that of the output's directories.
+    pub mode: Mode,
+    /// `owner`; `None` is the file's.
+    pub owner: Option<Account>,
+    /// `group`; `None` is the file's.
+    pub group: Option<Account>,
 }
 
 /// Where the text of a template is.
@@ -410,6 +423,8 @@ pub enum TemplateSource {
     File(PathBuf),
     /// `inline`
     Inline(String),
+    /// `base64`: the text of one that renders base64, of which the file is the bytes.
+    Base64(String),
 }
 
 /// What a change asks for.

@@ -48,6 +48,7 @@ pub mod template;
 pub mod plan;
 
 pub mod ledger;
+pub mod locked;
 
 pub mod shares;
 

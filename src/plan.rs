@@ -13,9 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{
-    AWS_VARIABLES, Account, Config, EngineKind, EnvConfig, FileConfig, Limit, Listen, Mode, Place,
-    ProbeConfig, ProbeKind, Problem, ProcessConfig, Reaction, RestartConfig, RestartMode, SecretConfig,
-    SettingConfig, SourceConfig, TemplateSource, Version,
+    AWS_VARIABLES, Account, Config, DirectoryConfig, EngineKind, EnvConfig, FileConfig, Limit, Listen, Mode,
+    Place, ProbeConfig, ProbeKind, Problem, ProcessConfig, Reaction, RestartConfig, RestartMode,
+    SecretConfig, SettingConfig, SourceConfig, TemplateSource, Version,
 };
 use crate::names::{SecretName, SourceName};
 use crate::secret::Fields;
@@ -64,8 +64,12 @@ pub struct PlannedFile {
     pub path: PathBuf,
     /// What is in it.
     pub template: Template,
+    /// What the template renders is base64, and the file is the bytes that it stands for.
+    pub is_base64: bool,
     /// Who may read it.
     pub attributes: Attributes,
+    /// How to make the directory that an absolute path is in, where that was asked for.
+    pub directory: Option<Attributes>,
     /// What a change of it asks for.
     pub on_change: Reaction,
 }
@@ -77,8 +81,30 @@ pub struct Attributes {
     pub mode: Mode,
     /// User id.
     pub owner: u32,
-    /// Group id.
-    pub group: u32,
+    /// Which group it has.
+    pub group: FileGroup,
+}
+
+/// Which group a file has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileGroup {
+    /// This one.
+    Of(u32),
+    /// The one that the file system gives: a setgid directory's, or else that of who made the file. So a neighbour in a pod, whose
+    /// volume has an `fsGroup`, can read it.
+    Inherited,
+    /// The one that a setgid directory gives; elsewhere this one, which is that of the process.
+    InheritedOr(u32),
+}
+
+impl FileGroup {
+    /// Whether a file may have both. What a directory gives is not known before the file is there.
+    pub fn agrees(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Of(one), Self::Of(another)) => one == another,
+            (Self::Inherited | Self::InheritedOr(_), _) | (_, Self::Inherited | Self::InheritedOr(_)) => true,
+        }
+    }
 }
 
 /// The process to supervise.
@@ -269,22 +295,27 @@ impl Compiler<'_> {
     fn file(&mut self, file: &FileConfig, has_process: bool) -> Option<PlannedFile> {
         let template = self.template(file);
         let attributes = self.attributes(file);
+        let directory = file.make_dir.as_ref().map(|made| self.directory(file, made));
         let on_change = self.reaction(file, has_process);
         Some(PlannedFile {
             path: file.path.clone(),
             template: template?,
+            is_base64: matches!(file.template, TemplateSource::Base64(_)),
             attributes: attributes?,
+            directory: match directory {
+                None => None,
+                Some(attributes) => Some(attributes?),
+            },
             on_change: on_change?,
         })
     }
 
     fn template(&mut self, file: &FileConfig) -> Option<Template> {
+        let Place { file: written, line, key } = &file.place;
+        let origin = |kind| format!("{}:{line}: {key}.{kind}", written.display());
         match &file.template {
-            TemplateSource::Inline(text) => {
-                let origin =
-                    format!("{}:{}: {}.inline", file.place.file.display(), file.place.line, file.place.key);
-                self.compiled(&origin, text)
-            }
+            TemplateSource::Inline(text) => self.compiled(&origin("inline"), text),
+            TemplateSource::Base64(text) => self.compiled(&origin("base64"), text),
             TemplateSource::File(path) => match (self.surroundings.read)(path) {
                 Ok(text) => self.compiled(&path.display().to_string(), &text),
                 Err(error) => {
@@ -323,11 +354,30 @@ impl Compiler<'_> {
     }
 
     fn attributes(&mut self, file: &FileConfig) -> Option<Attributes> {
-        let (own_user, own_group) = self.own;
-        let owner = self.account(&file.place, file.owner.as_ref(), own_user, "user", self.surroundings.user);
-        let group =
-            self.account(&file.place, file.group.as_ref(), own_group, "group", self.surroundings.group);
-        Some(Attributes { mode: file.mode, owner: owner?, group: group? })
+        self.attributes_of(&file.place, file.mode, file.owner.as_ref(), file.group.as_ref())
+    }
+
+    /// A directory that is made for a file, which is its owner's and group's where nothing else is said.
+    fn directory(&mut self, file: &FileConfig, made: &DirectoryConfig) -> Option<Attributes> {
+        let owner = made.owner.as_ref().or(file.owner.as_ref());
+        self.attributes_of(&file.place, made.mode, owner, made.group.as_ref().or(file.group.as_ref()))
+    }
+
+    fn attributes_of(
+        &mut self,
+        place: &Place,
+        mode: Mode,
+        owner: Option<&Account>,
+        group: Option<&Account>,
+    ) -> Option<Attributes> {
+        let ((own_user, own_group), look_up) = (self.own, self.surroundings);
+        let owner = self.account(place, owner, own_user, "user", look_up.user);
+        let group = match group {
+            None if self.own == look_up.own => Some(FileGroup::Inherited),
+            None => Some(FileGroup::InheritedOr(own_group)),
+            given => self.account(place, given, own_group, "group", look_up.group).map(FileGroup::Of),
+        };
+        Some(Attributes { mode, owner: owner?, group: group? })
     }
 
     fn account(

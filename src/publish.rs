@@ -23,21 +23,35 @@ mod layout;
 mod lock;
 mod manifest;
 pub mod mount;
+mod record;
 mod step;
 mod survey;
 pub mod tmpfs;
+mod trust;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::config::OutputConfig;
 use crate::names::Generation;
+use crate::plan::Attributes;
 use crate::render::{Release, RenderedFile};
 
 pub use error::PublishError;
 pub use lock::OutputLock;
 pub use manifest::{Entry, Leftover, Manifest, Standing, Tree};
+pub use record::Roster;
 pub use step::Step;
+pub use trust::{Exposure, Writer};
+
+/// An absolute destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AbsoluteFile {
+    /// Where.
+    pub path: PathBuf,
+    /// How its directory is made, where that was asked for.
+    pub directory: Option<Attributes>,
+}
 
 /// How to get from a [`Manifest`] to a release.
 #[derive(Clone, Debug)]
@@ -75,23 +89,24 @@ pub fn plan(manifest: &Manifest, release: &Release, output: &OutputConfig) -> Pu
     let wanted = Tree::of(number(manifest, release), output.dir_mode, &relative);
     let shift = Shift::between(manifest, &wanted);
     let names: BTreeSet<PathBuf> = relative.iter().filter_map(|file| layout::top_level(&file.path)).collect();
-    let is_changed = |file: &&RenderedFile| manifest.entry(&file.path) != Some(&Entry::of(file));
+    let is_changed = |file: &&RenderedFile| {
+        !manifest.entry(&file.path).is_some_and(|entry| entry.agrees(&Entry::of(file)))
+    };
+    let temporary = |file: &RenderedFile| layout::temporary(&file.path, release.generation, &file.digest);
     let replaced: Vec<&RenderedFile> = absolute.iter().copied().filter(is_changed).collect();
 
     let mut stage: Vec<Step> = manifest.leftovers.iter().cloned().map(Step::Clear).collect();
     stage.extend(names.difference(&manifest.exposed).cloned().map(Step::Claim));
     stage.extend(shift.build(&wanted, &relative));
-    stage.extend(replaced.iter().map(|file| Step::Prepare {
-        file: (*file).clone(),
-        temporary: layout::temporary(&file.path, release.generation),
-    }));
+    stage.extend(
+        replaced.iter().map(|file| Step::Prepare { file: (*file).clone(), temporary: temporary(file) }),
+    );
 
     let mut publish: Vec<Step> = shift.turn(&wanted).into_iter().collect();
     publish.extend(names.difference(&manifest.exposed).cloned().map(Step::Expose));
-    publish.extend(replaced.iter().map(|file| Step::Replace {
-        path: file.path.clone(),
-        temporary: layout::temporary(&file.path, release.generation),
-    }));
+    publish.extend(
+        replaced.iter().map(|file| Step::Replace { path: file.path.clone(), temporary: temporary(file) }),
+    );
     publish.extend(manifest.exposed.difference(&names).cloned().map(Step::Withdraw));
     publish.extend(deleted(manifest, &absolute));
     publish.extend(shift.remember());
@@ -105,12 +120,17 @@ pub fn plan(manifest: &Manifest, release: &Release, output: &OutputConfig) -> Pu
     }
 }
 
-/// The number of the directory to make: a number above all others is what tells a generation that was never live.
+/// The number of the directory to make: a number above all others is what tells a generation that was never live. One that somebody
+/// else made is passed over.
 fn number(manifest: &Manifest, release: &Release) -> Generation {
-    match manifest.highest() {
+    let mut number = match manifest.highest() {
         Some(highest) if highest >= release.generation => highest.next(),
         Some(_) | None => release.generation,
+    };
+    while manifest.taken.contains(&number) {
+        number = number.next();
     }
+    number
 }
 
 /// Absolute files that we published and the release no longer has.
@@ -154,7 +174,7 @@ impl<'a> Shift<'a> {
             directories.iter().map(|path| Step::MakeDirectory { generation, path: path.to_path_buf() }),
         );
         steps.extend(files.iter().map(|&file| match from {
-            Some(live) if live.files.get(&file.path) == Some(&Entry::of(file)) => {
+            Some(live) if live.files.get(&file.path).is_some_and(|entry| entry.agrees(&Entry::of(file))) => {
                 Step::Link { from: live.generation, to: generation, file: file.clone() }
             }
             Some(_) | None => Step::Write { generation, file: file.clone() },
@@ -214,6 +234,7 @@ impl<'a> Shift<'a> {
             live,
             previous,
             superseded,
+            taken: manifest.taken.clone(),
             exposed,
             absolute: absolute.iter().map(ours).collect(),
             leftovers: Vec::new(),
@@ -227,7 +248,7 @@ mod tests {
 
     use super::*;
     use crate::config::Mode;
-    use crate::plan::Attributes;
+    use crate::plan::FileGroup;
     use crate::secret::{DigestKey, Secret};
 
     pub(super) fn key() -> DigestKey {
@@ -244,7 +265,7 @@ mod tests {
             attributes: Attributes {
                 mode: Mode::new(u32::from_str_radix(mode, 8).unwrap()),
                 owner: nix::unistd::geteuid().as_raw(),
-                group: nix::unistd::getegid().as_raw(),
+                group: FileGroup::Of(nix::unistd::getegid().as_raw()),
             },
         }
     }
@@ -295,7 +316,7 @@ mod tests {
                 "seal ..gen-1/conf 0755",
                 "seal ..gen-1/ 0755",
                 "point ..data_next at ..gen-1",
-                "prepare /etc/.app.key.squire-1",
+                "prepare /etc/app.key",
                 "swap in ..gen-1",
                 "expose conf",
                 "expose tls.pem",
@@ -352,7 +373,7 @@ mod tests {
             (
                 "absolute contents",
                 &[("a", "1"), ("b", "2"), ("/abs", "new")],
-                &["prepare /.abs.squire-2", "replace /abs"],
+                &["prepare /abs", "replace /abs"],
                 &["/abs"],
             ),
             ("absolute removed", &[("a", "1"), ("b", "2")], &["delete /abs"], &[]),
@@ -381,7 +402,7 @@ mod tests {
         let back = plan(&manifest, &old, &output());
         assert_eq!(
             outline(&back),
-            ["prepare /.abs.squire-6", "exchange ..gen-7 for ..gen-6", "replace /abs", "withdraw b"]
+            ["prepare /abs", "exchange ..gen-7 for ..gen-6", "replace /abs", "withdraw b"]
         );
         assert_eq!(changed(&back), ["/abs", "a"]);
         let again = plan(&back.manifest, &new, &output());

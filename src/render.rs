@@ -51,8 +51,8 @@ pub fn render(
 ) -> Result<Release, Vec<TemplateError>> {
     let data = Data::new(snapshot.values.iter().map(|(name, value)| (name, &value.fields)));
     let mut errors = Vec::new();
-    let files = plan.files.iter().filter_map(|file| match engine.render(&file.template, &data) {
-        Ok(text) => Some(rendered_file(file, &text, key)),
+    let files = plan.files.iter().filter_map(|file| match contents(file, engine, &data) {
+        Ok(contents) => Some(rendered_file(file, contents, key)),
         Err(error) => {
             errors.push(error);
             None
@@ -83,8 +83,14 @@ pub fn render(
     })
 }
 
-fn rendered_file(file: &PlannedFile, text: &Secret<str>, key: &DigestKey) -> RenderedFile {
-    let contents: Secret<[u8]> = Secret::new(text.expose().as_bytes());
+fn contents(file: &PlannedFile, engine: &Engine, data: &Data) -> Result<Secret<[u8]>, TemplateError> {
+    if file.is_base64 {
+        return engine.render_base64(&file.template, data);
+    }
+    Ok(Secret::new(engine.render(&file.template, data)?.expose().as_bytes()))
+}
+
+fn rendered_file(file: &PlannedFile, contents: Secret<[u8]>, key: &DigestKey) -> RenderedFile {
     let digest = key.digest(contents.expose());
     RenderedFile { path: file.path.clone(), contents, digest, attributes: file.attributes }
 }

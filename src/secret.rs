@@ -74,6 +74,13 @@ impl fmt::Debug for DigestKey {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; 32]);
 
+impl Digest {
+    /// A part of it, for a name that nobody can guess who does not have the key.
+    pub fn short(&self) -> u64 {
+        self.0.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
+    }
+}
+
 impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Digest({:02x}{:02x}…)", self.0[0], self.0[1])

@@ -75,6 +75,16 @@ impl Engine {
             .map_err(|error| fault::problem(&error).in_template(&template.origin))?;
         Ok(Secret::new(output.text))
     }
+
+    /// Renders a template whose text is base64, and gives the bytes that it stands for.
+    pub fn render_base64(&self, template: &Template, data: &Data) -> Result<Secret<[u8]>, TemplateError> {
+        let text = self.render(template, data)?;
+        let no_base64 = || {
+            let message = "what is rendered here is not base64; a file of text is `inline` or `template`";
+            Problem::new(Place::START, message).in_template(&template.origin)
+        };
+        helpers::decoded(text.expose()).map(|bytes| Secret::new(bytes.as_slice())).ok_or_else(no_base64)
+    }
 }
 
 /// A template that can be rendered: every helper and partial in it is known, and its nesting is bounded.

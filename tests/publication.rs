@@ -19,7 +19,7 @@ use fastrand::Rng;
 use rustix::fs::{CWD, Mode as Bits, OFlags, openat};
 use squire::config::{Mode, OutputConfig};
 use squire::names::Generation;
-use squire::plan::Attributes;
+use squire::plan::{Attributes, FileGroup};
 use squire::publish::{self, Manifest, tmpfs};
 use squire::render::{Release, RenderedFile};
 use squire::secret::{DigestKey, Secret};
@@ -152,7 +152,7 @@ fn release(generation: Generation, key: &DigestKey) -> Release {
             path: format!("dir-{}/file-{index}", index % 3).into(),
             contents: Secret::new(text.as_bytes()),
             digest: key.digest(text.as_bytes()),
-            attributes: Attributes { mode: Mode::new(0o400), owner: 0, group: 0 },
+            attributes: Attributes { mode: Mode::new(0o400), owner: 0, group: FileGroup::Of(0) },
         }
     };
     Release {

@@ -163,9 +163,7 @@ impl Lifecycle {
 
     /// Files first, since that is quick: whoever meets them missing knows that the process is gone.
     async fn close(self, end: &End) {
-        if end.sweep {
-            self.desk.hand(Job::Sweep);
-        }
+        self.desk.hand(if end.sweep { Job::Sweep } else { Job::Discard });
         if end.give_back {
             self.keepers.stop().await;
         }

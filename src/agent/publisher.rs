@@ -12,7 +12,9 @@ use super::{Event, chain};
 use crate::config::OutputConfig;
 use crate::fact::{Fact, RolloutFact};
 use crate::names::Generation;
-use crate::publish::{self, Manifest, OutputLock, Publication, PublishError, tmpfs};
+use crate::plan::Plan;
+use crate::publish::tmpfs::{self, RosterPlace};
+use crate::publish::{self, AbsoluteFile, Exposure, Manifest, OutputLock, Publication, PublishError, Roster};
 use crate::render::Release;
 use crate::secret::DigestKey;
 
@@ -33,6 +35,55 @@ pub(super) enum Job {
     Sweep,
 }
 
+/// Where there is to publish, and who else is there.
+pub struct Premises {
+    /// The output directory.
+    output: OutputConfig,
+    /// The destinations outside it.
+    absolute: Vec<AbsoluteFile>,
+    /// Users who may own a directory that is published in: Squire's, and those that the files are for.
+    trusted: BTreeSet<u32>,
+    /// The directory of the ledger, where it could be opened.
+    ledger: Option<PathBuf>,
+    /// Everything is removed at the end. If this run cannot, since it is killed, the next one does.
+    sweeps: bool,
+}
+
+impl Premises {
+    /// Those of a plan.
+    pub fn new(output: OutputConfig, plan: &Plan, ledger: Option<PathBuf>, sweeps: bool) -> Self {
+        let own = nix::unistd::geteuid().as_raw();
+        let process = plan.process.as_ref().and_then(|process| process.setting.person.as_ref());
+        let attributes = plan.files.iter().flat_map(|file| file.directory.iter().chain([&file.attributes]));
+        let owners = attributes.map(|attributes| attributes.owner);
+        let trusted = owners.chain(process.map(|person| person.user)).chain([own]).collect();
+        Self { output, absolute: absolute_files(plan), trusted, ledger, sweeps }
+    }
+}
+
+impl Premises {
+    /// Who else could exchange what is published.
+    ///
+    /// # Errors
+    /// Where a directory is somebody else's.
+    pub fn examine(&self) -> Result<Vec<Exposure>, PublishError> {
+        let absolute: Vec<PathBuf> = self.absolute.iter().map(|file| file.path.clone()).collect();
+        tmpfs::examine(&self.output, &absolute, &self.trusted)
+    }
+
+    /// All that stands against publishing here, without changing anything.
+    pub fn look(&self) -> Vec<PublishError> {
+        let unfit = tmpfs::look(&self.absolute, self.output.allow_disk);
+        unfit.into_iter().chain(self.examine().err()).collect()
+    }
+}
+
+/// The destinations of a plan that are outside the output directory.
+fn absolute_files(plan: &Plan) -> Vec<AbsoluteFile> {
+    let absolute = plan.files.iter().filter(|file| file.path.is_absolute());
+    absolute.map(|file| AbsoluteFile { path: file.path.clone(), directory: file.directory }).collect()
+}
+
 /// What is published, and how to publish more.
 pub struct Publisher {
     output: OutputConfig,
@@ -40,6 +91,7 @@ pub struct Publisher {
     absolute: Vec<PathBuf>,
     manifest: Manifest,
     staged: Option<Publication>,
+    roster: Option<RosterPlace>,
     /// Held for as long as we publish there: whoever else did would remove what is live.
     _lock: Option<OutputLock>,
 }
@@ -65,12 +117,37 @@ impl Desk {
 }
 
 impl Publisher {
-    /// Prepares the output directory and looks at what an earlier run left there. `absolute` are the destinations outside it.
-    pub fn new(output: OutputConfig, absolute: Vec<PathBuf>, key: DigestKey) -> Result<Self, PublishError> {
-        tmpfs::prepare(&output)?;
+    /// Prepares the places, looks whose they are, and at what an earlier run left there.
+    ///
+    /// # Errors
+    /// Where a place cannot be used, is somebody else's, or a file stands there that Squire did not write.
+    pub fn new(premises: Premises, key: DigestKey) -> Result<Self, PublishError> {
+        tmpfs::prepare(&premises.output)?;
+        tmpfs::prepare_directories(&premises.absolute, &premises.output)?;
+        for exposure in premises.examine()? {
+            Fact::from(RolloutFact::Exposed(exposure)).log();
+        }
+        let Premises { output, absolute, ledger, sweeps, .. } = premises;
+        let absolute: Vec<PathBuf> = absolute.into_iter().map(|file| file.path).collect();
         let lock = OutputLock::take(&output)?;
+        let roster = RosterPlace::new(ledger.as_deref(), output.dir.as_deref());
+        clear_former(roster.as_ref(), &output, &absolute);
         let manifest = tmpfs::survey(&output, &absolute, &key)?;
-        Ok(Self { output, key, absolute, manifest, staged: None, _lock: lock })
+        if let Some((path, _)) = manifest.absolute.iter().find(|(_, standing)| !standing.ours) {
+            return Err(PublishError::Foreign { path: path.clone() });
+        }
+        let publisher = Self { output, key, absolute, manifest, staged: None, roster, _lock: lock };
+        publisher.enrol(sweeps)?;
+        Ok(publisher)
+    }
+
+    /// Says where this run publishes, for the next one, before it does; or that nothing of it is to be removed.
+    fn enrol(&self, sweeps: bool) -> Result<(), PublishError> {
+        let Some(place) = &self.roster else { return Ok(()) };
+        if !sweeps {
+            return place.remove();
+        }
+        place.write(&Roster { output: self.output.dir.clone(), absolute: self.absolute.clone() })
     }
 
     /// The number that the next generation has to have at least.
@@ -164,7 +241,11 @@ impl Publisher {
     }
 
     fn sweep(&mut self) {
-        let errors = tmpfs::sweep(&self.output, &self.manifest, &self.key);
+        self.discard();
+        let mut errors = tmpfs::sweep(&self.output, &self.absolute, &self.manifest, &self.key);
+        if let (true, Some(roster)) = (errors.is_empty(), &self.roster) {
+            errors.extend(roster.remove().err());
+        }
         let facts = errors.iter().map(|error| RolloutFact::NotSwept { error: chain(error) });
         facts.map(Fact::from).for_each(|fact| fact.log());
         if errors.is_empty() {
@@ -179,4 +260,15 @@ impl Publisher {
             Err(error) => tracing::warn!(error = chain(&error), "output directory cannot be read"),
         }
     }
+}
+
+/// What a killed run left where this one does not publish.
+fn clear_former(roster: Option<&RosterPlace>, output: &OutputConfig, absolute: &[PathBuf]) {
+    let Some(former) = roster.and_then(RosterPlace::read) else { return };
+    let (removed, errors) = tmpfs::clear_former(&former, output, absolute);
+    if !removed.is_empty() {
+        Fact::from(RolloutFact::FormerCleared { removed }).log();
+    }
+    let facts = errors.iter().map(|error| RolloutFact::NotSwept { error: chain(error) });
+    facts.map(Fact::from).for_each(|fact| fact.log());
 }

@@ -7,6 +7,7 @@ use nix::unistd::{getegid, geteuid};
 use super::USAGE;
 use super::load::{Loaded, Origin, complain, load};
 use crate::agent::chain;
+use crate::agent::publisher::Premises;
 use crate::memory;
 use crate::plan::{Plan, Setting};
 use crate::supervise;
@@ -25,7 +26,10 @@ pub(super) fn check(origin: &Origin, command: Option<Vec<String>>) -> u8 {
         complain(&problems);
         return USAGE;
     }
-    let Loaded { plan, .. } = &loaded;
+    let Loaded { plan, config, .. } = &loaded;
+    for exposure in Premises::new(config.output.clone(), plan, None, false).examine().unwrap_or_default() {
+        complain(&[format!("warning: {exposure}")]);
+    }
     if let Some(Err(refusal)) = plan
         .process
         .as_ref()
@@ -69,5 +73,10 @@ fn places(loaded: &Loaded) -> Vec<String> {
     let places = dir.into_iter().chain(absolute.filter_map(|file| file.path.parent()));
     let places = places.chain(loaded.config.agent.ledger.as_ref().map(|ledger| ledger.directory.as_path()));
     let refusals = places.filter_map(|place| memory::require(place, output.allow_disk).err());
-    refusals.map(|error| chain(&error)).collect()
+    let mut problems: Vec<String> = refusals.map(|error| chain(&error)).collect();
+    if problems.is_empty() {
+        let premises = Premises::new(output.clone(), &loaded.plan, None, false);
+        problems.extend(premises.look().iter().map(|error| chain(error)));
+    }
+    problems
 }

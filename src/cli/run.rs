@@ -1,7 +1,7 @@
 //! `squire run` and `squire render`: the main thread hosts processes, a second one is the agent.
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use tokio::sync::mpsc;
 use super::load::{Loaded, Origin, STDOUT, complain, load, load_template};
 use super::{NOBODY_READS, USAGE};
 use crate::agent::keepers::Keepers;
-use crate::agent::publisher::Publisher;
-use crate::agent::{Event, Mode, Patience, Task, chain, lifecycle};
+use crate::agent::publisher::{Premises, Publisher};
+use crate::agent::{Event, Mode, Patience, Task, chain, gives_back, lifecycle};
 use crate::config::{CREDENTIAL_VARIABLES, LedgerConfig, MountKind, SourceConfig};
 use crate::harden;
 use crate::ledger::file::Ledger;
@@ -145,11 +145,12 @@ async fn agent(
     let key = DigestKey::new(random()?);
     let (places, devices) = (harden::places(&config, &plan), harden::devices(&config));
     let confine = config.agent.confine;
-    let absolute: Vec<PathBuf> =
-        plan.files.iter().map(|file| file.path.clone()).filter(|path| path.is_absolute()).collect();
     let allow_disk = config.output.allow_disk;
-    let publisher = Publisher::new(config.output, absolute, key.clone()).map_err(|error| chain(&error))?;
     let ledger = config.agent.ledger.as_ref().and_then(|ledger| open_ledger(ledger, allow_disk));
+    let beside = config.agent.ledger.as_ref().filter(|_| ledger.is_some());
+    let sweeps = gives_back(config.agent.on_stop, mode, &plan);
+    let premises = Premises::new(config.output, &plan, beside.map(|ledger| ledger.directory.clone()), sweeps);
+    let publisher = Publisher::new(premises, key.clone()).map_err(|error| chain(&error))?;
     if confine {
         // The directories are there by now, and no other thread is yet.
         match harden::confine(&places, &devices) {

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use super::process;
 use super::reader::{Table, Value};
 use super::value::{self, ACCOUNT, DIRECTORY_MODE, FILE_MODE, Form, PATH};
-use super::{Account, FileConfig, Mode, MountConfig, MountKind, OutputConfig, Place, TemplateSource};
+use super::{
+    Account, DirectoryConfig, FileConfig, Mode, MountConfig, MountKind, OutputConfig, Place, TemplateSource,
+};
 
 /// Only who reads the file: nobody changes it.
 const FILE_MODE_DEFAULT: Mode = Mode::new(0o400);
@@ -132,6 +134,7 @@ fn file<'a>(mut table: Table<'a>, output: &Output, claims: &mut Vec<Claim<'a>>) 
     let mode = table.read("mode", &FILE_MODE).unwrap_or(output.mode);
     let owner = table.take("owner").and_then(|owner| account(&owner)).or_else(|| output.owner.clone());
     let group = table.take("group").and_then(|group| account(&group)).or_else(|| output.group.clone());
+    let make_dir = table.take("make_dir").and_then(|made| made_directory(&made, path.as_deref(), output));
     let on_change = table.take("on_change").and_then(|on_change| process::reaction(&on_change));
     table.finish();
     // Without its path it still has a template with problems of its own; nobody publishes what has problems.
@@ -141,9 +144,33 @@ fn file<'a>(mut table: Table<'a>, output: &Output, claims: &mut Vec<Claim<'a>>) 
         mode,
         owner,
         group,
+        make_dir,
         on_change,
         place,
     })
+}
+
+/// `make_dir = true`, or a table that says how.
+fn made_directory(value: &Value<'_>, path: Option<&Path>, output: &Output) -> Option<DirectoryConfig> {
+    if path.is_some_and(Path::is_relative) {
+        value.report(
+            "is for an absolute `path`; directories below `output.dir` are made in any case, with its `dir_mode`",
+        );
+        return None;
+    }
+    let mut made = DirectoryConfig { mode: output.config.dir_mode, owner: None, group: None };
+    if value.is_table() {
+        let mut table = value.table("true or a table")?;
+        made.mode = table.read("mode", &DIRECTORY_MODE).unwrap_or(made.mode);
+        made.owner = table.take("owner").and_then(|owner| account(&owner));
+        made.group = table.take("group").and_then(|group| account(&group));
+        table.finish();
+        return Some(made);
+    }
+    if value.written().as_bool().is_none() {
+        value.expected("true, or a table such as { mode = \"0750\", owner = \"app\" }");
+    }
+    value.written().as_bool()?.then_some(made)
 }
 
 fn destination(value: &Value<'_>, output: &Output) -> Option<PathBuf> {
@@ -168,14 +195,17 @@ fn destination(value: &Value<'_>, output: &Output) -> Option<PathBuf> {
 }
 
 fn template(table: &mut Table<'_>) -> Option<TemplateSource> {
-    match (table.take("template"), table.take("inline")) {
-        (Some(file), None) => file.path().map(TemplateSource::File),
-        (None, Some(inline)) => inline.verbatim("a template in quotes").map(TemplateSource::Inline),
-        (Some(_), Some(inline)) => {
-            inline.report("`template` is there too; keep one of the two");
-            None
-        }
-        (None, None) => {
+    const EXPECTED: &str = "a template in quotes";
+    let (file, inline, base64) = (table.take("template"), table.take("inline"), table.take("base64"));
+    if let [_, second, ..] = [&file, &inline, &base64].into_iter().flatten().collect::<Vec<_>>().as_slice() {
+        second.report("another of `template`, `inline` and `base64` is there too; keep one of them");
+        return None;
+    }
+    match (file, inline, base64) {
+        (Some(file), ..) => file.path().map(TemplateSource::File),
+        (_, Some(inline), _) => inline.verbatim(EXPECTED).map(TemplateSource::Inline),
+        (.., Some(base64)) => base64.verbatim(EXPECTED).map(TemplateSource::Base64),
+        (None, None, None) => {
             table.report("nothing to render; write template = \"FILE\" or inline = \"{{secret.field}}\"");
             None
         }

@@ -27,6 +27,12 @@ impl Mode {
     pub const fn bits(self) -> u32 {
         self.0
     }
+
+    /// The same without the bit that lets files in a directory have its group.
+    #[must_use]
+    pub const fn without_setgid(self) -> Self {
+        Self(self.0 & !0o2000)
+    }
 }
 
 impl fmt::Display for Mode {

@@ -8,6 +8,7 @@ use tracing::{debug, error, info, warn};
 
 use super::{shown, shown_or};
 use crate::names::{Generation, SecretName};
+use crate::publish::Exposure;
 
 /// Something that happened to a release.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +30,8 @@ pub enum RolloutFact {
     TimedOut { waited: Duration, missing: Vec<SecretName>, errors: Vec<String> },
     Waiting { waited: Duration, missing: Vec<SecretName>, errors: Vec<String> },
     Hopeless { errors: Vec<String> },
+    Exposed(Exposure),
+    FormerCleared { removed: Vec<PathBuf> },
     Swept,
     NotSwept { error: String },
 }
@@ -99,6 +102,14 @@ impl RolloutFact {
                     errors,
                     "giving up: waiting does not change this; correct the configuration or the source, and start again"
                 );
+            }
+            Self::Exposed(exposure) => warn!(
+                %exposure,
+                "files are not safe from being exchanged; a directory that only squire writes to would be, all the way from the root"
+            ),
+            Self::FormerCleared { removed } => {
+                let removed: BTreeSet<PathBuf> = removed.iter().cloned().collect();
+                info!(removed = names(&removed), "files of an earlier run removed, which was killed");
             }
             Self::Swept => debug!("published files removed"),
             Self::NotSwept { error } => warn!(error, "published files not removed"),

@@ -19,15 +19,13 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::geteuid;
-use rustix::fs::{
-    AtFlags, CWD, FileType, FlockOperation, Mode as Bits, OFlags, flock, fstat, fsync, openat, renameat,
-    unlinkat,
-};
+use rustix::fs::{AtFlags, CWD, FileType, Mode as Bits, OFlags, fstat, fsync, openat, renameat, unlinkat};
 use rustix::io::Errno;
 
 use super::{Identity, Key, LARGEST, LedgerError, NONCE, Page, key_file};
 use crate::config::LedgerConfig;
 use crate::fact::{Fact, SourceFact, chain};
+use crate::locked;
 use crate::memory;
 use crate::names::SourceName;
 
@@ -179,9 +177,9 @@ fn require_private(directory: &OwnedFd, path: &Path) -> Result<(), LedgerError> 
 }
 
 fn lock(directory: &OwnedFd, path: &Path) -> Result<(), LedgerError> {
-    match flock(directory, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(()),
-        Err(Errno::WOULDBLOCK) => Err(LedgerError::InUse { path: path.to_path_buf() }),
+    match locked::lock(directory) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(LedgerError::InUse { path: path.to_path_buf() }),
         Err(errno) => Err(failed("lock", path.to_path_buf(), errno)),
     }
 }

@@ -5,16 +5,18 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode as Bits, OFlags, Uid, fchmod, fchown, fstat, linkat, openat};
+use rustix::fs::{
+    AtFlags, FileType, Gid, Mode as Bits, OFlags, Stat, Uid, fchmod, fchown, fstat, linkat, openat,
+};
+use rustix::io::Errno;
 
 use super::PublishError;
 use super::directory::{Directory, bits, failed};
 use super::manifest::Entry;
 use crate::config::Mode;
-use crate::plan::Attributes;
+use crate::plan::{Attributes, FileGroup};
 use crate::render::RenderedFile;
 use crate::secret::DigestKey;
 
@@ -25,19 +27,45 @@ impl Directory {
     /// Writes a new file with its final group, mode and owner. On failure nothing of it is left.
     pub(super) fn write(&self, name: impl AsRef<Path>, file: &RenderedFile) -> Result<(), PublishError> {
         let name = name.as_ref();
+        self.write_new(name, file.contents.expose(), |open| self.hand_over(open, name, file.attributes))
+    }
+
+    /// Writes a new file that is for Squire alone, and renames it over what had the name. On failure that stays.
+    pub(super) fn replace_private(&self, name: &Path, next: &Path, bytes: &[u8]) -> Result<(), PublishError> {
+        self.write_new(next, bytes, |_| Ok(()))?;
+        self.rename(next, name).inspect_err(|_| self.forget(next))
+    }
+
+    fn write_new(
+        &self,
+        name: &Path,
+        bytes: &[u8],
+        finish: impl FnOnce(&File) -> Result<(), PublishError>,
+    ) -> Result<(), PublishError> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = openat(&self.fd, name, flags, Bits::RUSR | Bits::WUSR)
             .map_err(|errno| failed("make", self.path(name), errno))?;
-        self.fill(fd, name, file).inspect_err(|_| self.forget(name))
-    }
-
-    fn fill(&self, fd: OwnedFd, name: &Path, file: &RenderedFile) -> Result<(), PublishError> {
         let cannot = |doing| move |source| PublishError::System { doing, path: self.path(name), source };
         let mut open = File::from(fd);
-        open.write_all(file.contents.expose()).map_err(cannot("write"))?;
-        self.hand_over(&open, name, file.attributes)?;
-        if !self.in_memory {
-            open.sync_all().map_err(cannot("write to disk"))?;
+        let written = open.write_all(bytes).map_err(cannot("write")).and_then(|()| finish(&open));
+        let kept = written.and_then(|()| {
+            if self.in_memory { Ok(()) } else { open.sync_all().map_err(cannot("write to disk")) }
+        });
+        kept.inspect_err(|_| self.forget(name))
+    }
+
+    /// Makes a directory here that is this user's and group's, whatever the umask.
+    pub(super) fn make_for(&self, name: &Path, wanted: Attributes) -> Result<(), PublishError> {
+        let failing = |doing| move |errno| failed(doing, self.path(name), errno);
+        self.make(name)?;
+        let made = self.descend(name)?;
+        if let Some(group) = self.group_to_set(wanted.group).map_err(failing("look at the directory of"))? {
+            fchown(&made, None, Some(Gid::from_raw(group))).map_err(failing("set the group of"))?;
+        }
+        made.seal(wanted.mode)?;
+        if made.found()?.owner != wanted.owner {
+            let owner = Some(Uid::from_raw(wanted.owner));
+            fchown(&made, owner, None).map_err(failing("set the owner of"))?;
         }
         Ok(())
     }
@@ -47,9 +75,10 @@ impl Directory {
     fn hand_over(&self, file: &File, name: &Path, wanted: Attributes) -> Result<(), PublishError> {
         let failing = |doing| move |errno| failed(doing, self.path(name), errno);
         let born = fstat(file).map_err(failing("look at"))?;
-        if born.st_gid != wanted.group {
-            let group = Some(Gid::from_raw(wanted.group));
-            fchown(file, None, group).map_err(failing("set the group of"))?;
+        if let Some(group) = self.group_to_set(wanted.group).map_err(failing("look at the directory of"))?
+            && born.st_gid != group
+        {
+            fchown(file, None, Some(Gid::from_raw(group))).map_err(failing("set the group of"))?;
         }
         fchmod(file, bits(wanted.mode)).map_err(failing("set the mode of"))?;
         if born.st_uid != wanted.owner {
@@ -63,13 +92,22 @@ impl Directory {
         Ok(())
     }
 
+    /// The group that a new file here does not have yet by itself.
+    fn group_to_set(&self, wanted: FileGroup) -> Result<Option<u32>, Errno> {
+        Ok(match wanted {
+            FileGroup::Of(group) => Some(group),
+            FileGroup::InheritedOr(group) if !self.is_setgid()? => Some(group),
+            FileGroup::Inherited | FileGroup::InheritedOr(_) => None,
+        })
+    }
+
     /// Gives a file a second name here. `false` if that cannot be, or if what is behind the name is not what it should be.
     pub(super) fn link(&self, from: &Self, name: &Path, file: &RenderedFile, key: &DigestKey) -> bool {
         if linkat(&from.fd, name, &self.fd, name, AtFlags::empty()).is_err() {
             return false;
         }
         // Somebody may have edited the live file since we wrote it.
-        let is_whole = self.read(name, key) == Some(Entry::of(file));
+        let is_whole = self.read(name, key).is_some_and(|found| found.agrees(&Entry::of(file)));
         if !is_whole {
             self.forget(name);
         }
@@ -78,23 +116,29 @@ impl Directory {
 
     /// What stands here under this name, if it is a regular file that we can read.
     pub(super) fn read(&self, name: impl AsRef<Path>, key: &DigestKey) -> Option<Entry> {
-        // NONBLOCK, since opening a pipe would wait for its other end.
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let fd = openat(&self.fd, name.as_ref(), flags, Bits::empty()).ok()?;
-        let found = fstat(&fd).ok()?;
-        let size = u64::try_from(found.st_size).ok().filter(|size| *size <= LARGEST)?;
-        if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
-            return None;
-        }
-        let mut contents = Vec::with_capacity(usize::try_from(size).ok()?);
-        File::from(fd).take(LARGEST).read_to_end(&mut contents).ok()?;
+        let (contents, found) = self.bytes(name, LARGEST)?;
         Some(Entry {
             digest: key.digest(&contents),
             attributes: Attributes {
                 mode: Mode::new(found.st_mode & 0o7777),
                 owner: found.st_uid,
-                group: found.st_gid,
+                group: FileGroup::Of(found.st_gid),
             },
         })
+    }
+
+    /// The contents of a regular file here of at most this many bytes, and what it is.
+    pub(super) fn bytes(&self, name: impl AsRef<Path>, limit: u64) -> Option<(Vec<u8>, Stat)> {
+        // NONBLOCK, since opening a pipe would wait for its other end.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let fd = openat(&self.fd, name.as_ref(), flags, Bits::empty()).ok()?;
+        let found = fstat(&fd).ok()?;
+        let size = u64::try_from(found.st_size).ok().filter(|size| *size <= limit)?;
+        if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
+            return None;
+        }
+        let mut contents = Vec::with_capacity(usize::try_from(size).ok()?);
+        File::from(fd).take(limit).read_to_end(&mut contents).ok()?;
+        Some((contents, found))
     }
 }

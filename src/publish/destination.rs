@@ -1,18 +1,22 @@
 //! Absolute destinations: one file each, replaced by one rename.
 //!
 //! *Invariant:* never follows a symlink at the destination, and never replaces one, nor a mount point (where the rename
-//! would fail), nor anything else that is not a regular file.
+//! would fail), nor anything else that is not a regular file, nor a file that Squire did not put there.
 
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, StatxAttributes, StatxFlags, statx};
 
 use super::PublishError;
-use super::directory::{Directory, Symlink};
+use super::directory::{Directory, Symlink, failed};
 use super::layout;
 use super::manifest::Entry;
+use super::record::{Identity, Record};
 use crate::render::RenderedFile;
 use crate::secret::DigestKey;
+
+/// A larger record is none of ours.
+const LARGEST_RECORD: u64 = 64 * 1024;
 
 /// An absolute path that a file may be published at, with its directory open.
 pub(super) struct Destination {
@@ -24,6 +28,13 @@ pub(super) struct Destination {
 impl Destination {
     /// Opens the directory, and refuses what cannot be replaced.
     pub(super) fn open(path: &Path, allow_disk: bool) -> Result<Self, PublishError> {
+        let destination = Self::at(path, allow_disk)?;
+        destination.check()?;
+        Ok(destination)
+    }
+
+    /// Opens the directory, whatever stands there: to clean up.
+    pub(super) fn at(path: &Path, allow_disk: bool) -> Result<Self, PublishError> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(unfit(path, "not the path of a file", "give the file a name"));
         };
@@ -32,9 +43,7 @@ impl Destination {
             parent: parent.to_path_buf(),
             path: path.to_path_buf(),
         })?;
-        let destination = Self { parent, name: PathBuf::from(name), path: path.to_path_buf() };
-        destination.check()?;
-        Ok(destination)
+        Ok(Self { parent, name: PathBuf::from(name), path: path.to_path_buf() })
     }
 
     fn check(&self) -> Result<(), PublishError> {
@@ -76,9 +85,88 @@ impl Destination {
         Ok(left.map(|name| self.parent.path(name)).collect())
     }
 
-    /// Writes what is to replace it.
+    /// Whether what stands here was put here by Squire, by this run or an earlier one. Who edits the file does not make it theirs.
+    pub(super) fn is_ours(&self) -> bool {
+        self.record().is_some()
+    }
+
+    /// Refuses what stood here before Squire came.
+    pub(super) fn claim(&self) -> Result<(), PublishError> {
+        if self.parent.kind(&self.name)?.is_none() || self.is_ours() {
+            return Ok(());
+        }
+        Err(PublishError::Foreign { path: self.path.clone() })
+    }
+
+    /// Writes what is to replace it, and that it is ours.
     pub(super) fn prepare(&self, temporary: &Path, file: &RenderedFile) -> Result<(), PublishError> {
-        self.parent.write(base(temporary), file)
+        self.claim()?;
+        self.parent.write(base(temporary), file)?;
+        self.remember(base(temporary)).inspect_err(|_| self.parent.forget(base(temporary)))
+    }
+
+    fn remember(&self, temporary: &Path) -> Result<(), PublishError> {
+        let prepared = self.parent.stat(temporary);
+        let prepared = prepared.map_err(|errno| failed("look at", self.parent.path(temporary), errno))?;
+        let record = self.record().unwrap_or_default().with(self.identity(), Identity::of(&prepared));
+        // A list of numbers can always be written.
+        let bytes = serde_json::to_vec(&record).unwrap_or_default();
+        self.parent.replace_private(&layout::record(&self.path), &layout::next_record(temporary), &bytes)
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        self.parent.stat(&self.name).ok().map(|found| Identity::of(&found))
+    }
+
+    /// What is remembered of this destination. A record of somebody else says nothing, but for who owns the file itself.
+    fn record(&self) -> Option<Record> {
+        let (bytes, found) = self.parent.bytes(layout::record(&self.path), LARGEST_RECORD)?;
+        let owner = self.parent.stat(&self.name).ok().map(|found| found.st_uid);
+        let trusted = [Some(0), Some(nix::unistd::geteuid().as_raw()), owner];
+        trusted.contains(&Some(found.st_uid)).then(|| serde_json::from_slice(&bytes).ok())?
+    }
+
+    /// Takes back what [`Self::prepare`] did.
+    pub(super) fn retract(&self, temporary: &Path) -> Result<(), PublishError> {
+        self.parent.remove(base(temporary))?;
+        self.forget_if_gone()
+    }
+
+    /// Where nothing stands, there is nothing to remember.
+    fn forget_if_gone(&self) -> Result<(), PublishError> {
+        if self.parent.kind(&self.name)?.is_none() && self.is_ours() {
+            return self.parent.remove(layout::record(&self.path));
+        }
+        Ok(())
+    }
+
+    /// Removes everything of ours: what was prepared and never shown, the file if it is this entry, and what is remembered of it.
+    ///
+    /// # Errors
+    /// [`PublishError::Changed`] where somebody wrote to the file. It stays.
+    pub(super) fn sweep(&self, entry: Option<&Entry>, key: &DigestKey) -> Result<(), PublishError> {
+        for name in self.leftovers()? {
+            self.parent.remove(base(&name))?;
+        }
+        if let Some(entry) = entry {
+            self.delete(entry, key)?;
+        }
+        self.forget_if_gone()?;
+        if self.is_ours() { Err(PublishError::Changed { path: self.path.clone() }) } else { Ok(()) }
+    }
+
+    /// The same for what a run left that was killed. `true` if there was anything.
+    pub(super) fn sweep_as_recorded(&self) -> Result<bool, PublishError> {
+        let leftovers = self.leftovers()?;
+        for name in &leftovers {
+            self.parent.remove(base(name))?;
+        }
+        let Some(record) = self.record() else { return Ok(!leftovers.is_empty()) };
+        if self.identity().is_some_and(|standing| record.files.contains(&standing)) {
+            self.parent.remove(&self.name)?;
+        }
+        self.forget_if_gone()?;
+        if self.is_ours() { Err(PublishError::Changed { path: self.path.clone() }) } else { Ok(true) }
     }
 
     /// Renames over it.
@@ -88,11 +176,17 @@ impl Destination {
     }
 
     /// Unlinks it if it is this.
-    pub(super) fn delete(&self, entry: &Entry, key: &DigestKey) -> Result<(), PublishError> {
-        if self.read(key).as_ref() == Some(entry) {
+    fn delete(&self, entry: &Entry, key: &DigestKey) -> Result<(), PublishError> {
+        if self.read(key).is_some_and(|found| found.agrees(entry)) {
             self.parent.remove(&self.name)?;
         }
         Ok(())
+    }
+
+    /// The same for a destination that is not wanted any more, and forgets it.
+    pub(super) fn give_up(&self, entry: &Entry, key: &DigestKey) -> Result<(), PublishError> {
+        self.delete(entry, key)?;
+        if self.is_ours() { self.parent.remove(layout::record(&self.path)) } else { Ok(()) }
     }
 }
 

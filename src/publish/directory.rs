@@ -12,11 +12,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode as Bits, OFlags, RenameFlags, fchmod, fstat, fsync, mkdirat, openat,
-    readlinkat, renameat, renameat_with, statat, symlinkat, unlinkat,
+    AtFlags, CWD, Dir, FileType, Mode as Bits, OFlags, RenameFlags, Stat, fchmod, fstat, fsync, mkdirat,
+    openat, readlinkat, renameat, renameat_with, statat, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 
+use super::trust::Found;
 use super::{PublishError, layout};
 use crate::config::Mode;
 use crate::memory;
@@ -76,6 +77,12 @@ impl Directory {
         Ok(directory)
     }
 
+    /// Whose it is, and who may write to it.
+    pub(super) fn found(&self) -> Result<Found, PublishError> {
+        let found = fstat(&self.fd).map_err(|errno| failed("look at", self.path.clone(), errno))?;
+        Ok(Found { owner: found.st_uid, group: found.st_gid, mode: found.st_mode })
+    }
+
     fn reopen(&self) -> Result<Self, PublishError> {
         let fd = self.fd.try_clone().map_err(|source| PublishError::System {
             doing: "open",
@@ -102,15 +109,25 @@ impl Directory {
     /// Whether this name is a regular file that is ours to unlink, even in a directory that everybody may write to.
     pub(super) fn is_own_file(&self, name: &Path) -> bool {
         let own = nix::unistd::geteuid();
-        statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|found| {
+        self.stat(name).is_ok_and(|found| {
             FileType::from_raw_mode(found.st_mode) == FileType::RegularFile
                 && (own.is_root() || own.as_raw() == found.st_uid)
         })
     }
 
+    /// Whether we, or root, made what has this name. In a directory that others may write to, they make names that look like ours.
+    pub(super) fn is_own(&self, name: impl AsRef<Path>) -> bool {
+        self.stat(name).is_ok_and(|found| [0, nix::unistd::geteuid().as_raw()].contains(&found.st_uid))
+    }
+
+    /// What has this name, without following it.
+    pub(super) fn stat(&self, name: impl AsRef<Path>) -> Result<Stat, Errno> {
+        statat(&self.fd, name.as_ref(), AtFlags::SYMLINK_NOFOLLOW)
+    }
+
     /// What kind of file has this name, without following it.
     pub(super) fn kind(&self, name: impl AsRef<Path>) -> Result<Option<FileType>, PublishError> {
-        match statat(&self.fd, name.as_ref(), AtFlags::SYMLINK_NOFOLLOW) {
+        match self.stat(&name) {
             Ok(found) => Ok(Some(FileType::from_raw_mode(found.st_mode))),
             Err(Errno::NOENT) => Ok(None),
             Err(errno) => Err(failed("look at", self.path(name), errno)),
@@ -123,10 +140,18 @@ impl Directory {
             .map_err(|errno| failed("make the directory", self.path(name), errno))
     }
 
-    /// Gives this directory its final mode, whatever the umask.
+    /// Gives this directory its final mode, whatever the umask. A setgid bit that it inherited stays, so that what is made in it
+    /// later still gets the group.
     pub(super) fn seal(&self, mode: Mode) -> Result<(), PublishError> {
-        fchmod(&self.fd, bits(mode)).map_err(|errno| failed("set the mode of", self.path.clone(), errno))?;
+        let failing = |errno| failed("set the mode of", self.path.clone(), errno);
+        let inherited = if self.is_setgid().map_err(failing)? { Bits::SGID } else { Bits::empty() };
+        fchmod(&self.fd, bits(mode) | inherited).map_err(failing)?;
         self.settle()
+    }
+
+    /// Whether files that are made here get the directory's group.
+    pub(super) fn is_setgid(&self) -> Result<bool, Errno> {
+        Ok(Bits::from_raw_mode(fstat(&self.fd)?.st_mode).contains(Bits::SGID))
     }
 
     /// Where the file system is on disk, waits until it has the names that are here.

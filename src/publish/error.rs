@@ -46,12 +46,31 @@ pub enum PublishError {
         way_out: &'static str,
     },
     /// The directory of an absolute destination is missing.
-    #[error("the directory {parent} of {path} is not there: make it first, Squire does not")]
+    #[error(
+        "the directory {parent} of {path} is not there: make it first, or write `make_dir = true` in its [[file]]"
+    )]
     NoParent {
         /// The directory.
         parent: PathBuf,
         /// The destination.
         path: PathBuf,
+    },
+    /// Somebody wrote to a file of ours, which is therefore not removed.
+    #[error("{path} stays: somebody else wrote to it after Squire did; remove it yourself")]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Who owns the directory could exchange what is published in it.
+    #[error(
+        "{path} belongs to user {owner}, who could put files of their own in the place of Squire's: name a directory below it, which \
+         Squire makes for itself, or give it to root or to Squire's user"
+    )]
+    Theirs {
+        /// The directory.
+        path: PathBuf,
+        /// Its owner.
+        owner: u32,
     },
     /// Two would remove each other's files.
     #[error("another Squire publishes in {path}: give each a directory of its own, or end the other first")]

@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 
 use crate::names::Generation;
+use crate::secret::Digest;
 
 /// The link that names the live generation.
 pub(super) const DATA: &str = "..data";
@@ -16,7 +17,17 @@ pub(super) const NEXT: &str = "..data_next";
 /// Used where the kernel or the file system cannot exchange.
 pub(super) const SPARE: &str = "..data_spare";
 
+/// Held by the one Squire that publishes here.
+pub(super) const LOCK: &str = "..lock";
+/// Where this run publishes.
+pub(super) const ROSTER: &str = "..published";
+/// The same in the directory of the ledger.
+pub(super) const ROSTER_IN_LEDGER: &str = "published.json";
+
 const GENERATION: &str = "..gen-";
+/// A number above this is none that Squire would reach, one a nanosecond, in a century. Whoever made a directory of it wants the
+/// numbers to end.
+const HIGHEST: u64 = 1 << 62;
 
 /// The directory of a generation.
 pub(super) fn directory(generation: Generation) -> String {
@@ -26,7 +37,7 @@ pub(super) fn directory(generation: Generation) -> String {
 /// The generation whose directory has this name, written just as [`directory`] writes it.
 pub(super) fn generation(name: &Path) -> Option<Generation> {
     let digits = name.to_str()?.strip_prefix(GENERATION)?;
-    let generation = Generation::from_number(digits.parse().ok()?)?;
+    let generation = Generation::from_number(digits.parse().ok().filter(|number| *number <= HIGHEST)?)?;
     (directory(generation) == name.to_str()?).then_some(generation)
 }
 
@@ -50,37 +61,53 @@ pub(super) fn stable_target(name: &Path) -> PathBuf {
     Path::new(DATA).join(name)
 }
 
-/// The file beside an absolute destination that is renamed over it.
-pub(super) fn temporary(destination: &Path, generation: Generation) -> PathBuf {
-    let mut name = temporary_prefix(destination);
-    name.push(generation.to_string());
+/// The file beside an absolute destination that is renamed over it. The digest has a random key, so nobody who may write there can
+/// take the name before us.
+pub(super) fn temporary(destination: &Path, generation: Generation, digest: &Digest) -> PathBuf {
+    let mut name = record(destination).into_os_string();
+    name.push(format!("-{generation}-{:016x}", digest.short()));
     destination.with_file_name(name)
 }
 
-/// Whether this name, in the directory of the destination, is one that [`temporary`] gives.
-pub(super) fn is_temporary(destination: &Path, name: &Path) -> bool {
-    let prefix = temporary_prefix(destination);
-    let digits = name.as_os_str().as_encoded_bytes().strip_prefix(prefix.as_encoded_bytes());
-    digits.is_some_and(|digits| !digits.is_empty() && digits.iter().all(u8::is_ascii_digit))
-}
-
-fn temporary_prefix(destination: &Path) -> OsString {
+/// The file beside an absolute destination that says what Squire put there.
+pub(super) fn record(destination: &Path) -> PathBuf {
     let mut name = OsString::from(".");
     name.push(destination.file_name().unwrap_or_default());
-    name.push(".squire-");
-    name
+    name.push(".squire");
+    PathBuf::from(name)
+}
+
+/// The next record, before it is renamed over the one that is there: it goes with a temporary file.
+pub(super) fn next_record(temporary: &Path) -> PathBuf {
+    let mut name = temporary.as_os_str().to_owned();
+    name.push("-record");
+    PathBuf::from(name)
+}
+
+/// Whether this name, in the directory of the destination, is one that [`temporary`] or [`next_record`] gives.
+pub(super) fn is_temporary(destination: &Path, name: &Path) -> bool {
+    let prefix = record(destination);
+    let Some(rest) = name.to_str().and_then(|name| name.strip_prefix(prefix.to_str()?)) else { return false };
+    let rest = rest.strip_suffix("-record").unwrap_or(rest);
+    let Some((generation, digits)) = rest.strip_prefix('-').and_then(|rest| rest.split_once('-')) else {
+        return false;
+    };
+    let are = |text: &str, digit: fn(&u8) -> bool| !text.is_empty() && text.as_bytes().iter().all(digit);
+    are(generation, u8::is_ascii_digit) && are(digits, u8::is_ascii_hexdigit)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::DigestKey;
 
     #[test]
     fn only_a_name_that_we_would_write_is_a_generation() {
         let number = |name: &str| generation(Path::new(name)).map(Generation::number);
         let cases = [
             ("..gen-7", Some(7)),
-            ("..gen-18446744073709551615", Some(u64::MAX)),
+            ("..gen-4611686018427387904", Some(1 << 62)),
+            ("..gen-18446744073709551615", None),
             ("..gen-0", None),
             ("..gen-07", None),
             ("..gen-+7", None),
@@ -98,12 +125,19 @@ mod tests {
     fn a_temporary_file_belongs_to_one_destination() {
         let destination = Path::new("/etc/app/db.json");
         let seven = Generation::from_number(7).unwrap();
-        assert_eq!(temporary(destination, seven), Path::new("/etc/app/.db.json.squire-7"));
+        let name = |key: u8| temporary(destination, seven, &DigestKey::new([key; 32]).digest(b"value"));
+        assert!(name(1).to_str().unwrap().starts_with("/etc/app/.db.json.squire-7-"));
+        assert_ne!(name(1), name(2), "another run has other names");
+        assert!(is_temporary(destination, Path::new(name(1).file_name().unwrap())));
         let cases = [
-            (".db.json.squire-7", true),
-            (".db.json.squire-", false),
-            (".db.json.squire-7x", false),
-            (".other.squire-7", false),
+            (".db.json.squire-7-0123456789abcdef", true),
+            (".db.json.squire-7-0123456789abcdef-record", true),
+            (".db.json.squire", false),
+            (".db.json.squire-7", false),
+            (".db.json.squire-7-", false),
+            (".db.json.squire-7x-0", false),
+            (".db.json.squire-7-backup", false),
+            (".other.squire-7-0", false),
             ("db.json", false),
         ];
         for (name, expected) in cases {

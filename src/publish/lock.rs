@@ -1,52 +1,129 @@
 //! One Squire publishes in an output directory, and no other.
+//!
+//! The adversary is another user of the machine, who could lock whatever he can open, and so keep Squire from its work. So the lock is on a
+//! file that only Squire's user can open.
 
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
-use rustix::fs::{CWD, FlockOperation, Mode as Bits, OFlags, flock, openat};
+use rustix::fs::{AtFlags, Mode as Bits, OFlags, fstat, openat, statat, unlinkat};
 use rustix::io::Errno;
 
-use super::PublishError;
+use super::directory::{Directory, Symlink, failed};
+use super::{PublishError, layout};
 use crate::config::OutputConfig;
+use crate::locked::lock;
 
-/// The lock of an output directory: on the directory itself, so that there is nothing to leave behind, and gone with its holder.
+/// The lock of an output directory. A file that a killed Squire left behind is locked by nobody.
 #[derive(Debug)]
 pub struct OutputLock {
-    _directory: OwnedFd,
+    directory: OwnedFd,
+    _file: OwnedFd,
 }
 
 impl OutputLock {
     /// Takes the lock; `None` where there is no output directory.
     ///
     /// # Errors
-    /// [`PublishError::Shared`] while another Squire has it.
+    /// [`PublishError::Shared`] while another Squire has it, [`PublishError::Foreign`] where somebody else made its file.
     pub fn take(output: &OutputConfig) -> Result<Option<Self>, PublishError> {
         let Some(path) = &output.dir else { return Ok(None) };
-        let failed = |doing: &'static str| {
-            move |errno: Errno| PublishError::System { doing, path: path.clone(), source: errno.into() }
-        };
-        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let directory = openat(CWD, path, flags, Bits::empty()).map_err(failed("open"))?;
-        match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(Self { _directory: directory })),
-            Err(Errno::WOULDBLOCK) => Err(PublishError::Shared { path: path.clone() }),
-            Err(errno) => Err(failed("lock")(errno)),
+        let open = Directory::open(path, Symlink::Refused, output.allow_disk)?;
+        let directory = open.ok_or_else(|| failed("open", path.clone(), Errno::NOENT))?;
+        // Its former holder removes it, so what is locked may be gone by then.
+        loop {
+            let file = file(&directory)?;
+            let locked = lock(&file).map_err(|errno| failed("lock", directory.path(layout::LOCK), errno))?;
+            if !locked {
+                return Err(PublishError::Shared { path: path.clone() });
+            }
+            if is_there(&directory, &file) {
+                return Ok(Some(Self { directory: directory.fd, _file: file }));
+            }
         }
     }
 }
 
+impl Drop for OutputLock {
+    fn drop(&mut self) {
+        // Before it is unlocked, so that nobody else's is removed. One that stays is locked by nobody.
+        unlinkat(&self.directory, layout::LOCK, AtFlags::empty()).unwrap_or_default();
+    }
+}
+
+fn file(directory: &Directory) -> Result<OwnedFd, PublishError> {
+    let foreign = || PublishError::Foreign { path: directory.path(layout::LOCK) };
+    // Not for writing: a file system with such a file cannot be turned read-only.
+    let flags = OFlags::RDONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file =
+        openat(directory, layout::LOCK, flags, Bits::RUSR | Bits::WUSR).map_err(|errno| match errno {
+            Errno::ACCESS | Errno::LOOP | Errno::ISDIR | Errno::NXIO => foreign(),
+            errno => failed("open", directory.path(layout::LOCK), errno),
+        })?;
+    let found = fstat(&file).map_err(|errno| failed("look at", directory.path(layout::LOCK), errno))?;
+    let is_own = [0, nix::unistd::geteuid().as_raw()].contains(&found.st_uid);
+    if is_own { Ok(file) } else { Err(foreign()) }
+}
+
+fn is_there(directory: &Directory, file: &OwnedFd) -> bool {
+    let named = statat(directory, Path::new(layout::LOCK), AtFlags::SYMLINK_NOFOLLOW);
+    let (Ok(named), Ok(locked)) = (named, fstat(file)) else { return false };
+    (named.st_dev, named.st_ino) == (locked.st_dev, locked.st_ino)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::Barrier;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
     use crate::config::Mode;
+
+    fn output(directory: &Path) -> OutputConfig {
+        OutputConfig { dir: Some(directory.to_owned()), dir_mode: Mode::new(0o755), allow_disk: true }
+    }
 
     #[test]
     fn a_directory_has_one_publisher_at_a_time() {
         let directory = tempfile::tempdir().unwrap();
-        let dir = Some(directory.path().to_owned());
-        let output = OutputConfig { dir, dir_mode: Mode::new(0o755), allow_disk: true };
+        let output = output(directory.path());
         let first = OutputLock::take(&output).unwrap();
         assert!(matches!(OutputLock::take(&output), Err(PublishError::Shared { .. })));
         drop(first);
+        assert!(!directory.path().join(layout::LOCK).exists());
         assert!(OutputLock::take(&output).unwrap().is_some());
+    }
+
+    #[test]
+    fn what_a_killed_one_left_is_taken_over_and_what_somebody_else_made_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let output = output(directory.path());
+        std::fs::write(directory.path().join(layout::LOCK), "").unwrap();
+        drop(OutputLock::take(&output).unwrap());
+        std::os::unix::fs::symlink("/etc/passwd", directory.path().join(layout::LOCK)).unwrap();
+        assert!(matches!(OutputLock::take(&output), Err(PublishError::Foreign { .. })));
+    }
+
+    /// Each removes the file as it goes, and others are about to lock it.
+    #[test]
+    fn many_that_come_and_go_are_never_two_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let output = output(directory.path());
+        let (inside, taken, start) = (AtomicUsize::new(0), AtomicUsize::new(0), Barrier::new(8));
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    start.wait();
+                    for _ in 0..200 {
+                        let Ok(lock) = OutputLock::take(&output) else { continue };
+                        assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
+                        taken.fetch_add(1, Ordering::SeqCst);
+                        inside.fetch_sub(1, Ordering::SeqCst);
+                        drop(lock);
+                    }
+                });
+            }
+        });
+        assert!(taken.load(Ordering::SeqCst) > 0);
     }
 }

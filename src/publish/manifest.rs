@@ -23,6 +23,8 @@ pub struct Manifest {
     pub previous: Option<Tree>,
     /// Older generations that are still there for slow readers.
     pub superseded: BTreeSet<Generation>,
+    /// Generations whose directories somebody else made, so that we cannot.
+    pub taken: BTreeSet<Generation>,
     /// The top-level names that have a stable link.
     pub exposed: BTreeSet<PathBuf>,
     /// What stands at absolute destinations.
@@ -57,7 +59,7 @@ impl Manifest {
 pub struct Tree {
     /// Its number.
     pub generation: Generation,
-    /// Its mode, and that of the directories in it.
+    /// Its mode, and that of the directories in it, without the setgid bit that a directory may inherit.
     pub mode: Mode,
     /// Its files, by their path below it.
     pub files: BTreeMap<PathBuf, Entry>,
@@ -68,14 +70,19 @@ impl Tree {
     pub(super) fn of(generation: Generation, mode: Mode, files: &[&RenderedFile]) -> Self {
         Self {
             generation,
-            mode,
+            mode: mode.without_setgid(),
             files: files.iter().map(|file| (file.path.clone(), Entry::of(file))).collect(),
         }
     }
 
     /// Whether both hold the same; the number does not matter.
     pub(super) fn is_like(&self, other: &Self) -> bool {
-        self.mode == other.mode && self.files == other.files
+        self.mode == other.mode
+            && self.files.len() == other.files.len()
+            && self
+                .files
+                .iter()
+                .all(|(path, entry)| other.files.get(path).is_some_and(|file| file.agrees(entry)))
     }
 }
 
@@ -92,6 +99,14 @@ impl Entry {
     /// What this file is once it is published.
     pub(super) fn of(file: &RenderedFile) -> Self {
         Self { digest: file.digest, attributes: file.attributes }
+    }
+
+    /// Whether both are the same file, as far as that is known before a file system has given it its group.
+    pub(super) fn agrees(&self, other: &Self) -> bool {
+        let (one, another) = (&self.attributes, &other.attributes);
+        self.digest == other.digest
+            && (one.mode, one.owner) == (another.mode, another.owner)
+            && one.group.agrees(another.group)
     }
 }
 

@@ -118,7 +118,7 @@ impl fmt::Display for Step {
                 write!(f, "seal {}/{} {mode}", directory(generation), path.display())
             }
             Self::Point(generation) => write!(f, "point {} at {}", layout::NEXT, directory(generation)),
-            Self::Prepare { temporary, .. } => write!(f, "prepare {}", temporary.display()),
+            Self::Prepare { file, .. } => write!(f, "prepare {}", file.path.display()),
             Self::Swap { from: Some(from), to } => {
                 write!(f, "swap {} for {}", directory(from), directory(to))
             }

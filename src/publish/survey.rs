@@ -34,14 +34,15 @@ pub fn survey(
         let destination = Destination::open(path, output.allow_disk)?;
         manifest.leftovers.extend(destination.leftovers()?.into_iter().map(Leftover::Temporary));
         if let Some(entry) = destination.read(key) {
-            manifest.absolute.insert(path.clone(), Standing { entry, ours: false });
+            manifest.absolute.insert(path.clone(), Standing { entry, ours: destination.is_ours() });
         }
     }
     Ok(manifest)
 }
 
 fn survey_directory(directory: &Directory, key: &DigestKey) -> Result<Manifest, PublishError> {
-    let names = directory.names()?;
+    let (names, foreign): (Vec<_>, Vec<_>) =
+        directory.names()?.into_iter().partition(|name| directory.is_own(name));
     let live = named(directory, layout::DATA)?
         .map(|generation| survey_tree(directory, generation, key))
         .transpose()?;
@@ -49,7 +50,8 @@ fn survey_directory(directory: &Directory, key: &DigestKey) -> Result<Manifest, 
         .filter(|generation| live.as_ref().is_none_or(|live| live.generation != *generation))
         .map(|generation| survey_tree(directory, generation, key))
         .transpose()?;
-    let mut manifest = Manifest { live, previous, ..Manifest::default() };
+    let taken = foreign.iter().filter_map(|name| layout::generation(name)).collect();
+    let mut manifest = Manifest { live, previous, taken, ..Manifest::default() };
     manifest.exposed = exposed(directory, &names)?;
 
     let newest = manifest.highest();
@@ -73,11 +75,14 @@ fn survey_directory(directory: &Directory, key: &DigestKey) -> Result<Manifest, 
 /// The generation that one of our links names. `None` if there is no such link, or the generation is gone.
 pub(super) fn named(directory: &Directory, link: &str) -> Result<Option<Generation>, PublishError> {
     let foreign = || PublishError::Foreign { path: directory.path(link) };
-    let Some(target) = directory.target(link)? else {
+    let Some(target) = directory.target(link)?.filter(|_| directory.is_own(link)) else {
         return directory.kind(link)?.map_or(Ok(None), |_| Err(foreign()));
     };
     let generation = layout::generation(&target).ok_or_else(foreign)?;
     let kind = directory.kind(&target)?;
+    if kind.is_some() && !directory.is_own(&target) {
+        return Err(PublishError::Foreign { path: directory.path(target) });
+    }
     Ok((kind == Some(FileType::Directory)).then_some(generation))
 }
 
@@ -85,11 +90,16 @@ pub(super) fn named(directory: &Directory, link: &str) -> Result<Option<Generati
 pub(super) fn exposed(directory: &Directory, names: &[PathBuf]) -> Result<BTreeSet<PathBuf>, PublishError> {
     let mut exposed = BTreeSet::new();
     for name in names {
-        if directory.target(name)?.is_some_and(|target| target == layout::stable_target(name)) {
+        if is_exposed(directory, name)? {
             exposed.insert(name.clone());
         }
     }
     Ok(exposed)
+}
+
+/// Whether the stable link of this top-level name is there, and ours.
+pub(super) fn is_exposed(directory: &Directory, name: &Path) -> Result<bool, PublishError> {
+    Ok(directory.target(name)? == Some(layout::stable_target(name)) && directory.is_own(name))
 }
 
 fn survey_tree(directory: &Directory, generation: Generation, key: &DigestKey) -> Result<Tree, PublishError> {
@@ -98,7 +108,7 @@ fn survey_tree(directory: &Directory, generation: Generation, key: &DigestKey) -
     let found = fstat(&root).map_err(|errno| failed("look at", directory.path(&path), errno))?;
     let mut files = BTreeMap::new();
     gather(&root, Path::new(""), key, &mut files)?;
-    Ok(Tree { generation, mode: Mode::new(found.st_mode & 0o7777), files })
+    Ok(Tree { generation, mode: Mode::new(found.st_mode & 0o7777).without_setgid(), files })
 }
 
 fn gather(

@@ -5,21 +5,26 @@
 //!
 //! *Invariant:* after an error what was live is live still, and whole. Superseded generations are unlinked, never overwritten.
 
+mod premises;
+
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
+use super::AbsoluteFile;
 use super::destination::{self, Destination};
 use super::directory::{Directory, Symlink, failed, split};
 use super::manifest::Leftover;
-use super::survey::{exposed, named};
+use super::survey::{exposed, is_exposed, named};
 use super::{Manifest, Publication, PublishError, Step, layout};
 use crate::config::OutputConfig;
 use crate::memory;
 use crate::names::Generation;
+use crate::plan::{Attributes, FileGroup};
 use crate::secret::DigestKey;
 
 pub use super::survey::survey;
+pub use premises::{RosterPlace, clear_former, examine, look};
 
 /// Makes `output.dir` if it is not there, with `dir_mode` whatever the umask; so with the directories above it. One that is
 /// there already keeps its mode.
@@ -29,8 +34,23 @@ pub use super::survey::survey;
 pub fn prepare(output: &OutputConfig) -> Result<(), PublishError> {
     let Some(dir) = &output.dir else { return Ok(()) };
     memory::require(dir, output.allow_disk)?;
-    make_directories(dir, output)?;
+    let owner = nix::unistd::geteuid().as_raw();
+    make_directories(dir, output, Attributes { mode: output.dir_mode, owner, group: FileGroup::Inherited })?;
     Directory::open(dir, Symlink::Refused, output.allow_disk).map(drop)
+}
+
+/// Makes the directories of these files, where that was asked for and they are not there.
+///
+/// # Errors
+/// Where one would be on disk without leave.
+pub fn prepare_directories(files: &[AbsoluteFile], output: &OutputConfig) -> Result<(), PublishError> {
+    for file in files {
+        if let (Some(wanted), Some(parent)) = (file.directory, file.path.parent()) {
+            memory::require(parent, output.allow_disk)?;
+            make_directories(parent, output, wanted)?;
+        }
+    }
+    Ok(())
 }
 
 /// Performs the first half: everything is on disk, nothing is visible. On failure all of it is taken back.
@@ -99,27 +119,33 @@ fn remove_generation(directory: &Directory, generation: Generation) -> Result<()
     directory.remove_tree(name)
 }
 
-/// Removes everything that was published: stable links, generations, and absolute files that still are what we wrote. Goes
-/// on after an error; says what could not be removed.
+/// Removes everything that was published, and what was staged at these absolute destinations and never shown: stable links, generations,
+/// and files that still are what we wrote. Goes on after an error; says what could not be removed.
 #[must_use = "these files are still there"]
-pub fn sweep(output: &OutputConfig, manifest: &Manifest, key: &DigestKey) -> Vec<PublishError> {
+pub fn sweep(
+    output: &OutputConfig,
+    absolute: &[PathBuf],
+    manifest: &Manifest,
+    key: &DigestKey,
+) -> Vec<PublishError> {
     let mut errors: Vec<_> = sweep_directory(output).unwrap_or_else(|error| vec![error]);
-    for (path, standing) in manifest.absolute.iter().filter(|(_, standing)| standing.ours) {
-        let deleted =
-            Destination::open(path, output.allow_disk).and_then(|found| found.delete(&standing.entry, key));
-        errors.extend(deleted.err());
+    for path in absolute {
+        let ours = manifest.absolute.get(path).filter(|standing| standing.ours);
+        let swept = Destination::at(path, output.allow_disk)
+            .and_then(|found| found.sweep(ours.map(|standing| &standing.entry), key));
+        errors.extend(swept.err());
     }
     errors
 }
 
 fn sweep_directory(output: &OutputConfig) -> Result<Vec<PublishError>, PublishError> {
     let Some(directory) = open(output)? else { return Ok(Vec::new()) };
-    let names = directory.names()?;
+    let names: Vec<_> = directory.names()?.into_iter().filter(|name| directory.is_own(name)).collect();
     let mut errors = Vec::new();
     // From outside in: a reader meets a missing name, not a link that leads nowhere.
     let links = [layout::DATA, layout::PREVIOUS, layout::NEXT, layout::SPARE].map(PathBuf::from);
     for link in exposed(&directory, &names)?.into_iter().chain(links) {
-        if directory.target(&link)?.is_some() {
+        if directory.target(&link)?.is_some() && directory.is_own(&link) {
             errors.extend(directory.remove(link).err());
         }
     }
@@ -135,16 +161,15 @@ fn open(output: &OutputConfig) -> Result<Option<Directory>, PublishError> {
 }
 
 /// Makes the directories of this path that are not there, the outermost first.
-fn make_directories(path: &Path, output: &OutputConfig) -> Result<(), PublishError> {
+fn make_directories(path: &Path, output: &OutputConfig, wanted: Attributes) -> Result<(), PublishError> {
     let Some(parent) = path.parent() else { return Ok(()) };
     if path.symlink_metadata().is_ok() {
         return Ok(());
     }
-    make_directories(parent, output)?;
+    make_directories(parent, output, wanted)?;
     let Some(above) = Directory::open(parent, Symlink::Followed, output.allow_disk)? else { return Ok(()) };
     let (_, name) = split(path);
-    above.make(name)?;
-    above.descend(name)?.seal(output.dir_mode)
+    above.make_for(name, wanted)
 }
 
 /// What performing steps needs.
@@ -202,7 +227,7 @@ impl<'a> Hands<'a> {
             Step::Expose(name) => self.expose(name),
             Step::Replace { path, temporary } => self.destination(path)?.replace(temporary),
             Step::Withdraw(name) => self.withdraw(name),
-            Step::Delete { path, entry } => self.destination(path)?.delete(entry, self.key),
+            Step::Delete { path, entry } => self.destination(path)?.give_up(entry, self.key),
             Step::Remember(_) => self.directory()?.rename(layout::NEXT, layout::PREVIOUS),
         }
     }
@@ -220,7 +245,9 @@ impl<'a> Hands<'a> {
         match step {
             Step::MakeGeneration(generation) => remove_generation(self.directory()?, *generation),
             Step::Point(_) => self.directory()?.remove(layout::NEXT),
-            Step::Prepare { temporary, .. } => destination::clear(temporary, self.output.allow_disk),
+            Step::Prepare { file, temporary } => {
+                Destination::at(&file.path, self.output.allow_disk)?.retract(temporary)
+            }
             Step::Swap { from: None, .. } => self.directory()?.rename(layout::DATA, layout::NEXT),
             Step::Swap { from: Some(_), .. } | Step::Exchange { .. } => self.act(step),
             Step::Expose(name) => self.withdraw(name),
@@ -270,7 +297,7 @@ impl<'a> Hands<'a> {
     }
 
     fn is_exposed(&self, name: &Path) -> Result<bool, PublishError> {
-        Ok(self.directory()?.target(name)? == Some(layout::stable_target(name)))
+        is_exposed(self.directory()?, name)
     }
 
     fn directory(&self) -> Result<&Directory, PublishError> {

@@ -18,6 +18,8 @@ use super::catalogue::{self, Absence, Helper};
 use super::fault::Complaint;
 use super::{OUTPUT_LIMIT, Surroundings, missing, prepare};
 
+pub(super) use encode::decoded;
+
 /// What a helper computes from its values.
 type Function = fn(&Arguments<'_>) -> Result<Value, Complaint>;
 

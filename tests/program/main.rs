@@ -25,16 +25,17 @@ mod crowd;
 mod database;
 mod hanging;
 mod hardening;
+mod left_behind;
 mod load;
 mod locked;
 mod logs;
+mod neighbours;
 mod outages;
 mod process;
 mod publishing;
 mod reactions;
 mod references;
 mod refused_starts;
-
 mod requests;
 mod restarts;
 mod revoked;

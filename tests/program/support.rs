@@ -36,7 +36,9 @@ pub(crate) use gate::Gate;
 pub(crate) use hung::Hung;
 pub(crate) use impostor::{Impostor, Manners};
 pub(crate) use log_ins::{LogIns, learn_password};
-pub(crate) use origin::{Origin, STORE_SOURCE, make_role, make_store, store, store_at};
+pub(crate) use origin::{
+    Origin, STORE_SOURCE, configure_store, make_role, make_store, rig_of_store, store, store_at,
+};
 pub(crate) use postgres::{Postgres, log_in};
 pub(crate) use raft::Raft;
 pub(crate) use rig::Rig;

@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::config::Mode;
 use crate::memory::MemoryError;
+use crate::plan::FileGroup;
 use crate::publish::tests::{key, release};
 use crate::publish::{Entry, plan};
 use crate::render::Release;
@@ -106,6 +107,12 @@ impl Place {
         assert_eq!(found.live.map(|tree| tree.files).unwrap_or_default(), wanted);
     }
 
+    /// At the absolute destinations of the manifest.
+    fn sweep(&self, manifest: &Manifest) -> Vec<PublishError> {
+        let absolute: Vec<PathBuf> = manifest.absolute.keys().cloned().collect();
+        sweep(&self.output, &absolute, manifest, &key())
+    }
+
     fn names(&self) -> BTreeSet<String> {
         let names = fs::read_dir(self.dir()).unwrap();
         names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
@@ -161,7 +168,7 @@ fn a_staged_file_is_final_before_it_is_visible() {
     let mut next = place.release(2, &[("a@640", "2"), ("/abs@644", "2")]);
     if is_root() {
         for file in &mut next.files {
-            (file.attributes.owner, file.attributes.group) = (1234, 2345);
+            (file.attributes.owner, file.attributes.group) = (1234, FileGroup::Of(2345));
         }
     }
     let publication = place.plan(&next);
@@ -169,10 +176,10 @@ fn a_staged_file_is_final_before_it_is_visible() {
 
     assert_eq!(fs::read(place.dir().join("a")).unwrap(), b"1");
     let staged = publication.directory(&place.output).unwrap();
-    let beside = place.root.path().join(".abs.squire-2");
+    let beside = temporary(&publication);
     for (path, file) in [staged.join("a"), beside.clone()].iter().zip(&next.files) {
         let found = fs::metadata(path).unwrap();
-        assert_eq!((found.mode() & 0o7777, found.uid(), found.gid()), {
+        assert_eq!((found.mode() & 0o7777, found.uid(), FileGroup::Of(found.gid())), {
             let Entry { attributes, .. } = Entry::of(file);
             (attributes.mode.bits(), attributes.owner, attributes.group)
         });
@@ -186,6 +193,41 @@ fn a_staged_file_is_final_before_it_is_visible() {
     place.assert_published(&next);
 }
 
+/// Where the one absolute file is prepared.
+fn temporary(publication: &Publication) -> PathBuf {
+    let prepared = publication.stage.iter().find_map(|step| {
+        let Step::Prepare { temporary, .. } = step else { return None };
+        Some(temporary.clone())
+    });
+    prepared.unwrap()
+}
+
+#[test]
+fn a_file_that_was_there_before_is_refused_and_stays() {
+    let mut place = Place::new();
+    let abs = place.root.path().join("abs");
+    fs::write(&abs, "theirs").unwrap();
+    let first = place.release(1, &[("a", "1"), ("/abs", "1")]);
+    place.manifest = place.survey(&first).unwrap();
+    assert!(!place.manifest.absolute[&abs].ours);
+    prepare(&place.output).unwrap();
+    let error = perform(&place.output, &key(), &place.plan(&first)).unwrap_err();
+    assert!(matches!(&error, PublishError::Foreign { path } if *path == abs), "{error}");
+    assert!(place.sweep(&place.manifest).is_empty());
+    assert_eq!(fs::read(&abs).unwrap(), b"theirs");
+    assert_eq!(place.names(), names(&[]));
+
+    fs::remove_file(&abs).unwrap();
+    place.manifest = place.survey(&first).unwrap();
+    place.publish(&first);
+    // Another run knows it as Squire's, also when somebody wrote to it.
+    fs::set_permissions(&abs, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(&abs, "edited").unwrap();
+    place.manifest = place.survey(&first).unwrap();
+    assert!(place.manifest.absolute[&abs].ours);
+    place.publish(&first);
+}
+
 #[test]
 fn what_is_staged_can_be_discarded_without_a_trace() {
     let mut place = Place::new();
@@ -196,7 +238,7 @@ fn what_is_staged_can_be_discarded_without_a_trace() {
     discard(&place.output, &key(), &publication).unwrap();
     place.assert_published(&first);
     assert_eq!(place.names(), names(&["..data", "..gen-1", "a"]));
-    assert!(!place.root.path().join(".abs.squire-2").exists());
+    assert!(!temporary(&publication).exists());
 }
 
 #[test]
@@ -270,7 +312,8 @@ fn after_a_crash_at_any_step_a_whole_generation_is_live_and_the_next_run_repairs
         assert!(left.len() <= 4, "after {steps} steps: {left:?}");
         let beside: BTreeSet<_> =
             fs::read_dir(place.root.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
-        assert_eq!(beside, BTreeSet::from(["abs", "abs-same", "out"].map(Into::into)), "after {steps} steps");
+        let expected = [".abs-same.squire", ".abs.squire", "abs", "abs-same", "out"];
+        assert_eq!(beside, BTreeSet::from(expected.map(Into::into)), "after {steps} steps");
 
         if steps == publication.stage.len() + publication.publish.len() {
             break;
@@ -435,7 +478,7 @@ fn directories_without_write_permission_can_be_filled_and_removed() {
             retire(&place.output, generation).unwrap();
         }
     }
-    let errors = sweep(&place.output, &place.manifest, &key());
+    let errors = place.sweep(&place.manifest);
     assert!(errors.is_empty(), "{errors:?}");
     assert_eq!(place.names(), names(&[]));
 }
@@ -481,7 +524,7 @@ fn a_foreign_file_is_kept_and_stops_the_publication() {
     assert_eq!(place.names(), names(&["b", "c"]));
     let first = place.release(1, &[("a", "1")]);
     place.publish(&first);
-    assert!(sweep(&place.output, &place.manifest, &key()).is_empty());
+    assert!(place.sweep(&place.manifest).is_empty());
     assert_eq!((place.names(), fs::read(theirs).unwrap()), (names(&["b", "c"]), b"theirs".to_vec()));
 }
 
@@ -535,7 +578,7 @@ fn what_cannot_be_replaced_is_refused_as_a_destination() {
     assert_eq!(
         error.to_string(),
         format!(
-            "the directory {} of {} is not there: make it first, Squire does not",
+            "the directory {} of {} is not there: make it first, or write `make_dir = true` in its [[file]]",
             at("absent").display(),
             at("absent/file").display()
         )
@@ -548,8 +591,8 @@ fn what_was_planted_where_we_are_about_to_write_is_neither_followed_nor_overwrit
     prepare(&place.output).unwrap();
     let victim = place.root.path().join("victim");
     fs::write(&victim, "theirs").unwrap();
-    let planted = place.root.path().join(".abs.squire-1");
     let publication = place.plan(&place.release(1, &[("a", "1"), ("/abs", "secret")]));
+    let planted = temporary(&publication);
     let plants: [fn(&Path, &Path) -> std::io::Result<()>; 2] =
         [|victim, at| symlink(victim, at), |victim, at| fs::hard_link(victim, at)];
     for plant in plants {
@@ -592,9 +635,16 @@ fn an_absolute_file_is_removed_only_while_it_is_ours() {
     }
     let second = place.plan(&place.release(2, &[("/kept", "1"), ("/edited", "1")]));
     perform(&place.output, &key(), &second).unwrap();
-    assert!(sweep(&place.output, &second.manifest, &key()).is_empty());
-    let exists = |name: &str| place.root.path().join(name).exists();
-    assert_eq!(["kept", "edited", "dropped", "dropped-edited"].map(exists), [false, true, false, true]);
+    let errors = place.sweep(&second.manifest);
+    assert!(
+        matches!(&errors[..], [PublishError::Changed { path }] if path.ends_with("edited")),
+        "{errors:?}"
+    );
+    let mut left: Vec<_> =
+        fs::read_dir(place.root.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    // What is remembered of it stays, so that the next run does not take it for one that was there before.
+    assert_eq!(left, [".edited.squire", "dropped-edited", "edited", "out"]);
 }
 
 #[test]
@@ -645,7 +695,7 @@ fn owner_group_and_every_mode_bit_are_as_wanted() {
     let mut place = Place::new();
     let mut first = place.release(1, &[("a", "1"), ("b@6750", "1"), ("c@0", "1"), ("/abs@440", "1")]);
     for file in &mut first.files {
-        (file.attributes.owner, file.attributes.group) = (1234, 2345);
+        (file.attributes.owner, file.attributes.group) = (1234, FileGroup::Of(2345));
     }
     place.publish(&first);
     let found = fs::metadata(place.dir().join("b")).unwrap();
@@ -751,7 +801,7 @@ proptest! {
             let again = place.plan(&release);
             prop_assert!(again.stage.is_empty() && again.publish.is_empty() && again.changed.is_empty());
         }
-        prop_assert!(sweep(&place.output, &place.manifest, &key()).is_empty());
+        prop_assert!(place.sweep(&place.manifest).is_empty());
         prop_assert_eq!(place.names(), names(&[]));
         let left: Vec<_> = fs::read_dir(place.root.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         prop_assert_eq!(left, ["out"]);

@@ -41,20 +41,28 @@ pub(super) fn base64(arguments: &Arguments<'_>) -> Result<Value, Complaint> {
 
 /// Standard alphabet, padded or not; white space is skipped. What is encoded has to be text.
 pub(super) fn base64_decode(arguments: &Arguments<'_>) -> Result<Value, Complaint> {
-    const LENIENT: GeneralPurpose = GeneralPurpose::new(
-        &alphabet::STANDARD,
-        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-    );
-    let encoded: String = arguments.text(0)?.split_ascii_whitespace().collect();
+    let text = arguments.text(0)?;
     let label = arguments.label(0);
     // The errors of both steps tell bytes of the value.
-    let Ok(bytes) = LENIENT.decode(encoded) else {
+    let Some(bytes) = decoded(&text) else {
         return Err(Complaint::new(format_args!("{label} is not base64")));
     };
     match String::from_utf8(bytes) {
         Ok(text) => Ok(text.into()),
-        Err(_) => Err(Complaint::new(format_args!("{label} is base64 of something that is not UTF-8 text"))),
+        Err(_) => Err(Complaint::new(format_args!(
+            "{label} is base64 of bytes that are no text; for a file of bytes write base64 = \"{{{{secret.field}}}}\" in its [[file]]"
+        ))),
     }
+}
+
+/// What is written in base64, of the standard alphabet, padded or not; white space is skipped.
+pub(in crate::template) fn decoded(text: &str) -> Option<Vec<u8>> {
+    const LENIENT: GeneralPurpose = GeneralPurpose::new(
+        &alphabet::STANDARD,
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+    );
+    let encoded: String = text.split_ascii_whitespace().collect();
+    LENIENT.decode(encoded).ok()
 }
 
 /// In hexadecimal digits.

@@ -204,7 +204,10 @@ fn a_value_of_the_wrong_kind_is_told_with_the_usage() {
         ),
         ("{{shell db.nul}}", "1:1: `db.nul` has a NUL character, which no shell word can hold"),
         ("{{base64_decode db.canary}}", "1:1: `db.canary` is not base64"),
-        ("{{base64_decode db.binary}}", "1:1: `db.binary` is base64 of something that is not UTF-8 text"),
+        (
+            "{{base64_decode db.binary}}",
+            "1:1: `db.binary` is base64 of bytes that are no text; for a file of bytes write base64 = \"{{secret.field}}\" in its [[file]]",
+        ),
         (
             "{{toml db.none}}",
             "1:1: `db.none` has no TOML: TOML knows no null and no whole number beyond 9223372036854775807",

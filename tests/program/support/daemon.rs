@@ -113,6 +113,14 @@ pub(crate) fn bound_to_this_process(command: &Command) -> Command {
     with_the_rest(bound, command)
 }
 
+/// The same as another user, with this group and these supplementary groups.
+pub(crate) fn bound_as(command: &Command, [user, group, groups]: [&str; 3]) -> Command {
+    let mut bound = Command::new("setpriv");
+    bound.args(["--reuid", user, "--regid", group, "--groups", groups, "--pdeathsig", "KILL", "--"]);
+    bound.arg(command.get_program());
+    with_the_rest(bound, command)
+}
+
 fn copy(command: &Command) -> Command {
     with_the_rest(Command::new(command.get_program()), command)
 }

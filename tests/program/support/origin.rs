@@ -121,6 +121,21 @@ pub(crate) const STORE_SOURCE: &str = r#"
     secret_id_file = "@dir@/web.secret-id"
 "#;
 
+/// A rig with a store that has this secret as `prod/app/db`, which the configuration calls `db`, and a role that reads it.
+pub(crate) fn rig_of_store(secret: &Value, rest: &str) -> Rig {
+    let rig = Rig::at("http://127.0.0.1:1");
+    make_store(&rig);
+    store(&rig, &["put", "prod/app/db"], &secret.to_string());
+    make_role(&rig, &["--read", "prod/app/*"]);
+    configure_store(&rig, rest);
+    rig
+}
+
+/// Writes the configuration of such a rig anew.
+pub(crate) fn configure_store(rig: &Rig, rest: &str) {
+    rig.whole_config(&format!("{STORE_SOURCE}\n[secret.db]\npath = \"prod/app/db\"\n{rest}"));
+}
+
 /// Makes a role of the store of a rig, with what it logs in with in `role-id` and `web.secret-id`.
 pub(crate) fn make_role(rig: &Rig, rights: &[&str]) {
     rig.allow_secrets_in("web.secret-id");

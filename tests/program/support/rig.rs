@@ -5,6 +5,7 @@
 use std::cell::{Cell, RefCell};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
@@ -34,6 +35,7 @@ pub(crate) struct Rig {
     may_hold_secrets: RefCell<Vec<PathBuf>>,
     runs: Cell<usize>,
     secrets_in_environment: Cell<bool>,
+    person: Cell<Option<[&'static str; 3]>>,
 }
 
 impl Rig {
@@ -72,6 +74,7 @@ impl Rig {
             may_hold_secrets: RefCell::default(),
             runs: Cell::new(0),
             secrets_in_environment: Cell::new(false),
+            person: Cell::new(None),
         };
         std::fs::create_dir(rig.path("seen")).unwrap();
         for given in ["role-id", "secret-id", "token", "out", "seen"] {
@@ -148,6 +151,19 @@ impl Rig {
     /// Whether that was said.
     pub(crate) fn has_secrets_in_environment(&self) -> bool {
         self.secrets_in_environment.get()
+    }
+
+    /// From now on Squire is started as this user, with this group and these supplementary groups, and all that is in the rig is theirs.
+    pub(crate) fn become_person(&self, person: [&'static str; 3]) {
+        let owner = format!("{}:{}", person[0], person[1]);
+        let changed = Command::new("chown").args(["-R", &owner]).arg(self.directory()).status().unwrap();
+        assert!(changed.success(), "chown (are we root?)");
+        self.person.set(Some(person));
+    }
+
+    /// Who Squire is started as, where it is not who tests.
+    pub(crate) fn person(&self) -> Option<[&'static str; 3]> {
+        self.person.get()
     }
 
     /// Starts `squire run` on the configuration.

@@ -3,14 +3,17 @@
 //! *Invariant:* every run is hunted for canaries: its log at trace level, arguments, environment and files.
 
 use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use super::daemon::{bound_to_this_process, send, spawn};
+use super::daemon::{bound_as, bound_to_this_process, send, spawn};
 use super::{Rig, SOON, holds_within};
 
 /// A run of Squire.
@@ -20,6 +23,17 @@ pub(crate) struct Squire<'a> {
     child: Child,
     /// The first leak into the arguments or the environment, which can be looked at only while it runs.
     leak: Option<String>,
+}
+
+/// The program by a descriptor that children inherit: another user may not reach the directory that it was built in.
+fn by_descriptor() -> String {
+    static PROGRAM: OnceLock<File> = OnceLock::new();
+    let program = PROGRAM.get_or_init(|| {
+        let program = File::open(env!("CARGO_BIN_EXE_squire")).unwrap();
+        fcntl(&program, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
+        program
+    });
+    format!("/proc/self/fd/{}", program.as_raw_fd())
 }
 
 /// How a run ended and what it said.
@@ -34,9 +48,15 @@ pub(crate) struct Outcome {
 impl<'a> Squire<'a> {
     /// Starts the program with an environment of its own.
     pub(crate) fn start(rig: &'a Rig, run: usize, arguments: &[&str]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_squire"));
+        let mut command = match rig.person() {
+            None => Command::new(env!("CARGO_BIN_EXE_squire")),
+            Some(_) => Command::new(by_descriptor()),
+        };
         command.args(arguments).envs(rig.environment()).current_dir(rig.directory());
-        let mut command = bound_to_this_process(&command);
+        let mut command = match rig.person() {
+            None => bound_to_this_process(&command),
+            Some(person) => bound_as(&command, person),
+        };
         command
             .stdin(Stdio::null())
             .stdout(File::create(rig.path(&format!("stdout.{run}"))).unwrap())

@@ -1,0 +1,59 @@
+//! What Squire remembers, beside what it publishes, so that a later run knows what was its own: after SIGKILL too.
+//!
+//! ```text
+//! /etc/app/.app.key.squire   beside an absolute destination: the files that Squire put there
+//! OUTPUT/..published         or `published.json` in the ledger: the destinations of a run that removes its files at its end
+//! ```
+//!
+//! Without the first, nobody could tell Squire's file from one that stood there before; without the second, a run with another
+//! configuration would not know where to look.
+//!
+//! *Invariant:* holds paths and numbers, and nothing of what is in the files. What cannot be read says nothing, and is no error.
+
+use std::path::PathBuf;
+
+use rustix::fs::Stat;
+use serde::{Deserialize, Serialize};
+
+/// The files that Squire put at one destination: the one that is there, and the one that is about to be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Record {
+    pub(super) files: Vec<Identity>,
+}
+
+impl Record {
+    /// After this file was prepared. Of those before, only the one that stands there still counts.
+    pub(super) fn with(&self, standing: Option<Identity>, prepared: Identity) -> Self {
+        let kept = standing.filter(|standing| self.files.contains(standing));
+        Self { files: kept.into_iter().chain([prepared]).collect() }
+    }
+}
+
+/// Tells a file from every other that had its name, and from itself once somebody wrote to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Identity {
+    inode: u64,
+    /// Seconds and nanoseconds.
+    modified: (i64, u64),
+    size: i64,
+}
+
+impl Identity {
+    #[expect(clippy::useless_conversion, reason = "the types of these fields differ between architectures")]
+    pub(super) fn of(found: &Stat) -> Self {
+        Self {
+            inode: found.st_ino.into(),
+            modified: (found.st_mtime.into(), found.st_mtime_nsec.into()),
+            size: found.st_size.into(),
+        }
+    }
+}
+
+/// Where a run publishes that removes its files at its end. What it could not remove, since it was killed, the next run does.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Roster {
+    /// The output directory.
+    pub output: Option<PathBuf>,
+    /// The absolute destinations.
+    pub absolute: Vec<PathBuf>,
+}
