@@ -8,6 +8,7 @@ mod agent;
 mod auth;
 pub mod env_file;
 mod file;
+mod foreign;
 mod output;
 mod params;
 mod passed;
@@ -318,6 +319,8 @@ pub struct SecretConfig {
     pub kind: Option<EngineKind>,
     /// `refresh`, else the source's.
     pub refresh: Duration,
+    /// Where it stands in the configuration.
+    pub place: Place,
 }
 
 /// `secret.NAME.kind`: what is mounted where a secret is, for servers that do not say it.
@@ -519,6 +522,8 @@ pub struct ProcessConfig {
     pub listen: Vec<Listen>,
     /// How it stands on this machine.
     pub setting: SettingConfig,
+    /// The first key, but for `env`, that says how a process is run.
+    pub said: Option<Place>,
 }
 
 /// How the process stands on this machine; what is not said is as with Squire.

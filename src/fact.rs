@@ -63,14 +63,10 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     plain(&causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))).into_owned()
 }
 
-/// A duration as log lines show it: rounded, with its unit.
-fn shown(duration: Duration) -> String {
-    format!("{:.1}s", duration.as_secs_f64())
-}
-
-/// The same for what may be without end.
-fn shown_or(duration: Option<Duration>, otherwise: &str) -> String {
-    duration.map_or_else(|| otherwise.to_owned(), shown)
+/// A duration as a field of a log line, whose name ends with `_s`: a number for machines, to a tenth of a second. The log of a terminal
+/// shows it with its unit. What is without end has no such field.
+fn seconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 10.0).round() / 10.0
 }
 
 #[cfg(test)]

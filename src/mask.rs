@@ -1,13 +1,19 @@
 //! What others wrote, without the secrets in it: the end of a check's output goes into the log.
 //!
-//! *Invariant:* pure. No value that is given is left in the text, as it is or as JSON, base64 or a URL would write it.
+//! The adversary is a program in a hurry: it prints its configuration, its command line or the header that was refused. So values are
+//! looked for in the forms in which programs write them, and beside the values what was rendered from them.
+//!
+//! *Invariant:* pure. No value that is given is left in the text: as it is, in other letters, or as JSON, HTML, a shell, a URL,
+//! hexadecimal digits or base64 would write it, in base64 also within a longer text.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::ops::Range;
 
 use aho_corasick::{AhoCorasick, MatchKind};
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use crate::plain::plain;
@@ -15,50 +21,170 @@ use crate::secret::{Fields, Secret};
 
 /// Shorter ones are found in any text, and masking them would only tell where they are.
 const SHORTEST: usize = 4;
-/// A line of a key or a certificate that is shorter than this is no secret by itself.
+/// A line of a key, a certificate or a rendered file that is shorter than this is no secret by itself.
 const SHORTEST_LINE: usize = 8;
 
 const MASK: &str = "***";
 
-/// The text as a log may have it: readable, on one line, every value masked. Where that cannot be, nothing.
-pub fn masked<'a>(text: &[u8], secrets: impl IntoIterator<Item = &'a Secret<Fields>>) -> String {
-    let mut forms = BTreeSet::new();
+/// What is left as it is in a URL: by RFC 3986, by Python's `quote`, by JavaScript's `encodeURIComponent`.
+const URLS: [AsciiSet; 4] = [
+    NON_ALPHANUMERIC.add(b'%'),
+    NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~'),
+    NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/'),
+    NON_ALPHANUMERIC
+        .remove(b'-')
+        .remove(b'.')
+        .remove(b'_')
+        .remove(b'~')
+        .remove(b'!')
+        .remove(b'*')
+        .remove(b'\'')
+        .remove(b'(')
+        .remove(b')'),
+];
+
+/// The text as a log may have it: readable, on one line, every value masked, and every line of what was rendered. Where that cannot be,
+/// nothing.
+pub fn masked<'a>(
+    text: &[u8],
+    secrets: impl IntoIterator<Item = &'a Secret<Fields>>,
+    rendered: impl IntoIterator<Item = &'a str>,
+) -> String {
+    let mut forms = Forms::default();
     for fields in secrets {
-        fields.expose().values().for_each(|value| gather(value, &mut forms));
+        fields.expose().values().for_each(|value| forms.gather(value));
     }
+    rendered.into_iter().for_each(|line| forms.gather_line(line));
     let text = String::from_utf8_lossy(text);
-    let search = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(&forms);
-    let Ok(search) = search else { return String::new() };
-    let masked = search.replace_all(&text, &vec![MASK; forms.len()]);
+    let Some(masked) = forms.mask(&text) else { return String::new() };
     let lines: Vec<_> = masked.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     plain(&lines.join(" | ").replace('\t', " ")).into_owned()
 }
 
-fn gather(value: &Value, forms: &mut BTreeSet<String>) {
-    match value {
-        Value::String(text) => gather_text(text, forms),
-        Value::Number(number) => gather_text(&number.to_string(), forms),
-        Value::Array(items) => items.iter().for_each(|item| gather(item, forms)),
-        Value::Object(fields) => fields.values().for_each(|field| gather(field, forms)),
-        Value::Null | Value::Bool(_) => {}
+/// What is looked for.
+#[derive(Default)]
+struct Forms {
+    plain: BTreeSet<String>,
+    /// Parts of what is base64 of a value and more.
+    base64: BTreeSet<String>,
+}
+
+impl Forms {
+    fn gather(&mut self, value: &Value) {
+        match value {
+            Value::String(text) => self.gather_text(text),
+            Value::Number(number) => self.gather_text(&number.to_string()),
+            Value::Array(items) => items.iter().for_each(|item| self.gather(item)),
+            Value::Object(fields) => fields.values().for_each(|field| self.gather(field)),
+            Value::Null | Value::Bool(_) => {}
+        }
+    }
+
+    fn gather_text(&mut self, text: &str) {
+        if text.trim().len() < SHORTEST {
+            return;
+        }
+        for text in [text, text.trim()] {
+            self.plain.extend(written(text));
+            self.base64.extend(within_base64(text));
+        }
+        text.lines().for_each(|line| self.gather_line(line));
+    }
+
+    fn gather_line(&mut self, line: &str) {
+        let line = line.trim();
+        if line.len() >= SHORTEST_LINE {
+            self.plain.extend([line.to_owned(), json(line)]);
+        }
+    }
+
+    /// `None` where there is too much to look for.
+    fn mask(&self, text: &str) -> Option<String> {
+        let patterns = || self.plain.iter().chain(&self.base64);
+        let mut builder = AhoCorasick::builder();
+        let search = builder.match_kind(MatchKind::LeftmostLongest).ascii_case_insensitive(true);
+        let search = search.build(patterns()).ok()?;
+        let mut spans: Vec<Range<usize>> = Vec::new();
+        let mut from = 0;
+        while let Some(found) = search.find(aho_corasick::Input::new(text).range(from..)) {
+            let is_part = found.pattern().as_usize() >= self.plain.len();
+            let span = if is_part { whole_run(text, found.range()) } else { found.range() };
+            from = span.end;
+            match spans.last_mut() {
+                // Two in a row are shown as one: where one ends and the other begins is nobody's affair.
+                Some(last) if span.start <= last.end => last.end = span.end,
+                _ => spans.push(span),
+            }
+        }
+        Some(without(text, &spans))
     }
 }
 
-fn gather_text(text: &str, forms: &mut BTreeSet<String>) {
-    if text.trim().len() < SHORTEST {
-        return;
+/// How a value is written, but for base64.
+fn written(text: &str) -> impl IntoIterator<Item = String> {
+    let hex = text.bytes().fold(String::new(), |mut hex, byte| {
+        // Writing to a String cannot fail.
+        write!(hex, "{byte:02x}").unwrap_or_default();
+        hex
+    });
+    let mut forms = vec![text.to_owned(), json(text), html(text, "&#39;"), html(text, "&#x27;"), hex];
+    // In single quotes, and with backslashes.
+    forms.push(text.replace('\'', r"'\''"));
+    forms.push(text.chars().flat_map(escaped).collect());
+    forms.extend(URLS.iter().map(|set| utf8_percent_encode(text, set).to_string()));
+    forms.extend(URLS.iter().map(|set| utf8_percent_encode(text, set).to_string().replace("%20", "+")));
+    forms
+}
+
+fn json(text: &str) -> String {
+    let quoted = Value::from(text).to_string();
+    quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(&quoted).to_owned()
+}
+
+fn html(text: &str, quote: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+        .replace('\'', quote)
+}
+
+/// As `printf %q` of a shell writes it.
+fn escaped(c: char) -> impl Iterator<Item = char> {
+    let is_plain = c.is_alphanumeric() || "_-./:=@%+,".contains(c);
+    (!is_plain).then_some('\\').into_iter().chain([c])
+}
+
+/// What base64 of any longer text with this in it has in common: by the place in it, modulo three, without what neighbours change.
+fn within_base64(text: &str) -> impl Iterator<Item = String> {
+    let encoded = |offset: usize| {
+        let shifted = [vec![0; offset], text.as_bytes().to_vec()].concat();
+        // Of so many bytes before, this many digits are not all the value's; and the last digit may be shared with what follows.
+        let (before, whole) = ((offset * 8).div_ceil(6), shifted.len() * 8 / 6);
+        [STANDARD_NO_PAD.encode(&shifted), URL_SAFE_NO_PAD.encode(&shifted)]
+            .map(|encoded| encoded.get(before..whole).unwrap_or_default().to_owned())
+    };
+    (0..3).flat_map(encoded).filter(|part| part.len() >= SHORTEST)
+}
+
+/// All of the base64 that this is a part of, so that it does not show where the value begins and ends.
+fn whole_run(text: &str, part: Range<usize>) -> Range<usize> {
+    let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/-_=".contains(byte);
+    let before = text.as_bytes()[..part.start].iter().rev().take_while(|byte| is_digit(byte)).count();
+    let after = text.as_bytes()[part.end..].iter().take_while(|byte| is_digit(byte)).count();
+    part.start - before..part.end + after
+}
+
+fn without(text: &str, spans: &[Range<usize>]) -> String {
+    let mut masked = String::new();
+    let mut from = 0;
+    for span in spans {
+        masked.push_str(text.get(from..span.start).unwrap_or_default());
+        masked.push_str(MASK);
+        from = span.end;
     }
-    let json = Value::from(text).to_string();
-    forms.extend([
-        text.to_owned(),
-        text.trim().to_owned(),
-        json.trim_matches('"').to_owned(),
-        STANDARD.encode(text),
-        STANDARD_NO_PAD.encode(text),
-        URL_SAFE_NO_PAD.encode(text),
-        utf8_percent_encode(text, NON_ALPHANUMERIC).to_string(),
-    ]);
-    forms.extend(text.lines().map(str::trim).filter(|line| line.len() >= SHORTEST_LINE).map(str::to_owned));
+    masked.push_str(text.get(from..).unwrap_or_default());
+    masked
 }
 
 #[cfg(test)]
@@ -75,7 +201,18 @@ mod tests {
     fn a_value_is_masked_in_every_form() {
         let cases = [
             ("hunter2", "login failed for hunter2!", "login failed for ***!"),
-            ("hunter2", "hunter2hunter2", "******"),
+            ("hunter2", "hunter2hunter2", "***"),
+            ("hunter2", "HUNTER2 Hunter2", "*** ***"),
+            ("hunter2", "0x68756e74657232, 68756E74657232", "0x***, ***"),
+            ("it's", r"PASSWORD='it'\''s'", "PASSWORD='***'"),
+            ("a b$c!", r"export P=a\ b\$c\!", "export P=***"),
+            ("<p&'\">", "<td>&lt;p&amp;&#39;&quot;&gt;</td>", "<td>***</td>"),
+            ("a-b/c d", "GET /?p=a-b%2Fc+d and a-b/c%20d", "GET /?p=*** and ***"),
+            // user:password and what a header has before and after it, at each place modulo three.
+            ("hunter2", "Authorization: Basic dTpodW50ZXIy", "Authorization: Basic ***"),
+            ("hunter2", "Authorization: Basic dXM6aHVudGVyMg==", "Authorization: Basic ***"),
+            ("hunter2", "Authorization: Basic dXNlOmh1bnRlcjI=", "Authorization: Basic ***"),
+            ("hunter2", "token dXNlOmh1bnRlcjI6eHh4eHh4 refused", "token *** refused"),
             ("p\"w\n1", r#"{"p": "p\"w\n1"}"#, r#"{"p": "***"}"#),
             ("p/w 12", "postgres://app:p%2Fw%2012@db", "postgres://app:***@db"),
             ("hunter2", "aHVudGVyMg== aHVudGVyMg", "*** ***"),
@@ -84,14 +221,22 @@ mod tests {
             ("hunter2", "one\n\n  two\u{7}\n", "one | two\\u{7}"),
         ];
         for (value, text, expected) in cases {
-            assert_eq!(masked(text.as_bytes(), &[secret(value)]), expected, "{text}");
+            assert_eq!(masked(text.as_bytes(), &[secret(value)], []), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn what_was_rendered_is_masked_line_by_line() {
+        let rendered = ["db = postgres://app:x@db", "  sha = 1f2e3d4c5b6a", "short"];
+        let said =
+            b"line 2: sha = 1f2e3d4c5b6a: not allowed, short; {\"line\": \"db = postgres://app:x@db\"}";
+        assert_eq!(masked(said, &[], rendered), "line 2: ***: not allowed, short; {\"line\": \"***\"}");
     }
 
     #[test]
     fn the_longer_of_two_values_is_masked_whole() {
         let secrets = [secret("hunter2"), secret("hunter2and3")];
-        assert_eq!(masked(b"hunter2and3", &secrets), "***");
+        assert_eq!(masked(b"hunter2and3", &secrets, []), "***");
     }
 
     proptest! {
@@ -100,7 +245,16 @@ mod tests {
             prop_assume!(value.trim().len() >= SHORTEST && !MASK.contains(value.trim()));
             let text = format!("{before}\n{value}\n{after}");
             prop_assume!(!before.contains('*') && !after.contains('*') && !value.contains('*'));
-            prop_assert!(!masked(text.as_bytes(), &[secret(&value)]).contains(value.trim()));
+            prop_assert!(!masked(text.as_bytes(), &[secret(&value)], []).contains(value.trim()));
+        }
+
+        /// A header for every user and whatever follows: of base64 with a value in it nothing is left.
+        #[test]
+        fn no_base64_of_more_than_a_value_remains(value in "[ -~]{5,20}", before in "[ -~]{0,9}", after in "[ -~]{0,9}") {
+            prop_assume!(value.trim().len() >= 5);
+            let header = STANDARD_NO_PAD.encode(format!("{before}{value}{after}"));
+            let masked = masked(format!("Basic {header}, refused").as_bytes(), &[secret(&value)], []);
+            prop_assert_eq!(masked, "Basic ***, refused");
         }
     }
 }

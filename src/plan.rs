@@ -34,8 +34,23 @@ pub struct Plan {
     pub env: BTreeMap<String, Template>,
     /// The process, if there is one.
     pub process: Option<PlannedProcess>,
-    /// Secrets in the configuration that nothing refers to.
-    pub unused: Vec<SecretName>,
+    /// Secrets in the configuration that nothing refers to, with their places.
+    pub unused: Vec<(SecretName, Place)>,
+}
+
+impl Plan {
+    /// Whether there is nothing to publish, nothing to pass on and no process.
+    pub fn is_idle(&self) -> bool {
+        self.files.is_empty() && self.env.is_empty() && self.process.is_none()
+    }
+
+    /// What is to be said of the secrets that nothing refers to, a line each.
+    pub fn unused(&self) -> impl Iterator<Item = String> {
+        self.unused.iter().map(|(name, Place { file, line, .. })| {
+            let file = file.display();
+            format!("{file}:{line}: nothing refers to the secret `{name}`, so it is not fetched; use it in a template, or remove it")
+        })
+    }
 }
 
 /// What to ask a source for.
@@ -225,7 +240,7 @@ pub fn compile(
     let env = config.process.env.iter().filter_map(|(name, env)| compiler.variable(name, env)).collect();
     if process.is_none() {
         compiler.refuse_env_without_process(&config.process);
-        compiler.refuse_listening_without_process(&config.process);
+        compiler.refuse_settings_without_process(&config.process);
         compiler.refuse_life_without_process(config.rollout.proof.probe());
     }
     if config.process.restart_mode == RestartMode::Overlap {
@@ -246,7 +261,7 @@ pub fn compile(
         files,
         env,
         process,
-        unused: unused.into_iter().map(|(name, _)| name.clone()).collect(),
+        unused: unused.into_iter().map(|(name, secret)| (name.clone(), secret.place.clone())).collect(),
     })
 }
 
@@ -487,11 +502,10 @@ impl Compiler<'_> {
         }
     }
 
-    fn refuse_listening_without_process(&mut self, process: &ProcessConfig) {
-        if !process.listen.is_empty() {
-            let message = "`listen` is set, and there is no process to give sockets to: set process.command or give a \
-                           command after `--`";
-            self.findings.push(Finding::Config(Problem::new(process.setting.place.clone(), message)));
+    fn refuse_settings_without_process(&mut self, process: &ProcessConfig) {
+        if let Some(said) = &process.said {
+            let message = "says how a process is run, and there is none: set process.command or give a command after `--`";
+            self.findings.push(Finding::Config(Problem::new(said.clone(), message)));
         }
     }
 

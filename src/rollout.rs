@@ -134,7 +134,34 @@ enum Way {
     Undo(Arc<Release>),
 }
 
+impl Phase {
+    /// The release that is on its way, and the one that it is taken back from.
+    fn releases(&self) -> [Option<&Arc<Release>>; 2] {
+        match self {
+            Self::Idle | Self::Pausing(_) => [None, None],
+            Self::Staging(release) | Self::Rehearsing(release, _) | Self::Checking(release, ..) => {
+                [Some(release), None]
+            }
+            Self::Publishing(course)
+            | Self::Stuck(course, _)
+            | Self::Moving(course, _)
+            | Self::Acting(course, _)
+            | Self::Trying(course, _)
+            | Self::HandingOver(course) => match &course.way {
+                Way::Forward => [Some(&course.release), None],
+                Way::Back(from) | Way::Undo(from) => [Some(&course.release), Some(from)],
+            },
+        }
+    }
+}
+
 impl Rollout {
+    /// Every release that a command may have seen: what is live, and what is on its way.
+    pub fn releases(&self) -> impl Iterator<Item = &Release> {
+        let held = [self.live.as_ref(), self.shown.as_ref()].into_iter().chain(self.phase.releases());
+        held.flatten().map(Arc::as_ref)
+    }
+
     /// Nothing is live yet. `superseded` are generations that an earlier run left for its slow readers.
     pub fn new(rules: Rules, superseded: &BTreeSet<Generation>, now: Instant) -> Self {
         let mut chores = Chores::default();

@@ -8,6 +8,7 @@
 mod arguments;
 mod catalogue;
 mod fault;
+mod foreign;
 mod helpers;
 mod missing;
 mod prepare;
@@ -93,12 +94,15 @@ pub struct Template {
     tree: Tree,
     references: Vec<Reference>,
     calls_partials: bool,
+    /// The lines without any tag.
+    fixed_lines: BTreeSet<String>,
 }
 
 impl Template {
     /// Compiles a text. `origin` is what the user calls it: a file name, or a key of the configuration.
     pub fn compile(origin: &str, text: &str) -> Result<Self, TemplateError> {
-        Self::compile_text(origin, text).map_err(|problem| problem.in_template(origin))
+        let problem = |problem| foreign::go_template(text).unwrap_or(problem).in_template(origin);
+        Self::compile_text(origin, text).map_err(problem)
     }
 
     fn compile_text(origin: &str, text: &str) -> Result<Self, Problem> {
@@ -107,7 +111,15 @@ impl Template {
         let found = references::find(&tree)?;
         prepare::rewrite(&mut tree);
         let (references, calls_partials) = (found.references, found.calls_partials);
-        Ok(Self { origin: origin.to_owned(), tree, references, calls_partials })
+        let fixed_lines = text.lines().map(str::trim).filter(|line| !line.contains("{{"));
+        let fixed_lines = fixed_lines.map(str::to_owned).collect();
+        Ok(Self { origin: origin.to_owned(), tree, references, calls_partials, fixed_lines })
+    }
+
+    /// The lines of what it rendered that do not stand so in the template: nothing where it refers to no secret.
+    pub fn computed_lines<'a>(&'a self, rendered: &'a str) -> impl Iterator<Item = &'a str> {
+        let lines = rendered.lines().filter(|_| !self.references.is_empty());
+        lines.filter(|line| !self.fixed_lines.contains(line.trim()))
     }
 
     /// Every place where the template refers to a secret, in the order of the places. One inside of a partial is listed for

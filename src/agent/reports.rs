@@ -10,6 +10,7 @@ use super::commands::{Ended, Purpose, Trouble};
 use super::{Agent, Effect, Mode, chain};
 use crate::fact::ProcessFact;
 use crate::mask;
+use crate::render::Release;
 use crate::rollout;
 use crate::snapshot;
 use crate::supervise::host::{Order, Report, Ticket};
@@ -120,7 +121,21 @@ impl Agent {
 
     /// What a command wrote, without any value of a secret.
     fn masked(&self, tail: &[u8]) -> String {
-        mask::masked(tail, self.gatherer.plaintexts())
+        mask::masked(
+            tail,
+            self.gatherer.plaintexts(),
+            self.rollout.releases().flat_map(|release| self.lines(release)),
+        )
+    }
+
+    /// What was rendered from secrets, line by line; what stands so in a template is no secret.
+    fn lines<'a>(&'a self, release: &'a Release) -> impl Iterator<Item = &'a str> {
+        let templates = self.plan.files.iter().map(|file| &file.template);
+        let files =
+            release.files.iter().map(|file| str::from_utf8(file.contents.expose()).unwrap_or_default());
+        let variables =
+            release.env.iter().filter_map(|(name, text)| Some((text.expose(), self.plan.env.get(name)?)));
+        files.zip(templates).chain(variables).flat_map(|(text, template)| template.computed_lines(text))
     }
 
     /// With a process, its supervisor decides. Without, TERM, INT and QUIT end Squire, and USR1 fetches everything anew.

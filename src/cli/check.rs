@@ -6,6 +6,7 @@ use nix::unistd::{getegid, geteuid};
 
 use super::USAGE;
 use super::load::{Loaded, Origin, complain, load};
+use super::run::NOTHING_TO_DO;
 use crate::agent::chain;
 use crate::agent::publisher::Premises;
 use crate::memory;
@@ -39,8 +40,11 @@ pub(super) fn check(origin: &Origin, command: Option<Vec<String>>) -> u8 {
         complain(&[format!("warning: {}", chain(&refusal))]);
     }
     complain_of_setting(plan);
-    for secret in &plan.unused {
-        complain(&[format!("warning: nothing refers to the secret `{secret}`, so it will not be fetched")]);
+    for warning in plan.unused() {
+        complain(&[format!("warning: {warning}")]);
+    }
+    if plan.is_idle() {
+        complain(&[format!("warning: {NOTHING_TO_DO}")]);
     }
     let secrets: usize = plan.wants.values().map(Vec::len).sum();
     let (files, variables) = (plan.files.len(), plan.env.len());

@@ -1,5 +1,6 @@
 //! From the name of a configuration file to a plan, with everything on this machine that a plan refers to.
 
+use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::fmt;
 use std::fs::File;
@@ -12,6 +13,7 @@ use crate::config::{self, Account, Config, EnvConfig, Place, Proof, References, 
 use crate::files;
 use crate::plain::plain;
 use crate::plan::{self, Person, Plan, Surroundings};
+use crate::supervise;
 use crate::template::{self, Engine};
 
 /// A file that a template is, or includes, may have this many bytes.
@@ -58,7 +60,34 @@ pub(super) fn load(origin: &Origin, command: Option<Vec<String>>) -> Result<Load
         Origin::Environment(files) => (Path::new(ENVIRONMENT), of_environment(files)?),
     };
     let (config, problems) = survey(file, &text)?;
-    compile(config, problems, command)
+    let loaded = compile(config, problems, command)?;
+    match origin {
+        Origin::File(file) => refuse_references(file, loaded),
+        Origin::Environment(_) => Ok(loaded),
+    }
+}
+
+/// With a configuration, nobody resolves what variables refer to: the process would be given the text of the reference as its password.
+fn refuse_references(file: &Path, loaded: Loaded) -> Result<Loaded, Vec<String>> {
+    let Some(process) = &loaded.plan.process else { return Ok(loaded) };
+    let own: Vec<_> = std::env::vars_os().collect();
+    let nothing = BTreeMap::new();
+    let passed = supervise::environment(&own, &nothing, &process.setting);
+    let asked_for = |name: &str| process.setting.env.pass.iter().any(|passed| passed == name);
+    let problems: Vec<String> = passed
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_str()?, value.to_str()?)))
+        .filter(|(name, value)| References::is_one(value) && !loaded.plan.env.contains_key(*name) && !asked_for(name))
+        .map(|(name, _)| {
+            format!(
+                "the environment variable {name} refers to a secret, and with the configuration {} nobody would resolve it: write it as a \
+                 template in [process.env], or start squire where there is no configuration and without -c; if the process is to have it \
+                 as it is, name it in process.env_pass",
+                file.display()
+            )
+        })
+        .collect();
+    if problems.is_empty() { Ok(loaded) } else { Err(problems) }
 }
 
 /// The same for a template that is rendered to stdout: nothing is published, and nothing else is rendered.

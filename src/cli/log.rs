@@ -2,39 +2,112 @@
 
 mod queue;
 
+use std::fmt::{self, Debug};
 use std::io::{self, IsTerminal};
 use std::panic;
 use std::thread;
 
-use tracing_subscriber::EnvFilter;
+use tracing::field::Field;
+use tracing::{Level, Metadata};
+use tracing_subscriber::field::MakeExt as _;
+use tracing_subscriber::filter::{FilterExt as _, filter_fn};
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, registry};
+
+use crate::plain::plain;
 
 pub(super) use queue::Queue;
 
 /// Starts logging, as `SQUIRE_LOG` and `SQUIRE_LOG_FORMAT` say. Without a thread there is no log.
 pub(super) fn start() -> Option<Queue> {
-    let wanted = std::env::var("SQUIRE_LOG").unwrap_or_default();
-    // What a library thinks worth telling is seldom what an operator of Squire has to know.
-    let directives = if wanted.trim().is_empty() { "warn,squire=info" } else { &wanted };
-    let filter = EnvFilter::builder()
-        .with_default_directive(tracing::level_filters::LevelFilter::INFO.into())
-        .parse_lossy(directives);
-    let text = match std::env::var("SQUIRE_LOG_FORMAT").as_deref() {
-        Ok("text") => true,
-        Ok("json") => false,
-        Ok(_) | Err(_) => io::stderr().is_terminal(),
+    let (wanted, format) = (variable("SQUIRE_LOG"), variable("SQUIRE_LOG_FORMAT"));
+    let (filter, no_filter) =
+        filter(&wanted).map_or_else(|why| (default_filter(), Some(why)), |good| (good, None));
+    let (text, no_format) = match format.as_str() {
+        "text" => (true, None),
+        "json" => (false, None),
+        "" => (io::stderr().is_terminal(), None),
+        other => {
+            let why = format!("SQUIRE_LOG_FORMAT: {other:?} is unknown; write text or json");
+            (io::stderr().is_terminal(), Some(why))
+        }
     };
     let queue = Queue::start(if text { missing_as_text } else { missing_as_json }).ok()?;
     // What the layer itself has to say it would write to stderr, and panic where that cannot be written.
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false);
-    let subscriber = subscriber.with_writer(queue.clone());
+    let layer = tracing_subscriber::fmt::layer().log_internal_errors(false).with_writer(queue.clone());
+    let filter =
+        filter.or(filter_fn(is_own_error).with_max_level_hint(Level::ERROR)).and(filter_fn(holds_no_body));
     // It can only fail where a log was started already, which then serves as well.
     drop(if text {
-        subscriber.with_ansi(io::stderr().is_terminal()).with_target(false).try_init()
+        let layer = layer.fmt_fields(debug_fn(field).delimited(" "));
+        let layer = layer.with_ansi(io::stderr().is_terminal()).with_target(false);
+        registry().with(layer.with_filter(filter)).try_init()
     } else {
-        subscriber.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
+        let layer = layer.json().flatten_event(true).with_current_span(false).with_span_list(false);
+        registry().with(layer.with_filter(filter)).try_init()
     });
     panic::set_hook(Box::new(panicked));
+    for why in no_filter.into_iter().chain(no_format) {
+        tracing::warn!(why, "the log is as if this variable were not set");
+    }
     Some(queue)
+}
+
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_default().trim().to_owned()
+}
+
+/// Whatever was asked for: what ends Squire is said.
+fn is_own_error(metadata: &Metadata<'_>) -> bool {
+    *metadata.level() == Level::ERROR && metadata.target().starts_with("squire")
+}
+
+/// The SDK for AWS logs whole requests and answers, if a variable of its own says so. Our log holds no value, whoever asks for it.
+fn holds_no_body(metadata: &Metadata<'_>) -> bool {
+    *metadata.level() < Level::TRACE
+        || !metadata.target().starts_with("aws_smithy_runtime::client::orchestrator")
+}
+
+/// What a library thinks worth telling is seldom what an operator of Squire has to know.
+fn default_filter() -> EnvFilter {
+    EnvFilter::new("warn,squire=info")
+}
+
+/// Levels, and modules with one. A word alone is a level: taken for a module, as the library would, a misspelt level silences everything.
+fn filter(wanted: &str) -> Result<EnvFilter, String> {
+    if wanted.is_empty() {
+        return Ok(default_filter());
+    }
+    for directive in wanted.split(',').map(str::trim) {
+        let level = directive.rsplit_once('=').map_or(directive, |(_, level)| level);
+        if !LEVELS.contains(&level.to_ascii_lowercase().as_str()) {
+            return Err(format!(
+                "SQUIRE_LOG: {level:?} is no level; write error, warn, info, debug, trace or off, or a module with one, such as \
+                 squire::session=debug"
+            ));
+        }
+    }
+    let wanted = wanted.replace(char::is_whitespace, "");
+    EnvFilter::builder().parse(&wanted).map_err(|_| {
+        format!("SQUIRE_LOG: {wanted:?} cannot be read; write a level, or modules with one, such as squire::session=debug")
+    })
+}
+
+const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+
+/// One field of a line for people: a duration with its unit, and nothing that a terminal would obey.
+fn field(writer: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> fmt::Result {
+    let value = format!("{value:?}");
+    let value = plain(&value);
+    match field.name() {
+        "message" => write!(writer, "{value}"),
+        name => match name.strip_suffix("_s") {
+            Some(name) => write!(writer, "{name}={value}s"),
+            None => write!(writer, "{name}={value}"),
+        },
+    }
 }
 
 /// In one line, by the log. What the panic itself says may quote a value.
@@ -51,4 +124,20 @@ fn missing_as_text(lines: u64) -> String {
 fn missing_as_json(lines: u64) -> String {
     let message = "lines of the log are missing: they could not be written in time";
     format!("{}\n", serde_json::json!({ "level": "WARN", "message": message, "missing": lines }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_alone_is_a_level() {
+        for good in ["", "info", "DEBUG", "off", "warn,squire::session=debug", "squire=trace, hyper=off"] {
+            assert!(filter(good).is_ok(), "{good}");
+        }
+        for bad in ["information", "infoo,debug", "squire=verbose", "hyper", "info,", "squire::session"] {
+            let why = filter(bad).unwrap_err();
+            assert!(why.contains("error, warn, info, debug, trace or off"), "{why}");
+        }
+    }
 }

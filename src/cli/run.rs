@@ -30,6 +30,10 @@ use crate::supervise::{Ending, FAILED, Listeners};
 /// How long `render` waits for a whole release where the configuration does not say.
 const RENDER_TIMEOUT: Duration = Duration::from_mins(1);
 
+/// Said of a configuration that asks for nothing.
+pub(super) const NOTHING_TO_DO: &str = "there is nothing to do: add a [[file]] with path and inline, or a process with process.command or after \
+                                        `--`; both may refer to a [secret.NAME]";
+
 /// Runs until the process ends, or a signal ends Squire; answers with the exit code.
 pub(super) fn run(origin: &Origin, command: Option<Vec<String>>) -> u8 {
     // References in the environment are for one process, and whoever starts it is told at once what is wrong with them.
@@ -56,6 +60,10 @@ fn start(loaded: Result<Loaded, Vec<String>>, mode: Mode, ends_early: bool) -> u
             return USAGE;
         }
     };
+    if loaded.plan.is_idle() {
+        complain(&[NOTHING_TO_DO.to_owned()]);
+        return USAGE;
+    }
     host(loaded, mode, ends_early).unwrap_or_else(|error| {
         tracing::error!(error, "squire cannot go on");
         failed
@@ -139,8 +147,8 @@ async fn agent(
     events: (mpsc::UnboundedSender<Event>, mpsc::UnboundedReceiver<Event>),
 ) -> Result<u8, String> {
     let Loaded { config, plan, engine } = loaded;
-    for secret in &plan.unused {
-        tracing::warn!(%secret, "nothing refers to this secret, so it is not fetched");
+    for warning in plan.unused() {
+        tracing::warn!(warning, "a secret is not used");
     }
     let key = DigestKey::new(random()?);
     let (places, devices) = (harden::places(&config, &plan), harden::devices(&config));

@@ -48,8 +48,11 @@ pub(super) fn process(table: Option<Table<'_>>) -> ProcessConfig {
         restart_mode: RestartMode::Replace,
         listen: Vec::new(),
         setting: nothing,
+        said: None,
     };
     let Some(mut table) = table else { return process };
+    process.said =
+        table.named().into_iter().find(|(key, _)| *key != "env").map(|(_, value)| value.place().clone());
     // One that is wrong was meant: that there is none would be a second problem which is not true.
     process.command = table.take("command").map(|command| self::command(&command).unwrap_or_default());
     let env = table.table("env", "a table such as { DATABASE_URL = \"{{db.url}}\" }");

@@ -68,6 +68,11 @@ impl References {
         Ok(())
     }
 
+    /// Whether this text, or a part of it, refers to a secret.
+    pub fn is_one(text: &str) -> bool {
+        parts(text).is_ok_and(|parts| parts.iter().any(|part| matches!(part, Part::Reference(_))))
+    }
+
     /// Takes in a variable that is given to the process whether it refers to something or not.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use super::reader::{Table, Value};
 use super::source::Sources;
 use super::source::aws::SECRET_ID;
 use super::value::{Form, POSITIVE_DURATION, SERVER_PATH, WORD};
-use super::{EngineKind, SecretConfig, SourceConfig, params, text, version};
+use super::{EngineKind, Place, SecretConfig, SourceConfig, params, text, version};
 use crate::names::{SecretName, SourceName};
 
 /// Words that mean something else in a template: Handlebars' own, and Squire's helpers.
@@ -88,11 +88,13 @@ fn check_name(name: &str, value: &Value<'_>) {
 /// What stands for a secret that cannot be read at all: its name is known, so that templates may refer to it.
 fn nothing() -> SecretConfig {
     let (source, refresh) = (SourceName::new(""), std::time::Duration::ZERO);
-    SecretConfig { source, path: String::new(), params: None, version: None, kind: None, refresh }
+    let place = Place::default();
+    SecretConfig { source, path: String::new(), params: None, version: None, kind: None, refresh, place }
 }
 
 /// Reads one secret. What is wrong in it is reported and then stands empty: nobody fetches what has problems.
 fn secret(mut table: Table<'_>, sources: &Sources) -> SecretConfig {
+    let place = table.place().clone();
     let source = source(&mut table, sources);
     let of = source.as_ref().and_then(|source| sources.configs.get(source));
     // To AWS a slash at the beginning is part of the name.
@@ -106,7 +108,7 @@ fn secret(mut table: Table<'_>, sources: &Sources) -> SecretConfig {
     table.finish();
     let source = source.unwrap_or_else(|| SourceName::new(""));
     let refresh = refresh.unwrap_or_else(|| sources.refresh(source.as_str()));
-    SecretConfig { source, path: path.unwrap_or_default(), params, version, kind, refresh }
+    SecretConfig { source, path: path.unwrap_or_default(), params, version, kind, refresh, place }
 }
 
 fn kind(table: &mut Table<'_>, of: Option<&SourceConfig>) -> Option<EngineKind> {

@@ -8,6 +8,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, Error};
 
 use super::Problem;
+use super::foreign::recognized;
 use super::reader::Reader;
 
 /// What is wrong with the text, and how much of the rest can be trusted.
@@ -32,6 +33,11 @@ impl Damage {
     ) -> Self {
         let start = |error: &Error| error.span().map_or(text.len(), |span| span.start);
         errors.sort_by_key(start);
+        if let Some((line, message)) = recognized(text).filter(|_| !errors.is_empty()) {
+            let offset = text.lines().take(line - 1).map(|line| line.len() + 1).sum();
+            let problems = vec![Problem::new(reader.place(offset, String::new()), message)];
+            return Self { problems, ..Self::default() };
+        }
         let mut damage = Self { is_contained: true, ..Self::default() };
         let mut seen = BTreeSet::new();
         for error in &errors {

@@ -722,7 +722,7 @@ inline = ""
     9: output.mount: "tmpfss" is unknown; write "none", "tmpfs" or "private"
     10: file[0]: nothing to render; write template = "FILE" or inline = "{{secret.field}}"
     13: file[1].path: leads out of `output.dir`; leave out `..`
-    15: file[1].inline: `template` is there too; keep one of the two
+    15: file[1].inline: another of `template`, `inline` and `base64` is there too; keep one of them
     16: file[1].mode: expected a mode in quotes, such as "0400", found the number 400
     18: file[2].path: has a part that begins with `..`; such names are squire's own in `output.dir`
     19: file[2].template: is empty
@@ -1256,4 +1256,38 @@ fn what_is_mounted_can_be_said_of_a_vault_alone() {
     assert!(problems(&config(vault, "kv3")).contains("write \"kv1\", \"kv2\" or \"other\""));
     let store = "store]\nfile = \"/s\"\nkey_file = \"/k\"";
     assert!(problems(&config(store, "kv2")).contains("remove it"));
+}
+
+#[test]
+fn problems_of_files_that_need_more() {
+    assert_snapshot!(problems(r#"
+[output]
+dir = "/run/app"
+[[file]]
+path = "a"
+base64 = "{{a.b}}"
+inline = "t"
+[[file]]
+path = "b"
+base64 = 3
+[[file]]
+path = "c"
+inline = "t"
+make_dir = true
+[[file]]
+path = "/etc/app/d"
+inline = "t"
+make_dir = "0755"
+[[file]]
+path = "/etc/app/e"
+inline = "t"
+make_dir = { mode = "0055", user = "app" }
+"#), @r#"
+    6: file[0].base64: another of `template`, `inline` and `base64` is there too; keep one of them
+    10: file[1].base64: expected a template in quotes, found the number 3
+    14: file[2].make_dir: is for an absolute `path`; directories below `output.dir` are made in any case, with its `dir_mode`
+    18: file[3].make_dir: expected true, or a table such as { mode = "0750", owner = "app" }, found text in quotes
+    22: file[4].make_dir.mode: "0055" locks its owner out; the owner's digit has to be 7, as in "0755"
+    22: file[4].make_dir.user: unknown key; known here: mode, owner, group
+    "#);
 }

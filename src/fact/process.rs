@@ -5,7 +5,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use tracing::{debug, error, info, warn};
 
-use super::shown;
+use super::seconds;
 
 /// Something that happened to the process, or to a command that a reaction runs.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,14 +47,14 @@ impl ProcessFact {
             Self::ActionFailed { what, error } => error!(what, error, "reaction failed"),
             Self::Resting { again_in } => {
                 warn!(
-                    again_in = shown(*again_in),
+                    again_in_s = seconds(*again_in),
                     "no process runs: it ended by itself or could not be started, and it will be started again"
                 );
             }
             Self::GaveUp { restarts, period } => {
                 error!(
                     restarts,
-                    within = shown(*period),
+                    within_s = seconds(*period),
                     "process ended by itself or could not be started too often, it is not started again"
                 );
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
-use super::{shown, shown_or};
+use super::seconds;
 use crate::names::{Generation, SecretName};
 use crate::publish::Exposure;
 
@@ -51,17 +51,17 @@ impl RolloutFact {
                 info!(%generation, changed = names(changed), env_changed, "generation published");
             }
             Self::NotPublished { generation, error, again_in } => {
-                error!(%generation, error, again_in = shown(*again_in), "generation not published");
+                error!(%generation, error, again_in_s = seconds(*again_in), "generation not published");
             }
             Self::Committed { generation } => debug!(%generation, "generation committed"),
             Self::NotPassed { generation, why, again_in } => {
-                error!(%generation, why, again_in = shown(*again_in), "generation failed its check, what is published stays");
+                error!(%generation, why, again_in_s = seconds(*again_in), "generation failed its check, what is published stays");
             }
             Self::Unhealthy { generation, why } => {
                 error!(%generation, why, "process is not well with the new generation");
             }
             Self::TakenBack { from, to, again_in } => {
-                warn!(%from, %to, again_in = shown(*again_in), "generation taken back, the one before is live again");
+                warn!(%from, %to, again_in_s = seconds(*again_in), "generation taken back, the one before is live again");
             }
             Self::NoWayBack { generation, dead } if dead.is_empty() => {
                 error!(%generation, "first generation stays, there is none to go back to");
@@ -76,7 +76,7 @@ impl RolloutFact {
                 );
             }
             Self::AwaitsWindow { generation, latest } => info!(
-                %generation, goes_at_the_latest_in = shown_or(*latest, "unlimited"), "generation waits for rollout.window"
+                %generation, goes_at_the_latest_in_s = latest.map(seconds), "generation waits for rollout.window"
             ),
             Self::BeforeWindow { generation } => {
                 warn!(%generation, "generation goes outside rollout.window: what is live would end first");
@@ -86,13 +86,13 @@ impl RolloutFact {
             Self::TimedOut { waited, missing, errors } => {
                 let missing = listed(missing);
                 let errors = errors.join("; ");
-                error!(waited = shown(*waited), missing, errors, "no complete release in time");
+                error!(waited_s = seconds(*waited), missing, errors, "no complete release in time");
             }
             Self::Waiting { waited, missing, errors } => {
                 let missing = listed(missing);
                 let errors = errors.join("; ");
                 warn!(
-                    waited = shown(*waited),
+                    waited_s = seconds(*waited),
                     missing, errors, "still waiting for the first complete release"
                 );
             }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
-use super::{shown, shown_or};
+use super::seconds;
 use crate::names::{LeaseId, SecretName};
 
 /// Something that happened to a secret.
@@ -14,7 +14,7 @@ pub enum SecretFact {
     Fetched { next_in: Duration },
     Adopted { next_in: Duration },
     Same { next_in: Duration },
-    NotFetched { error: String, again_in: Duration, still_valid: Option<Duration> },
+    NotFetched { error: String, again_in: Duration, holds_a_value: bool, still_valid: Option<Duration> },
     Recovered,
     Expired { next_in: Duration },
     Renewed { ttl: Duration, next_in: Duration },
@@ -28,27 +28,27 @@ pub enum SecretFact {
 impl SecretFact {
     pub(super) fn log(&self, secret: &SecretName) {
         match self {
-            Self::Fetched { next_in } => info!(%secret, next_in = shown(*next_in), "secret fetched"),
+            Self::Fetched { next_in } => info!(%secret, next_in_s = seconds(*next_in), "secret fetched"),
             Self::Adopted { next_in } => {
-                info!(%secret, next_in = shown(*next_in), "lease of an earlier run adopted");
+                info!(%secret, next_in_s = seconds(*next_in), "lease of an earlier run adopted");
             }
-            Self::Same { next_in } => debug!(%secret, next_in = shown(*next_in), "secret unchanged"),
-            Self::NotFetched { error, again_in, still_valid } => warn!(
-                %secret, error = %error, again_in = shown(*again_in), still_valid = shown_or(*still_valid, "unlimited"),
+            Self::Same { next_in } => debug!(%secret, next_in_s = seconds(*next_in), "secret unchanged"),
+            Self::NotFetched { error, again_in, holds_a_value, still_valid } => warn!(
+                %secret, error = %error, again_in_s = seconds(*again_in), holds_a_value, still_valid_s = still_valid.map(seconds),
                 "secret not fetched"
             ),
             Self::Recovered => info!(%secret, "secret can be fetched again"),
             Self::Expired { next_in } => {
-                error!(%secret, next_in = shown(*next_in), "secret is past its end, what is published is no longer good");
+                error!(%secret, next_in_s = seconds(*next_in), "secret is past its end, what is published is no longer good");
             }
             Self::Renewed { ttl, next_in } => {
-                debug!(%secret, ttl = shown(*ttl), next_in = shown(*next_in), "lease renewed");
+                debug!(%secret, ttl_s = seconds(*ttl), next_in_s = seconds(*next_in), "lease renewed");
             }
             Self::NotRenewed { error, again_in } => {
-                warn!(%secret, error = %error, again_in = shown(*again_in), "lease not renewed");
+                warn!(%secret, error = %error, again_in_s = seconds(*again_in), "lease not renewed");
             }
             Self::Ending { left } => {
-                info!(%secret, left = shown(*left), "lease can be renewed no further, it will be replaced");
+                info!(%secret, left_s = seconds(*left), "lease can be renewed no further, it will be replaced");
             }
             Self::Lost => warn!(%secret, "lease is lost, replacing it"),
             Self::Revoked { lease } => debug!(%secret, %lease, "lease revoked"),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
-use super::{shown, shown_or};
+use super::seconds;
 use crate::names::SourceName;
 
 /// Something that happened to a source.
@@ -32,19 +32,19 @@ impl SourceFact {
     pub(super) fn log(&self, source: &SourceName) {
         match self {
             Self::Adopted { ttl, leases } => {
-                info!(%source, ttl = shown_or(*ttl, "endless"), leases, "token of an earlier run adopted");
+                info!(%source, ttl_s = ttl.map(seconds), leases, "token of an earlier run adopted");
             }
             Self::NotAdopted { error } => info!(%source, error, "token of an earlier run is of no use"),
-            Self::LoggedIn { ttl } => info!(%source, ttl = shown_or(*ttl, "endless"), "logged in"),
+            Self::LoggedIn { ttl } => info!(%source, ttl_s = ttl.map(seconds), "logged in"),
             Self::CredentialAwaited { file, why } => {
                 warn!(%source, file = %file.display(), why, "waiting for a credential file");
             }
             Self::LoginFailed { error, again_in } => {
-                warn!(%source, error, again_in = shown(*again_in), "login failed");
+                warn!(%source, error, again_in_s = seconds(*again_in), "login failed");
             }
-            Self::TokenRenewed { ttl } => debug!(%source, ttl = shown_or(*ttl, "endless"), "token renewed"),
+            Self::TokenRenewed { ttl } => debug!(%source, ttl_s = ttl.map(seconds), "token renewed"),
             Self::TokenNotRenewed { error, again_in } => {
-                warn!(%source, error, again_in = shown(*again_in), "token not renewed");
+                warn!(%source, error, again_in_s = seconds(*again_in), "token not renewed");
             }
             Self::TokenDead => warn!(%source, "token is dead, logging in anew"),
             Self::TokenRevoked => info!(%source, "token revoked"),

@@ -76,7 +76,7 @@ pub(super) fn run(
     kill_group(group);
     let (output, complaint) = (output.finish(), complaint.finish());
     ended.map(|()| output).map_err(|why| {
-        let said = masked(complaint.expose(), [told.fields, told.current]);
+        let said = masked(complaint.expose(), [told.fields, told.current], []);
         let skipped = said.char_indices().rev().nth(TAIL - 1).map_or(0, |(at, _)| at);
         match said.get(skipped..).unwrap_or_default() {
             "" => why,

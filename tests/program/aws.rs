@@ -35,6 +35,20 @@ fn loud(log: &str) -> String {
 }
 
 #[test]
+fn a_variable_of_the_sdk_brings_no_value_into_the_log() {
+    let aws = Aws::shared();
+    let rig = aws.rig();
+    let value = fresh("body");
+    rig.canaries().add(&value);
+    rig.set("LOG_SENSITIVE_BODIES", "true");
+    rig.whole_config(&format!("{SOURCE}{}", file("db", &format!("path = \"{}\"", aws.secret(&value)))));
+    let outcome = rig.render();
+    assert_eq!(outcome.code, 0, "{}", loud(&outcome.stderr));
+    assert_eq!(rig.read("out/db"), value);
+    assert!(!outcome.stderr.contains(&value));
+}
+
+#[test]
 fn a_secret_is_named_by_name_or_arn_and_a_version_by_stage_or_id() {
     let aws = Aws::shared();
     let rig = aws.rig();

@@ -52,3 +52,4 @@ mod three_sources;
 mod tls;
 mod unseal;
 mod values;
+mod words;

@@ -128,7 +128,9 @@ impl Session {
         }
         if tracked.is_news(fault) {
             let error = fault.to_string();
-            turn.say(name, SecretFact::NotFetched { error, again_in: pause, still_valid: left });
+            let (holds_a_value, again_in) = (tracked.has_value(), pause);
+            let still_valid = left.filter(|_| holds_a_value);
+            turn.say(name, SecretFact::NotFetched { error, again_in, holds_a_value, still_valid });
         }
         let (read_before, asked_with) =
             (tracked.read_with, tracked.asked_with.as_ref().map(|(serial, _)| *serial));

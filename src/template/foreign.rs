@@ -1,0 +1,53 @@
+//! Recognizes a template of Go's language, which is what Vault Agent, OpenBao Agent and consul-template have.
+//!
+//! *Invariant:* asked only about a text that is no template of ours, so that a wrong guess costs no more than a clearer word.
+
+use super::{Place, Problem};
+
+/// What to say of the first tag that only Go's language has.
+pub(super) fn go_template(text: &str) -> Option<Problem> {
+    let (at, tag) = tags(text).find(|(_, tag)| is_go(tag) || is_action(tag))?;
+    if !tags(text).any(|(_, tag)| is_go(tag)) {
+        return None;
+    }
+    Some(Problem::new(
+        Place::of(text, at),
+        format!(
+            "`{{{{{}}}}}` is of Go's template language, as in Vault Agent and consul-template; Squire's templates are Handlebars: \
+             {{{{ with secret \"secret/data/app/db\" }}}}{{{{ .Data.data.password }}}}{{{{ end }}}} is {{{{db.password}}}}, with [secret.db] path = \
+             \"secret/data/app/db\" in the configuration; `x | toJSON` is {{{{json x}}}}, `if … end` is {{{{#if …}}}}…{{{{/if}}}}, `range` is \
+             {{{{#each}}}}",
+            super::catalogue::plain(tag)
+        ),
+    ))
+}
+
+/// What stands between `{{` and `}}`, with where it begins.
+fn tags(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.match_indices("{{").filter_map(|(at, _)| {
+        let inside = text.get(at + 2..)?;
+        Some((at, inside.get(..inside.find("}}")?)?))
+    })
+}
+
+/// A block without `#`, which in Handlebars is a slip.
+fn is_action(tag: &str) -> bool {
+    let first = tag.trim_matches('-').split_whitespace().next();
+    matches!(first, Some("with" | "if" | "block" | "template" | "break"))
+}
+
+/// What only Go has: its other actions, fields that begin with a point, variables, pipelines, and the functions that ask for secrets.
+fn is_go(tag: &str) -> bool {
+    const ACTIONS: [&str; 3] = ["range", "end", "define"];
+    const FUNCTIONS: [&str; 8] =
+        ["secret", "secrets", "key", "keyOrDefault", "pkiCert", "service", "services", "ls"];
+    let tag = tag.trim_matches('-').trim();
+    let (first, rest) = tag.split_once(char::is_whitespace).unwrap_or((tag, ""));
+    let is_field = first.strip_prefix('.').is_some_and(|name| name.starts_with(char::is_alphabetic));
+    ACTIONS.contains(&first)
+        || is_field
+        || first.starts_with('$')
+        || (FUNCTIONS.contains(&first) && rest.trim_start().starts_with('"'))
+        || tag.contains(" | ")
+        || tag.contains(":=")
+}

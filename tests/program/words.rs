@@ -1,0 +1,276 @@
+//! What Squire says: to who comes from another tool, to who misspells a word, to machines that read its log, and to nobody what a value is.
+
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::{Rig, SOON, configure_store, fresh, rig_of_store, store};
+
+const FILE: &str = "[output]\ndir = \"@dir@/out\"\n[[file]]\npath = \"x\"\ninline = \"{{db.password}}\"\n";
+
+fn rig(rest: &str) -> Rig {
+    let password = fresh("first");
+    let rig = rig_of_store(&json!({"password": password}), rest);
+    rig.canaries().add(&password);
+    rig
+}
+
+/// What `squire check` says of this text; one line.
+fn check(rig: &Rig, text: &str) -> (i32, String) {
+    rig.whole_config(text);
+    let outcome = rig.check();
+    (outcome.code, format!("{}{}", outcome.stdout, outcome.stderr))
+}
+
+#[test]
+fn the_syntax_of_another_tool_is_called_by_its_name() {
+    let rig = rig(FILE);
+    for (text, line, words) in [
+        (
+            "pid_file = \"./pid\"\n\nvault {\n  address = \"https://vault:8200\"\n}\nauto_auth {\n  method \"approle\" {\n  }\n}\n",
+            3,
+            "this is HCL",
+        ),
+        ("{\n  \"vault\": {\"address\": \"https://vault:8200\"}\n}\n", 1, "this is JSON"),
+        ("---\nsource:\n  vault:\n    address: https://vault:8200\n", 1, "this is YAML"),
+    ] {
+        let (code, said) = check(&rig, text);
+        assert_eq!(code, 2, "{said}");
+        assert_eq!(said.trim().lines().count(), 1, "{said}");
+        assert!(said.contains(words) && said.contains("[source.vault]"), "{said}");
+        assert!(said.contains(&format!("squire.toml:{line}: ")), "{said}");
+    }
+    for template in [
+        r#"{{ with secret "secret/data/app/db" }}{{ .Data.data.password }}{{ end }}"#,
+        r#"{{- with secret "database/creds/app" -}}\n{{ .Data.username }}\n{{- end }}"#,
+        "{{ range $k, $v := .Data.data }}{{ $k }}{{ end }}",
+        "{{ .Data.data.password | toJSON }}",
+        r#"{{ key "app/config" }}"#,
+    ] {
+        rig.write("go.ctmpl", &template.replace("\\n", "\n"));
+        configure_store(
+            &rig,
+            "[output]\ndir = \"@dir@/out\"\n[[file]]\npath = \"x\"\ntemplate = \"go.ctmpl\"\n",
+        );
+        let outcome = rig.check();
+        assert_eq!(outcome.code, 2, "{template}");
+        assert_eq!(outcome.stderr.trim().lines().count(), 1, "{}", outcome.stderr);
+        for word in ["go.ctmpl:1:", "Go's template language", "{{db.password}}", "{{json x}}"] {
+            assert!(outcome.stderr.contains(word), "{word} in {}", outcome.stderr);
+        }
+    }
+}
+
+#[test]
+fn a_configuration_with_nothing_to_do_is_told_so() {
+    let rig = rig("");
+    let empty = [
+        "",
+        "[source.vault]\naddress = \"http://127.0.0.1:1\"\nauth.token = { file = \"t\" }\n",
+        "[output]\ndir = \"@dir@/out\"\n",
+    ];
+    for text in empty {
+        let (code, said) = check(&rig, text);
+        assert_eq!(code, 0, "{said}");
+        assert!(said.contains("warning: there is nothing to do: add a [[file]]"), "{said}");
+        for command in ["run", "render"] {
+            let outcome =
+                rig.start(&[command, "-c", rig.path("squire.toml").to_str().unwrap()]).outcome(SOON);
+            assert_eq!(outcome.code, 2, "{}", outcome.stderr);
+            assert!(outcome.stderr.contains("there is nothing to do"), "{}", outcome.stderr);
+        }
+    }
+    // A process alone is something to do.
+    assert_eq!(rig.run_command(&["true"]).outcome(SOON).code, 0);
+    configure_store(&rig, &format!("[secret.other]\npath = \"prod/app/other\"\n{FILE}"));
+    let unused = format!("{}:", rig.path("squire.toml").display());
+    let said = rig.check().stderr;
+    let line = rig.read("squire.toml").lines().position(|line| line.contains("[secret.other]")).unwrap() + 1;
+    assert!(
+        said.contains(&format!("warning: {unused}{line}: nothing refers to the secret `other`")),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_process_without_a_command_is_refused() {
+    let rig = rig("");
+    for key in [
+        "stop_signal = \"SIGINT\"",
+        "user = \"root\"",
+        "on_change = \"SIGHUP\"",
+        "stop_timeout = \"1s\"",
+        "listen = [\"tcp://127.0.0.1:0\"]",
+    ] {
+        configure_store(&rig, &format!("{FILE}[process]\n{key}\n"));
+        for outcome in [rig.check(), rig.run().outcome(SOON)] {
+            assert_eq!(outcome.code, 2, "{key}");
+            let words = "says how a process is run, and there is none: set process.command or give a command after `--`";
+            assert!(outcome.stderr.contains(words), "{}", outcome.stderr);
+        }
+        // What stands after `--` is a command.
+        assert_eq!(rig.run_command(&["true"]).outcome(SOON).code, 0, "{key}");
+    }
+}
+
+/// Runs a command that cannot start its process, with this environment and none of the rig's.
+fn fails_with(rig: &Rig, log: &str, format: &str) -> (i32, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_squire"))
+        .args(["run", "-c", rig.path("squire.toml").to_str().unwrap(), "--", "/no/such"])
+        .env("SQUIRE_LOG", log)
+        .env("SQUIRE_LOG_FORMAT", format)
+        .output()
+        .unwrap();
+    (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn a_word_that_is_no_level_or_format_is_named_and_replaced() {
+    let rig = rig("");
+    for (log, format, warning) in [
+        (
+            "information",
+            "json",
+            Some("SQUIRE_LOG: \"information\" is no level; write error, warn, info, debug, trace or off"),
+        ),
+        ("infoo,debug", "json", Some("\"infoo\" is no level")),
+        ("info", "xml", Some("SQUIRE_LOG_FORMAT: \"xml\" is unknown; write text or json")),
+        // Whatever is filtered, what ends Squire is said.
+        ("off", "text", None),
+        ("hyper=debug", "json", None),
+    ] {
+        let (code, said) = fails_with(&rig, log, format);
+        assert_eq!(code, 127, "{said}");
+        assert!(said.contains("cannot find ") && said.contains("/no/such"), "{log}: {said}");
+        match warning {
+            Some(words) => assert!(said.replace('\\', "").contains(words), "{log}: {said}"),
+            None => assert_eq!(said.lines().count(), 1, "{said}"),
+        }
+    }
+}
+
+#[test]
+fn durations_in_the_log_are_numbers_for_machines_and_have_a_unit_for_people() {
+    let rig = rig(FILE);
+    let mut squire = rig.run();
+    squire.wait_until("it is fetched", || rig.path("out/x").exists());
+    squire.wait_until("it is said", || rig.read("stderr.1").contains("secret fetched"));
+    let fetched = &squire.events("secret fetched")[0];
+    assert!(fetched["next_in_s"].as_f64().unwrap() > 1.0, "{fetched}");
+    for line in squire.log().lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+        for (name, value) in line.as_object().unwrap() {
+            let is_text = value.as_str().is_some_and(|text| {
+                text.strip_suffix('s').is_some_and(|number| number.parse::<f64>().is_ok())
+            });
+            assert!(!is_text, "{name} is a duration as text: {line}");
+        }
+    }
+    assert_eq!(squire.stop(), 0);
+
+    let output = Command::new(env!("CARGO_BIN_EXE_squire"))
+        .args(["render", "-c", rig.path("squire.toml").to_str().unwrap()])
+        .env("SQUIRE_LOG_FORMAT", "text")
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    let line = said.lines().find(|line| line.contains("secret fetched")).unwrap();
+    let duration = line.split("next_in=").nth(1).unwrap().split_whitespace().next().unwrap();
+    assert!(duration.ends_with('s') && duration.trim_end_matches('s').parse::<f64>().is_ok(), "{line}");
+}
+
+#[test]
+fn what_was_never_held_is_not_said_to_be_valid() {
+    let rig = rig(&FILE.replace("db.password", "none.password"));
+    configure_store(
+        &rig,
+        &format!("[secret.none]\npath = \"prod/app/none\"\n{}", FILE.replace("db.password", "none.password")),
+    );
+    let mut squire = rig.run();
+    squire.wait_until("it is said", || rig.read("stderr.1").contains("secret not fetched"));
+    let line = &squire.events("secret not fetched")[0];
+    assert_eq!((&line["holds_a_value"], line.get("still_valid_s")), (&json!(false), None), "{line}");
+    squire.stop();
+}
+
+#[test]
+fn a_configuration_beside_references_is_refused_and_no_process_gets_the_text_of_one() {
+    let rig = rig("");
+    rig.set("DB_PASSWORD", "store:prod/app/db#password");
+    rig.set("URL", "postgres://app:${vault:secret/db#password}@db");
+    rig.set("HOME_PAGE", "https://example.com/store:all");
+    for arguments in [&["run", "--", "env"][..], &["run", "-c", "squire.toml", "--", "env"]] {
+        let outcome = rig.start(arguments).outcome(SOON);
+        assert_eq!(outcome.code, 2, "{}", outcome.stdout);
+        for words in [
+            "the environment variable DB_PASSWORD refers to a secret",
+            "the environment variable URL refers",
+            "process.env",
+        ] {
+            assert!(outcome.stderr.contains(words), "{}", outcome.stderr);
+        }
+        assert!(!outcome.stderr.contains("HOME_PAGE") && outcome.stdout.is_empty());
+    }
+    // What is kept back, replaced, or asked for as it is, is no mistake.
+    configure_store(&rig, "[process]\nenv = { DB_PASSWORD = \"{{db.password}}\" }\nenv_pass = [\"URL\"]\n");
+    let outcome = rig.run_command(&["sh", "-c", "echo $URL"]).outcome(SOON);
+    assert_eq!(
+        (outcome.code, outcome.stdout.as_str()),
+        (0, "postgres://app:${vault:secret/db#password}@db\n"),
+        "{}",
+        outcome.stderr
+    );
+    configure_store(&rig, "[process]\nenv_deny = [\"URL\", \"DB_*\"]\n");
+    assert_eq!(rig.run_command(&["sh", "-c", "test -z \"$URL$DB_PASSWORD\""]).outcome(SOON).code, 0);
+}
+
+#[test]
+fn a_check_that_prints_its_credentials_prints_none_into_the_log() {
+    const SAYS: &str = r#"
+        [rollout]
+        check = [["sh", "-c", "test -e @dir@/good || { @dir@/says {dir}/x; exit 1; }"]]
+        [process]
+        command = ["sleep", "600"]
+        on_change = "none"
+    "#;
+    let rig = rig(&format!(
+        "{}{SAYS}",
+        FILE.replace("{{db.password}}", "user = app\\nkey = {{db.password}}\\nsum = {{sha256 db.password}}")
+    ));
+    let password = format!("It's-{}", fresh("secret"));
+    rig.canaries().add(&password);
+    store(&rig, &["put", "prod/app/db"], &json!({ "password": password }).to_string());
+    rig.write(
+        "says",
+        r#"#!/usr/bin/env python3
+import base64, html, sys, urllib.parse
+lines = open(sys.argv[1]).read().splitlines()
+password = lines[1].split()[2]
+print("upper", password.upper())
+print("shell", "'" + password.replace("'", "'" + chr(92) + "''") + "'")
+print("hex", password.encode().hex().upper())
+for user in ("a", "ab", "abc"):
+    print("Authorization: Basic", base64.b64encode(f"{user}:{password}".encode()).decode())
+print("url", urllib.parse.quote(password))
+print("html", html.escape(password))
+print("in line 3:", lines[2])
+print("kept: user = app")
+"#,
+    );
+    Command::new("chmod").arg("755").arg(rig.path("says")).status().unwrap();
+    let mut squire = rig.run();
+    squire.wait_until("the check failed", || rig.read("stderr.1").contains("failed its check"));
+    let line = &squire.events("generation failed its check, what is published stays")[0];
+    let why = line["why"].as_str().unwrap();
+    let said = why.split("it wrote: ").nth(1).unwrap();
+    let expected = "upper *** | shell '***' | hex *** | Authorization: Basic *** | Authorization: Basic *** | Authorization: Basic *** | url *** | \
+                    html *** | in line 3: ***";
+    assert!(said.starts_with(expected), "{said}");
+    let random = password.rsplit('-').next().unwrap();
+    for form in [random.to_uppercase(), random.to_owned()] {
+        assert!(!said.contains(&form), "{said}");
+    }
+    assert!(said.contains("kept: user = app"), "what stands in the template is no secret: {said}");
+    squire.signal(nix::sys::signal::Signal::SIGTERM);
+    squire.wait_for_end(Duration::from_secs(20));
+}
