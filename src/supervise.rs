@@ -39,6 +39,9 @@ pub use relay::{Life, Relay};
 /// The same signal again within this long is the same request: `timeout` and shells signal a process, and then its group too.
 pub const ONE_SIGNAL: Duration = Duration::from_millis(50);
 
+/// What a process that ended by itself leaves in its group has this long from SIGTERM to SIGKILL, or `process.stop_timeout` if that is less.
+pub const LONGEST_DISBANDING: Duration = Duration::from_secs(5);
+
 /// The exit code that says: Squire itself failed.
 pub const FAILED: u8 = 125;
 

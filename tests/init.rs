@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -301,6 +302,11 @@ fn control_z_that_nobody_could_undo_is_undone() {
     terminal.wait_for("went on");
     terminal.type_in("\u{3}");
     terminal.wait_for("code 130");
+    assert_eq!(
+        fs::read_to_string(&terminal.said).unwrap().matches("went on").count(),
+        1,
+        "continued more than once"
+    );
 }
 
 #[test]
@@ -326,6 +332,11 @@ fn control_z_stops_squire_with_its_child_and_the_shell_continues_both() {
     terminal.wait_for("went on");
     terminal.type_in("\u{3}");
     terminal.wait_for("code 130");
+    assert_eq!(
+        fs::read_to_string(&terminal.said).unwrap().matches("went on").count(),
+        1,
+        "continued more than once"
+    );
 }
 
 fn shell_quoted(text: &str) -> String {
@@ -477,6 +488,229 @@ fn a_stop_from_outside_stops_squire_and_its_child_as_one_job_and_both_go_on() {
         wait_until("all go on", || states(&bench, &squire).iter().all(|state| *state != 'T'));
         send("TERM");
         assert_eq!(squire.wait().unwrap().code(), Some(143), "{signal}");
+    }
+}
+
+/// Answers each signal that it can, or those that it is given, with a line, and ends when `done` is there.
+const RECORDER: &str = r#"
+import os, signal, sys, time
+def heard(number, frame):
+    with open("heard", "a") as log:
+        log.write(f"{number}\n")
+skipped = {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD}
+every = set(range(1, 32)) - skipped | {signal.SIGRTMIN, signal.SIGRTMIN + 3, signal.SIGRTMAX}
+for number in [int(word) for word in sys.argv[1:]] or every:
+    signal.signal(number, heard)
+with open("ready", "w") as ready:
+    ready.write(f"{os.getpid()}\n")
+while not os.path.exists("done"):
+    time.sleep(0.02)
+sys.exit(7)
+"#;
+
+/// Squire with the recorder, and the number to signal it by: plain or as process 1.
+fn recorded(bench: &Bench, before: &[&str]) -> (Child, String) {
+    recorded_only(bench, before, "")
+}
+
+fn recorded_only(bench: &Bench, before: &[&str], signals: &str) -> (Child, String) {
+    fs::write(bench.path("recorder.py"), RECORDER).unwrap();
+    let mut squire = bench.command(before, &format!("exec python3 recorder.py {signals}")).spawn().unwrap();
+    wait_until("the recorder is ready", || bench.read("ready").ends_with('\n'));
+    let id = squire.id().to_string();
+    let pid = if before.is_empty() { id } else { child_of(&id).trim().to_owned() };
+    assert!(squire.try_wait().unwrap().is_none());
+    (squire, pid)
+}
+
+fn kill(signal: &str, pid: &str) {
+    let sent = Command::new("sh").args(["-c", &format!("kill -{signal} {pid}")]).status();
+    assert!(sent.unwrap().success());
+}
+
+/// All that can be caught but for the three that stop, those of job control, SIGCHLD, and what stands for a fault.
+const FORWARDED: [i32; 15] = [1, 10, 12, 13, 14, 16, 18, 23, 24, 25, 26, 27, 28, 29, 30];
+
+#[test]
+fn every_signal_that_is_forwarded_reaches_the_child_once() {
+    for before in [&[][..], &AS_PID_1] {
+        let bench = Bench::new("");
+        let (mut squire, pid) = recorded(&bench, before);
+        for (count, signal) in (1..).zip(FORWARDED) {
+            kill(&signal.to_string(), &pid);
+            wait_until(&format!("{signal} is heard"), || bench.read("heard").lines().count() >= count);
+        }
+        // Whatever came twice is before this one.
+        kill("HUP", &pid);
+        let expected =
+            FORWARDED.iter().chain(&[1]).map(ToString::to_string).collect::<Vec<_>>().join("\n") + "\n";
+        wait_until("the last one is heard", || bench.read("heard").len() >= expected.len());
+        assert_eq!(bench.read("heard"), expected, "{before:?}");
+        fs::write(bench.path("done"), "").unwrap();
+        assert_eq!(squire.wait().unwrap().code(), Some(7), "{before:?}");
+    }
+}
+
+#[test]
+fn real_time_signals_neither_end_squire_nor_reach_the_child_which_finds_them_as_they_were() {
+    for before in [&[][..], &AS_PID_1] {
+        let bench = Bench::new("");
+        let (mut squire, pid) = recorded(&bench, before);
+        for signal in [34, 37, 64] {
+            kill(&signal.to_string(), &pid);
+        }
+        kill("HUP", &pid);
+        wait_until("what came last is heard", || bench.read("heard") == "1\n");
+        fs::write(bench.path("done"), "").unwrap();
+        assert_eq!(squire.wait().unwrap().code(), Some(7), "{before:?}");
+        let output = bench.command(before, "kill -34 $$; sleep 60").output().unwrap();
+        assert_eq!(code(&output), 128 + 34, "{before:?}: {output:?}");
+    }
+}
+
+/// Without a process they are for nobody, and a neighbour needs the files all the same.
+#[test]
+fn a_sidecar_without_a_process_lives_through_what_does_not_ask_for_its_end() {
+    for before in [&[][..], &AS_PID_1] {
+        let bench = Bench::new("");
+        let (config, out) = (bench.path("squire.toml"), bench.path("out"));
+        let text = format!(
+            "[output]\ndir = {out:?}\nallow_disk = true\n[[file]]\npath = \"greeting\"\ninline = \"hello\"\n"
+        );
+        fs::write(&config, text).unwrap();
+        let words = before.iter().copied().chain([SQUIRE, "run", "-c", config.to_str().unwrap()]);
+        let words: Vec<_> = words.collect();
+        let mut squire = Command::new(words[0]).args(&words[1..]).stdin(Stdio::null()).spawn().unwrap();
+        wait_until("the file is published", || out.join("greeting").exists());
+        let id = squire.id().to_string();
+        let pid = if before.is_empty() { id } else { child_of(&id).trim().to_owned() };
+        for signal in FORWARDED.into_iter().chain([34, 37, 64]) {
+            kill(&signal.to_string(), &pid);
+            // Whoever ends by it is not there to be asked.
+            wait_until(&format!("{signal} is delivered"), || is_idle(&pid));
+            assert!(is_alive(&pid), "{before:?}: {signal} ended it");
+        }
+        kill("TERM", &pid);
+        assert_eq!(squire.wait().unwrap().code(), Some(0), "{before:?}");
+    }
+}
+
+/// Whether no signal waits for any of its threads.
+fn is_idle(pid: &str) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let pending = status.lines().filter(|line| line.starts_with("ShdPnd") || line.starts_with("SigPnd"));
+    pending.filter(|line| !line.ends_with("\t0000000000000000")).count() == 0
+}
+
+/// A fault is no message: the kernel shields process 1, and elsewhere Squire ends by it and its child is asked to.
+#[test]
+fn what_stands_for_a_fault_is_not_forwarded() {
+    for signal in [4, 5, 6, 7, 8, 11, 31] {
+        let bench = Bench::new("");
+        let (mut squire, pid) = recorded(&bench, &AS_PID_1);
+        kill(&signal.to_string(), &pid);
+        kill("HUP", &pid);
+        wait_until("what came last is heard", || bench.read("heard") == "1\n");
+        fs::write(bench.path("done"), "").unwrap();
+        assert_eq!(squire.wait().unwrap().code(), Some(7), "{signal}");
+    }
+    let bench = Bench::new("");
+    let (mut squire, pid) = recorded(&bench, &[]);
+    kill("ABRT", &pid);
+    assert_eq!(squire.wait().unwrap().signal(), Some(6));
+    // The kernel may ask once a thread of Squire's.
+    wait_until("the child is asked to end", || bench.read("heard").starts_with("15\n"));
+    fs::write(bench.path("done"), "").unwrap();
+    wait_until("the child is gone", || bench.marked().is_empty());
+}
+
+#[test]
+fn a_stop_lasts_until_sigcont_which_reaches_the_child_once() {
+    for before in [&[][..], &AS_PID_1] {
+        for signal in ["TSTP", "TTIN", "TTOU"] {
+            let bench = Bench::new("");
+            let (mut squire, pid) = recorded_only(&bench, before, "1 10 18");
+            let child = child_of(&pid).trim().to_owned();
+            let state = || fs::read_to_string(format!("/proc/{child}/stat")).unwrap().contains(") T ");
+            kill(signal, &pid);
+            wait_until("the child is stopped", state);
+            if !before.is_empty() {
+                // Process 1 itself goes on: what it passes on afterwards waits for a child that is still stopped.
+                kill("HUP", &pid);
+                wait_until("the child has a signal that it cannot hear", || !is_idle(&child));
+                assert!(state(), "{signal}: continued by nobody's wish");
+                assert_eq!(bench.read("heard"), "", "{signal}");
+            }
+            kill("CONT", &pid);
+            wait_until("the child goes on", || bench.read("heard").contains("18\n"));
+            kill("USR1", &pid);
+            wait_until("what came last is heard", || bench.read("heard").ends_with("10\n"));
+            assert_eq!(bench.read("heard").matches("18\n").count(), 1, "{before:?} {signal}");
+            fs::write(bench.path("done"), "").unwrap();
+            assert_eq!(squire.wait().unwrap().code(), Some(7), "{before:?} {signal}");
+        }
+    }
+}
+
+#[test]
+fn those_whom_the_process_leaves_in_its_group_are_asked_to_end_before_they_are_killed() {
+    for before in [&[][..], &AS_PID_1] {
+        // One that puts away what it holds is waited for, and no longer than that.
+        let bench = Bench::new("");
+        let script = r#"
+            sh -c 'trap "echo flushed > flushed; exit" TERM; : > ready; while :; do sleep 0.02; done' &
+            while [ ! -e ready ]; do sleep 0.02; done; exit 5
+        "#;
+        let began = Instant::now();
+        assert_eq!(code(&bench.command(before, script).output().unwrap()), 5, "{before:?}");
+        assert_eq!(bench.read("flushed"), "flushed\n", "{before:?}");
+        assert!(began.elapsed() < DISBANDED_WITHIN, "{before:?}: waited for nobody");
+        assert_eq!(bench.marked(), [""; 0], "{before:?}");
+
+        // One that does not care is killed: in `stop_timeout`, or sooner.
+        for (process, at_least) in
+            [("stop_timeout = \"300ms\"", Duration::from_millis(300)), ("", DISBANDED_WITHIN)]
+        {
+            let bench = Bench::new(process);
+            let script = script.replace("echo flushed > flushed; exit", ":");
+            let began = Instant::now();
+            assert_eq!(code(&bench.command(before, &script).output().unwrap()), 5, "{before:?}");
+            let took = began.elapsed();
+            assert!(at_least <= took && took < at_least + DISBANDED_WITHIN, "{before:?} {process}: {took:?}");
+            assert_eq!(bench.marked(), [""; 0], "{before:?}");
+        }
+    }
+}
+
+/// The most that a group has after its leader.
+const DISBANDED_WITHIN: Duration = Duration::from_secs(5);
+
+/// The kernel tells a writer of what nobody reads by SIGPIPE, and of a file that is too long by SIGXFSZ: neither is a message to the child.
+#[test]
+fn what_the_kernel_sends_about_squires_own_log_is_not_for_the_child() {
+    const LONGEST: usize = 4096;
+    for is_closed in [true, false] {
+        let bench = Bench::new("");
+        fs::write(bench.path("recorder.py"), RECORDER).unwrap();
+        let limit = format!("--fsize={LONGEST}");
+        let before = if is_closed { vec![] } else { vec!["prlimit", &limit] };
+        let mut command = bench.command(&before, "exec python3 recorder.py 2>/dev/null");
+        let mut squire = if is_closed {
+            let (reader, writer) = std::io::pipe().unwrap();
+            drop(reader);
+            command.stderr(writer).spawn().unwrap()
+        } else {
+            fs::write(bench.path("log"), [b'\n'; LONGEST]).unwrap();
+            let log = fs::OpenOptions::new().append(true).open(bench.path("log")).unwrap();
+            command.stderr(log).spawn().unwrap()
+        };
+        // By then the log has lines about its start that nobody took.
+        wait_until("the child runs", || bench.path("ready").exists());
+        kill("HUP", &squire.id().to_string());
+        wait_until("what was sent is heard", || bench.read("heard").ends_with("1\n"));
+        fs::write(bench.path("done"), "").unwrap();
+        assert_eq!(squire.wait().unwrap().code(), Some(7), "closed: {is_closed}");
+        assert_eq!(bench.read("heard"), "1\n", "closed: {is_closed}");
     }
 }
 

@@ -436,7 +436,7 @@ impl Life {
             // As the agent does: in a stop the rest of the group has its time.
             Ok(Report::Left { ticket, .. }) => {
                 if !self.supervisor.is_stopping() {
-                    shared().orders.send(Order::Kill { ticket });
+                    shared().orders.send(Order::Disband { ticket, grace: ENOUGH });
                 }
                 return;
             }

@@ -65,13 +65,16 @@ impl Agent {
         self.obey(asked, now, effects);
     }
 
-    /// Others of the child's group live on. In a stop they have until its end; otherwise nobody needs them without their leader.
+    /// Others of the child's group live on. In a stop they have until its end; otherwise nobody needs them without their leader, and they
+    /// have only the time to put away what they hold.
     fn leader_ended(&self, ticket: Ticket, ending: Ending, effects: &mut Vec<Effect>) {
         effects.push(Effect::Report(ProcessFact::Left { ending: ending.to_string() }.into()));
         let (relay, life) = (self.relay.as_ref(), self.children.get(&ticket));
         let is_stopping = relay.zip(life).is_some_and(|(relay, life)| relay.is_stopping(*life));
         if !is_stopping {
-            effects.push(Effect::Order(Order::Kill { ticket }));
+            let stop_timeout = self.plan.process.as_ref().map(|process| process.stop_timeout);
+            let grace = stop_timeout.unwrap_or_default().min(supervise::LONGEST_DISBANDING);
+            effects.push(Effect::Order(Order::Disband { ticket, grace }));
         }
     }
 

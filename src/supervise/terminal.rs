@@ -35,13 +35,6 @@ pub(super) fn take_back(group: Pid) {
     }
 }
 
-/// Stops Squire as the child is stopped, until the shell continues it. Answers at once where nobody could do that.
-pub(super) fn stop_with_child() {
-    if !is_orphaned() {
-        stop();
-    }
-}
-
 /// Stops Squire until somebody continues it. Process 1 of a PID namespace is not stopped by its own.
 pub(super) fn stop() {
     if let Err(error) = raise(Signal::SIGSTOP) {
@@ -49,8 +42,8 @@ pub(super) fn stop() {
     }
 }
 
-/// Whether no shell watches over Squire's group: its parent is of another session, or of the same group.
-fn is_orphaned() -> bool {
+/// Whether no shell watches over Squire's group, so that nobody would continue it: its parent is of another session, or of the same group.
+pub(super) fn is_orphaned() -> bool {
     let parent = getppid();
     let ours = getsid(None);
     parent.as_raw() == 0 || getsid(Some(parent)) != ours || getpgid(Some(parent)) == Ok(getpgrp())

@@ -394,7 +394,7 @@ impl World {
                 self.process.iter_mut().for_each(|process| process.read(disk));
             }
             Order::Kill { ticket } => self.exit(ticket, Ending::Signal(9), Duration::from_millis(1)),
-            Order::Signal { .. } | Order::End => {}
+            Order::Signal { .. } | Order::Disband { .. } | Order::End => {}
         }
     }
 
