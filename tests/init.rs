@@ -383,6 +383,51 @@ fn the_process_stands_as_the_configuration_says() {
     assert_eq!(names, ["HOME", "LOGNAME", "PATH", "SQUIRE_LOG", "USER"]);
 }
 
+/// What Squire needs for `output.mount` is not for what it starts. Without the privileges of root, so that nothing else is there to be had.
+#[test]
+fn ambient_capabilities_stay_with_squire() {
+    let bench = Bench::new("");
+    let given =
+        ["setpriv", "--inh-caps", "+sys_admin", "--ambient-caps", "+sys_admin", "--securebits", "+noroot"];
+    let script = "grep -E '^Cap(Prm|Eff|Amb)' /proc/self/status; grep CapAmb /proc/$PPID/status";
+    for before in [given.to_vec(), AS_PID_1.into_iter().chain(given).collect()] {
+        let output = bench.command(&before, script).output().unwrap();
+        let words = lines(&output).join(" ").replace('\t', "");
+        let (nothing, all) = ("0000000000000000", "0000000000200000");
+        let expected = format!("CapPrm:{nothing} CapEff:{nothing} CapAmb:{nothing} CapAmb:{all}");
+        assert_eq!(words, expected, "{before:?} {output:?}");
+    }
+}
+
+#[test]
+fn ambient_capabilities_are_for_no_check_and_no_reaction_either() {
+    let bench = Bench::new("");
+    let look = |name: &str| format!(r#"["sh", "-c", "grep CapAmb /proc/self/status > {name}"]"#);
+    let (check, reaction) = (look("check"), look("reaction"));
+    let more = format!("on_change = {{ run = {reaction} }}\n[rollout]\ncheck = [{check}]\n");
+    let given = ["setpriv", "--inh-caps", "+sys_admin", "--ambient-caps", "+sys_admin"];
+    let mut squire = sidecar(&bench, &given, &more);
+    assert_eq!([bench.read("check"), bench.read("reaction")], ["CapAmb:\t0000000000000000\n"; 2]);
+    kill("TERM", &squire.id().to_string());
+    assert_eq!(squire.wait().unwrap().code(), Some(0));
+}
+
+/// Squire without a process, which publishes a file; `more` follows in the file's table. Answers when the release is committed.
+fn sidecar(bench: &Bench, before: &[&str], more: &str) -> Child {
+    let config = bench.path("squire.toml");
+    let output = format!("[output]\ndir = \"{}\"\nallow_disk = true\n", bench.path("out").display());
+    let file = "[[file]]\npath = \"greeting\"\ninline = \"hello\"\n";
+    fs::write(&config, format!("{output}{file}{more}")).unwrap();
+    let words = before.iter().copied().chain([SQUIRE, "run", "-c", config.to_str().unwrap()]);
+    let words: Vec<_> = words.collect();
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]).current_dir(bench.directory.path()).stdin(Stdio::null());
+    command.env("SQUIRE_LOG", "debug").stderr(fs::File::create(bench.path("log")).unwrap());
+    let squire = command.spawn().unwrap();
+    wait_until("the release is committed", || bench.read("log").contains("generation committed"));
+    squire
+}
+
 #[test]
 fn groups_can_be_chosen_without_a_user() {
     let bench = Bench::new("group = 12345\ngroups = [23456, \"daemon\"]");
@@ -573,15 +618,7 @@ fn real_time_signals_neither_end_squire_nor_reach_the_child_which_finds_them_as_
 fn a_sidecar_without_a_process_lives_through_what_does_not_ask_for_its_end() {
     for before in [&[][..], &AS_PID_1] {
         let bench = Bench::new("");
-        let (config, out) = (bench.path("squire.toml"), bench.path("out"));
-        let text = format!(
-            "[output]\ndir = {out:?}\nallow_disk = true\n[[file]]\npath = \"greeting\"\ninline = \"hello\"\n"
-        );
-        fs::write(&config, text).unwrap();
-        let words = before.iter().copied().chain([SQUIRE, "run", "-c", config.to_str().unwrap()]);
-        let words: Vec<_> = words.collect();
-        let mut squire = Command::new(words[0]).args(&words[1..]).stdin(Stdio::null()).spawn().unwrap();
-        wait_until("the file is published", || out.join("greeting").exists());
+        let mut squire = sidecar(&bench, before, "");
         let id = squire.id().to_string();
         let pid = if before.is_empty() { id } else { child_of(&id).trim().to_owned() };
         for signal in FORWARDED.into_iter().chain([34, 37, 64]) {

@@ -170,6 +170,7 @@ enum Step {
     User,
     Limits,
     Directory,
+    Capabilities,
     Privileges,
     ParentDeath,
     Signals,
@@ -177,7 +178,7 @@ enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Group,
         Self::Streams,
         Self::Sockets,
@@ -185,6 +186,7 @@ impl Step {
         Self::User,
         Self::Limits,
         Self::Directory,
+        Self::Capabilities,
         Self::Privileges,
         Self::ParentDeath,
         Self::Signals,
@@ -201,6 +203,7 @@ impl Step {
             Self::User => "setting process.user and process.group",
             Self::Limits => "setting process.limits (only root can raise a hard limit)",
             Self::Directory => "entering process.working_dir",
+            Self::Capabilities => "taking Squire's ambient capabilities from it",
             Self::Privileges => "setting no_new_privs",
             Self::Signals => "restoring its signals",
             Self::Program => "executing it",
@@ -283,7 +286,7 @@ fn stand(image: &Image, given_back: &[Limit]) -> Result<(), (Step, Errno)> {
         setgroups(&image.groups).map_err(at(Step::Groups))?;
         setgid(Gid::from_raw(person.group)).map_err(at(Step::User))?;
         setuid(Uid::from_raw(person.user)).map_err(at(Step::User))?;
-        drop_inherited_capabilities().map_err(at(Step::User))?;
+        drop_inheritable_capabilities().map_err(at(Step::User))?;
     }
     if let Some(mask) = setting.umask {
         umask(Mode::from_bits_truncate(mask));
@@ -291,15 +294,29 @@ fn stand(image: &Image, given_back: &[Limit]) -> Result<(), (Step, Errno)> {
     if let Some(directory) = &image.working_dir {
         chdir(directory.as_c_str()).map_err(at(Step::Directory))?;
     }
+    // After the directory, which Squire may have been given the capability to enter.
+    drop_ambient_capabilities().map_err(at(Step::Capabilities))?;
     if setting.no_new_privs {
         prctl::set_no_new_privs().map_err(at(Step::Privileges))?;
     }
     Ok(())
 }
 
-/// What another user's program would be given beyond what its file says. From root the kernel takes the ambient ones itself.
+/// Capabilities that Squire was given without being root, for `output.mount` or to read its credentials, are not for what it starts.
 #[expect(unsafe_code, reason = "nix has no capabilities")]
-fn drop_inherited_capabilities() -> nix::Result<()> {
+fn drop_ambient_capabilities() -> nix::Result<()> {
+    // SAFETY: plain numbers.
+    let cleared = unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) };
+    match Errno::result(cleared) {
+        // The kernel without ambient capabilities has none to clear.
+        Ok(_) | Err(Errno::EINVAL) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// What another user's program would be given beyond what its file says.
+#[expect(unsafe_code, reason = "nix has no capabilities")]
+fn drop_inheritable_capabilities() -> nix::Result<()> {
     #[repr(C)]
     struct Header {
         version: u32,
@@ -316,8 +333,6 @@ fn drop_inherited_capabilities() -> nix::Result<()> {
     let mut header = Header { version: 0x2008_0522, pid: 0 };
     let mut sets = [Set::default(); 2];
     let (header, set) = (&raw mut header, sets.as_mut_ptr());
-    // SAFETY: plain numbers; the kernel without ambient capabilities says EINVAL, and has none to clear.
-    unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) };
     // SAFETY: the kernel reads a header and writes two sets, which is what is there.
     Errno::result(unsafe { libc::syscall(libc::SYS_capget, header, set) })?;
     for set in &mut sets {
