@@ -215,9 +215,11 @@ pub(super) fn command(value: &Value<'_>) -> Option<Vec<String>> {
 
 fn variables(table: &Table<'_>) -> BTreeMap<String, EnvConfig> {
     let variable = |(name, value): (&str, Value<'_>)| {
-        if name.is_empty() || name.contains(['=', '\0']) {
+        // The kernel takes any but `=`. No program looks for the others, and shells and tools disagree about what they are.
+        let is_foreign = |c: char| c == '=' || c.is_whitespace() || c.is_control();
+        if name.is_empty() || name.contains(is_foreign) {
             value.report(
-                "is not a name for an environment variable; it may not be empty nor contain `=` or NUL",
+                "is not a name for an environment variable; it may not be empty nor contain `=`, white space or a control character",
             );
         }
         let template = value.verbatim("a template in quotes")?;

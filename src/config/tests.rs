@@ -852,9 +852,9 @@ on_change = "restrat"
     7: process.restart: "sometimes" is unknown; write "never", "on-failure" or "always"
     8: process.restart_limit: has to be between 1 and 4294967295
     9: process.restart_period: "0s" has to be longer than zero
-    11: process.env."A=B": is not a name for an environment variable; it may not be empty nor contain `=` or NUL
-    12: process.env."": is not a name for an environment variable; it may not be empty nor contain `=` or NUL
-    13: process.env."C\0": is not a name for an environment variable; it may not be empty nor contain `=` or NUL
+    11: process.env."A=B": is not a name for an environment variable; it may not be empty nor contain `=`, white space or a control character
+    12: process.env."": is not a name for an environment variable; it may not be empty nor contain `=`, white space or a control character
+    13: process.env."C\0": is not a name for an environment variable; it may not be empty nor contain `=`, white space or a control character
     14: process.env.D: expected a template in quotes, found the number 1
     15: process.env.E: contains a NUL character, which neither paths nor arguments can carry; take it out
     17: rollout.settle: expected a duration in quotes, such as "30s" or "5m", found the number 100
@@ -874,6 +874,12 @@ on_change = "restrat"
     43: file[4].on_change.run: names no program; write it first, such as ["/usr/local/bin/app"]
     47: file[5].on_change.run[1]: expected text in quotes, found the number 1
     51: file[6].on_change: "restrat" is unknown; did you mean "restart"?
+    "#);
+    // A shell could not use some of the others, but programs do.
+    assert_snapshot!(problems("[process.env]\n'A B' = ''\n\"C\\n\" = ''\n\"\\u00a0\" = ''\n'D.e-f' = ''\n'é' = ''\n'1' = ''\n"), @r#"
+    2: process.env."A B": is not a name for an environment variable; it may not be empty nor contain `=`, white space or a control character
+    3: process.env."C\n": is not a name for an environment variable; it may not be empty nor contain `=`, white space or a control character
+    4: process.env."\u{a0}": is not a name for an environment variable; it may not be empty nor contain `=`, white space or a control character
     "#);
     assert_snapshot!(problems("startup_timeout = '0s'\n[process]\ncommand = []\nstop_signal = 'STOP'\n"), @r#"
     1: startup_timeout: "0s" has to be longer than zero

@@ -54,6 +54,12 @@ fn each_mistake_is_named_with_file_line_and_key() {
         ("[secret.db]\npath = \"secret/db\"\nrefresh = \"5 parsecs\"", "parsecs", "refresh", &["5 parsecs"]),
         ("[secret.db]\npath = \"secret/db\"\nsource = \"vualt\"", "vualt", "source", &["vault"]),
         ("[secret.db]\npath = \"secret/db\"\nversion = \"two\"", "two", "version", &[]),
+        (
+            "[process]\ncommand = [\"app\"]\nenv = { \"DB PASSWORD\" = \"x\" }",
+            "DB PASSWORD",
+            "DB PASSWORD",
+            &["white space"],
+        ),
         ("[process]\nstop_timeout = 30", "stop_timeout = 30", "stop_timeout", &["30s"]),
         (
             "[process]\ncommand = [\"app\"]\nrestart_mode = \"overlap\"",
