@@ -719,6 +719,27 @@ fn those_whom_the_process_leaves_in_its_group_are_asked_to_end_before_they_are_k
     }
 }
 
+#[test]
+fn a_second_stop_does_not_wait_for_whom_the_process_left_in_its_group() {
+    let bench = Bench::new("");
+    let script = r#"
+        sh -c 'trap ": > asked" TERM; : > ready; while :; do sleep 0.02; done' &
+        while [ ! -e ready ]; do sleep 0.02; done; exit 5
+    "#;
+    let mut squire = bench.command(&[], script).spawn().unwrap();
+    wait_until("the helper is asked to end", || bench.path("asked").exists());
+    let began = Instant::now();
+    // Two that come together are one, so a poll of several.
+    wait_until("Squire ends", || {
+        kill("TERM", &squire.id().to_string());
+        std::thread::sleep(Duration::from_millis(70)); // the poll
+        squire.try_wait().unwrap().is_some()
+    });
+    assert_eq!(squire.wait().unwrap().code(), Some(5));
+    assert!(began.elapsed() < DISBANDED_WITHIN.mul_f32(0.8), "waited for {:?}", began.elapsed());
+    assert_eq!(bench.marked(), [""; 0]);
+}
+
 /// The most that a group has after its leader.
 const DISBANDED_WITHIN: Duration = Duration::from_secs(5);
 
