@@ -1,11 +1,16 @@
 //! A log that nobody reads, or that cannot be written, hurts nobody: not the process, not a rotation, not the exit code.
 
 use std::fs::{self, File, OpenOptions};
+use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, pipe};
 
@@ -206,5 +211,78 @@ fn a_command_into_a_pipe_that_is_closed_ends_quietly() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(!said.contains("panicked") && output.status.code() != Some(101), "{command:?}: {said}");
         assert!(!said.contains("Broken pipe"), "{command:?}: {said}");
+    }
+}
+
+/// A terminal of a session of its own, which Squire leads.
+fn in_a_terminal(rig: &Rig) -> (Child, PtyMaster) {
+    // Nobody that another test starts meanwhile may hold its other end.
+    let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).custom_flags(OFlag::O_NOCTTY.bits());
+    let slave = options.open(ptsname_r(&master).unwrap()).unwrap();
+    let mut command = Command::new("setsid");
+    command.args(["--ctty", env!("CARGO_BIN_EXE_squire"), "run", "-c", "squire.toml"]);
+    command.envs(rig.environment()).current_dir(rig.directory());
+    let [stdin, stdout] = [(); 2].map(|()| slave.try_clone().unwrap());
+    let child = command.stdin(stdin).stdout(stdout).stderr(slave).spawn().unwrap();
+    wait_until(SOON, "the process runs", || rig.path("seen/started").exists());
+    (child, master)
+}
+
+/// What an ssh connection that breaks does to whom it started: the kernel sends SIGHUP, and from then on nothing can be written.
+#[test]
+fn a_terminal_that_is_closed_ends_the_process_as_it_will_and_squire_as_the_process() {
+    // It is told and goes on, until it is asked to end; or it dies of the signal, as most programs do.
+    for (app, code) in [(APP.to_owned(), 9), (APP.replace("HUP", "USR2"), 129)] {
+        let rig = rig();
+        rig.write("squire.toml", &rig.read("squire.toml").replace(APP, &app));
+        let (mut child, master) = in_a_terminal(&rig);
+        drop(master);
+        if code == 9 {
+            wait_until(SOON, "the process is told of it", || !rig.read("seen/told").is_empty());
+            // A log line for each of these, into a terminal that is gone.
+            for _ in 0..3 {
+                let next = put(&rig);
+                wait_until(SOON, "it is followed", || rig.read("seen/told").contains(&next));
+            }
+            kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).unwrap();
+        }
+        let mut status = None;
+        wait_until(SOON, "squire ends", || {
+            status = child.try_wait().unwrap();
+            status.is_some()
+        });
+        assert_eq!(status.unwrap().code(), Some(code));
+    }
+}
+
+#[test]
+fn a_reader_of_one_byte_a_second_holds_nobody_up() {
+    for before in [&[][..], &AS_PROCESS_1] {
+        let rig = rig();
+        let (read, write) = pipe().unwrap();
+        let (done, end) = mpsc::channel::<()>();
+        let reader = thread::spawn(move || {
+            let mut pipe = File::from(read);
+            while end
+                .recv_timeout(Duration::from_secs(1))
+                .is_err_and(|error| error == RecvTimeoutError::Timeout)
+            {
+                pipe.read_exact(&mut [0]).unwrap();
+            }
+        });
+        let run = Run::start(&rig, before, write);
+        // More than a pipe and the queue hold at trace level is not needed: the pipe alone is full after two rotations.
+        for _ in 0..20 {
+            run.follows_a_new_value();
+        }
+        let asked = Instant::now();
+        assert_eq!(run.ends(Signal::SIGTERM, SOON), 9);
+        assert!(asked.elapsed() < Duration::from_secs(5), "the log held up the end: {:?}", asked.elapsed());
+        drop(done);
+        reader.join().unwrap();
     }
 }
