@@ -6,10 +6,12 @@
 //! *Invariant:* a request marked [`Repeat::OnlyIfUnsent`] is acted on by at most one server; no body and no credential stands in a
 //! fault; a credential is sent to nobody but the configured addresses, unless `allow_redirects` says otherwise.
 
+mod explain;
 mod failure;
 mod origin;
 mod problem;
 mod tls;
+mod trust;
 mod words;
 
 use std::error::Error;
@@ -31,6 +33,7 @@ use super::Fault;
 use crate::config::VaultConfig;
 use crate::secret::Secret;
 
+pub(super) use explain::Keys;
 pub(super) use failure::causes;
 use failure::{Failure, together, usable};
 use origin::Origin;
@@ -235,9 +238,12 @@ impl Http {
         let exchange = async {
             let response = self.pool().request(message(origin, path, request)?).await.map_err(|error| {
                 if error.is_connect() {
-                    Failure::unsent(format!("{origin}: cannot connect: {}", causes(error.source())))
+                    Failure::unsent(format!(
+                        "{origin}: cannot connect: {}",
+                        causes(error.source(), Keys::Vault)
+                    ))
                 } else {
-                    Failure::perhaps_sent(format!("{origin}: {}", causes(error.source())))
+                    Failure::perhaps_sent(format!("{origin}: {}", causes(error.source(), Keys::Vault)))
                 }
             })?;
             let (head, body) = response.into_parts();
@@ -269,7 +275,10 @@ impl Http {
             let why = format!("{origin}: the answer is longer than {} bytes", self.limits.body);
             return Failure::last(Fault::Malformed { why });
         }
-        Failure::perhaps_sent(format!("{origin}: the answer was cut off: {}", causes(Some(error))))
+        Failure::perhaps_sent(format!(
+            "{origin}: the answer was cut off: {}",
+            causes(Some(error), Keys::Vault)
+        ))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::support::certificates::{Valid, self_signed, signed, signed_by};
 use crate::support::{Outcome, Raft, Rig, SOON, Tenant, fresh, stays_true};
 
 /// A rig for the TLS address, with these lines more for the source.
@@ -66,6 +67,74 @@ fn the_server_is_trusted_by_its_authority_and_by_nothing_else() {
             outcome.stderr.lines().any(|line| line.contains("\"WARN\"") && line.contains("insecure"));
         assert_eq!(warned, source.contains("insecure_tls"), "{source}: {}", outcome.stderr);
     }
+}
+
+/// Renders where `ca.pem` of the rig holds what is trusted: it works, or says this.
+fn render_trusting(raft: &Raft, trusted: &str, source: &str, says: Option<&str>) {
+    let tenant = raft.bao().tenant();
+    let rig = rig(raft, &tenant, &format!("ca_file = \"@dir@/ca.pem\"\n{source}"));
+    rig.write("ca.pem", trusted);
+    match says {
+        Some(says) => rig.render_says(says),
+        None => assert_eq!(rig.render().code, 0, "{}", rig.read("stderr.1")),
+    }
+    assert_eq!(says.is_none(), !rig.read("out/password").is_empty(), "{says:?}");
+}
+
+#[test]
+fn a_certificate_that_is_itself_trusted_is_good_for_its_names_and_its_time() {
+    let raft = Raft::start(false);
+    let here = "127.0.0.1";
+    let mine = self_signed(here, Valid::Now);
+    let again = self_signed(here, Valid::Now);
+    let named = self_signed("other.example", Valid::Now);
+    let (expired, early) = (self_signed(here, Valid::Before), self_signed(here, Valid::Later));
+    let (authority, leaf) = signed(here);
+    let both = signed_by(&authority, here, true);
+    for (shown, trusted, source, says) in [
+        (&mine, mine.certificate.pem(), "", None),
+        (&mine, again.certificate.pem() + &mine.certificate.pem(), "", None),
+        (&named, named.certificate.pem(), "tls_server_name = \"other.example\"", None),
+        // As curl and the servers' own tools do with one certificate in the file.
+        (&leaf, leaf.certificate.pem(), "", None),
+        (&both, both.certificate.pem(), "", None),
+        (
+            &mine,
+            again.certificate.pem(),
+            "",
+            Some("it says `CA:TRUE`), and is not trusted here (set `ca_file` to this very certificate"),
+        ),
+        (&both, authority.pem(), "", Some("it says `CA:TRUE`), and is not trusted here")),
+        (
+            &leaf,
+            mine.certificate.pem(),
+            "",
+            Some("signed by an authority that is not trusted here (set `ca_file`"),
+        ),
+        (
+            &named,
+            named.certificate.pem(),
+            "",
+            Some(
+                "is not for 127.0.0.1 but for other.example (name one of them in `address`, or set `tls_server_name` to it)",
+            ),
+        ),
+        (&expired, expired.certificate.pem(), "", Some("has expired at 2021-01-01T00:00:00Z")),
+        (&early, early.certificate.pem(), "", Some("is not valid before 2089-01-01T00:00:00Z")),
+    ] {
+        raft.show(shown);
+        render_trusting(&raft, &trusted, source, says);
+    }
+}
+
+#[test]
+fn who_speaks_no_tls_is_said_to_speak_none() {
+    let raft = Raft::start(false);
+    let tenant = raft.bao().tenant();
+    let rig = rig(&raft, &tenant, "insecure_tls = true");
+    let plain = raft.bao().address().replace("http://", "https://");
+    rig.whole_config(&rig.read("squire.toml").replace(&raft.tls_address(), &plain));
+    rig.render_says("speaks no TLS");
 }
 
 #[test]

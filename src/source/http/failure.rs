@@ -7,8 +7,9 @@ use std::time::{Duration, SystemTime};
 
 use hyper::header::{HeaderMap, RETRY_AFTER};
 
+use super::explain::{Keys, explained, tls_error};
 use super::origin::Origin;
-use super::{Answer, Repeat, tls, words};
+use super::{Answer, Repeat, words};
 use crate::source::Fault;
 
 /// Takes out the answers of a server that cannot be asked now.
@@ -86,22 +87,23 @@ pub(super) fn together(mut faults: Vec<Fault>) -> Fault {
     Fault::Unreachable { why: whys.join("; "), retry_after: asked }
 }
 
-/// An error and its causes in one line, each said once.
-pub(crate) fn causes(mut error: Option<&(dyn Error + 'static)>) -> String {
+/// An error and its causes in one line, each said once; what TLS says, in words.
+pub(crate) fn causes(error: Option<&(dyn Error + 'static)>, keys: Keys) -> String {
+    let words = error.and_then(tls_error).and_then(|tls| explained(tls, keys));
+    words.unwrap_or_else(|| chained(error))
+}
+
+fn chained(mut error: Option<&(dyn Error + 'static)>) -> String {
     let mut line = String::new();
-    let mut hint = "";
     while let Some(cause) = error {
         let text = cause.to_string();
         if !line.contains(&text) {
             line.push_str(if line.is_empty() { "" } else { ": " });
             line.push_str(&text);
         }
-        if tls::is_unknown_issuer(cause) {
-            hint = " (set `ca_file` to the certificate of the authority that signed the server's)";
-        }
         error = cause.source();
     }
-    line + hint
+    line
 }
 
 #[cfg(test)]

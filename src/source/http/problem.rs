@@ -74,6 +74,9 @@ pub enum HttpError {
         /// As configured.
         namespace: String,
     },
+    /// Nothing can be verified with the authorities.
+    #[error("the authorities cannot be used")]
+    Verifier(#[source] rustls::client::VerifierBuilderError),
     /// TLS itself cannot be set up.
     #[error("cannot set up TLS")]
     Tls(#[source] rustls::Error),

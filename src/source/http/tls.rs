@@ -2,19 +2,18 @@
 //!
 //! *Invariant:* the server's certificate is verified unless `insecure_tls` says otherwise, and signatures even then.
 
-use std::error::Error;
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::client::danger::ServerCertVerifier;
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
 
 use super::HttpError;
 use super::origin::Origin;
+use super::trust::{AnyCertificate, Trust};
 use crate::config::{ClientIdentity, VaultConfig};
 
 /// Who we are: a client certificate, with those that lead to its authority, and its key.
@@ -41,10 +40,9 @@ pub(super) fn client_config(
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider));
     let builder = builder.with_safe_default_protocol_versions().map_err(HttpError::Tls)?;
-    let builder = if config.insecure_tls {
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
-    } else {
-        builder.with_root_certificates(authorities(config)?)
+    let builder = match verifier(config, provider)? {
+        Some(verifier) => builder.dangerous().with_custom_certificate_verifier(verifier),
+        None => builder.with_root_certificates(RootCertStore::empty()),
     };
     let (Some(identity), Some(files)) = (identity, &config.client_identity) else {
         return Ok(builder.with_no_client_auth());
@@ -54,42 +52,48 @@ pub(super) fn client_config(
     })
 }
 
+/// Who decides about a server's certificate; `None` trusts nobody.
+fn verifier(
+    config: &VaultConfig,
+    provider: Arc<CryptoProvider>,
+) -> Result<Option<Arc<dyn ServerCertVerifier>>, HttpError> {
+    if config.insecure_tls {
+        return Ok(Some(Arc::new(AnyCertificate(provider))));
+    }
+    let certificates = authorities(config)?;
+    let mut store = RootCertStore::empty();
+    match &config.ca_file {
+        Some(file) => certificates.iter().try_for_each(|certificate| {
+            let added = store.add(certificate.clone());
+            added.map_err(|source| HttpError::Authority { file: file.to_owned(), source })
+        })?,
+        // One odd certificate among a system's hundred is no reason to trust none of them.
+        None => drop(store.add_parsable_certificates(certificates.iter().cloned())),
+    }
+    if store.is_empty() {
+        return Ok(None);
+    }
+    let trust = Trust::new(store, &certificates, provider);
+    trust.map(|trust| Some(Arc::new(trust) as Arc<dyn ServerCertVerifier>)).map_err(HttpError::Verifier)
+}
+
 /// The name that the server's certificate has to bear, where it is not the address's.
 pub(super) fn server_name(config: &VaultConfig) -> Result<Option<ServerName<'static>>, HttpError> {
     let Some(name) = &config.tls_server_name else { return Ok(None) };
     ServerName::try_from(name.clone()).map(Some).map_err(|_| HttpError::ServerName { name: name.clone() })
 }
 
-/// Whether this is the error of a certificate that nobody we trust has signed.
-pub(super) fn is_unknown_issuer(error: &(dyn Error + 'static)) -> bool {
-    // Each layer of I/O wraps the error of the one below, and none of them shows it as its source.
-    if let Some(inner) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-        return is_unknown_issuer(inner);
-    }
-    let tls = error.downcast_ref::<rustls::Error>();
-    matches!(tls, Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)))
-}
-
-/// The system's authorities are read only if an address uses TLS.
-fn authorities(config: &VaultConfig) -> Result<RootCertStore, HttpError> {
-    let mut store = RootCertStore::empty();
+/// The system's are read only if an address uses TLS.
+fn authorities(config: &VaultConfig) -> Result<Vec<CertificateDer<'static>>, HttpError> {
     if let Some(file) = &config.ca_file {
-        for certificate in certificates("ca_file", file)? {
-            let added = store.add(certificate);
-            added.map_err(|source| HttpError::Authority { file: file.to_owned(), source })?;
-        }
-    } else if config
-        .addresses
-        .iter()
-        .any(|address| Origin::parse(address).is_ok_and(|origin| origin.is_https()))
-    {
-        // One odd certificate among a system's hundred is no reason to trust none of them.
-        store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if store.is_empty() {
-            return Err(HttpError::NoAuthorities);
-        }
+        return certificates("ca_file", file);
     }
-    Ok(store)
+    let uses_tls = |address: &String| Origin::parse(address).is_ok_and(|origin| origin.is_https());
+    if !config.addresses.iter().any(uses_tls) {
+        return Ok(Vec::new());
+    }
+    let found = rustls_native_certs::load_native_certs().certs;
+    if found.is_empty() { Err(HttpError::NoAuthorities) } else { Ok(found) }
 }
 
 fn certificates(setting: &'static str, file: &Path) -> Result<Vec<CertificateDer<'static>>, HttpError> {
@@ -103,43 +107,4 @@ fn certificates(setting: &'static str, file: &Path) -> Result<Vec<CertificateDer
 
 fn unreadable(setting: &'static str, file: &Path, source: pem::Error) -> HttpError {
     HttpError::Pem { setting, file: file.to_owned(), source }
-}
-
-/// Takes every certificate (`insecure_tls`), but checks that the server holds its key.
-#[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }

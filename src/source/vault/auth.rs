@@ -19,7 +19,7 @@ use tokio::sync::Mutex;
 use super::answers::{AuthAnswer, Envelope};
 use super::api::{self, Api, Call};
 use crate::config::{AuthConfig, CertConfig, ClientIdentity, CredentialFrom, RoleId, VaultConfig};
-use crate::source::http::{Answer, Repeat, causes, words};
+use crate::source::http::{Answer, Keys, Repeat, causes, words};
 use crate::source::{Fault, Grant};
 use secret_id::Memory;
 
@@ -110,8 +110,10 @@ impl Login {
     /// A certificate that was replaced is shown from now on; half of one is waited for.
     fn look_at_identity(&self, api: &Api) -> Result<(), Fault> {
         let Some(identity) = &self.identity else { return Ok(()) };
-        api.look_at_identity()
-            .map_err(|error| Fault::Awaiting { file: identity.cert_file.clone(), why: causes(Some(&error)) })
+        api.look_at_identity().map_err(|error| Fault::Awaiting {
+            file: identity.cert_file.clone(),
+            why: causes(Some(&error), Keys::Vault),
+        })
     }
 }
 

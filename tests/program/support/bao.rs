@@ -202,6 +202,11 @@ impl Bao {
         self.daemon.lock().unwrap().signal(Signal::SIGCONT);
     }
 
+    /// Makes it read its certificates again.
+    pub(super) fn reload(&self) {
+        self.daemon.lock().unwrap().signal(Signal::SIGHUP);
+    }
+
     /// Ends the server as a crash does.
     pub(crate) fn crash(&self) {
         self.daemon.lock().unwrap().kill();

@@ -6,12 +6,14 @@
 
 use std::path::PathBuf;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
+use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair};
 use serde_json::json;
 use tempfile::TempDir;
 
 use super::bao::Bao;
+use super::certificates::{Shown, authority};
 use super::daemon::free_port;
+use super::front::shown_on;
 use super::{SOON, holds_within, scratch, wait_until};
 
 /// A running server, unsealed and with everything mounted, until it is sealed.
@@ -90,6 +92,16 @@ impl Raft {
         self.certificates.path().join(name)
     }
 
+    /// Shows this to whoever connects from now on, instead of what it was started with.
+    pub(crate) fn show(&self, shown: &Shown) {
+        std::fs::write(self.certificate("server.pem"), shown.certificate.pem()).unwrap();
+        std::fs::write(self.certificate("server-key.pem"), shown.key.serialize_pem()).unwrap();
+        self.bao.reload();
+        wait_until(SOON, "the server shows its new certificate", || {
+            shown_on(self.tls_port).is_some_and(|der| der[..] == shown.certificate.der()[..])
+        });
+    }
+
     /// Seals the server: it answers 503 to everything.
     pub(crate) fn seal(&self) {
         self.bao.api().post("sys/seal", &json!({}));
@@ -114,9 +126,9 @@ impl Raft {
 fn make_certificates() -> TempDir {
     let directory = scratch::on_disk("tls");
     let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
-    let authority = authority("Squire test authority");
-    write("ca.pem", &authority.pem());
-    write("other-ca.pem", &self::authority("Some other authority").pem());
+    let ours = authority("Squire test authority");
+    write("ca.pem", &ours.pem());
+    write("other-ca.pem", &authority("Some other authority").pem());
     for (name, usage) in
         [("server", ExtendedKeyUsagePurpose::ServerAuth), ("client", ExtendedKeyUsagePurpose::ClientAuth)]
     {
@@ -124,16 +136,9 @@ fn make_certificates() -> TempDir {
         let mut parameters =
             CertificateParams::new(vec!["127.0.0.1".to_owned(), "bao.example".to_owned()]).unwrap();
         parameters.extended_key_usages = vec![usage];
-        let certificate = parameters.signed_by(&key, &authority).unwrap();
+        let certificate = parameters.signed_by(&key, &ours).unwrap();
         write(&format!("{name}.pem"), &certificate.pem());
         write(&format!("{name}-key.pem"), &key.serialize_pem());
     }
     directory
-}
-
-fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
-    let mut parameters = CertificateParams::new(Vec::new()).unwrap();
-    parameters.distinguished_name.push(rcgen::DnType::CommonName, name);
-    parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap()
 }
