@@ -108,8 +108,8 @@ pub struct AwsConfig {
     pub endpoint: Option<String>,
     /// `profile`: of AWS's own configuration files.
     pub profile: Option<String>,
-    /// `ca_file`, or `AWS_CA_BUNDLE`: PEM; instead of the system's authorities.
-    pub ca_file: Option<PathBuf>,
+    /// `ca_file`, or `AWS_CA_BUNDLE`.
+    pub authorities: Authorities,
     /// `refresh`: how often secrets are re-read. Default 5 minutes.
     pub refresh: Duration,
     /// `[source.NAME.assume_role]`
@@ -179,8 +179,8 @@ pub struct VaultConfig {
     pub addresses: Vec<String>,
     /// `namespace`, without slashes at its ends.
     pub namespace: Option<String>,
-    /// `ca_file`: PEM; instead of the system's authorities.
-    pub ca_file: Option<PathBuf>,
+    /// `ca_file`, or the variables of the server's own tools.
+    pub authorities: Authorities,
     /// `client_cert_file` and `client_key_file`: PEM, both or neither.
     pub client_identity: Option<ClientIdentity>,
     /// `tls_server_name`: the name that the server's certificate has to bear, where it is not the address's.
@@ -195,6 +195,20 @@ pub struct VaultConfig {
     pub look_up_every: Duration,
     /// `[source.NAME.auth.…]`
     pub auth: AuthConfig,
+}
+
+/// Who may have signed the certificate of a server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Authorities {
+    /// Whom this system trusts.
+    #[default]
+    System,
+    /// `ca_file`: who is in this file, in PEM.
+    File(PathBuf),
+    /// Who is in any file of this directory, in PEM.
+    Directory(PathBuf),
+    /// Who stands here, in PEM.
+    Text(String),
 }
 
 /// A client certificate with its key.

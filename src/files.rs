@@ -65,12 +65,6 @@ pub fn one_value(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text).trim()
 }
 
-/// Whether there is anything of this name, and it answers.
-pub fn is_there(path: &Path) -> bool {
-    let file = path.to_owned();
-    within(path, move || file.try_exists()).unwrap_or(false)
-}
-
 fn read_here(path: &Path, limit: u64) -> io::Result<Contents> {
     let contents = read_beginning(path, limit.saturating_add(1))?;
     if contents.bytes.len() as u64 > limit {

@@ -86,6 +86,14 @@ pub trait Source: Send + Sync + 'static {
     /// The files whose appearance or change makes a new login worth trying.
     fn credential_files(&self) -> Vec<PathBuf>;
 
+    /// The files by which the other end is trusted and we are known to it: when they change, [`Self::look_at_tls`] is called.
+    fn tls_files(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
+
+    /// Reads them again.
+    fn look_at_tls(&self) {}
+
     /// Whether a credential file holds the grant itself, so that its change is a new grant and not only a new way to one.
     fn credential_is_grant(&self) -> bool {
         false

@@ -1,9 +1,11 @@
-//! Credential files that appear or change → notices to the keepers that log in with them.
+//! Files of credentials and of TLS that appear or change → notices to the keepers that use them.
 //!
-//! Directories are watched, not files: whoever replaces a file by a rename, or a symlink above it as Kubernetes does, changes
-//! the directory. A change is a change of contents, since a credential that was refused must not be sent again for less.
+//! Directories are watched, not files: whoever replaces a file by a rename, or a symlink in it as Kubernetes does, changes
+//! the directory. A symlink further above may be exchanged too, and other machines change a network file system unseen, so every file is
+//! looked at now and then beside that. A change is a change of contents, since a credential that was refused must not be sent again for less.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,11 +20,16 @@ use crate::session::keeper::Notice;
 /// How often a directory that is not there yet is looked for.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
-/// The credential files of one source, and who wants to know.
+/// How often every file is looked at, though nothing says that it changed.
+const LOOK_ANYWAY: Duration = Duration::from_secs(5);
+
+/// The files of one source, and who wants to know.
 pub struct Credentials {
-    /// The files.
+    /// Those of its credentials.
     pub files: Vec<PathBuf>,
-    /// The keeper that logs in with them.
+    /// Those of its TLS.
+    pub tls_files: Vec<PathBuf>,
+    /// The keeper that uses them.
     pub keeper: mpsc::UnboundedSender<Notice>,
 }
 
@@ -43,7 +50,7 @@ pub async fn watch(credentials: Vec<Credentials>, key: DigestKey) {
     while inbox.look() {
         tokio::select! {
             _ = wake.recv(), if inbox.watches_all() => {}
-            () = tokio::time::sleep(LOOK_AGAIN), if !inbox.watches_all() => {}
+            () = tokio::time::sleep(if inbox.watches_all() { LOOK_ANYWAY } else { LOOK_AGAIN }) => {}
         }
     }
 }
@@ -51,29 +58,63 @@ pub async fn watch(credentials: Vec<Credentials>, key: DigestKey) {
 /// No credential is longer than this, in bytes.
 const LONGEST: u64 = 64 << 10;
 
+/// Nor is a file of certificates longer than this.
+const LONGEST_OF_TLS: u64 = 4 << 20;
+
 struct Inbox {
     watched: Vec<Watched>,
     watcher: Option<RecommendedWatcher>,
-    directories: BTreeSet<PathBuf>,
+    /// Each with its device and number, by which it is known from another one in its place.
+    directories: BTreeMap<PathBuf, (u64, u64)>,
+    /// Those that are not there, or do not answer.
+    absent: BTreeSet<PathBuf>,
     missing: bool,
     key: DigestKey,
 }
 
 struct Watched {
     file: PathBuf,
+    kind: Kind,
     keeper: mpsc::UnboundedSender<Notice>,
     contents: Option<Digest>,
 }
 
+/// What a file is for.
+#[derive(Clone, Copy)]
+enum Kind {
+    Credential,
+    Tls,
+}
+
+impl Kind {
+    fn notice(self) -> Notice {
+        match self {
+            Self::Credential => Notice::CredentialChanged,
+            Self::Tls => Notice::TlsChanged,
+        }
+    }
+}
+
 impl Inbox {
     fn new(credentials: Vec<Credentials>, key: DigestKey, watcher: Option<RecommendedWatcher>) -> Self {
-        let files = credentials.into_iter().flat_map(|Credentials { files, keeper }| {
-            files.into_iter().map(move |file| Watched { file, keeper: keeper.clone(), contents: None })
+        let all = credentials.into_iter().flat_map(|Credentials { files, tls_files, keeper }| {
+            // Whom to trust comes before a login.
+            let files = tls_files
+                .into_iter()
+                .map(|file| (file, Kind::Tls))
+                .chain(files.into_iter().map(|file| (file, Kind::Credential)));
+            files.map(move |(file, kind)| Watched { file, kind, keeper: keeper.clone(), contents: None })
         });
-        let mut inbox =
-            Self { watched: files.collect(), watcher, directories: BTreeSet::new(), missing: true, key };
+        let mut inbox = Self {
+            watched: all.collect(),
+            watcher,
+            directories: BTreeMap::new(),
+            absent: BTreeSet::new(),
+            missing: true,
+            key,
+        };
         for watched in &mut inbox.watched {
-            watched.contents = digest(&watched.file, &inbox.key);
+            watched.contents = digest(&watched.file, watched.kind, &inbox.key);
         }
         inbox
     }
@@ -85,43 +126,69 @@ impl Inbox {
 
     /// Says what changed. Whether anybody still wants to know.
     fn look(&mut self) -> bool {
-        self.watch_directories();
-        for watched in &mut self.watched {
-            let contents = digest(&watched.file, &self.key);
+        self.look_at_directories();
+        for watched in self.watched.iter_mut().filter(|watched| !Self::is_absent(&self.absent, &watched.file))
+        {
+            let contents = digest(&watched.file, watched.kind, &self.key);
             // Whoever rewrites a file may empty it first: that is not a change, and the same contents again are not either.
             if contents.is_some() && contents != watched.contents {
                 watched.contents = contents;
-                drop(watched.keeper.send(Notice::CredentialChanged));
+                drop(watched.keeper.send(watched.kind.notice()));
             }
         }
         self.watched.iter().any(|watched| !watched.keeper.is_closed())
     }
 
-    fn watch_directories(&mut self) {
-        let Some(watcher) = &mut self.watcher else { return };
-        self.missing = false;
-        for directory in self.watched.iter().filter_map(|watched| watched.file.parent()) {
+    fn look_at_directories(&mut self) {
+        let Self { watched, watcher, directories, absent, missing, .. } = self;
+        absent.clear();
+        *missing = false;
+        let parents: BTreeSet<_> = watched.iter().filter_map(|watched| watched.file.parent()).collect();
+        for directory in parents {
             // The kernel looks for it when a watch is added, and would wait for a file system that hangs.
-            let is_there = files::is_there(directory);
-            if self.directories.contains(directory) && is_there {
+            let found = identity(directory);
+            if found.is_none() {
+                absent.insert(directory.to_owned());
+            }
+            let Some(watcher) = watcher else { continue };
+            if found.is_some() && directories.get(directory) == found.as_ref() {
                 continue;
             }
-            self.directories.remove(directory);
-            if !is_there {
-                self.missing = true;
-                continue;
+            if directories.remove(directory).is_some() {
+                // What is watched is another one than what has its name now.
+                watcher.unwatch(directory).ok();
             }
-            match watcher.watch(directory, RecursiveMode::NonRecursive) {
-                Ok(()) => drop(self.directories.insert(directory.to_owned())),
-                Err(_) => self.missing = true,
+            match found.filter(|_| watcher.watch(directory, RecursiveMode::NonRecursive).is_ok()) {
+                Some(found) => drop(directories.insert(directory.to_owned(), found)),
+                None => *missing = true,
             }
         }
     }
+
+    /// What does not answer need not be asked once for each file in it.
+    fn is_absent(absent: &BTreeSet<PathBuf>, file: &Path) -> bool {
+        file.parent().is_some_and(|directory| absent.contains(directory))
+    }
 }
 
-/// Of what is in the file, trimmed as a login trims it; `None` while it is missing, empty or not a regular file.
-fn digest(file: &Path, key: &DigestKey) -> Option<Digest> {
-    let contents = files::beginning(file, LONGEST).ok()?;
-    let value = files::one_value(contents.text().ok()?);
-    (!value.is_empty()).then(|| key.digest(value.as_bytes()))
+/// Device and number of what has this name, if it answers.
+fn identity(directory: &Path) -> Option<(u64, u64)> {
+    let path = directory.to_owned();
+    let metadata = files::within(directory, move || std::fs::metadata(path)).ok()?;
+    Some((metadata.dev(), metadata.ino()))
+}
+
+/// Of what is in the file, a credential trimmed as a login trims it; `None` while it is missing, empty or not a regular file.
+fn digest(file: &Path, kind: Kind, key: &DigestKey) -> Option<Digest> {
+    let limit = match kind {
+        Kind::Credential => LONGEST,
+        Kind::Tls => LONGEST_OF_TLS,
+    };
+    let contents = files::beginning(file, limit).ok()?;
+    let value = match kind {
+        Kind::Credential => files::one_value(contents.text().ok()?).as_bytes(),
+        // There may be remarks in it in any encoding.
+        Kind::Tls => &contents.bytes,
+    };
+    (!value.is_empty()).then(|| key.digest(value))
 }

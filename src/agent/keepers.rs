@@ -58,7 +58,11 @@ impl Keepers {
         let name = settings.source.clone();
         let book = ledger.map(|ledger| Book::new(ledger, name.clone(), source.identity()));
         settings.adopt = book.as_ref().and_then(|book| book.holdings(key));
-        self.credentials.push(Credentials { files: source.credential_files(), keeper: keeper.clone() });
+        self.credentials.push(Credentials {
+            files: source.credential_files(),
+            tls_files: source.tls_files(),
+            keeper: keeper.clone(),
+        });
         self.owners.extend(settings.wants.iter().map(|want| (want.name.clone(), name.clone())));
         let session = Session::new(settings, Instant::now());
         let task = Keeper::new(source, session, key.clone(), self.deliveries.clone(), book);

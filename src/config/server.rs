@@ -79,6 +79,7 @@ impl ServerVariables {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Authorities;
 
     fn of(variables: &[(&str, &str)]) -> ServerVariables {
         let find = |name: &str| {
@@ -104,7 +105,7 @@ mod tests {
         assert_eq!(taken.credentials(), ["BAO_TOKEN"]);
         let in_file = of(&[("BAO_TOKEN_FILE", "/t")]);
         assert_eq!(in_file.files().collect::<Vec<_>>(), [PathBuf::from("/t")]);
-        assert_eq!(taken.vault(None, None).unwrap().ca_file, Some("/ca".into()));
+        assert_eq!(taken.vault(None, None).unwrap().authorities, Authorities::File("/ca".into()));
         assert!(!format!("{taken:?}").contains("https"), "a value of a variable may be a secret");
     }
 

@@ -14,7 +14,7 @@ use rustls::pki_types::ServerName;
 
 use super::reader::{Table, every};
 use super::value::{self, Form, POSITIVE_DURATION};
-use super::{AuthConfig, ClientIdentity, SourceConfig, VaultConfig, auth, text};
+use super::{AuthConfig, Authorities, ClientIdentity, SourceConfig, VaultConfig, auth, text};
 use crate::names::SourceName;
 
 pub use aws::AWS_VARIABLES;
@@ -100,6 +100,7 @@ fn vault(mut table: Table<'_>) -> Option<VaultConfig> {
     let addresses = addresses(&mut table);
     let namespace = setting(&mut table, "namespace", ["VAULT_NAMESPACE", "BAO_NAMESPACE"], &NAMESPACE);
     let ca_file = path_setting(&mut table, "ca_file", ["VAULT_CACERT", "BAO_CACERT"]);
+    let authorities = ca_file.map_or(Authorities::System, Authorities::File);
     let client_identity = client_identity(&mut table);
     let tls_server_name = setting(
         &mut table,
@@ -119,7 +120,7 @@ fn vault(mut table: Table<'_>) -> Option<VaultConfig> {
     Some(VaultConfig {
         addresses: addresses?,
         namespace: namespace.filter(|namespace| !namespace.is_empty()),
-        ca_file,
+        authorities,
         client_identity,
         tls_server_name,
         insecure_tls,

@@ -123,7 +123,7 @@ fn a_full_document_means_what_it_says() {
     let SourceConfig::Vault(vault) = &config.sources["vault"] else { panic!("no vault") };
     assert_eq!(vault.addresses, ["https://vault.internal:8200"]);
     assert_eq!(vault.namespace.as_deref(), Some("team-a"));
-    assert_eq!(vault.ca_file.as_deref(), Some(Path::new("/etc/squire/ca.pem")));
+    assert_eq!(vault.authorities, Authorities::File("/etc/squire/ca.pem".into()));
     let identity = vault.client_identity.as_ref().unwrap();
     assert_eq!(identity.cert_file, Path::new("/etc/squire/client.pem"), "beside the configuration");
     assert_eq!(identity.key_file, Path::new("/etc/squire/client.key"));
@@ -207,7 +207,11 @@ fn what_is_not_said_has_a_default() {
     let AuthConfig::AppRole(approle) = &vault.auth else { panic!("{:?}", vault.auth) };
     assert!(approle.mount == "approle" && approle.secret_id.is_none());
     assert!(matches!(&approle.role_id, RoleId::Inline(id) if id == "r"));
-    assert!(vault.namespace.is_none() && vault.ca_file.is_none() && vault.client_identity.is_none());
+    assert!(
+        vault.namespace.is_none()
+            && vault.authorities == Authorities::System
+            && vault.client_identity.is_none()
+    );
     assert!(vault.tls_server_name.is_none() && !vault.insecure_tls && !vault.allow_redirects);
     assert_eq!((vault.refresh, vault.look_up_every), (Duration::from_mins(5), Duration::from_mins(1)));
     assert_eq!(config.secrets["a"].source.as_str(), "vault", "the only one");
@@ -248,7 +252,7 @@ fn the_environment_fills_in_what_the_table_leaves_out() {
     );
     assert_eq!(all.addresses, ["https://v:8200"], "VAULT_ wins over BAO_");
     assert_eq!(all.namespace.as_deref(), Some("ns"), "an empty variable is not set");
-    assert_eq!(all.ca_file, Some(PathBuf::from("ca.pem")));
+    assert_eq!(all.authorities, Authorities::File("ca.pem".into()));
     let identity = all.client_identity.unwrap();
     assert_eq!((identity.cert_file, identity.key_file), (PathBuf::from("c.pem"), PathBuf::from("k.pem")));
     assert_eq!(all.tls_server_name.as_deref(), Some("name"));

@@ -27,6 +27,8 @@ const HEAR_WITHIN: Duration = Duration::from_secs(1);
 pub enum Notice {
     /// A credential file appeared or changed.
     CredentialChanged,
+    /// A file by which the source is trusted, or we are known to it, changed.
+    TlsChanged,
     /// Fetch these now; all if empty.
     Refresh(Vec<SecretName>),
     /// Nothing uses the revisions of this secret below this one any more.
@@ -128,6 +130,10 @@ impl<S: Source> Keeper<S> {
         match notice {
             Notice::CredentialChanged if self.source.credential_is_grant() => Event::GrantChanged,
             Notice::CredentialChanged => Event::CredentialChanged,
+            Notice::TlsChanged => {
+                self.source.look_at_tls();
+                Event::Due
+            }
             Notice::Refresh(names) => Event::RefreshAsked(names),
             Notice::Released(secret, below) => Event::Released(secret, below),
             Notice::Rejected(secret, revision) => Event::Rejected(secret, revision),

@@ -8,6 +8,7 @@
 mod account;
 mod answer;
 mod batch;
+mod carrier;
 mod plan;
 
 use std::env;
@@ -15,17 +16,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
-
+use super::http::{Connections, HttpError};
 use super::{Fault, Fetched, Grant, GrantLife, Life, Source};
 use crate::config::{AwsConfig, Version};
+use crate::fact::chain;
 use crate::ledger::Identity;
 use crate::plan::Want;
 use crate::secret::Secret;
-use account::{Account, Refused};
+use account::{ANSWER_WITHIN, Account, Refused};
 use answer::Value;
-
-pub use account::AwsError;
+use carrier::Carrier;
 
 /// Nothing locks for credentials that are refused, and their owner may be about to put them right.
 const AGAIN_IN: Duration = Duration::from_mins(1);
@@ -37,7 +37,7 @@ const LIFE: GrantLife = GrantLife { ttl: None, renewable: false };
 #[derive(Debug)]
 pub struct Aws {
     config: AwsConfig,
-    http: SharedHttpClient,
+    carrier: Carrier,
     account: Mutex<Option<Arc<Account>>>,
     refused: Mutex<Option<Refused>>,
 }
@@ -47,9 +47,9 @@ impl Aws {
     ///
     /// # Errors
     /// Authorities in `ca_file` that cannot be read.
-    pub fn new(config: &AwsConfig) -> Result<Self, AwsError> {
-        let http = account::http(config.ca_file.as_deref())?;
-        Ok(Self { config: config.clone(), http, account: Mutex::default(), refused: Mutex::default() })
+    pub fn new(config: &AwsConfig) -> Result<Self, HttpError> {
+        let carrier = Carrier(Arc::new(Connections::new(config.into(), ANSWER_WITHIN)?));
+        Ok(Self { config: config.clone(), carrier, account: Mutex::default(), refused: Mutex::default() })
     }
 
     fn account(&self) -> Result<Arc<Account>, Fault> {
@@ -82,7 +82,9 @@ impl Aws {
 
 impl Source for Aws {
     async fn log_in(&self) -> Result<Grant, Fault> {
-        let account = Account::find(&self.config, &self.http).await?;
+        // Where the files cannot be read, we know from before whom we trust.
+        self.carrier.0.look_again().ok();
+        let account = Account::find(&self.config, &self.carrier).await?;
         let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(why) = refused.and_then(|refused| refused.of(&account)) {
             return Err(Fault::Refused { why, again_in: Some(AGAIN_IN) });
@@ -137,6 +139,19 @@ impl Source for Aws {
             method: "aws".to_owned(),
             mount: None,
             role: role.or_else(|| config.profile.clone()),
+        }
+    }
+
+    fn tls_files(&self) -> Vec<PathBuf> {
+        self.carrier.0.files()
+    }
+
+    fn look_at_tls(&self) {
+        if let Err(error) = self.carrier.0.look_again() {
+            tracing::warn!(
+                error = chain(&error),
+                "the files of TLS have changed and cannot be used, those of before are"
+            );
         }
     }
 

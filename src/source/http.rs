@@ -6,39 +6,36 @@
 //! *Invariant:* a request marked [`Repeat::OnlyIfUnsent`] is acted on by at most one server; no body and no credential stands in a
 //! fault; a credential is sent to nobody but the configured addresses, unless `allow_redirects` says otherwise.
 
+mod connections;
 mod explain;
 mod failure;
 mod origin;
 mod problem;
+mod reach;
 mod tls;
 mod trust;
 mod words;
 
 use std::error::Error;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use hyper::{Method, StatusCode};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_timeout::TimeoutConnector;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::Fault;
 use crate::config::VaultConfig;
 use crate::secret::Secret;
 
-pub(super) use explain::Keys;
-pub(super) use failure::causes;
-use failure::{Failure, together, usable};
+pub(crate) use connections::Connections;
+pub(crate) use explain::Keys;
+pub(crate) use failure::causes;
+use failure::{Failure, chained, together, usable};
 use origin::Origin;
 pub use problem::HttpError;
-use tls::Identity;
 pub(super) use words::words;
 
 /// The bounds of one exchange.
@@ -102,53 +99,39 @@ impl Answer {
     }
 }
 
-/// A pool of connections that all show the same client certificate.
-type Pool = Client<TimeoutConnector<HttpsConnector<HttpConnector>>, Full<Bytes>>;
-
 /// A client for the addresses of one source. Connections are kept and shared; HTTP/2 where TLS negotiates it.
 #[derive(Debug)]
 pub struct Http {
-    config: VaultConfig,
-    connections: Mutex<Connections>,
+    allow_redirects: bool,
+    connections: Connections,
     origins: Vec<Origin>,
     /// The place in `origins` of the one that answered last.
     answering: AtomicUsize,
     limits: Limits,
 }
 
-#[derive(Debug)]
-struct Connections {
-    pool: Pool,
-    identity: Option<Identity>,
-}
-
 impl Http {
-    /// A client for these addresses. Certificate files are read now, and again by [`Self::look_at_identity`].
+    /// A client for these addresses. The files of TLS are read now, and again by [`Self::look_again`] and after a failure that they
+    /// may be the reason of.
     pub fn new(config: &VaultConfig, limits: Limits) -> Result<Self, HttpError> {
         let origins =
             config.addresses.iter().map(|text| Origin::parse(text)).collect::<Result<Vec<_>, _>>()?;
         if origins.is_empty() {
             return Err(HttpError::NoAddress);
         }
-        let identity = tls::identity(config)?;
-        let pool = pool(config, identity.as_ref(), limits)?;
-        let connections = Mutex::new(Connections { pool, identity });
-        Ok(Self { config: config.clone(), connections, origins, answering: AtomicUsize::new(0), limits })
+        let connections = Connections::new(config.into(), limits.request)?;
+        let allow_redirects = config.allow_redirects;
+        Ok(Self { allow_redirects, connections, origins, answering: AtomicUsize::new(0), limits })
     }
 
-    /// Reads the client certificate again. If it is another one, new connections are made that show it; the authorities are read
-    /// again with it.
-    pub fn look_at_identity(&self) -> Result<(), HttpError> {
-        if self.config.client_identity.is_none() {
-            return Ok(());
-        }
-        let identity = tls::identity(&self.config)?;
-        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-        if connections.identity != identity {
-            connections.pool = pool(&self.config, identity.as_ref(), self.limits)?;
-            connections.identity = identity;
-        }
-        Ok(())
+    /// Reads the files of TLS again: authorities, and the client certificate. New connections are made by what is in them.
+    pub fn look_again(&self) -> Result<bool, HttpError> {
+        self.connections.look_again()
+    }
+
+    /// Those of them that are worth watching.
+    pub fn tls_files(&self) -> Vec<PathBuf> {
+        self.connections.files()
     }
 
     /// Asks the addresses in turn until one answers.
@@ -177,12 +160,7 @@ impl Http {
                 }
             }
         }
-        let fault = together(faults);
-        if matches!(fault, Fault::Unreachable { .. }) {
-            // Perhaps because our certificate has ended. If its successor cannot be read now, a login will say so.
-            self.look_at_identity().ok();
-        }
-        Err(fault)
+        Err(together(faults))
     }
 
     /// The one that answered last, then the others in their order.
@@ -223,7 +201,7 @@ impl Http {
                 answer.status
             )));
         }
-        if !self.config.allow_redirects && !self.origins.contains(&target) {
+        if !self.allow_redirects && !self.origins.contains(&target) {
             let way_out = "add it to `addresses` to allow that, or any with `allow_redirects = true`";
             return Err(refused(format!("redirects to {target}: {way_out}")));
         }
@@ -236,15 +214,11 @@ impl Http {
     /// Sends the request to one server and reads the whole answer, whatever its status.
     async fn exchange(&self, origin: &Origin, path: &str, request: &Request) -> Result<Answer, Failure> {
         let exchange = async {
-            let response = self.pool().request(message(origin, path, request)?).await.map_err(|error| {
-                if error.is_connect() {
-                    Failure::unsent(format!(
-                        "{origin}: cannot connect: {}",
-                        causes(error.source(), Keys::Vault)
-                    ))
-                } else {
-                    Failure::perhaps_sent(format!("{origin}: {}", causes(error.source(), Keys::Vault)))
-                }
+            let message = message(origin, path, request)?;
+            let response = self.connections.request(message, self.limits.connect).await;
+            let response = response.map_err(|unanswered| {
+                let why = format!("{origin}: {}", unanswered.words(Keys::Vault));
+                if unanswered.is_unsent() { Failure::unsent(why) } else { Failure::perhaps_sent(why) }
             })?;
             let (head, body) = response.into_parts();
             let body = Limited::new(body, self.limits.body).collect().await;
@@ -255,10 +229,6 @@ impl Http {
             Ok(outcome) => outcome,
             Err(_elapsed) => Err(self.too_late(origin, request.repeat)),
         }
-    }
-
-    fn pool(&self) -> Pool {
-        self.connections.lock().unwrap_or_else(PoisonError::into_inner).pool.clone()
     }
 
     fn too_late(&self, origin: &Origin, repeat: Repeat) -> Failure {
@@ -280,35 +250,6 @@ impl Http {
             causes(Some(error), Keys::Vault)
         ))
     }
-}
-
-fn pool(config: &VaultConfig, identity: Option<&Identity>, limits: Limits) -> Result<Pool, HttpError> {
-    let https =
-        HttpsConnectorBuilder::new().with_tls_config(tls::client_config(config, identity)?).https_or_http();
-    let https = match tls::server_name(config)? {
-        Some(name) => https.with_server_name_resolver(hyper_rustls::FixedServerNameResolver::new(name)),
-        None => https,
-    };
-    let https = https.enable_all_versions().wrap_connector(tcp(limits));
-    let mut connector = TimeoutConnector::new(https);
-    connector.set_connect_timeout(Some(limits.connect));
-    Ok(Client::builder(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .pool_timer(TokioTimer::new())
-        // Without pings a peer that vanished would hold its dead connection, and with it every request, for minutes.
-        .http2_keep_alive_interval(limits.request / 3)
-        .http2_keep_alive_timeout(limits.request / 3)
-        .build(connector))
-}
-
-fn tcp(limits: Limits) -> HttpConnector {
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    tcp.set_nodelay(true);
-    tcp.set_connect_timeout(Some(limits.connect));
-    tcp.set_keepalive(Some(limits.request));
-    tcp.set_tcp_user_timeout(Some(limits.request));
-    tcp
 }
 
 fn message(origin: &Origin, path: &str, request: &Request) -> Result<hyper::Request<Full<Bytes>>, Failure> {

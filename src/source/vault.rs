@@ -27,6 +27,7 @@ use serde_json::{Value, json};
 use super::http::{Http, HttpError, Limits, Repeat};
 use super::{Fault, Fetched, Grant, GrantLife, Renewal, Source};
 use crate::config::{VaultConfig, Version};
+use crate::fact::chain;
 use crate::ledger::Identity;
 use crate::names::LeaseId;
 use crate::plan::Want;
@@ -237,6 +238,19 @@ impl Source for Vault {
 
     fn credential_is_grant(&self) -> bool {
         self.login.is_grant()
+    }
+
+    fn tls_files(&self) -> Vec<PathBuf> {
+        self.api.tls_files()
+    }
+
+    fn look_at_tls(&self) {
+        if let Err(error) = self.api.look_again() {
+            tracing::warn!(
+                error = chain(&error),
+                "the files of TLS have changed and cannot be used, those of before are"
+            );
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! AWS Secrets Manager: what is its own.
 
+use std::io::{Read as _, Write as _};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -243,6 +244,30 @@ fn keys_of_the_environment_are_wiped_and_kept_back_from_the_process() {
         "{given}"
     );
     assert_eq!(squire.stop(), 143);
+}
+
+#[test]
+fn an_answer_without_end_is_cut_off_and_said() {
+    let aws = Aws::shared();
+    let rig = aws.rig();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for mut visitor in listener.incoming().map_while(Result::ok) {
+            let head =
+                "HTTP/1.1 200 OK\r\ncontent-type: application/x-amz-json-1.1\r\n\r\n{\"SecretString\":\"";
+            assert_ne!(visitor.read(&mut [0; 1 << 13]).unwrap(), 0);
+            // Until it hangs up.
+            let mut sent = visitor.write_all(head.as_bytes());
+            while sent.is_ok() {
+                sent = visitor.write_all(&[b'a'; 1 << 14]);
+            }
+        }
+    });
+    let source = SOURCE.replace("[source.aws]", &format!("[source.aws]\nendpoint = \"{endpoint}\""));
+    rig.whole_config(&format!("{source}{}", file("x", "path = \"prod/x\"")));
+    rig.render_says("unexpected answer: prod/x: dispatch failure: user error: ");
+    assert!(rig.read("stderr.1").contains("the answer is longer than 16777216 bytes"));
 }
 
 #[test]

@@ -70,6 +70,35 @@ fn a_credential_file_may_appear_with_its_directory_and_by_a_rename() {
 }
 
 #[test]
+fn a_credential_is_noticed_when_a_directory_above_it_is_exchanged() {
+    let tenant = Bao::shared().tenant();
+    let rig = rig(&tenant);
+    let secret_id = rig.read("secret-id");
+    std::fs::remove_file(rig.path("secret-id")).unwrap();
+    rig.whole_config(&rig.read("squire.toml").replace("/secret-id", "/now/secret-id"));
+    for directory in ["one", "two", "three"] {
+        rig.allow_secrets_in(directory);
+    }
+    rig.write("one/secret-id", "");
+    rig.write("two/secret-id", "00000000-0000-0000-0000-000000000000");
+    rig.write("three/secret-id", &secret_id);
+    let point = |to: &str| {
+        std::os::unix::fs::symlink(rig.path(to), rig.path("next")).unwrap();
+        std::fs::rename(rig.path("next"), rig.path("now")).unwrap();
+    };
+    point("one");
+    let mut squire = rig.run();
+    squire.wait_until("it says that it waits", || {
+        rig.read("stderr.1").contains("waiting for a credential file")
+    });
+    // Twice, since the second directory was not watched from the beginning.
+    point("two");
+    squire.wait_until("it is refused", || rig.read("stderr.1").contains("login failed"));
+    point("three");
+    squire.wait_until("the child starts", || !rig.read("seen/starts").is_empty());
+}
+
+#[test]
 fn a_refused_secret_id_is_sent_once_and_again_only_when_its_file_changes() {
     let bao = Bao::start();
     let tenant = bao.tenant();

@@ -6,7 +6,8 @@ use std::time::Duration;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
-use crate::support::{Hung, Rig, Squire, fresh, make_role, make_store, store};
+use crate::support::certificates::signed;
+use crate::support::{Aws, Hung, Raft, Rig, Squire, fresh, make_role, make_store, store};
 
 /// Above what a file is waited for, and below the time in which a process has to stop.
 const HEARD_WITHIN: Duration = Duration::from_secs(10);
@@ -123,6 +124,67 @@ fn a_working_directory_that_hangs_refuses_the_release_and_the_process_runs_on() 
     squire.wait_until("the release is refused", || {
         says(&rig, "generation failed its check") && says(&rig, "becoming its program in time")
     });
+    squire.signal(nix::sys::signal::Signal::SIGTERM);
+    assert_eq!(squire.wait_for_end(HEARD_WITHIN), 9);
+    drop(hung);
+}
+
+#[test]
+fn a_pipe_in_place_of_the_authorities_is_refused_at_once() {
+    let aws = Aws::shared();
+    for (rig, source) in [
+        (
+            Rig::at("https://127.0.0.1:1"),
+            "[source.vault]\naddress = \"@address@\"\n[source.vault.auth.token]\nfile = \"@dir@/token\"",
+        ),
+        (aws.rig(), "[source.aws]\nca_file = \"@dir@/ca.pem\""),
+    ] {
+        let source =
+            source.replace("\n[source.vault.auth", "\nca_file = \"@dir@/ca.pem\"\n[source.vault.auth");
+        mkfifo(&rig.path("ca.pem"), Mode::S_IRWXU).unwrap();
+        rig.whole_config(&format!(
+            "{source}\n[secret.x]\npath = \"secret/x\"\n[output]\ndir = \"@dir@/out\"\n[[file]]\npath = \"x\"\ninline = \"{{{{x.value}}}}\""
+        ));
+        let outcome = rig.render();
+        assert_eq!(outcome.code, 1, "{source}: {}", outcome.stderr);
+        assert!(outcome.stderr.contains("cannot read ca_file"), "{source}: {}", outcome.stderr);
+        assert!(outcome.stderr.contains("not a regular file"), "{source}: {}", outcome.stderr);
+    }
+}
+
+#[test]
+fn files_of_tls_that_hang_make_nobody_deaf() {
+    let raft = Raft::start(true);
+    let tenant = raft.bao().tenant();
+    tenant.write("db", &serde_json::json!({"password": fresh("password")}));
+    let rig = Rig::new(&tenant);
+    for (here, there) in [("ca", "ca"), ("client", "client"), ("client-key", "client-key")] {
+        let text = fs::read_to_string(raft.certificate(&format!("{there}.pem"))).unwrap();
+        rig.write(&format!("shared/{here}.pem"), &text);
+    }
+    rig.config_of_source(
+        &format!(
+            "address = \"{}\"\nrefresh = \"1s\"\nca_file = \"@dir@/shared/ca.pem\"\nclient_cert_file = \"@dir@/shared/client.pem\"\n\
+             client_key_file = \"@dir@/shared/client-key.pem\"",
+            raft.tls_address()
+        ),
+        r#"
+        [secret.db]
+        path = "secret/@tenant@/db"
+        [[file]]
+        path = "password"
+        inline = "{{db.password}}"
+        on_change = "none"
+        [process]
+        command = ["sh", "-c", "trap 'exit 9' TERM; echo > seen/started; while :; do sleep 0.05; done"]
+        "#,
+    );
+    let mut squire = started(&rig);
+    let hung = Hung::mount(&rig.path("shared"));
+    raft.show(&signed("127.0.0.1").1);
+    raft.bao().crash();
+    raft.come_back();
+    squire.wait_until("the files are given up", || says(&rig, "did not answer within 2 seconds"));
     squire.signal(nix::sys::signal::Signal::SIGTERM);
     assert_eq!(squire.wait_for_end(HEARD_WITHIN), 9);
     drop(hung);

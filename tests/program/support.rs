@@ -34,6 +34,7 @@ pub(crate) use canary::{Canaries, fresh};
 pub(crate) use clock::Clock;
 pub(crate) use cluster::Cluster;
 pub(crate) use daemon::free_port;
+pub(crate) use front::Front;
 pub(crate) use gate::Gate;
 pub(crate) use hung::Hung;
 pub(crate) use impostor::{Impostor, Manners};

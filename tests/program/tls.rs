@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::support::certificates::{Valid, self_signed, signed, signed_by};
-use crate::support::{Outcome, Raft, Rig, SOON, Tenant, fresh, stays_true};
+use crate::support::{Aws, Front, Outcome, Raft, Rig, SOON, Squire, Tenant, fresh, stays_true};
 
 /// A rig for the TLS address, with these lines more for the source.
 fn rig(raft: &Raft, tenant: &Tenant<'_>, source: &str) -> Rig {
@@ -150,6 +150,107 @@ fn a_client_certificate_is_shown_where_it_is_demanded() {
     assert_eq!(outcome.code, 0, "{}", outcome.stderr);
     let outcome = render(&raft, &format!("ca_file = \"{ca}\""), &[]);
     assert_eq!(outcome.code, 1, "{}", outcome.stderr);
+}
+
+/// A process that goes on, over a source that trusts what is in `ca.pem` of the rig.
+fn run_trusting<'a>(rig: &'a Rig, trusted: &str) -> Squire<'a> {
+    rig.write("ca.pem", trusted);
+    rig.whole_config(&rig.read("squire.toml").replace("startup_timeout = \"3s\"", ""));
+    let mut squire = rig.run_command(&["sleep", "1000"]);
+    squire.wait_until("it is published", || !rig.read("out/password").is_empty());
+    squire
+}
+
+/// Waits until what is written now is published.
+#[track_caller]
+fn new_values_come(rig: &Rig, tenant: &Tenant<'_>, squire: &mut Squire<'_>) {
+    let next = fresh("next");
+    tenant.write("db", &json!({"password": next}));
+    squire.wait_until("the next value comes", || rig.read("out/password") == next);
+}
+
+#[test]
+fn a_new_authority_is_read_when_an_answer_fails_by_tls() {
+    for (mutual, by_system) in [(false, false), (false, true), (true, false)] {
+        let raft = Raft::start(mutual);
+        let tenant = raft.bao().tenant();
+        let file = |name: &str| raft.certificate(name).to_str().unwrap().to_owned();
+        let identity = format!(
+            "client_cert_file = \"{}\"\nclient_key_file = \"{}\"\n",
+            file("client.pem"),
+            file("client-key.pem")
+        );
+        let authority = if by_system { "" } else { "ca_file = \"@dir@/ca.pem\"" };
+        let source = if mutual { identity + authority } else { authority.to_owned() };
+        let rig = rig(&raft, &tenant, &source);
+        if by_system {
+            rig.set("SSL_CERT_FILE", rig.path("ca.pem").to_str().unwrap());
+        }
+        let trusted = std::fs::read_to_string(raft.certificate("ca.pem")).unwrap();
+        let mut squire = run_trusting(&rig, &trusted);
+        let (authority, shown) = signed("127.0.0.1");
+        raft.show(&shown);
+        raft.bao().crash();
+        raft.come_back();
+        squire.wait_until("it is not trusted", || {
+            rig.read("stderr.1").contains("signed by an authority that is not trusted here")
+        });
+        rig.write("ca.pem", &authority.pem());
+        new_values_come(&rig, &tenant, &mut squire);
+    }
+}
+
+#[test]
+fn an_authority_that_goes_or_comes_in_its_file_is_noticed_though_all_is_well() {
+    let raft = Raft::start(false);
+    let tenant = raft.bao().tenant();
+    // The directory is exchanged for another one, not the file in it.
+    let rig = rig(&raft, &tenant, "ca_file = \"@dir@/now/ca.pem\"");
+    let trusted = std::fs::read_to_string(raft.certificate("ca.pem")).unwrap();
+    rig.write("trusting/ca.pem", &trusted);
+    rig.write("other/ca.pem", &signed("127.0.0.1").0.pem());
+    let point = |to: &str| {
+        std::os::unix::fs::symlink(rig.path(to), rig.path("next")).unwrap();
+        std::fs::rename(rig.path("next"), rig.path("now")).unwrap();
+    };
+    point("trusting");
+    let mut squire = run_trusting(&rig, "");
+    point("other");
+    squire.wait_until("it is no longer trusted", || {
+        rig.read("stderr.1").contains("signed by an authority that is not trusted here")
+    });
+    point("trusting");
+    new_values_come(&rig, &tenant, &mut squire);
+}
+
+#[test]
+fn the_same_holds_for_aws() {
+    let aws = Aws::shared();
+    let first = self_signed("localhost", Valid::Now);
+    let front = Front::before(aws.endpoint(), &first);
+    let (rig, name) = (aws.rig(), aws.secret("first"));
+    rig.whole_config(&format!(
+        "[source.aws]\nrefresh = \"300ms\"\nendpoint = \"{}\"\nca_file = \"@dir@/ca.pem\"\n[secret.x]\npath = \"{name}\"\n\
+         [output]\ndir = \"@dir@/out\"\n[[file]]\npath = \"password\"\ninline = \"{{{{x.value}}}}\"\non_change = \"none\"\n",
+        front.address()
+    ));
+    let mut squire = run_trusting(&rig, &first.certificate.pem());
+    let says = |words: &str| rig.read("stderr.1").contains(words);
+    let (authority, shown) = signed("localhost");
+    front.show(&shown);
+    squire.wait_until("it is not trusted", || {
+        says("signed by an authority that is not trusted here (set `ca_file` to the")
+    });
+    rig.write("ca.pem", &authority.pem());
+    aws.rotate(&name, "second");
+    squire.wait_until("the next value comes", || rig.read("out/password") == "second");
+    front.show(&signed_by(&authority, "other.example", false));
+    squire.wait_until("the name is wrong", || {
+        says("is not for localhost but for other.example (name one of them in `endpoint`)")
+    });
+    front.show(&signed_by(&authority, "localhost", false));
+    aws.rotate(&name, "third");
+    squire.wait_until("the third value comes", || rig.read("out/password") == "third");
 }
 
 #[test]

@@ -18,7 +18,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use squire::config::{AuthConfig, CredentialFrom, VaultConfig};
+use squire::config::{AuthConfig, Authorities, CredentialFrom, VaultConfig};
 use squire::names::{SecretName, SourceName};
 use squire::plan::Want;
 use squire::secret::{Fields, Secret};
@@ -30,7 +30,7 @@ fn config(addresses: &[&str], token_file: &Path) -> VaultConfig {
     VaultConfig {
         addresses: addresses.iter().map(ToString::to_string).collect(),
         namespace: None,
-        ca_file: None,
+        authorities: Authorities::System,
         client_identity: None,
         tls_server_name: None,
         insecure_tls: false,

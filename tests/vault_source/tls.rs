@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::json;
-use squire::config::{ClientIdentity, VaultConfig};
+use squire::config::{Authorities, ClientIdentity, VaultConfig};
 use squire::source::http::HttpError;
 use squire::source::vault::Vault;
 use squire::source::{Fault, Source as _};
@@ -44,7 +44,7 @@ impl Authority {
 /// A client of a server on a free port.
 pub(crate) fn client(authority: &Authority) -> VaultConfig {
     let mut client = config(&[&format!("https://localhost:{}", free_port())], Path::new(""));
-    client.ca_file = Some(authority.file.clone());
+    client.authorities = Authorities::File(authority.file.clone());
     client
 }
 
@@ -77,10 +77,10 @@ async fn only_a_server_that_the_authority_signed_is_trusted() {
         change(&mut config);
         config
     };
-    let wrong_authority = with(&|config| config.ca_file = Some(other.file.clone()));
+    let wrong_authority = with(&|config| config.authorities = Authorities::File(other.file.clone()));
     unreachable_because(&fetch(&wrong_authority, &bao.token).await, "set `ca_file`");
     let insecure = with(&|config| {
-        config.ca_file = Some(other.file.clone());
+        config.authorities = Authorities::File(other.file.clone());
         config.insecure_tls = true;
     });
     fetch(&insecure, &bao.token).await.unwrap();
@@ -144,9 +144,12 @@ fn files_that_cannot_be_used_are_named() {
         Some(ClientIdentity { cert_file: cert.to_owned(), key_file: key.to_owned() })
     };
     let cases = [
-        (error(&|c| c.ca_file = Some(missing.clone())), format!("cannot read ca_file {}", missing.display())),
         (
-            error(&|c| c.ca_file = Some(empty.clone())),
+            error(&|c| c.authorities = Authorities::File(missing.clone())),
+            format!("cannot read ca_file {}", missing.display()),
+        ),
+        (
+            error(&|c| c.authorities = Authorities::File(empty.clone())),
             format!("ca_file {} holds no certificate", empty.display()),
         ),
         (

@@ -5,7 +5,7 @@
 use super::{ADDRESS, REFRESH, from_variable, path_setting, setting};
 use crate::config::reader::{Table, Value};
 use crate::config::value::{Form, POSITIVE_DURATION, TEXT, WORD};
-use crate::config::{AssumedRole, AwsConfig, AwsKeys};
+use crate::config::{AssumedRole, Authorities, AwsConfig, AwsKeys};
 use crate::secret::Secret;
 
 /// The variables that hold a key of AWS.
@@ -23,6 +23,7 @@ pub(super) fn aws(mut table: Table<'_>) -> Option<AwsConfig> {
     let endpoint = table.read("endpoint", &ADDRESS);
     let profile = table.read("profile", &WORD);
     let ca_file = path_setting(&mut table, "ca_file", ["AWS_CA_BUNDLE"; 2]);
+    let authorities = ca_file.map_or(Authorities::System, Authorities::File);
     let refresh = table.read("refresh", &POSITIVE_DURATION).unwrap_or(REFRESH);
     let role = table.take("assume_role");
     let assume_role = role.as_ref().and_then(assumed);
@@ -31,7 +32,7 @@ pub(super) fn aws(mut table: Table<'_>) -> Option<AwsConfig> {
     if role.is_some() && assume_role.is_none() {
         return None;
     }
-    Some(AwsConfig { region, endpoint, profile, ca_file, refresh, assume_role, keys })
+    Some(AwsConfig { region, endpoint, profile, authorities, refresh, assume_role, keys })
 }
 
 fn assumed(value: &Value<'_>) -> Option<AssumedRole> {

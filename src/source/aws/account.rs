@@ -1,7 +1,5 @@
 //! From a configuration to a client with credentials: what a log-in is here.
 
-use std::io;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
@@ -13,15 +11,10 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::config::Builder;
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_runtime_api::client::result::ConnectorError;
 
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-
 use super::batch::Batch;
+use super::carrier::Carrier;
 use super::plan::Plans;
 use super::{AGAIN_IN, Fault};
 use crate::config::{AssumedRole, AwsConfig, AwsKeys};
@@ -31,58 +24,11 @@ use crate::fact::chain;
 const FIND_WITHIN: Duration = Duration::from_secs(30);
 
 /// As with the other servers.
-const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+pub(super) const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
 /// The session waits and asks again; once more at once is for a clock that is wrong, which the SDK puts right by the answer.
 const ATTEMPTS: u32 = 2;
-
-/// Why there is no client.
-#[derive(Debug, thiserror::Error)]
-pub enum AwsError {
-    /// `ca_file`
-    #[error("cannot read the authorities in {}", file.display())]
-    Authorities {
-        /// The file.
-        file: PathBuf,
-        /// Why.
-        #[source]
-        cause: io::Error,
-    },
-    /// What it holds.
-    #[error("{} holds no authorities: {why}", file.display())]
-    NoAuthorities {
-        /// The file.
-        file: PathBuf,
-        /// What the TLS says.
-        why: String,
-    },
-}
-
-/// What carries requests: TLS as everywhere in Squire.
-pub(super) fn http(ca_file: Option<&Path>) -> Result<SharedHttpClient, AwsError> {
-    let mut builder = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring));
-    if let Some(file) = ca_file {
-        let pem =
-            std::fs::read(file).map_err(|cause| AwsError::Authorities { file: file.to_owned(), cause })?;
-        if !has_certificates(&pem) {
-            let why = "there is no certificate in it".to_owned();
-            return Err(AwsError::NoAuthorities { file: file.to_owned(), why });
-        }
-        let store = TrustStore::empty().with_pem_certificate(pem);
-        let context = TlsContext::builder().with_trust_store(store).build();
-        let context =
-            context.map_err(|error| AwsError::NoAuthorities { file: file.to_owned(), why: chain(&error) })?;
-        builder = builder.tls_context(context);
-    }
-    Ok(builder.build_https())
-}
-
-/// The SDK panics at a file without certificates.
-fn has_certificates(pem: &[u8]) -> bool {
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    certificates.is_ok_and(|certificates| !certificates.is_empty())
-}
 
 /// What a log-in found: a client, and what belongs to it alone.
 #[derive(Debug)]
@@ -95,8 +41,8 @@ pub(super) struct Account {
 
 impl Account {
     /// Looks for region and credentials where they may be by now.
-    pub(super) async fn find(config: &AwsConfig, http: &SharedHttpClient) -> Result<Self, Fault> {
-        match tokio::time::timeout(FIND_WITHIN, Self::find_at_length(config, http)).await {
+    pub(super) async fn find(config: &AwsConfig, carrier: &Carrier) -> Result<Self, Fault> {
+        match tokio::time::timeout(FIND_WITHIN, Self::find_at_length(config, carrier)).await {
             Ok(found) => found,
             Err(_) => Err(Fault::Unreachable {
                 why: format!("found no credentials within {} s", FIND_WITHIN.as_secs()),
@@ -105,8 +51,8 @@ impl Account {
         }
     }
 
-    async fn find_at_length(config: &AwsConfig, http: &SharedHttpClient) -> Result<Self, Fault> {
-        let sdk = loader(config, http).load().await;
+    async fn find_at_length(config: &AwsConfig, carrier: &Carrier) -> Result<Self, Fault> {
+        let sdk = loader(config, carrier).load().await;
         if sdk.region().is_none() {
             let why = "no region is known; write region = \"…\" in the source's table, or set AWS_REGION";
             return Err(refused(why.to_owned()));
@@ -165,13 +111,13 @@ impl Refused {
 const NONE: &str = "there are no credentials: not in the environment, a profile, a web identity, or a role of this machine or \
                     container";
 
-fn loader(config: &AwsConfig, http: &SharedHttpClient) -> ConfigLoader {
+fn loader(config: &AwsConfig, carrier: &Carrier) -> ConfigLoader {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(CONNECT_WITHIN)
         .operation_attempt_timeout(ANSWER_WITHIN)
         .build();
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(http.clone())
+        .http_client(carrier.clone())
         .timeout_config(timeouts)
         .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS));
     if let Ok(name) = AppName::new("squire") {

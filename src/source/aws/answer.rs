@@ -87,6 +87,10 @@ pub(super) fn failure<E: ProvideErrorMetadata + std::error::Error + 'static>(
         SdkError::ResponseError(_) | SdkError::ConstructionFailure(_) => {
             Failure::from(Fault::Malformed { why: format!("{id}: {}", chain(error)) })
         }
+        // Not for want of an answer.
+        SdkError::DispatchFailure(refused) if refused.is_user() => {
+            Failure::from(Fault::Malformed { why: format!("{id}: {}", chain(error)) })
+        }
         SdkError::TimeoutError(_) => unreachable("no answer in time".to_owned()),
         // Whatever else there will be is no answer either.
         SdkError::DispatchFailure(_) | _ => unreachable(chain(error)),

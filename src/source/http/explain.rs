@@ -19,7 +19,7 @@ pub(crate) enum Keys {
     /// Of `type = "vault"`.
     Vault,
     /// Of `type = "aws"`.
-    #[expect(dead_code, reason = "the SDK's own connections do not say what went wrong")]
+    #[cfg(feature = "aws")]
     Aws,
 }
 
@@ -73,6 +73,7 @@ fn of_certificate(why: &CertificateError, keys: Keys) -> Option<String> {
             let names = if names.is_empty() { "no name at all".to_owned() } else { names.join(", ") + more };
             let helps = match keys {
                 Keys::Vault => "name one of them in `address`, or set `tls_server_name` to it",
+                #[cfg(feature = "aws")]
                 Keys::Aws => "name one of them in `endpoint`",
             };
             format!("the server's certificate is not for {} but for {names} ({helps})", plain(&expected.to_str()))
@@ -117,6 +118,7 @@ fn of_alert(alert: AlertDescription, keys: Keys) -> Option<String> {
     };
     let keys = match keys {
         Keys::Vault => " (set `client_cert_file` and `client_key_file` to one that it accepts)",
+        #[cfg(feature = "aws")]
         Keys::Aws => "",
     };
     Some(format!("{words}: it says {alert:?}{keys}"))

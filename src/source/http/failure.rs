@@ -93,7 +93,8 @@ pub(crate) fn causes(error: Option<&(dyn Error + 'static)>, keys: Keys) -> Strin
     words.unwrap_or_else(|| chained(error))
 }
 
-fn chained(mut error: Option<&(dyn Error + 'static)>) -> String {
+/// An error and its causes in one line, each said once.
+pub(super) fn chained(mut error: Option<&(dyn Error + 'static)>) -> String {
     let mut line = String::new();
     while let Some(cause) = error {
         let text = cause.to_string();

@@ -81,3 +81,21 @@ pub enum HttpError {
     #[error("cannot set up TLS")]
     Tls(#[source] rustls::Error),
 }
+
+impl HttpError {
+    /// Whether it is about the client certificate, which may be half written at the moment.
+    pub(crate) fn is_of_identity(&self) -> bool {
+        match self {
+            Self::Pem { setting, .. } | Self::NoCertificate { setting, .. } => setting.starts_with("client_"),
+            Self::Identity { .. } => true,
+            Self::Address { .. }
+            | Self::NoAddress
+            | Self::Authority { .. }
+            | Self::NoAuthorities
+            | Self::Verifier(_)
+            | Self::ServerName { .. }
+            | Self::Namespace { .. }
+            | Self::Tls(_) => false,
+        }
+    }
+}

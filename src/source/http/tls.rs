@@ -1,6 +1,6 @@
-//! Whom we trust and who we are: the TLS side of the configuration.
+//! What TLS is made of: whom we trust and who we are, as the files say it now.
 //!
-//! *Invariant:* the server's certificate is verified unless `insecure_tls` says otherwise, and signatures even then.
+//! *Invariant:* the server's certificate is verified unless `insecure_tls` says otherwise, and signatures even then. No file is waited for.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,101 +8,155 @@ use std::sync::Arc;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
 use super::HttpError;
-use super::origin::Origin;
+use super::reach::{Expected, Reach};
 use super::trust::{AnyCertificate, Trust};
-use crate::config::{ClientIdentity, VaultConfig};
+use crate::config::{Authorities, ClientIdentity};
+use crate::files;
 
-/// Who we are: a client certificate, with those that lead to its authority, and its key.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Identity {
+/// The largest file of certificates that is read; all of a system's are a quarter of a MiB.
+const LARGEST: u64 = 4 << 20;
+
+/// What the library calls the system's authorities, wherever they are.
+const SYSTEM: &str = "the system's authorities";
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Material {
+    authorities: Vec<CertificateDer<'static>>,
+    identity: Option<Identity>,
+}
+
+/// A client certificate, with those that lead to its authority, and its key.
+#[derive(Debug)]
+struct Identity {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
 }
 
-/// Reads the client certificate, if there is one.
-pub(super) fn identity(config: &VaultConfig) -> Result<Option<Identity>, HttpError> {
-    let Some(ClientIdentity { cert_file, key_file }) = &config.client_identity else { return Ok(None) };
+impl Material {
+    /// Reads it.
+    pub(super) fn read(reach: &Reach) -> Result<Self, HttpError> {
+        let authorities = if reach.insecure { Vec::new() } else { authorities(reach)? };
+        let identity = reach.identity.as_ref().map(identity).transpose()?;
+        Ok(Self { authorities, identity })
+    }
+
+    /// Tells one from another.
+    pub(super) fn digest(&self) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new();
+        let mut add = |bytes: &[u8]| {
+            hasher.update(&bytes.len().to_le_bytes());
+            hasher.update(bytes);
+        };
+        for certificate in &self.authorities {
+            add(certificate);
+        }
+        // Nothing is a certificate without bytes.
+        add(&[]);
+        if let Some(Identity { chain, key }) = &self.identity {
+            for certificate in chain {
+                add(certificate);
+            }
+            add(key.secret_der());
+        }
+        *hasher.finalize().as_bytes()
+    }
+
+    /// What the library needs.
+    pub(super) fn client_config(&self, reach: &Reach) -> Result<ClientConfig, HttpError> {
+        let provider = Arc::new(ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider));
+        let builder = builder.with_safe_default_protocol_versions().map_err(HttpError::Tls)?;
+        let builder = match self.verifier(reach, provider)? {
+            Some(verifier) => builder.dangerous().with_custom_certificate_verifier(verifier),
+            None => builder.with_root_certificates(RootCertStore::empty()),
+        };
+        let (Some(Identity { chain, key }), Some(files)) = (&self.identity, &reach.identity) else {
+            return Ok(builder.with_no_client_auth());
+        };
+        builder.with_client_auth_cert(chain.clone(), key.clone_key()).map_err(|source| HttpError::Identity {
+            cert: files.cert_file.clone(),
+            key: files.key_file.clone(),
+            source,
+        })
+    }
+
+    /// Who decides about a server's certificate; `None` trusts nobody.
+    fn verifier(
+        &self,
+        reach: &Reach,
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Option<Arc<dyn ServerCertVerifier>>, HttpError> {
+        if reach.insecure {
+            return Ok(Some(Arc::new(AnyCertificate(provider))));
+        }
+        let mut store = RootCertStore::empty();
+        match &reach.authorities {
+            Authorities::File(file) => self.authorities.iter().try_for_each(|certificate| {
+                let added = store.add(certificate.clone());
+                added.map_err(|source| HttpError::Authority { file: file.to_owned(), source })
+            })?,
+            // One odd certificate among a hundred is no reason to trust none of them.
+            Authorities::System | Authorities::Directory(_) | Authorities::Text(_) => {
+                let (_added, _odd) = store.add_parsable_certificates(self.authorities.iter().cloned());
+            }
+        }
+        if store.is_empty() {
+            return Ok(None);
+        }
+        let trust = Trust::new(store, &self.authorities, provider).map_err(HttpError::Verifier)?;
+        Ok(Some(Arc::new(trust)))
+    }
+}
+
+fn authorities(reach: &Reach) -> Result<Vec<CertificateDer<'static>>, HttpError> {
+    match &reach.authorities {
+        Authorities::File(file) => certificates("ca_file", file),
+        Authorities::Directory(_) | Authorities::Text(_) => Ok(Vec::new()),
+        Authorities::System if reach.tls == Expected::No => Ok(Vec::new()),
+        Authorities::System => {
+            let found =
+                files::within(Path::new(SYSTEM), || Ok(rustls_native_certs::load_native_certs().certs));
+            let found = found.map_err(|source| {
+                unreadable("the system's authorities", Path::new(SYSTEM), pem::Error::Io(source))
+            })?;
+            if found.is_empty() && reach.tls == Expected::Yes {
+                Err(HttpError::NoAuthorities)
+            } else {
+                Ok(found)
+            }
+        }
+    }
+}
+
+fn identity(files: &ClientIdentity) -> Result<Identity, HttpError> {
+    let ClientIdentity { cert_file, key_file } = files;
     let chain = certificates("client_cert_file", cert_file)?;
-    let key = PrivateKeyDer::from_pem_file(key_file);
+    let key = read("client_key_file", key_file)?;
+    let key = PrivateKeyDer::from_pem_slice(&key);
     let key = key.map_err(|source| unreadable("client_key_file", key_file, source))?;
-    Ok(Some(Identity { chain, key }))
-}
-
-/// What TLS needs.
-pub(super) fn client_config(
-    config: &VaultConfig,
-    identity: Option<&Identity>,
-) -> Result<ClientConfig, HttpError> {
-    let provider = Arc::new(ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider));
-    let builder = builder.with_safe_default_protocol_versions().map_err(HttpError::Tls)?;
-    let builder = match verifier(config, provider)? {
-        Some(verifier) => builder.dangerous().with_custom_certificate_verifier(verifier),
-        None => builder.with_root_certificates(RootCertStore::empty()),
-    };
-    let (Some(identity), Some(files)) = (identity, &config.client_identity) else {
-        return Ok(builder.with_no_client_auth());
-    };
-    builder.with_client_auth_cert(identity.chain.clone(), identity.key.clone_key()).map_err(|source| {
-        HttpError::Identity { cert: files.cert_file.clone(), key: files.key_file.clone(), source }
-    })
-}
-
-/// Who decides about a server's certificate; `None` trusts nobody.
-fn verifier(
-    config: &VaultConfig,
-    provider: Arc<CryptoProvider>,
-) -> Result<Option<Arc<dyn ServerCertVerifier>>, HttpError> {
-    if config.insecure_tls {
-        return Ok(Some(Arc::new(AnyCertificate(provider))));
-    }
-    let certificates = authorities(config)?;
-    let mut store = RootCertStore::empty();
-    match &config.ca_file {
-        Some(file) => certificates.iter().try_for_each(|certificate| {
-            let added = store.add(certificate.clone());
-            added.map_err(|source| HttpError::Authority { file: file.to_owned(), source })
-        })?,
-        // One odd certificate among a system's hundred is no reason to trust none of them.
-        None => drop(store.add_parsable_certificates(certificates.iter().cloned())),
-    }
-    if store.is_empty() {
-        return Ok(None);
-    }
-    let trust = Trust::new(store, &certificates, provider);
-    trust.map(|trust| Some(Arc::new(trust) as Arc<dyn ServerCertVerifier>)).map_err(HttpError::Verifier)
-}
-
-/// The name that the server's certificate has to bear, where it is not the address's.
-pub(super) fn server_name(config: &VaultConfig) -> Result<Option<ServerName<'static>>, HttpError> {
-    let Some(name) = &config.tls_server_name else { return Ok(None) };
-    ServerName::try_from(name.clone()).map(Some).map_err(|_| HttpError::ServerName { name: name.clone() })
-}
-
-/// The system's are read only if an address uses TLS.
-fn authorities(config: &VaultConfig) -> Result<Vec<CertificateDer<'static>>, HttpError> {
-    if let Some(file) = &config.ca_file {
-        return certificates("ca_file", file);
-    }
-    let uses_tls = |address: &String| Origin::parse(address).is_ok_and(|origin| origin.is_https());
-    if !config.addresses.iter().any(uses_tls) {
-        return Ok(Vec::new());
-    }
-    let found = rustls_native_certs::load_native_certs().certs;
-    if found.is_empty() { Err(HttpError::NoAuthorities) } else { Ok(found) }
+    Ok(Identity { chain, key })
 }
 
 fn certificates(setting: &'static str, file: &Path) -> Result<Vec<CertificateDer<'static>>, HttpError> {
-    let found = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let text = read(setting, file)?;
+    let found = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
     let found = found.map_err(|source| unreadable(setting, file, source))?;
     if found.is_empty() {
         return Err(HttpError::NoCertificate { setting, file: file.to_owned() });
     }
     Ok(found)
+}
+
+fn read(setting: &'static str, file: &Path) -> Result<Vec<u8>, HttpError> {
+    let contents = files::read(file, LARGEST);
+    contents
+        .map(|contents| contents.bytes)
+        .map_err(|source| unreadable(setting, file, pem::Error::Io(source)))
 }
 
 fn unreadable(setting: &'static str, file: &Path, source: pem::Error) -> HttpError {

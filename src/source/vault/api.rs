@@ -2,6 +2,8 @@
 //!
 //! *Invariant:* the token's header is marked sensitive, so that no library prints it; of a body only `errors` is ever shown.
 
+use std::path::PathBuf;
+
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, StatusCode};
 use serde::de::DeserializeOwned;
@@ -58,9 +60,14 @@ impl Api {
         Ok(Self { http, namespace: namespace.transpose()?, index: NewestIndex::default() })
     }
 
-    /// Shows another client certificate from now on, if there is another one in its file.
-    pub(super) fn look_at_identity(&self) -> Result<(), HttpError> {
-        self.http.look_at_identity()
+    /// Trusts what its files say from now on, and shows the client certificate that is in its file.
+    pub(super) fn look_again(&self) -> Result<bool, HttpError> {
+        self.http.look_again()
+    }
+
+    /// The files of TLS that are worth watching.
+    pub(super) fn tls_files(&self) -> Vec<PathBuf> {
+        self.http.tls_files()
     }
 
     /// Makes a call. Statuses that belong to one path are left to the caller.
@@ -167,12 +174,10 @@ fn is_json(answer: &Answer) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
     use std::time::Duration;
 
     use super::*;
-    use crate::config::CredentialFrom;
-    use crate::config::{AuthConfig, VaultConfig};
+    use crate::config::{AuthConfig, Authorities, CredentialFrom, VaultConfig};
     use crate::source::http::Limits;
 
     #[test]
@@ -180,7 +185,7 @@ mod tests {
         let config = VaultConfig {
             addresses: vec!["http://127.0.0.1:1".into()],
             namespace: None,
-            ca_file: None,
+            authorities: Authorities::System,
             client_identity: None,
             tls_server_name: None,
             insecure_tls: false,

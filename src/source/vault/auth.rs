@@ -39,7 +39,7 @@ impl Login {
 
     /// Logs in with what the files hold now.
     pub(super) async fn log_in(&self, api: &Api) -> Result<Grant, Fault> {
-        self.look_at_identity(api)?;
+        self.look_again(api)?;
         match &self.method {
             AuthConfig::AppRole(role) => approle::log_in(api, role, &mut *self.memory.lock().await).await,
             AuthConfig::Token { from } => token::log_in(api, from).await,
@@ -107,13 +107,16 @@ impl Login {
         files
     }
 
-    /// A certificate that was replaced is shown from now on; half of one is waited for.
-    fn look_at_identity(&self, api: &Api) -> Result<(), Fault> {
-        let Some(identity) = &self.identity else { return Ok(()) };
-        api.look_at_identity().map_err(|error| Fault::Awaiting {
-            file: identity.cert_file.clone(),
-            why: causes(Some(&error), Keys::Vault),
-        })
+    /// A certificate that was replaced is shown from now on; half of one is waited for. Whom we trust we know from before, where it cannot
+    /// be read.
+    fn look_again(&self, api: &Api) -> Result<(), Fault> {
+        match (api.look_again(), &self.identity) {
+            (Err(error), Some(identity)) if error.is_of_identity() => Err(Fault::Awaiting {
+                file: identity.cert_file.clone(),
+                why: causes(Some(&error), Keys::Vault),
+            }),
+            (Ok(_) | Err(_), _) => Ok(()),
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a TLS server shows to whoever connects.
+//! What a TLS server shows to whoever connects, and one that shows what a test wants.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -6,8 +6,13 @@ use std::sync::{Arc, Mutex};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::ring;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, Stream};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, ServerConfig, SignatureScheme, Stream};
+use tokio::io::copy_bidirectional;
+use tokio::sync::Notify;
+use tokio_rustls::TlsAcceptor;
+
+use super::certificates::Shown;
 
 /// The certificate that is shown on this port of this machine, in DER; `None` if nobody shows one.
 pub(crate) fn shown_on(port: u16) -> Option<Vec<u8>> {
@@ -62,5 +67,68 @@ impl ServerCertVerifier for Seen {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         ring::default_provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// TLS before a server that has none: what comes is passed on as it is.
+pub(crate) struct Front {
+    port: u16,
+    config: Arc<Mutex<Arc<ServerConfig>>>,
+    cut: Arc<Notify>,
+}
+
+impl Front {
+    /// Before the server at this address, which begins with `http://`.
+    pub(crate) fn before(address: &str, shown: &Shown) -> Self {
+        let server = address.trim_start_matches("http://").to_owned();
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (config, cut) = (Arc::new(Mutex::new(config(shown))), Arc::new(Notify::new()));
+        let (current, ends) = (Arc::clone(&config), Arc::clone(&cut));
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(serve(listener, server, current, ends));
+        });
+        Self { port, config, cut }
+    }
+
+    /// Where it stands.
+    pub(crate) fn address(&self) -> String {
+        format!("https://localhost:{}", self.port)
+    }
+
+    /// Shows this from now on, and cuts off who is connected.
+    pub(crate) fn show(&self, shown: &Shown) {
+        *self.config.lock().unwrap() = config(shown);
+        self.cut.notify_waiters();
+    }
+}
+
+fn config(shown: &Shown) -> Arc<ServerConfig> {
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+    let key = PrivateKeyDer::try_from(shown.key.serialize_der()).unwrap();
+    Arc::new(config.with_single_cert(vec![shown.certificate.der().clone()], key).unwrap())
+}
+
+async fn serve(
+    listener: std::net::TcpListener,
+    server: String,
+    current: Arc<Mutex<Arc<ServerConfig>>>,
+    cut: Arc<Notify>,
+) {
+    listener.set_nonblocking(true).unwrap();
+    let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+    while let Ok((visitor, _)) = listener.accept().await {
+        let acceptor = TlsAcceptor::from(Arc::clone(&current.lock().unwrap()));
+        let (server, cut) = (server.clone(), Arc::clone(&cut));
+        tokio::spawn(async move {
+            let pass = async {
+                let mut visitor = acceptor.accept(visitor).await.ok()?;
+                let mut host = tokio::net::TcpStream::connect(server).await.ok()?;
+                copy_bidirectional(&mut visitor, &mut host).await.ok()
+            };
+            tokio::select! { _ = pass => {}, () = cut.notified() => {} }
+        });
     }
 }

@@ -1,0 +1,174 @@
+//! The connections of one source: pooled, over TLS, and made anew when what TLS is made of became another.
+//!
+//! *Invariant:* a request is sent again only if no connection came about, and only after the files of TLS changed.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
+use hyper_timeout::TimeoutConnector;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{Client, Error};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+
+use super::explain::{Keys, tls_error};
+use super::failure::causes;
+use super::reach::Reach;
+use super::tls::Material;
+use super::{HttpError, chained};
+use crate::config::Authorities;
+
+/// Connections that all trust the same and show the same.
+type Pool = Client<TimeoutConnector<HttpsConnector<HttpConnector>>, Full<Bytes>>;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Connections {
+    reach: Reach,
+    server_name: Option<ServerName<'static>>,
+    /// A peer that says nothing for so long is gone.
+    dead_after: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    made_of: [u8; 32],
+    tls: ClientConfig,
+    /// One for each time that connecting may take.
+    pools: BTreeMap<Duration, Pool>,
+}
+
+impl Connections {
+    /// None yet. The files of TLS are read now.
+    pub(crate) fn new(reach: Reach, dead_after: Duration) -> Result<Self, HttpError> {
+        let server_name = reach
+            .server_name
+            .clone()
+            .map(|name| ServerName::try_from(name.clone()).map_err(|_| HttpError::ServerName { name }));
+        let server_name = server_name.transpose()?;
+        let state = State::new(&reach, &Material::read(&reach)?)?;
+        Ok(Self { reach, server_name, dead_after, state: Mutex::new(state) })
+    }
+
+    /// Reads the files of TLS again. If they are others, connections from now on are made by them. Tells whether they are.
+    pub(crate) fn look_again(&self) -> Result<bool, HttpError> {
+        let material = Material::read(&self.reach)?;
+        if material.digest() == self.state().made_of {
+            return Ok(false);
+        }
+        let state = State::new(&self.reach, &material)?;
+        *self.state() = state;
+        tracing::info!("what TLS is made of has changed, and was read again");
+        Ok(true)
+    }
+
+    /// The files of TLS that are worth watching.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        let authorities = match &self.reach.authorities {
+            Authorities::File(file) => Some(file.clone()),
+            Authorities::System | Authorities::Directory(_) | Authorities::Text(_) => None,
+        };
+        let identity = self.reach.identity.iter();
+        let identity = identity.flat_map(|identity| [identity.cert_file.clone(), identity.key_file.clone()]);
+        authorities.into_iter().chain(identity).collect()
+    }
+
+    /// Sends a request, whose address is whole, and hands over the beginning of the answer.
+    pub(crate) async fn request(
+        &self,
+        request: hyper::Request<Full<Bytes>>,
+        connect_within: Duration,
+    ) -> Result<hyper::Response<Incoming>, Unanswered> {
+        let error = match self.pool(connect_within).request(request.clone()).await {
+            Ok(response) => return Ok(response),
+            Err(error) => error,
+        };
+        // A server that does not like our certificate may just hang up.
+        if tls_error(&error).is_none() && self.reach.identity.is_none() {
+            return Err(Unanswered { error, unread: None });
+        }
+        match self.look_again() {
+            Ok(true) if error.is_connect() => {
+                let outcome = self.pool(connect_within).request(request).await;
+                outcome.map_err(|error| Unanswered { error, unread: None })
+            }
+            Ok(_) => Err(Unanswered { error, unread: None }),
+            Err(unread) => Err(Unanswered { error, unread: Some(unread) }),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pool(&self, connect_within: Duration) -> Pool {
+        let mut state = self.state();
+        let State { tls, pools, .. } = &mut *state;
+        pools.entry(connect_within).or_insert_with(|| self.new_pool(tls.clone(), connect_within)).clone()
+    }
+
+    fn new_pool(&self, tls: ClientConfig, connect_within: Duration) -> Pool {
+        let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
+        let https = match &self.server_name {
+            Some(name) => https.with_server_name_resolver(FixedServerNameResolver::new(name.clone())),
+            None => https,
+        };
+        let https = https.enable_all_versions().wrap_connector(tcp(connect_within, self.dead_after));
+        let mut connector = TimeoutConnector::new(https);
+        connector.set_connect_timeout(Some(connect_within));
+        Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            // Without pings a peer that vanished would hold its dead connection, and with it every request, for minutes.
+            .http2_keep_alive_interval(self.dead_after / 3)
+            .http2_keep_alive_timeout(self.dead_after / 3)
+            .build(connector)
+    }
+}
+
+impl State {
+    fn new(reach: &Reach, material: &Material) -> Result<Self, HttpError> {
+        let tls = material.client_config(reach)?;
+        Ok(Self { made_of: material.digest(), tls, pools: BTreeMap::new() })
+    }
+}
+
+fn tcp(connect_within: Duration, dead_after: Duration) -> HttpConnector {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(connect_within));
+    tcp.set_keepalive(Some(dead_after));
+    tcp.set_tcp_user_timeout(Some(dead_after));
+    tcp
+}
+
+/// A request without an answer.
+#[derive(Debug)]
+pub(crate) struct Unanswered {
+    error: Error,
+    /// Why the files of TLS, which may be the reason, could not be read again.
+    unread: Option<HttpError>,
+}
+
+impl Unanswered {
+    /// Whether no connection came about, so that nothing was sent.
+    pub(crate) fn is_unsent(&self) -> bool {
+        self.error.is_connect()
+    }
+
+    /// What happened.
+    pub(crate) fn words(&self, keys: Keys) -> String {
+        let cannot = if self.is_unsent() { "cannot connect: " } else { "" };
+        let why = causes(std::error::Error::source(&self.error), keys);
+        let unread = self.unread.as_ref().map(|unread| format!("; {}", chained(Some(unread))));
+        format!("{cannot}{why}{}", unread.unwrap_or_default())
+    }
+}
