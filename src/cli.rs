@@ -101,6 +101,7 @@ Environment:
   VAULT_ADDR, …       the server and the login, where the configuration does not say:
                       VAULT_ROLE_ID and VAULT_SECRET_ID, or VAULT_TOKEN, each also with _FILE;
                       VAULT_NAMESPACE, VAULT_CACERT; and all of them with BAO_
+  HTTPS_PROXY, …      HTTP_PROXY and NO_PROXY: the way there, where the configuration does not say it
   AWS_REGION, …       region and credentials of AWS, as every tool of AWS takes them
   SQUIRE_LOG          what is logged: error, warn, info (default), debug, trace, or per module
   SQUIRE_LOG_FORMAT   text or json; text on a terminal, else json

@@ -47,7 +47,7 @@ pub use passed::{PASSED_KEY, PASSED_SECRET_ID, passed};
 pub use problem::{Place, Problem};
 pub use reference::References;
 pub use server::ServerVariables;
-pub use source::AWS_VARIABLES;
+pub use source::{AWS_VARIABLES, is_this_machine};
 pub use value::{Account, Mode};
 pub use window::{Opening, Window};
 
@@ -110,12 +110,16 @@ pub struct AwsConfig {
     pub profile: Option<String>,
     /// `ca_file`, or `AWS_CA_BUNDLE`.
     pub authorities: Authorities,
+    /// `proxy`, or the variables for all programs.
+    pub proxy: Proxy,
     /// `refresh`: how often secrets are re-read. Default 5 minutes.
     pub refresh: Duration,
     /// `[source.NAME.assume_role]`
     pub assume_role: Option<AssumedRole>,
     /// What the environment holds, unless a profile is named.
     pub keys: Option<AwsKeys>,
+    /// What is dangerous, or not as somebody may expect: for whoever starts Squire.
+    pub cautions: Vec<String>,
 }
 
 /// `[source.NAME.assume_role]`: a role that is taken on with the credentials that are found.
@@ -175,12 +179,14 @@ pub enum StoreLogin {
 /// A HashiCorp Vault or OpenBao server, and how to log in to it.
 #[derive(Clone, Debug)]
 pub struct VaultConfig {
-    /// `address` or `addresses`: tried in this order. At least one; `http` or `https`, without a path.
+    /// `address` or `addresses`: tried in this order. At least one; `http` or `https`, or `unix` with the path of a socket.
     pub addresses: Vec<String>,
     /// `namespace`, without slashes at its ends.
     pub namespace: Option<String>,
     /// `ca_file`, or the variables of the server's own tools.
     pub authorities: Authorities,
+    /// `proxy`, or the variables of the server's own tools or for all programs.
+    pub proxy: Proxy,
     /// `client_cert_file` and `client_key_file`: PEM, both or neither.
     pub client_identity: Option<ClientIdentity>,
     /// `tls_server_name`: the name that the server's certificate has to bear, where it is not the address's.
@@ -195,6 +201,39 @@ pub struct VaultConfig {
     pub look_up_every: Duration,
     /// `[source.NAME.auth.…]`
     pub auth: AuthConfig,
+    /// What is dangerous, or not as somebody may expect: for whoever starts Squire.
+    pub cautions: Vec<String>,
+}
+
+/// By which way servers are reached.
+#[derive(Clone, Debug, Default)]
+pub enum Proxy {
+    /// Directly.
+    #[default]
+    None,
+    /// Through this proxy: `proxy`, or a variable of the server's own tools.
+    Always(Secret<str>),
+    /// As `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` say. The addresses may hold a login.
+    Environment {
+        /// Through this where TLS is spoken.
+        https: Option<Secret<str>>,
+        /// Through this where it is not.
+        http: Option<Secret<str>>,
+        /// Not to these.
+        except: String,
+    },
+}
+
+impl Proxy {
+    /// Whether TLS is spoken with a proxy itself.
+    pub fn speaks_tls(&self) -> bool {
+        let speaks = |proxy: &Secret<str>| proxy.expose().starts_with("https:");
+        match self {
+            Self::None => false,
+            Self::Always(proxy) => speaks(proxy),
+            Self::Environment { https, http, .. } => [https, http].into_iter().flatten().any(speaks),
+        }
+    }
 }
 
 /// Who may have signed the certificate of a server.

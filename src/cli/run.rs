@@ -226,9 +226,6 @@ fn keep(
         SourceConfig::Vault(config) => {
             let look_up_every = config.look_up_every;
             let settings = Settings { source: name.clone(), wants, look_up_every, seed, adopt: None };
-            if config.insecure_tls {
-                tracing::warn!(source = %name, "insecure_tls: the server's certificate is not verified");
-            }
             let vault = Vault::new(config).map_err(|error| format!("source {name}: {}", chain(&error)))?;
             keepers.keep(vault, settings, key, ledger);
         }

@@ -2,14 +2,15 @@
 //!
 //! *Invariant:* no secret value is accepted, only the names of files that hold one.
 
+mod address;
 pub(super) mod aws;
+mod proxy;
 mod store;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hyper::Uri;
 use rustls::pki_types::ServerName;
 
 use super::reader::{Table, every};
@@ -17,6 +18,7 @@ use super::value::{self, Form, POSITIVE_DURATION};
 use super::{AuthConfig, Authorities, ClientIdentity, SourceConfig, VaultConfig, auth, text};
 use crate::names::SourceName;
 
+pub use address::is_this_machine;
 pub use aws::AWS_VARIABLES;
 
 /// How often static secrets are re-read where nothing is said.
@@ -99,8 +101,8 @@ fn source_type(written: &str) -> Result<Type, String> {
 fn vault(mut table: Table<'_>) -> Option<VaultConfig> {
     let addresses = addresses(&mut table);
     let namespace = setting(&mut table, "namespace", ["VAULT_NAMESPACE", "BAO_NAMESPACE"], &NAMESPACE);
-    let ca_file = path_setting(&mut table, "ca_file", ["VAULT_CACERT", "BAO_CACERT"]);
-    let authorities = ca_file.map_or(Authorities::System, Authorities::File);
+    let authorities = authorities(&mut table);
+    let proxy = proxy::of_vault(&mut table);
     let client_identity = client_identity(&mut table);
     let tls_server_name = setting(
         &mut table,
@@ -109,6 +111,7 @@ fn vault(mut table: Table<'_>) -> Option<VaultConfig> {
         &SERVER_NAME,
     );
     let insecure_tls = insecure_tls(&mut table);
+    let cautions = cautions(&table, addresses.as_deref().unwrap_or_default(), insecure_tls);
     let refresh = table.read("refresh", &POSITIVE_DURATION).unwrap_or(REFRESH);
     let look_up_every = table.read("look_up_every", &POSITIVE_DURATION).unwrap_or(LOOK_UP_EVERY);
     let allow_redirects = table.boolean("allow_redirects").unwrap_or(false);
@@ -121,6 +124,7 @@ fn vault(mut table: Table<'_>) -> Option<VaultConfig> {
         addresses: addresses?,
         namespace: namespace.filter(|namespace| !namespace.is_empty()),
         authorities,
+        proxy,
         client_identity,
         tls_server_name,
         insecure_tls,
@@ -128,7 +132,65 @@ fn vault(mut table: Table<'_>) -> Option<VaultConfig> {
         refresh,
         look_up_every,
         auth: auth?,
+        cautions,
     })
+}
+
+/// What the key says, else the variables of the server's own tools, in their order.
+fn authorities(table: &mut Table<'_>) -> Authorities {
+    if let Some(file) = path_setting(table, "ca_file", ["VAULT_CACERT", "BAO_CACERT"]) {
+        return Authorities::File(file);
+    }
+    if table.has("ca_file") {
+        return Authorities::System;
+    }
+    if let Some((_, text)) = table.variable(["VAULT_CACERT_BYTES", "BAO_CACERT_BYTES"]) {
+        return Authorities::Text(text);
+    }
+    let directory = from_variable(table, ["VAULT_CAPATH", "BAO_CAPATH"], &value::PATH);
+    directory.map_or(Authorities::System, Authorities::Directory)
+}
+
+/// Variables of the server's own tools that mean nothing here.
+const IGNORED: [&str; 18] = [
+    "VAULT_AGENT_ADDR",
+    "BAO_AGENT_ADDR",
+    "VAULT_CLIENT_TIMEOUT",
+    "BAO_CLIENT_TIMEOUT",
+    "VAULT_DISABLE_REDIRECTS",
+    "BAO_DISABLE_REDIRECTS",
+    "VAULT_HEADERS",
+    "BAO_HEADERS",
+    "VAULT_MAX_RETRIES",
+    "BAO_MAX_RETRIES",
+    "VAULT_MFA",
+    "BAO_MFA",
+    "VAULT_RATE_LIMIT",
+    "BAO_RATE_LIMIT",
+    "VAULT_SRV_LOOKUP",
+    "BAO_SRV_LOOKUP",
+    "VAULT_WRAP_TTL",
+    "BAO_WRAP_TTL",
+];
+
+fn cautions(table: &Table<'_>, addresses: &[String], insecure_tls: bool) -> Vec<String> {
+    let mut cautions: Vec<_> = addresses
+        .iter()
+        .filter_map(|address| address::in_clear(address))
+        .map(|host| said_in_clear(&host))
+        .collect();
+    if insecure_tls {
+        cautions.push("insecure_tls: the server's certificate is not verified".to_owned());
+    }
+    let ignored = IGNORED.into_iter().filter(|name| table.variable([name; 2]).is_some());
+    cautions.extend(
+        ignored.map(|name| format!("the environment variable {name} is set, and Squire does not use it")),
+    );
+    cautions
+}
+
+fn said_in_clear(host: &str) -> String {
+    format!("http: whoever is between here and {host} can read the login and the secrets; use https")
 }
 
 /// What the table says, else the first of these variables that is set. A problem with a variable is one of the table.
@@ -165,7 +227,7 @@ fn addresses(table: &mut Table<'_>) -> Option<Vec<String>> {
             several.report("`address` is there too; keep one of the two");
             None
         }
-        (Some(one), None) => one.read(&ADDRESS).map(|address| vec![address]),
+        (Some(one), None) => one.read(&address::SERVER).map(|address| vec![address]),
         (None, Some(several)) => {
             let items =
                 several.list("a list such as [\"https://a.internal:8200\", \"https://b.internal:8200\"]")?;
@@ -173,7 +235,7 @@ fn addresses(table: &mut Table<'_>) -> Option<Vec<String>> {
                 several.report("is empty; name at least one server");
                 return None;
             }
-            every(items.iter().map(|item| item.read(&ADDRESS)))
+            every(items.iter().map(|item| item.read(&address::SERVER)))
         }
         (None, None) if table.variable(VARIABLES).is_none() => {
             table.report(
@@ -182,39 +244,8 @@ fn addresses(table: &mut Table<'_>) -> Option<Vec<String>> {
             );
             None
         }
-        (None, None) => from_variable(table, VARIABLES, &ADDRESS).map(|address| vec![address]),
+        (None, None) => from_variable(table, VARIABLES, &address::SERVER).map(|address| vec![address]),
     }
-}
-
-/// Never quoted in a problem: people write passwords into addresses.
-const ADDRESS: Form<String> =
-    Form::unshown("an address in quotes, such as \"https://vault.internal:8200\"", address);
-
-fn address(text: &str) -> Result<String, String> {
-    const EXAMPLE: &str = "write for example \"https://vault.internal:8200\"";
-    let uri: Uri = text.parse().map_err(|_| format!("is not an address; {EXAMPLE}"))?;
-    let scheme = uri.scheme_str().filter(|scheme| matches!(*scheme, "http" | "https"));
-    let scheme = scheme.ok_or_else(|| format!("has to begin with https:// or http://; {EXAMPLE}"))?;
-    let authority = uri.authority().ok_or_else(|| format!("names no host; {EXAMPLE}"))?;
-    if authority.as_str().contains('@') {
-        return Err("contains a user name or password; the login goes into [source.NAME.auth.…]".to_owned());
-    }
-    // The parser drops a fragment without a word.
-    if uri.query().is_some() || text.contains('#') {
-        return Err(format!("ends in `?…` or `#…`; {EXAMPLE}"));
-    }
-    if !matches!(uri.path(), "" | "/") {
-        return Err("contains a path; leave out everything behind the host and port".to_owned());
-    }
-    if authority.host().is_empty() {
-        return Err(format!("names no host; {EXAMPLE}"));
-    }
-    // The parser takes any port; only those that a number fits are ones.
-    let port = authority.as_str().strip_prefix(authority.host()).unwrap_or_default();
-    if !port.is_empty() && authority.port_u16().is_none_or(|port| port == 0) {
-        return Err("has a port that is not a number from 1 to 65535".to_owned());
-    }
-    Ok(format!("{scheme}://{authority}"))
 }
 
 /// Sent in a header with every request. An empty one in the configuration overrules the variables.

@@ -299,6 +299,7 @@ fn addresses_name_a_server_and_nothing_else() {
         "vault.internal",
         "vault.internal:8200",
         "unix:///run/vault",
+        "unix://vault",
         "ftp://vault",
         "https://",
         "https://:8200",
@@ -308,6 +309,7 @@ fn addresses_name_a_server_and_nothing_else() {
         "https://v:80a",
         "https://user:pw@v",
         "https://v/v1",
+        "https://v/a/b/",
         "https://v?a=b",
         "https://v#a",
         "https://v v",
@@ -322,7 +324,8 @@ fn addresses_name_a_server_and_nothing_else() {
      → ! is not an address; write for example "https://vault.internal:8200"
     vault.internal → ! has to begin with https:// or http://; write for example "https://vault.internal:8200"
     vault.internal:8200 → ! has to begin with https:// or http://; write for example "https://vault.internal:8200"
-    unix:///run/vault → ! is not an address; write for example "https://vault.internal:8200"
+    unix:///run/vault → unix:///run/vault
+    unix://vault → ! is not the address of a socket; write for example "unix:///run/vault.sock", with at most 107 bytes behind unix://
     ftp://vault → ! has to begin with https:// or http://; write for example "https://vault.internal:8200"
     https:// → ! is not an address; write for example "https://vault.internal:8200"
     https://:8200 → ! names no host; write for example "https://vault.internal:8200"
@@ -331,12 +334,99 @@ fn addresses_name_a_server_and_nothing_else() {
     https://v: → ! has a port that is not a number from 1 to 65535
     https://v:80a → ! has a port that is not a number from 1 to 65535
     https://user:pw@v → ! contains a user name or password; the login goes into [source.NAME.auth.…]
-    https://v/v1 → ! contains a path; leave out everything behind the host and port
+    https://v/v1 → ! ends in /v1, which every request has by itself; leave that out
+    https://v/a/b/ → https://v/a/b
     https://v?a=b → ! ends in `?…` or `#…`; write for example "https://vault.internal:8200"
     https://v#a → ! ends in `?…` or `#…`; write for example "https://vault.internal:8200"
     https://v v → ! is not an address; write for example "https://vault.internal:8200"
-    https://v// → ! contains a path; leave out everything behind the host and port
+    https://v// → https://v
     "#);
+}
+
+#[test]
+fn proxies_are_named_without_a_login_and_variables_with_one() {
+    let show = |proxy: &Secret<str>| proxy.expose().to_owned();
+    let of = |variables: &[(&str, &str)], lines: &str| {
+        let lines = format!("address = 'https://v'\n{lines}");
+        match vault_with(variables, &lines).map(|vault| vault.proxy) {
+            Ok(Proxy::None) => "none".to_owned(),
+            Ok(Proxy::Always(proxy)) => show(&proxy),
+            Ok(Proxy::Environment { https, http, except }) => {
+                let [https, http] = [https, http].map(|proxy| proxy.as_ref().map_or("-".to_owned(), show));
+                format!("https by {https}, http by {http}, not to {except:?}")
+            }
+            Err(problem) => problem,
+        }
+    };
+    let environment =
+        [("HTTPS_PROXY", "http://a:b@p:1"), ("https_proxy", "x"), ("http_proxy", "p"), ("no_proxy", ".b, c")];
+    for (variables, lines, expected) in [
+        (&environment[..], "", "https by http://a:b@p:1, http by p, not to \".b, c\""),
+        (&environment, "proxy = 'none'", "none"),
+        (&environment, "proxy = 'https://p:3128'", "https://p:3128"),
+        (&[("NO_PROXY", "a")], "", "none"),
+        (
+            &[("BAO_PROXY_ADDR", "http://p"), ("VAULT_HTTP_PROXY", "http://q"), ("HTTPS_PROXY", "http://r")],
+            "",
+            "http://p",
+        ),
+    ] {
+        assert_eq!(of(variables, lines), expected, "{variables:?} {lines}");
+    }
+    for (variables, lines, part) in [
+        (&[("HTTPS_PROXY", "socks5://p")][..], "", "variable HTTPS_PROXY is a proxy of a kind"),
+        (
+            &[("HTTPS_PROXY", "http://squire:word/x@p:1")],
+            "",
+            "variable HTTPS_PROXY goes on behind host and port",
+        ),
+        (
+            &[("HTTPS_PROXY", "http://squire:1/x@p:1")],
+            "",
+            "variable HTTPS_PROXY goes on behind host and port",
+        ),
+        (
+            &[],
+            "proxy = 'http://squire:word@p:1'",
+            "proxy: contains a user name or password; leave `proxy` out",
+        ),
+        (&[], "proxy = 'http://p:99999'", "proxy: goes on behind host and port"),
+        (&[], "proxy = ''", "proxy: is not the address of a proxy"),
+    ] {
+        let problem = of(variables, lines);
+        assert!(problem.contains(part) && !problem.contains("word/"), "{variables:?} {lines}: {problem}");
+    }
+}
+
+#[test]
+fn authorities_come_from_the_first_that_says_any() {
+    let of = |variables: &[(&str, &str)], lines: &str| {
+        vault_with(variables, &format!("address = 'https://v'\n{lines}")).unwrap().authorities
+    };
+    let all = [("VAULT_CAPATH", "/d"), ("BAO_CACERT_BYTES", "text"), ("VAULT_CACERT", "/f")];
+    assert_eq!(of(&all, "ca_file = '/k'"), Authorities::File("/k".into()));
+    assert_eq!(of(&all, ""), Authorities::File("/f".into()));
+    assert_eq!(of(&all[..2], ""), Authorities::Text("text".into()));
+    assert_eq!(of(&all[..1], ""), Authorities::Directory("/d".into()));
+}
+
+#[test]
+fn what_is_dangerous_or_means_nothing_is_a_caution() {
+    let of = |variables: &[(&str, &str)], lines: &str| vault_with(variables, lines).unwrap().cautions;
+    for (address, clear) in [
+        ("http://vault.internal:8200", true),
+        ("http://10.0.0.1", true),
+        ("http://[fe80::1]", true),
+        ("http://localhost:8200", false),
+        ("http://127.0.0.2", false),
+        ("http://[::1]:8200", false),
+        ("https://vault.internal", false),
+        ("unix:///run/vault.sock", false),
+    ] {
+        assert_eq!(!of(&[], &format!("address = '{address}'")).is_empty(), clear, "{address}");
+    }
+    assert_eq!(of(&[("VAULT_MAX_RETRIES", "3"), ("BAO_HEADERS", "")], "address = 'https://v'").len(), 1);
+    assert_eq!(of(&[("VAULT_SKIP_VERIFY", "true")], "address = 'https://v'").len(), 1);
 }
 
 #[test]
@@ -399,7 +489,7 @@ eight = "vault"
     7: source.vault.tls_server_name: "https://vault" is not a host name; write it without scheme and port, for example "vault.internal"
     8: source.vault.insecure_tls: expected true or false, found text in quotes
     9: source.vault.refresh: "0s" has to be longer than zero
-    10: source.vault.unwrap: unknown key; known here: type, address, addresses, namespace, ca_file, client_cert_file, client_key_file, tls_server_name, insecure_tls, refresh, look_up_every, allow_redirects, auth
+    10: source.vault.unwrap: unknown key; known here: type, address, addresses, namespace, ca_file, proxy, client_cert_file, client_key_file, tls_server_name, insecure_tls, refresh, look_up_every, allow_redirects, auth
     11: source.vault.auth.approle: no role; write role_id_file = "/etc/squire/role-id" or role_id = "…"
     12: source.vault.auth.approle.mount: "/" names nothing
     13: source.vault.auth.approle.secret_id: a secret id is a secret, and no secret is written in the configuration; put it into a file and name that with `secret_id_file`
@@ -562,14 +652,14 @@ fn problems_of_aws() {
     insta::assert_snapshot!(problems(r#"
 [source.aws]
 region = "Frankfurt"
-endpoint = "https://localhost:4566/path"
+endpoint = "localhost:4566"
 secret_access_key = "no"
 [source.aws.assume_role]
 arn = "app"
 session_name = "x y"
 "#), @r#"
     3: source.aws.region: "Frankfurt" is not a region; write for example "eu-central-1"
-    4: source.aws.endpoint: contains a path; leave out everything behind the host and port
+    4: source.aws.endpoint: has to begin with https:// or http://; write for example "https://vault.internal:8200"
     5: source.aws.secret_access_key: no key is written in the configuration; give it in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or in a profile, or leave it to the role of the machine or container
     7: source.aws.assume_role.arn: "app" is not the ARN of a role; write for example "arn:aws:iam::123456789012:role/app"
     8: source.aws.assume_role.session_name: "x y" is not a name for a session; it has 2 to 64 letters, digits and `_=,.@-`

@@ -48,6 +48,9 @@ impl Aws {
     /// # Errors
     /// Authorities in `ca_file` that cannot be read.
     pub fn new(config: &AwsConfig) -> Result<Self, HttpError> {
+        for caution in &config.cautions {
+            tracing::warn!("{caution}");
+        }
         let carrier = Carrier(Arc::new(Connections::new(config.into(), ANSWER_WITHIN)?));
         Ok(Self { config: config.clone(), carrier, account: Mutex::default(), refused: Mutex::default() })
     }

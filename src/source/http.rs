@@ -9,9 +9,11 @@
 mod connections;
 mod explain;
 mod failure;
+mod line;
 mod origin;
 mod problem;
 mod reach;
+mod route;
 mod tls;
 mod trust;
 mod words;
@@ -23,7 +25,7 @@ use std::time::{Duration, SystemTime};
 
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Bytes;
-use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderValue, LOCATION};
 use hyper::{Method, StatusCode};
 
 use super::Fault;
@@ -34,7 +36,7 @@ pub(crate) use connections::Connections;
 pub(crate) use explain::Keys;
 pub(crate) use failure::causes;
 use failure::{Failure, chained, together, usable};
-use origin::Origin;
+use origin::{Address, Origin};
 pub use problem::HttpError;
 pub(super) use words::words;
 
@@ -104,8 +106,8 @@ impl Answer {
 pub struct Http {
     allow_redirects: bool,
     connections: Connections,
-    origins: Vec<Origin>,
-    /// The place in `origins` of the one that answered last.
+    addresses: Vec<Address>,
+    /// The place in `addresses` of the one that answered last.
     answering: AtomicUsize,
     limits: Limits,
 }
@@ -114,14 +116,14 @@ impl Http {
     /// A client for these addresses. The files of TLS are read now, and again by [`Self::look_again`] and after a failure that they
     /// may be the reason of.
     pub fn new(config: &VaultConfig, limits: Limits) -> Result<Self, HttpError> {
-        let origins =
-            config.addresses.iter().map(|text| Origin::parse(text)).collect::<Result<Vec<_>, _>>()?;
-        if origins.is_empty() {
+        let addresses =
+            config.addresses.iter().map(|text| Address::parse(text)).collect::<Result<Vec<_>, _>>()?;
+        if addresses.is_empty() {
             return Err(HttpError::NoAddress);
         }
         let connections = Connections::new(config.into(), limits.request)?;
         let allow_redirects = config.allow_redirects;
-        Ok(Self { allow_redirects, connections, origins, answering: AtomicUsize::new(0), limits })
+        Ok(Self { allow_redirects, connections, addresses, answering: AtomicUsize::new(0), limits })
     }
 
     /// Reads the files of TLS again: authorities, and the client certificate. New connections are made by what is in them.
@@ -153,7 +155,7 @@ impl Http {
                     if !go_on {
                         if !reached {
                             // This request may not go to another address, but the next one shall.
-                            self.answering.store((place + 1) % self.origins.len(), Ordering::Relaxed);
+                            self.answering.store((place + 1) % self.addresses.len(), Ordering::Relaxed);
                         }
                         break;
                     }
@@ -166,18 +168,18 @@ impl Http {
     /// The one that answered last, then the others in their order.
     fn turns(&self) -> impl Iterator<Item = usize> {
         let first = self.answering.load(Ordering::Relaxed);
-        std::iter::once(first).chain((0..self.origins.len()).filter(move |place| *place != first))
+        std::iter::once(first).chain((0..self.addresses.len()).filter(move |place| *place != first))
     }
 
     /// Asks one address, and the one that it redirects to; tells which of them answered.
     async fn ask(&self, place: usize, request: &Request) -> Result<(usize, Answer), Failure> {
-        let origin = &self.origins[place];
-        let answer = self.exchange(origin, &request.path, request).await?;
+        let Address { origin, base } = &self.addresses[place];
+        let answer = self.exchange(origin, &format!("{base}{}", request.path), request).await?;
         if !answer.status.is_redirection() {
             return usable(origin, answer, SystemTime::now()).map(|answer| (place, answer));
         }
         let (target, path) = self.target(origin, &answer)?;
-        let place = self.origins.iter().position(|known| *known == target).unwrap_or(place);
+        let place = self.addresses.iter().position(|known| known.origin == target).unwrap_or(place);
         let answer = self.exchange(&target, &path, request).await?;
         if answer.status.is_redirection() {
             // Two servers that both hold the other one for the leader: an election is going on.
@@ -201,7 +203,7 @@ impl Http {
                 answer.status
             )));
         }
-        if !self.allow_redirects && !self.origins.contains(&target) {
+        if !self.allow_redirects && !self.addresses.iter().any(|known| known.origin == target) {
             let way_out = "add it to `addresses` to allow that, or any with `allow_redirects = true`";
             return Err(refused(format!("redirects to {target}: {way_out}")));
         }
@@ -262,6 +264,9 @@ fn message(origin: &Origin, path: &str, request: &Request) -> Result<hyper::Requ
     })?;
     *message.method_mut() = request.method.clone();
     *message.headers_mut() = request.headers.clone();
+    if let Origin::Socket(_) = origin {
+        message.headers_mut().insert(HOST, HeaderValue::from_static("localhost"));
+    }
     if request.body.is_some() {
         message.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }

@@ -58,6 +58,9 @@ impl Vault {
 
     /// The same, with other limits than the default ones.
     pub fn with_limits(config: &VaultConfig, limits: Limits) -> Result<Self, HttpError> {
+        for caution in &config.cautions {
+            tracing::warn!(address = config.addresses.first(), "{caution}");
+        }
         let http = Http::new(config, limits)?;
         let api = Api::new(http, config.namespace.as_deref())?;
         Ok(Self {

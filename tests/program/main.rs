@@ -32,6 +32,7 @@ mod logs;
 mod neighbours;
 mod outages;
 mod process;
+mod proxies;
 mod publishing;
 mod reactions;
 mod references;

@@ -17,6 +17,7 @@ mod impostor;
 mod log_ins;
 mod origin;
 mod postgres;
+mod proxy;
 mod raft;
 mod rig;
 mod scratch;
@@ -43,6 +44,7 @@ pub(crate) use origin::{
     Origin, STORE_SOURCE, configure_store, make_role, make_store, rig_of_store, store, store_at,
 };
 pub(crate) use postgres::{Postgres, log_in};
+pub(crate) use proxy::{Gateway, Proxy};
 pub(crate) use raft::Raft;
 pub(crate) use rig::Rig;
 pub(crate) use squire::{Outcome, Squire};

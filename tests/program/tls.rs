@@ -48,12 +48,21 @@ fn the_server_is_trusted_by_its_authority_and_by_nothing_else() {
     let raft = Raft::start(false);
     let (ca, other) = (raft.certificate("ca.pem"), raft.certificate("other-ca.pem"));
     let (ca, other) = (ca.to_str().unwrap(), other.to_str().unwrap());
+    let several = tempfile::tempdir().unwrap();
+    std::fs::copy(other, several.path().join("a.pem")).unwrap();
+    std::fs::copy(ca, several.path().join("b.pem")).unwrap();
+    std::fs::write(several.path().join("README"), "no certificate").unwrap();
+    let (several, text) = (several.path().to_str().unwrap(), std::fs::read_to_string(ca).unwrap());
     for (source, variables, works) in [
         (format!("ca_file = \"{ca}\""), vec![], true),
         (format!("ca_file = \"{ca}\"\ntls_server_name = \"bao.example\""), vec![], true),
         (String::new(), vec![("VAULT_CACERT", ca)], true),
         (String::new(), vec![("BAO_CACERT", ca), ("BAO_TLS_SERVER_NAME", "bao.example")], true),
+        (String::new(), vec![("VAULT_CAPATH", several)], true),
+        (String::new(), vec![("BAO_CACERT_BYTES", &*text), ("VAULT_CAPATH", "/nowhere")], true),
+        (String::new(), vec![("VAULT_CACERT", other), ("VAULT_CACERT_BYTES", &text)], false),
         ("insecure_tls = true".to_owned(), vec![], true),
+        (String::new(), vec![("VAULT_SKIP_VERIFY", "true")], true),
         (format!("ca_file = \"{other}\""), vec![], false),
         (format!("ca_file = \"{ca}\"\ntls_server_name = \"other.example\""), vec![], false),
         (String::new(), vec![], false),
@@ -65,7 +74,8 @@ fn the_server_is_trusted_by_its_authority_and_by_nothing_else() {
         }
         let warned =
             outcome.stderr.lines().any(|line| line.contains("\"WARN\"") && line.contains("insecure"));
-        assert_eq!(warned, source.contains("insecure_tls"), "{source}: {}", outcome.stderr);
+        let insecure = source.contains("insecure_tls") || variables.contains(&("VAULT_SKIP_VERIFY", "true"));
+        assert_eq!(warned, insecure, "{source}: {}", outcome.stderr);
     }
 }
 

@@ -18,7 +18,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use squire::config::{AuthConfig, Authorities, CredentialFrom, VaultConfig};
+use squire::config::{AuthConfig, Authorities, CredentialFrom, Proxy, VaultConfig};
 use squire::names::{SecretName, SourceName};
 use squire::plan::Want;
 use squire::secret::{Fields, Secret};
@@ -31,6 +31,7 @@ fn config(addresses: &[&str], token_file: &Path) -> VaultConfig {
         addresses: addresses.iter().map(ToString::to_string).collect(),
         namespace: None,
         authorities: Authorities::System,
+        proxy: Proxy::None,
         client_identity: None,
         tls_server_name: None,
         insecure_tls: false,
@@ -38,6 +39,7 @@ fn config(addresses: &[&str], token_file: &Path) -> VaultConfig {
         refresh: Duration::from_mins(5),
         look_up_every: Duration::from_mins(1),
         auth: AuthConfig::Token { from: CredentialFrom::File(token_file.to_owned()) },
+        cautions: Vec::new(),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Where the table is silent, the SDK finds region, endpoint and credentials where every tool of AWS does.
 
-use super::{ADDRESS, REFRESH, from_variable, path_setting, setting};
+use super::{REFRESH, address, from_variable, path_setting, proxy, said_in_clear, setting};
 use crate::config::reader::{Table, Value};
 use crate::config::value::{Form, POSITIVE_DURATION, TEXT, WORD};
 use crate::config::{AssumedRole, Authorities, AwsConfig, AwsKeys};
@@ -20,10 +20,12 @@ pub(super) fn aws(mut table: Table<'_>) -> Option<AwsConfig> {
         );
     }
     let region = setting(&mut table, "region", ["AWS_REGION", "AWS_DEFAULT_REGION"], &REGION);
-    let endpoint = table.read("endpoint", &ADDRESS);
+    let endpoint = table.read("endpoint", &address::ENDPOINT);
     let profile = table.read("profile", &WORD);
     let ca_file = path_setting(&mut table, "ca_file", ["AWS_CA_BUNDLE"; 2]);
     let authorities = ca_file.map_or(Authorities::System, Authorities::File);
+    let proxy = proxy::of_aws(&mut table);
+    let cautions = cautions(&table, endpoint.as_deref());
     let refresh = table.read("refresh", &POSITIVE_DURATION).unwrap_or(REFRESH);
     let role = table.take("assume_role");
     let assume_role = role.as_ref().and_then(assumed);
@@ -32,7 +34,15 @@ pub(super) fn aws(mut table: Table<'_>) -> Option<AwsConfig> {
     if role.is_some() && assume_role.is_none() {
         return None;
     }
-    Some(AwsConfig { region, endpoint, profile, authorities, refresh, assume_role, keys })
+    Some(AwsConfig { region, endpoint, profile, authorities, proxy, refresh, assume_role, keys, cautions })
+}
+
+/// AWS's own variables for the address are the SDK's to read, and ours to warn of.
+fn cautions(table: &Table<'_>, endpoint: Option<&str>) -> Vec<String> {
+    let variable = table.variable(["AWS_ENDPOINT_URL_SECRETS_MANAGER", "AWS_ENDPOINT_URL"]);
+    let variable = variable.map(|(_, address)| address);
+    let host = endpoint.or(variable.as_deref()).and_then(address::in_clear);
+    host.iter().map(|host| said_in_clear(host)).collect()
 }
 
 fn assumed(value: &Value<'_>) -> Option<AssumedRole> {

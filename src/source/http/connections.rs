@@ -4,11 +4,12 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
+use hyper::header::PROXY_AUTHORIZATION;
 use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
 use hyper_timeout::TimeoutConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -19,19 +20,22 @@ use rustls::pki_types::ServerName;
 
 use super::explain::{Keys, tls_error};
 use super::failure::causes;
+use super::line::Layer;
 use super::reach::Reach;
+use super::route::{Route, Routes};
 use super::tls::Material;
 use super::{HttpError, chained};
 use crate::config::Authorities;
 
 /// Connections that all trust the same and show the same.
-type Pool = Client<TimeoutConnector<HttpsConnector<HttpConnector>>, Full<Bytes>>;
+type Pool = Client<TimeoutConnector<HttpsConnector<Layer>>, Full<Bytes>>;
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Connections {
     reach: Reach,
     server_name: Option<ServerName<'static>>,
+    routes: Arc<Routes>,
     /// A peer that says nothing for so long is gone.
     dead_after: Duration,
     state: Mutex<State>,
@@ -41,6 +45,8 @@ pub(crate) struct Connections {
 struct State {
     made_of: [u8; 32],
     tls: ClientConfig,
+    /// With a proxy.
+    proxy_tls: ClientConfig,
     /// One for each time that connecting may take.
     pools: BTreeMap<Duration, Pool>,
 }
@@ -54,7 +60,8 @@ impl Connections {
             .map(|name| ServerName::try_from(name.clone()).map_err(|_| HttpError::ServerName { name }));
         let server_name = server_name.transpose()?;
         let state = State::new(&reach, &Material::read(&reach)?)?;
-        Ok(Self { reach, server_name, dead_after, state: Mutex::new(state) })
+        let routes = Arc::new(Routes::new(&reach.proxy));
+        Ok(Self { reach, server_name, routes, dead_after, state: Mutex::new(state) })
     }
 
     /// Reads the files of TLS again. If they are others, connections from now on are made by them. Tells whether they are.
@@ -83,9 +90,14 @@ impl Connections {
     /// Sends a request, whose address is whole, and hands over the beginning of the answer.
     pub(crate) async fn request(
         &self,
-        request: hyper::Request<Full<Bytes>>,
+        mut request: hyper::Request<Full<Bytes>>,
         connect_within: Duration,
     ) -> Result<hyper::Response<Incoming>, Unanswered> {
+        if let Route::Forward(proxy) = self.routes.to(request.uri())
+            && let Some(login) = proxy.basic_auth()
+        {
+            request.headers_mut().insert(PROXY_AUTHORIZATION, login.clone());
+        }
         let error = match self.pool(connect_within).request(request.clone()).await {
             Ok(response) => return Ok(response),
             Err(error) => error,
@@ -110,17 +122,22 @@ impl Connections {
 
     fn pool(&self, connect_within: Duration) -> Pool {
         let mut state = self.state();
-        let State { tls, pools, .. } = &mut *state;
-        pools.entry(connect_within).or_insert_with(|| self.new_pool(tls.clone(), connect_within)).clone()
+        let State { tls, proxy_tls, pools, .. } = &mut *state;
+        let new = || self.new_pool(tls.clone(), proxy_tls.clone(), connect_within);
+        pools.entry(connect_within).or_insert_with(new).clone()
     }
 
-    fn new_pool(&self, tls: ClientConfig, connect_within: Duration) -> Pool {
+    fn new_pool(&self, tls: ClientConfig, proxy_tls: ClientConfig, connect_within: Duration) -> Pool {
+        let tcp = tcp(connect_within, self.dead_after);
+        let to_proxy = HttpsConnectorBuilder::new().with_tls_config(proxy_tls).https_or_http();
+        let to_proxy = to_proxy.enable_http1().wrap_connector(tcp.clone());
+        let line = Layer { routes: Arc::clone(&self.routes), tcp, to_proxy };
         let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
         let https = match &self.server_name {
             Some(name) => https.with_server_name_resolver(FixedServerNameResolver::new(name.clone())),
             None => https,
         };
-        let https = https.enable_all_versions().wrap_connector(tcp(connect_within, self.dead_after));
+        let https = https.enable_all_versions().wrap_connector(line);
         let mut connector = TimeoutConnector::new(https);
         connector.set_connect_timeout(Some(connect_within));
         Client::builder(TokioExecutor::new())
@@ -135,8 +152,8 @@ impl Connections {
 
 impl State {
     fn new(reach: &Reach, material: &Material) -> Result<Self, HttpError> {
-        let tls = material.client_config(reach)?;
-        Ok(Self { made_of: material.digest(), tls, pools: BTreeMap::new() })
+        let (tls, proxy_tls) = (material.client_config(reach)?, material.proxy_config(reach)?);
+        Ok(Self { made_of: material.digest(), tls, proxy_tls, pools: BTreeMap::new() })
     }
 }
 

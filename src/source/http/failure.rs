@@ -22,6 +22,10 @@ pub(super) fn usable(origin: &Origin, answer: Answer, now: SystemTime) -> Result
     match answer.status.as_u16() {
         // Asking elsewhere would only go round the limit.
         429 => Err(Failure::last(fault())),
+        407 => Err(Failure::last(Fault::Unreachable {
+            why: format!("{origin}: the proxy demands a login (HTTPS_PROXY and HTTP_PROXY may hold one)"),
+            retry_after: None,
+        })),
         412 | 472 | 473 | 501..=504 => Err(Failure { fault: fault(), next: Next::IfRepeatable }),
         _ => Ok(answer),
     }

@@ -1,6 +1,6 @@
-//! One server as scheme, host and port, so that two spellings of it are equal.
+//! One server as scheme, host and port, or as its socket, so that two spellings of it are equal.
 //!
-//! *Invariant:* an [`Origin`] is `http` or `https` and has no path, query or user information.
+//! *Invariant:* an [`Origin`] has no path, query or user information.
 
 use std::fmt;
 
@@ -9,36 +9,90 @@ use hyper::Uri;
 use super::HttpError;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Origin {
-    https: bool,
-    /// In lower case; an IPv6 address has its brackets.
-    host: String,
-    port: u16,
+pub(super) enum Origin {
+    Net {
+        https: bool,
+        /// In lower case; an IPv6 address has its brackets.
+        host: String,
+        port: u16,
+    },
+    /// The path of a socket on this machine, where HTTP is spoken without TLS.
+    Socket(String),
+}
+
+/// A configured address: a server, and what stands before each path there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Address {
+    pub(super) origin: Origin,
+    /// Without a slash at its end, so mostly empty.
+    pub(super) base: String,
+}
+
+impl Address {
+    /// Reads one.
+    pub(super) fn parse(address: &str) -> Result<Self, HttpError> {
+        let refused = || HttpError::Address { address: address.to_owned() };
+        if let Some(socket) = address.strip_prefix(SOCKET) {
+            let origin = Origin::Socket(socket.to_owned());
+            return if socket.starts_with('/') {
+                Ok(Self { origin, base: String::new() })
+            } else {
+                Err(refused())
+            };
+        }
+        match split(address) {
+            Some((Some(origin), path)) if !path.contains('?') => {
+                Ok(Self { origin, base: path.trim_end_matches('/').to_owned() })
+            }
+            _ => Err(refused()),
+        }
+    }
+}
+
+/// What the address of a socket begins with.
+const SOCKET: &str = "unix://";
+
+/// The end of a host's name that stands for a socket: a name that no network ever has, behind the socket's path in hexadecimal digits. So a
+/// socket has an address like every server, and connections to it are pooled like others.
+const SOCKET_HOST: &str = ".unix.invalid";
+
+/// A byte as two hexadecimal digits.
+fn digits(byte: u8) -> [char; 2] {
+    [byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16).unwrap_or_default())
+}
+
+/// The socket that a host's name stands for.
+pub(super) fn socket(host: &str) -> Option<String> {
+    let digits = host.strip_suffix(SOCKET_HOST)?;
+    let byte = |at: usize| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok();
+    String::from_utf8((0..digits.len()).step_by(2).map(byte).collect::<Option<_>>()?).ok()
 }
 
 impl Origin {
-    /// Reads a configured address.
-    pub(super) fn parse(address: &str) -> Result<Self, HttpError> {
-        match split(address) {
-            Some((Some(origin), path)) if path == "/" => Ok(origin),
-            _ => Err(HttpError::Address { address: address.to_owned() }),
-        }
-    }
-
     pub(super) fn is_https(&self) -> bool {
-        self.https
+        matches!(self, Self::Net { https: true, .. })
     }
 
     /// The address of a path here; `None` if the path is none.
     pub(super) fn uri(&self, path: &str) -> Option<Uri> {
-        format!("{self}{path}").parse().ok()
+        match self {
+            Self::Net { .. } => format!("{self}{path}").parse().ok(),
+            Self::Socket(socket) => {
+                let digits: String = socket.bytes().flat_map(digits).collect();
+                format!("http://{digits}{SOCKET_HOST}{path}").parse().ok()
+            }
+        }
     }
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.https { "https" } else { "http" };
-        write!(f, "{scheme}://{}:{}", self.host, self.port)
+        match self {
+            Self::Net { https, host, port } => {
+                write!(f, "{}://{host}:{port}", if *https { "https" } else { "http" })
+            }
+            Self::Socket(socket) => write!(f, "{SOCKET}{socket}"),
+        }
     }
 }
 
@@ -54,7 +108,9 @@ pub(super) fn split(address: &str) -> Option<(Option<Origin>, String)> {
         Some("http") => false,
         Some(_) | None => return None,
     };
-    if authority.as_str().contains('@') || authority.host().is_empty() {
+    let host = authority.host().to_ascii_lowercase();
+    // No server may name a socket of ours.
+    if authority.as_str().contains('@') || host.is_empty() || host.ends_with(SOCKET_HOST) {
         return None;
     }
     // `host:` and `host:99999` have a colon after the host, but no port.
@@ -62,7 +118,7 @@ pub(super) fn split(address: &str) -> Option<(Option<Origin>, String)> {
         return None;
     }
     let port = authority.port_u16().unwrap_or(if https { 443 } else { 80 });
-    Some((Some(Origin { https, host: authority.host().to_ascii_lowercase(), port }), path.to_owned()))
+    Some((Some(Origin::Net { https, host, port }), path.to_owned()))
 }
 
 #[cfg(test)]
@@ -76,19 +132,35 @@ mod tests {
             ("HTTPS://vault.internal:443/", Some("https://vault.internal:443")),
             ("http://127.0.0.1:8200", Some("http://127.0.0.1:8200")),
             ("http://[::1]:8200", Some("http://[::1]:8200")),
-            ("https://vault.internal/vault", None),
+            ("https://vault.internal/vault", Some("https://vault.internal:443/vault")),
+            ("https://vault.internal/a/b/", Some("https://vault.internal:443/a/b")),
+            ("unix:///run/vault.sock", Some("unix:///run/vault.sock")),
+            ("unix://vault.sock", None),
+            ("http://2f72756e.unix.invalid", None),
             ("https://vault.internal/?a=b", None),
             ("https://user:word@vault.internal", None),
             ("https://vault.internal:99999", None),
             ("vault.internal:8200", None),
             ("ftp://vault.internal", None),
-            ("unix:///run/vault.sock", None),
             ("/v1", None),
             ("", None),
         ];
         for (address, expected) in cases {
-            let origin = Origin::parse(address).ok().map(|origin| origin.to_string());
-            assert_eq!(origin.as_deref(), expected, "{address}");
+            let address_read = Address::parse(address).ok();
+            let shown = address_read.map(|Address { origin, base }| format!("{origin}{base}"));
+            assert_eq!(shown.as_deref(), expected, "{address}");
+        }
+    }
+
+    #[test]
+    fn a_socket_has_an_address_that_leads_back_to_it() {
+        let origin = Address::parse("unix:///run/größe.sock").unwrap().origin;
+        let uri = origin.uri("/v1/a?b=c").unwrap();
+        assert_eq!(socket(uri.host().unwrap()).as_deref(), Some("/run/größe.sock"));
+        assert_eq!(uri.path_and_query().unwrap(), "/v1/a?b=c");
+        for host in ["vault.internal", "unix.invalid", "xyz.unix.invalid", "2.unix.invalid", "ä.unix.invalid"]
+        {
+            assert_eq!(socket(host), None, "{host}");
         }
     }
 

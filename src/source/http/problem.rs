@@ -10,7 +10,9 @@ use rustls::pki_types::pem;
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
     /// An address that is none.
-    #[error("`{address}` is not an address: write `https://host:port` or `http://host:port`, without a path")]
+    #[error(
+        "`{address}` is not an address: write `https://host:port`, `http://host:port` or `unix:///path/of/socket`"
+    )]
     Address {
         /// As configured.
         address: String,

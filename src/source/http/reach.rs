@@ -2,9 +2,9 @@
 
 #[cfg(feature = "aws")]
 use crate::config::AwsConfig;
-use crate::config::{Authorities, ClientIdentity, VaultConfig};
+use crate::config::{Authorities, ClientIdentity, Proxy, VaultConfig};
 
-use super::origin::Origin;
+use super::origin::Address;
 
 /// The part of a source's configuration that connections are made by.
 #[derive(Clone, Debug)]
@@ -17,6 +17,8 @@ pub(crate) struct Reach {
     pub(super) identity: Option<ClientIdentity>,
     /// The name that the server's certificate has to bear, where it is not the address's.
     pub(super) server_name: Option<String>,
+    /// By which way.
+    pub(super) proxy: Proxy,
     /// Verify nothing.
     pub(super) insecure: bool,
 }
@@ -36,13 +38,15 @@ pub(super) enum Expected {
 
 impl From<&VaultConfig> for Reach {
     fn from(config: &VaultConfig) -> Self {
-        let uses_tls = |address: &String| Origin::parse(address).is_ok_and(|origin| origin.is_https());
-        let tls = if config.addresses.iter().any(uses_tls) { Expected::Yes } else { Expected::No };
+        let uses_tls = |text: &String| Address::parse(text).is_ok_and(|address| address.origin.is_https());
+        let uses_tls = config.addresses.iter().any(uses_tls) || config.proxy.speaks_tls();
+        let tls = if uses_tls { Expected::Yes } else { Expected::No };
         Self {
             authorities: config.authorities.clone(),
             tls,
             identity: config.client_identity.clone(),
             server_name: config.tls_server_name.clone(),
+            proxy: config.proxy.clone(),
             insecure: config.insecure_tls,
         }
     }
@@ -56,6 +60,7 @@ impl From<&AwsConfig> for Reach {
             tls: Expected::Perhaps,
             identity: None,
             server_name: None,
+            proxy: config.proxy.clone(),
             insecure: false,
         }
     }

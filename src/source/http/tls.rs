@@ -2,14 +2,17 @@
 //!
 //! *Invariant:* the server's certificate is verified unless `insecure_tls` says otherwise, and signatures even then. No file is waited for.
 
+use std::collections::BTreeSet;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use rustls::client::WantsClientCert;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 
 use super::HttpError;
 use super::reach::{Expected, Reach};
@@ -22,6 +25,10 @@ const LARGEST: u64 = 4 << 20;
 
 /// What the library calls the system's authorities, wherever they are.
 const SYSTEM: &str = "the system's authorities";
+
+/// Where authorities are that no file is named for.
+const CA_PATH: &str = "VAULT_CAPATH";
+const CA_TEXT: &str = "VAULT_CACERT_BYTES";
 
 /// See the module.
 #[derive(Debug)]
@@ -66,15 +73,9 @@ impl Material {
         *hasher.finalize().as_bytes()
     }
 
-    /// What the library needs.
+    /// What the library needs to speak with a server.
     pub(super) fn client_config(&self, reach: &Reach) -> Result<ClientConfig, HttpError> {
-        let provider = Arc::new(ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider));
-        let builder = builder.with_safe_default_protocol_versions().map_err(HttpError::Tls)?;
-        let builder = match self.verifier(reach, provider)? {
-            Some(verifier) => builder.dangerous().with_custom_certificate_verifier(verifier),
-            None => builder.with_root_certificates(RootCertStore::empty()),
-        };
+        let builder = self.trusting(reach)?;
         let (Some(Identity { chain, key }), Some(files)) = (&self.identity, &reach.identity) else {
             return Ok(builder.with_no_client_auth());
         };
@@ -82,6 +83,21 @@ impl Material {
             cert: files.cert_file.clone(),
             key: files.key_file.clone(),
             source,
+        })
+    }
+
+    /// The same with a proxy, who is trusted by the same authorities, and is shown nothing.
+    pub(super) fn proxy_config(&self, reach: &Reach) -> Result<ClientConfig, HttpError> {
+        Ok(self.trusting(reach)?.with_no_client_auth())
+    }
+
+    fn trusting(&self, reach: &Reach) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, HttpError> {
+        let provider = Arc::new(ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider));
+        let builder = builder.with_safe_default_protocol_versions().map_err(HttpError::Tls)?;
+        Ok(match self.verifier(reach, provider)? {
+            Some(verifier) => builder.dangerous().with_custom_certificate_verifier(verifier),
+            None => builder.with_root_certificates(RootCertStore::empty()),
         })
     }
 
@@ -116,7 +132,13 @@ impl Material {
 fn authorities(reach: &Reach) -> Result<Vec<CertificateDer<'static>>, HttpError> {
     match &reach.authorities {
         Authorities::File(file) => certificates("ca_file", file),
-        Authorities::Directory(_) | Authorities::Text(_) => Ok(Vec::new()),
+        Authorities::Directory(directory) => in_directory(directory),
+        Authorities::Text(text) => {
+            let found = CertificateDer::pem_slice_iter(text.as_bytes()).collect::<Result<Vec<_>, _>>();
+            let file = Path::new("the environment");
+            let found = found.map_err(|source| unreadable(CA_TEXT, file, source))?;
+            some(found, CA_TEXT, file)
+        }
         Authorities::System if reach.tls == Expected::No => Ok(Vec::new()),
         Authorities::System => {
             let found =
@@ -133,6 +155,30 @@ fn authorities(reach: &Reach) -> Result<Vec<CertificateDer<'static>>, HttpError>
     }
 }
 
+/// What is in any file there; a file that holds none is no obstacle.
+fn in_directory(directory: &Path) -> Result<Vec<CertificateDer<'static>>, HttpError> {
+    let path = directory.to_owned();
+    let files = files::within(directory, move || {
+        let entries = std::fs::read_dir(path)?.collect::<io::Result<Vec<_>>>()?;
+        Ok(entries.into_iter().map(|entry| entry.path()).collect::<BTreeSet<_>>())
+    });
+    let files = files.map_err(|source| unreadable(CA_PATH, directory, pem::Error::Io(source)))?;
+    let found = files.iter().filter_map(|file| certificates(CA_PATH, file).ok()).flatten().collect();
+    some(found, CA_PATH, directory)
+}
+
+fn some(
+    found: Vec<CertificateDer<'static>>,
+    setting: &'static str,
+    file: &Path,
+) -> Result<Vec<CertificateDer<'static>>, HttpError> {
+    if found.is_empty() {
+        Err(HttpError::NoCertificate { setting, file: file.to_owned() })
+    } else {
+        Ok(found)
+    }
+}
+
 fn identity(files: &ClientIdentity) -> Result<Identity, HttpError> {
     let ClientIdentity { cert_file, key_file } = files;
     let chain = certificates("client_cert_file", cert_file)?;
@@ -146,10 +192,7 @@ fn certificates(setting: &'static str, file: &Path) -> Result<Vec<CertificateDer
     let text = read(setting, file)?;
     let found = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
     let found = found.map_err(|source| unreadable(setting, file, source))?;
-    if found.is_empty() {
-        return Err(HttpError::NoCertificate { setting, file: file.to_owned() });
-    }
-    Ok(found)
+    some(found, setting, file)
 }
 
 fn read(setting: &'static str, file: &Path) -> Result<Vec<u8>, HttpError> {

@@ -177,7 +177,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::{AuthConfig, Authorities, CredentialFrom, VaultConfig};
+    use crate::config::{AuthConfig, Authorities, CredentialFrom, Proxy, VaultConfig};
     use crate::source::http::Limits;
 
     #[test]
@@ -186,6 +186,7 @@ mod tests {
             addresses: vec!["http://127.0.0.1:1".into()],
             namespace: None,
             authorities: Authorities::System,
+            proxy: Proxy::None,
             client_identity: None,
             tls_server_name: None,
             insecure_tls: false,
@@ -193,6 +194,7 @@ mod tests {
             refresh: Duration::ZERO,
             look_up_every: Duration::MAX,
             auth: AuthConfig::Token { from: CredentialFrom::File(PathBuf::new()) },
+            cautions: Vec::new(),
         };
         let http = Http::new(&config, Limits::default()).unwrap();
         let api = Api::new(http, Some("team/a")).unwrap();

@@ -107,7 +107,7 @@ impl Passage {
 }
 
 /// Carries bytes one way until either end hangs up.
-fn carry(mut from: TcpStream, mut to: TcpStream, stuck: &Arc<AtomicBool>) {
+pub(super) fn carry(mut from: TcpStream, mut to: TcpStream, stuck: &Arc<AtomicBool>) {
     let stuck = Arc::clone(stuck);
     std::thread::spawn(move || {
         let mut bytes = [0; 16 * 1024];

@@ -53,9 +53,11 @@ impl Raft {
                 tls_key_file = "{key}"
                 {demand}
             }}
+            listener "unix" {{ address = "{socket}" }}
             api_addr = "https://127.0.0.1:{tls_port}"
             cluster_addr = "https://127.0.0.1:{cluster_port}"
             "#,
+            socket = file("bao.sock"),
             data = directory.path().display(),
             cert = file("server.pem"),
             key = file("server-key.pem"),
@@ -90,6 +92,11 @@ impl Raft {
     /// One of `ca.pem`, `client.pem`, `client-key.pem`, `other-ca.pem` (which signed nothing here).
     pub(crate) fn certificate(&self, name: &str) -> PathBuf {
         self.certificates.path().join(name)
+    }
+
+    /// The address of its socket.
+    pub(crate) fn socket_address(&self) -> String {
+        format!("unix://{}", self.certificate("bao.sock").display())
     }
 
     /// Shows this to whoever connects from now on, instead of what it was started with.

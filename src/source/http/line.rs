@@ -1,0 +1,161 @@
+//! Lays the line to a server: by the network, by a socket, or through a proxy. TLS with the server itself comes on top.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use hyper::Uri;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::connect::proxy::Tunnel;
+use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
+use hyper_util::client::proxy::matcher::Intercept;
+use hyper_util::rt::TokioIo;
+use tokio::net::UnixStream;
+use tower_service::Service;
+
+use super::route::{Route, Routes};
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub(super) struct Layer {
+    pub(super) routes: Arc<Routes>,
+    pub(super) tcp: HttpConnector,
+    /// To proxies, some of which speak TLS themselves.
+    pub(super) to_proxy: HttpsConnector<HttpConnector>,
+}
+
+impl Service<Uri> for Layer {
+    type Response = Line;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Line, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        // Neither of the two ever has to be waited for.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, server: Uri) -> Self::Future {
+        match self.routes.to(&server) {
+            Route::Direct => {
+                let connecting = self.tcp.call(server);
+                Box::pin(async move { Ok(Line::to_server(connecting.await?)) })
+            }
+            Route::Socket(socket) => Box::pin(async move {
+                let stream = UnixStream::connect(&socket).await;
+                let stream =
+                    stream.map_err(|error| io::Error::new(error.kind(), format!("{socket}: {error}")))?;
+                Ok(Line::to_server(TokioIo::new(stream)))
+            }),
+            Route::Tunnel(proxy) => {
+                let tunnel = Tunnel::new(proxy.uri().clone(), self.to_proxy.clone());
+                let mut tunnel = match proxy.basic_auth() {
+                    Some(login) => tunnel.with_auth(login.clone()),
+                    None => tunnel,
+                };
+                let connecting = tunnel.call(server);
+                Box::pin(async move { connecting.await.map(Line::to_server).map_err(by(&proxy)) })
+            }
+            Route::Forward(proxy) => {
+                let connecting = self.to_proxy.call(proxy.uri().clone());
+                Box::pin(async move {
+                    let stream = connecting.await.map_err(by(&proxy))?;
+                    Ok(Line { stream: Box::new(stream), forward: true })
+                })
+            }
+        }
+    }
+}
+
+/// Says which proxy it was.
+fn by<E: Into<BoxError>>(proxy: &Intercept) -> impl FnOnce(E) -> BoxError {
+    let proxy = proxy.uri().authority().map(ToString::to_string).unwrap_or_default();
+    |error| Box::new(ProxyError { proxy, why: error.into() })
+}
+
+/// A proxy that did not help.
+#[derive(Debug)]
+struct ProxyError {
+    proxy: String,
+    why: BoxError,
+}
+
+impl fmt::Display for ProxyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the proxy {} does not let us through (see `proxy`, HTTPS_PROXY and NO_PROXY)", self.proxy)
+    }
+}
+
+impl Error for ProxyError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.why)
+    }
+}
+
+/// Bytes to a server and back.
+pub(super) struct Line {
+    stream: Box<dyn Stream>,
+    /// The other end is a proxy that reads requests, and wants whole addresses in them.
+    forward: bool,
+}
+
+trait Stream: Read + Write + Connection + Send + Unpin {}
+
+impl<T: Read + Write + Connection + Send + Unpin> Stream for T {}
+
+impl Line {
+    fn to_server(stream: impl Stream + 'static) -> Self {
+        Self { stream: Box::new(stream), forward: false }
+    }
+}
+
+impl Connection for Line {
+    fn connected(&self) -> Connected {
+        self.stream.connected().proxy(self.forward)
+    }
+}
+
+impl Read for Line {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, into)
+    }
+}
+
+impl Write for Line {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}

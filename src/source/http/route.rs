@@ -1,0 +1,121 @@
+//! By which way an address is reached: directly, through a proxy, or by a socket of this machine.
+//!
+//! *Invariant:* pure. What is on this machine, or can be reached from nowhere else, is never asked through a proxy.
+
+use std::net::IpAddr;
+
+use hyper::Uri;
+use hyper_util::client::proxy::matcher::{Intercept, Matcher};
+
+use super::origin;
+use crate::config::{Proxy, is_this_machine};
+use crate::secret::Secret;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Routes(Option<Matcher>);
+
+/// One way.
+pub(super) enum Route {
+    /// By the network.
+    Direct,
+    /// By this socket.
+    Socket(String),
+    /// Through a proxy that only carries bytes, since TLS is spoken with the server itself.
+    Tunnel(Intercept),
+    /// Through a proxy that reads the request.
+    Forward(Intercept),
+}
+
+impl Routes {
+    pub(super) fn new(proxy: &Proxy) -> Self {
+        let matcher = match proxy {
+            Proxy::None => return Self(None),
+            Proxy::Always(proxy) => Matcher::builder().all(proxy.expose().to_owned()),
+            Proxy::Environment { https, http, except } => {
+                let text = |proxy: &Option<_>| {
+                    proxy.as_ref().map_or_else(String::new, |proxy: &Secret<str>| proxy.expose().to_owned())
+                };
+                Matcher::builder().https(text(https)).http(text(http)).no(except.clone())
+            }
+        };
+        Self(Some(matcher.build()))
+    }
+
+    pub(super) fn to(&self, uri: &Uri) -> Route {
+        let host = uri.host().unwrap_or_default();
+        if let Some(socket) = origin::socket(host) {
+            return Route::Socket(socket);
+        }
+        let matcher = self.0.as_ref().filter(|_| !is_near(host));
+        match matcher.and_then(|matcher| matcher.intercept(uri)) {
+            None => Route::Direct,
+            Some(proxy) if uri.scheme_str() == Some("https") => Route::Tunnel(proxy),
+            Some(proxy) => Route::Forward(proxy),
+        }
+    }
+}
+
+/// Whether a host is this machine, or what only this machine reaches: the services of a cloud for its machines are link-local.
+fn is_near(host: &str) -> bool {
+    if is_this_machine(host) {
+        return true;
+    }
+    match host.trim_matches(['[', ']']).parse() {
+        Ok(IpAddr::V4(address)) => address.is_link_local(),
+        // The second is where AWS has the same for machines without IPv4.
+        Ok(IpAddr::V6(address)) => {
+            address.is_unicast_link_local() || address.segments() == [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254]
+        }
+        Err(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn way(proxy: &Proxy, address: &str) -> String {
+        match Routes::new(proxy).to(&address.parse().unwrap()) {
+            Route::Direct => "direct".to_owned(),
+            Route::Socket(socket) => socket,
+            Route::Tunnel(proxy) => format!("tunnel {}", proxy.uri()),
+            Route::Forward(proxy) => format!("forward {}", proxy.uri()),
+        }
+    }
+
+    #[test]
+    fn the_environment_says_a_proxy_for_each_scheme_and_who_needs_none() {
+        let environment = Proxy::Environment {
+            https: Some(Secret::new("http://user:word@p:1")),
+            http: Some(Secret::new("q:2")),
+            except: "internal, 10.0.0.0/8,exact.example".to_owned(),
+        };
+        for (address, expected) in [
+            ("https://vault.example:8200", "tunnel http://p:1/"),
+            ("http://vault.example:8200", "forward http://q:2/"),
+            ("https://vault.internal", "direct"),
+            ("https://10.1.2.3", "direct"),
+            ("https://11.1.2.3", "tunnel http://p:1/"),
+            ("https://exact.example", "direct"),
+            ("https://localhost:1", "direct"),
+            ("http://127.0.0.1:1", "direct"),
+            ("http://[::1]:1", "direct"),
+            ("http://169.254.169.254", "direct"),
+            ("http://[fd00:ec2::254]", "direct"),
+        ] {
+            assert_eq!(way(&environment, address), expected, "{address}");
+        }
+        assert_eq!(way(&Proxy::None, "https://vault.example"), "direct");
+    }
+
+    #[test]
+    fn a_proxy_that_is_named_is_for_all_but_what_is_near() {
+        let always = Proxy::Always(Secret::new("https://p:1"));
+        assert_eq!(way(&always, "https://vault.internal"), "tunnel https://p:1/");
+        assert_eq!(way(&always, "http://vault.internal"), "forward https://p:1/");
+        assert_eq!(way(&always, "http://169.254.170.2/credentials"), "direct");
+        let socket = origin::Address::parse("unix:///run/vault.sock").unwrap().origin.uri("/v1/a").unwrap();
+        assert_eq!(way(&always, &socket.to_string()), "/run/vault.sock");
+    }
+}
