@@ -97,6 +97,15 @@ impl SourceConfig {
             Self::Aws(aws) => aws.refresh,
         }
     }
+
+    /// What is dangerous, or not as somebody may expect.
+    pub fn cautions(&self) -> &[String] {
+        match self {
+            Self::Vault(vault) => &vault.cautions,
+            Self::Store(_) => &[],
+            Self::Aws(aws) => &aws.cautions,
+        }
+    }
 }
 
 /// AWS Secrets Manager, and how to log in to it. What is not said is found where every tool of AWS finds it.

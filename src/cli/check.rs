@@ -46,6 +46,11 @@ pub(super) fn check(origin: &Origin, command: Option<Vec<String>>) -> u8 {
     if plan.is_idle() {
         complain(&[format!("warning: {NOTHING_TO_DO}")]);
     }
+    for (name, source) in &config.sources {
+        for caution in source.cautions() {
+            complain(&[format!("warning: source {name}: {caution}")]);
+        }
+    }
     let secrets: usize = plan.wants.values().map(Vec::len).sum();
     let (files, variables) = (plan.files.len(), plan.env.len());
     let summary = format!("{origin}: no problems: {secrets} secrets, {files} files, {variables} variables\n");

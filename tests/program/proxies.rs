@@ -4,7 +4,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 
 use crate::support::certificates::{Valid, self_signed};
-use crate::support::{Aws, Bao, Front, Gateway, Proxy, Raft, Rig, Tenant, fresh};
+use crate::support::{Aws, Bao, Front, Gateway, Proxy, Raft, Rig, SOON, Tenant, fresh, make_store};
 
 /// A rig whose source has these lines, and whose template shows the secret `db`.
 fn rig(tenant: &Tenant<'_>, source: &str) -> Rig {
@@ -215,4 +215,34 @@ fn a_variable_of_the_servers_own_tools_that_is_not_used_is_named() {
     ] {
         assert_eq!(named(name), set, "{name}: {log}");
     }
+}
+
+#[test]
+fn an_address_that_others_can_listen_to_is_warned_of_by_check_and_wherever_a_login_goes() {
+    const SAYS: &str = "http: whoever is between here and bao.example can read the login and the secrets";
+    let tenant = Bao::shared().tenant();
+    let far = tenant.bao().address().replace("127.0.0.1", ELSEWHERE);
+    let near = rig(&tenant, "address = \"@address@\"");
+    let elsewhere = rig(&tenant, &format!("address = \"{far}\""));
+    let (near, checked) = (near.check(), elsewhere.check());
+    assert_eq!((near.code, checked.code), (0, 0), "{}", checked.stderr);
+    assert!(!near.stderr.contains("http:"), "{}", near.stderr);
+    assert!(checked.stderr.contains(&format!("warning: source vault: {SAYS}")), "{}", checked.stderr);
+
+    let proxy = Proxy::start(None);
+    make_store(&elsewhere);
+    for (name, value) in [("VAULT_ADDR", &*far), ("HTTP_PROXY", &proxy.address())] {
+        elsewhere.set(name, value);
+    }
+    elsewhere.set("VAULT_ROLE_ID", tenant.role_id());
+    elsewhere.set("VAULT_SECRET_ID_FILE", elsewhere.path("secret-id").to_str().unwrap());
+    let wrap = ["store", "key", "wrap", "app.store.key", "--transit", tenant.name(), "--to", "wrapped.key"];
+    let wrapped = elsewhere.start(&wrap).outcome(SOON);
+    assert_eq!(wrapped.code, 0, "{}", wrapped.stderr);
+    assert!(wrapped.stderr.contains(SAYS), "{}", wrapped.stderr);
+    let import = ["store", "--store", "app.store", "import", "--vault", "secret/x", "--under", "prod/x"];
+    let imported = elsewhere.start(&import).outcome(SOON);
+    assert!(imported.stderr.contains(SAYS), "{}", imported.stderr);
+    let log_ins = proxy.seen().iter().filter(|line| line.contains("/v1/auth/approle/login")).count();
+    assert_eq!(log_ins, 2, "{:?}", proxy.seen());
 }
