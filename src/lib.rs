@@ -40,6 +40,9 @@ pub mod memory;
 
 pub mod files;
 
+#[cfg(test)]
+mod explore;
+
 pub mod fact;
 
 pub mod config;

@@ -15,6 +15,8 @@
 
 mod chores;
 mod course;
+#[cfg(test)]
+mod explored;
 pub mod probe;
 mod reactions;
 pub mod stranger;
@@ -52,7 +54,7 @@ const IN_TIME: Duration = Duration::from_mins(2);
 const SHORT_LIFE: Duration = Duration::from_secs(3);
 
 /// The rollouts of one agent.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Rollout {
     rules: Rules,
     phase: Phase,
@@ -94,7 +96,7 @@ struct Waiting {
     since: Instant,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Phase {
     /// Nothing is going on.
     Idle,
@@ -394,11 +396,15 @@ impl Rollout {
         self.waiting.get_or_insert(Waiting { release, since: now });
     }
 
-    /// What waits was made with the same value that is suspect now; there will be another one.
     fn take_back(&mut self, generation: Generation, turn: &mut Turn<'_>) {
+        self.drop_waiting(turn);
+        turn.effects.push(Effect::TakenBack(generation));
+    }
+
+    /// What waits was made with the same value that is suspect now; there will be another one.
+    fn drop_waiting(&mut self, turn: &mut Turn<'_>) {
         let waiting = self.waiting.take();
         turn.effects.extend(waiting.map(|waiting| Effect::Dropped(waiting.release.generation)));
-        turn.effects.push(Effect::TakenBack(generation));
     }
 
     fn due(&mut self, turn: &mut Turn<'_>) {

@@ -186,6 +186,8 @@ impl Gatherer {
     /// What was new in it is suspect, all of it, since nobody knows which it was.
     fn take_back(&mut self, generation: Generation, now: Instant, effects: &mut Vec<Effect>) {
         let suspects = self.hold_suspects(generation, now, effects);
+        // It was to return to a value that is given back now: what the process has stays.
+        self.returning.retain(|secret, value| !suspects.contains(&(secret.clone(), value.revision)));
         effects.extend(suspects.into_iter().map(|(secret, revision)| Effect::Reject(secret, revision)));
         self.open.retain(|number, _| *number > generation);
         self.changed_at = self.differs().then(|| self.changed_at.unwrap_or(now));
@@ -437,6 +439,21 @@ mod tests {
         let accepted = gatherer.step(Event::Accepted(at(3)), now);
         assert_eq!(words(&accepted), ["reject b2"], "not before the process has another one");
         assert_eq!(gatherer.deadline(), None);
+    }
+
+    #[test]
+    fn what_could_not_be_returned_to_is_given_back_and_not_tried_again() {
+        let now = Instant::now();
+        let mut gatherer = accepted(now);
+        drop(gatherer.step(dying("a", 2, now), now));
+        drop(gatherer.step(update("b", 2), now));
+        assert_eq!(settled(&mut gatherer, now), ["2: a2 b2"]);
+        assert_eq!(words(&gatherer.step(Event::Forced(at(2)), now)), ["hold b"]);
+        assert_eq!(settled(&mut gatherer, now), ["3: a2 b1"]);
+        assert_eq!(words(&gatherer.step(Event::TakenBack(at(3)), now)), ["reject b1"]);
+        assert_eq!(gatherer.deadline(), None, "the process has a2 and b2, and there is nothing else");
+        drop(gatherer.step(update("a", 3), now));
+        assert_eq!(settled(&mut gatherer, now), ["4: a3 b2"]);
     }
 
     #[test]

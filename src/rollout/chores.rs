@@ -10,7 +10,7 @@ use crate::names::{Generation, Revision, SecretName};
 use crate::render::Release;
 
 /// What is left to do, and when.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Chores {
     left: Vec<(Instant, Chore)>,
 }

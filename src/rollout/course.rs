@@ -251,10 +251,7 @@ impl Rollout {
                 let course = course.clone();
                 match course.way {
                     Way::Forward if is_clean && self.rules.proof == Proof::ShortLife => {
-                        // It did its work and said so: nothing is wrong with the release.
-                        self.process.is_down = false;
-                        self.phase = Phase::Moving(course, Vec::new());
-                        self.arrive(turn);
+                        self.did_its_work(turn);
                     }
                     Way::Forward => self.fail(course.release, why, turn),
                     Way::Back(_) | Way::Undo(_) => {}
@@ -267,6 +264,31 @@ impl Rollout {
             | Phase::Checking(..)
             | Phase::Publishing(_)
             | Phase::Stuck(..) => {}
+        }
+    }
+
+    /// It ended, and said that all is well: nothing is wrong with the release, and nothing more is to be proved. What others are asked to
+    /// do is done all the same.
+    fn did_its_work(&mut self, turn: &mut Turn<'_>) {
+        match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::Moving(course, actions) => {
+                self.phase = Phase::Moving(Course { restarts: false, ..course }, actions);
+                self.process_settled(turn);
+            }
+            Phase::Acting(course, left) => {
+                self.phase = Phase::Acting(Course { restarts: false, ..course }, left);
+            }
+            Phase::Trying(course, _) | Phase::HandingOver(course) => {
+                self.phase = Phase::Moving(course, Vec::new());
+                self.arrive(turn);
+            }
+            other @ (Phase::Idle
+            | Phase::Pausing(_)
+            | Phase::Staging(_)
+            | Phase::Rehearsing(..)
+            | Phase::Checking(..)
+            | Phase::Publishing(_)
+            | Phase::Stuck(..)) => self.phase = other,
         }
     }
 
@@ -288,6 +310,7 @@ impl Rollout {
                 self.process.is_down = false;
                 self.live = Some(release);
                 turn.report(RolloutFact::NoWayBack { generation, dead });
+                self.drop_waiting(turn);
                 turn.effects.push(Effect::Forced(generation));
                 self.end_trial(turn);
                 if self.rules.overlaps {
@@ -300,6 +323,7 @@ impl Rollout {
     fn commit(&mut self, release: Arc<Release>, turn: &mut Turn<'_>) {
         let generation = release.generation;
         self.failures = 0;
+        self.process.is_down = false;
         self.chores.free_before(&release, self.rules.grace, turn.now);
         self.live = Some(release);
         turn.report(RolloutFact::Committed { generation });

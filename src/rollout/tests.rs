@@ -444,7 +444,9 @@ fn there_is_no_way_back_to_what_is_dead() {
     drop(bench.staged(true));
     drop(bench.published(&[]));
     drop(bench.step(Event::ProcessSettled));
-    assert_eq!(bench.down(false), ["forced 2", "trial false"]);
+    assert!(bench.rendered(3, "new").is_empty());
+    // What waits was made with the same values, one of which may be returned from.
+    assert_eq!(bench.down(false), ["dropped 3", "forced 2", "trial false"]);
     assert_eq!(bench.rollout.live().unwrap().generation.number(), 2);
 }
 
@@ -554,6 +556,18 @@ fn who_ends_with_0_in_its_short_life_has_done_its_work() {
     let (mut bench, _) = Bench::second(with_probe(ProbeKind::Alive(PERIOD)), "new", &[]);
     drop(bench.step(Event::ProcessSettled));
     assert_eq!(bench.down(true), ["restore 1"]);
+}
+
+#[test]
+fn what_others_are_asked_to_do_is_done_before_the_commit_though_the_process_did_its_work() {
+    let (mut bench, said) = Bench::second(rules(true), "new", &["run"]);
+    assert_eq!(said, ["trial true", "restart 2"]);
+    assert_eq!(bench.down(true), ["run reload"]);
+    assert_eq!(bench.acted(true), ["trial false", "committed 2"]);
+    let (mut bench, _) = Bench::second(rules(true), "new", &["run"]);
+    assert_eq!(bench.step(Event::ProcessSettled), ["run reload"]);
+    assert!(bench.down(true).is_empty());
+    assert_eq!(bench.acted(true), ["trial false", "committed 2"]);
 }
 
 #[test]

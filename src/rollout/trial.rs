@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::config::{ProbeConfig, ProbeKind};
 
 /// The tries of one release.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Trial {
     config: ProbeConfig,
     ends: Instant,
@@ -20,7 +20,7 @@ pub(super) struct Trial {
     trouble: String,
 }
 
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 enum Next {
     Try(Instant),
     /// An answer, or the end.
