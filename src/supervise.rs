@@ -9,6 +9,8 @@
 
 mod cgroup;
 mod child;
+#[cfg(test)]
+mod explored;
 pub mod host;
 mod image;
 mod launch;
@@ -147,7 +149,7 @@ impl fmt::Display for Ending {
 }
 
 /// The child's life as a state machine.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Supervisor {
     settings: Settings,
     state: State,
@@ -160,7 +162,7 @@ pub struct Supervisor {
     restarts: VecDeque<Instant>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum State {
     /// For the first launch.
     Waiting,
@@ -192,7 +194,7 @@ enum Loss {
 }
 
 /// A stop that goes on, or that begins as soon as the child is there.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Stop {
     means: Means,
     then: Then,
@@ -206,7 +208,7 @@ enum Means {
 }
 
 /// What comes after the child's exit.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Then {
     Launch(Launch),
     /// Squire's own end: whether a signal asked for it (the next one kills), and whether Squire failed.
@@ -236,13 +238,19 @@ impl Supervisor {
         }
     }
 
+    /// Waits for its first launch where another child ran before: no start that is refused ends Squire.
+    pub fn successor(settings: Settings) -> Self {
+        Self { has_run: true, ..Self::new(settings) }
+    }
+
     /// Takes in what happened and says what to do.
     #[must_use]
     pub fn step(&mut self, event: Event, now: Instant) -> Vec<Effect> {
         if let Event::OnTrial(on_trial) = event {
             self.on_trial = on_trial;
         }
-        self.interrupted |= matches!(event, Event::Interrupted);
+        // Who was asked to stop by the signal of the terminal ends by it too.
+        self.interrupted |= matches!(event, Event::Interrupted) && !self.is_stopping();
         let (state, effects) = match mem::replace(&mut self.state, State::Done) {
             State::Waiting => waiting(event),
             State::Starting { stop } => self.starting(stop, event, now),
@@ -268,6 +276,11 @@ impl Supervisor {
     /// Whether there is a child, and nothing else is asked of it.
     pub fn is_running(&self) -> bool {
         matches!(self.state, State::Running)
+    }
+
+    /// Whether there will never be a child again.
+    pub fn is_over(&self) -> bool {
+        matches!(self.state, State::Done)
     }
 
     /// Whether the child was asked to stop, and has its time for that.
@@ -807,7 +820,7 @@ mod tests {
             assert!(self.finished, "{:?}", self.supervisor);
         }
 
-        /// Lets the child start; lets it end if it is to stop, by itself or by force.
+        /// Lets the child start, also after a pause; lets it end if it is to stop, by itself or by force.
         fn bring_about(&mut self, choice: u8, obeys: bool) {
             match self.child {
                 Child::Spawning => self.turn(7, true),
@@ -817,6 +830,8 @@ mod tests {
                     }
                     self.turn(choice, obeys);
                 }
+                // A start that was refused is tried again after its pause.
+                Child::None if self.rests() => self.pass(LONGEST_REST),
                 Child::Lives { stopping: false, .. } | Child::None => {}
             }
         }
@@ -937,6 +952,13 @@ mod tests {
         let now = Instant::now();
         assert_eq!(words(&supervisor.step(Event::Interrupted, now)), "");
         assert_eq!(words(&supervisor.step(Event::Exited(Ending::Signal(2)), now)), "finish 130");
+        // One that ends by the same signal because it was restarted is not what that is about.
+        let mut supervisor = self::supervisor(RestartPolicy::Always);
+        assert_eq!(words(&supervisor.step(Event::LaunchAsked(launch("new")), now)), "INT CONT");
+        assert_eq!(words(&supervisor.step(Event::Interrupted, now)), "");
+        assert_eq!(words(&supervisor.step(Event::Exited(Ending::Signal(2)), now)), "spawn");
+        assert_eq!(words(&supervisor.step(Event::Started, now)), "settled");
+        assert_eq!(words(&supervisor.step(Event::Exited(Ending::Code(3)), now)), "rest 1s");
     }
 
     #[test]

@@ -12,10 +12,10 @@ use super::{Effect, Event, Settings, Supervisor};
 
 /// Names one life, and so its processes, one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Life(u64);
+pub struct Life(pub(super) u64);
 
 /// The processes of one agent.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Relay {
     settings: Settings,
     overlaps: bool,
@@ -26,22 +26,33 @@ pub struct Relay {
     retired: Vec<Retired>,
     /// A release still has to prove itself.
     on_trial: bool,
-    /// Squire was asked to end, or failed.
-    is_ending: bool,
-    /// The current one is gone for good, and this is Squire's code once all are gone.
+    end: End,
+    /// The current one ended by itself and would be started again, if it had no successor.
+    owes_respawn: bool,
+    /// What Squire ends with, once all are gone.
     code: Option<u8>,
 }
 
-#[derive(Debug)]
+/// Whether Squire is to end once all processes are gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    None,
+    /// It was asked to, or failed.
+    Asked,
+    /// This process was ended from the terminal.
+    FromTerminal(Life),
+}
+
+#[derive(Clone, Debug)]
 struct Runner {
     life: Life,
     supervisor: Supervisor,
-    /// It was sent ahead and has not proved itself yet: nothing good is lost in stopping it.
+    /// It runs with a release that is on trial: nothing good is lost in stopping it.
     is_unproven: bool,
 }
 
 /// One that is being stopped.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Retired {
     runner: Runner,
     /// Somebody waits for its end.
@@ -68,7 +79,8 @@ impl Relay {
             successor: None,
             retired: Vec::new(),
             on_trial: false,
-            is_ending: false,
+            end: End::None,
+            owes_respawn: false,
             code: None,
         }
     }
@@ -82,21 +94,28 @@ impl Relay {
             Event::LaunchAsked(_) if self.overlaps && self.has_good_one() => {
                 self.send_ahead(event, now, &mut effects);
             }
+            // In the end there is nobody to hand over to, and nobody waits for it.
+            Event::HandOver if self.is_ending() || self.current.supervisor.is_over() => {}
             Event::HandOver => self.hand_over(now, &mut effects),
             Event::OnTrial(on_trial) => {
                 self.on_trial = *on_trial;
                 self.current.is_unproven &= *on_trial;
                 self.tell_all(&event, now, &mut effects);
             }
-            Event::LaunchAsked(_) | Event::SignalAsked(_) => {
+            Event::LaunchAsked(_) => {
+                // There was no good one to leave alone, so what is on trial is this one.
+                self.current.is_unproven = self.on_trial;
                 self.tell(Role::Current, event, now, &mut effects);
             }
+            Event::SignalAsked(_) => self.tell(Role::Current, event, now, &mut effects),
             Event::Signalled(signal) => {
-                self.is_ending |= super::ends(*signal);
+                if super::ends(*signal) {
+                    self.ask_to_end();
+                }
                 self.tell_all(&event, now, &mut effects);
             }
             Event::Failed => {
-                self.is_ending = true;
+                self.ask_to_end();
                 self.tell_all(&event, now, &mut effects);
             }
             Event::Started | Event::Refused(_) | Event::Exited(_) | Event::Interrupted | Event::Due => {
@@ -111,9 +130,23 @@ impl Relay {
     pub fn told(&mut self, life: Life, event: Event, now: Instant) -> Vec<(Life, Effect)> {
         let mut effects = Vec::new();
         if let Some(role) = self.role(life) {
+            let is_interrupted = matches!(event, Event::Interrupted) && !self.is_stopping(life);
             self.tell(role, event, now, &mut effects);
+            if is_interrupted && matches!(role, Role::Current | Role::Successor) {
+                self.end_beside(life, now, &mut effects);
+            }
         }
         effects
+    }
+
+    /// Who ends one of two from the terminal wants an end of both.
+    fn end_beside(&mut self, life: Life, now: Instant, effects: &mut Vec<(Life, Effect)>) {
+        self.end = End::FromTerminal(life);
+        for other in [Role::Current, Role::Successor] {
+            if self.runner(other).is_some_and(|runner| runner.life != life) {
+                self.tell(other, Event::Failed, now, effects);
+            }
+        }
     }
 
     /// When to call [`step`](Self::step) with [`Event::Due`].
@@ -124,6 +157,16 @@ impl Relay {
     /// Whether this one was asked to stop, and has its time for that.
     pub fn is_stopping(&self, life: Life) -> bool {
         self.all().any(|runner| runner.life == life && runner.supervisor.is_stopping())
+    }
+
+    fn is_ending(&self) -> bool {
+        self.end != End::None
+    }
+
+    fn ask_to_end(&mut self) {
+        if !self.is_ending() {
+            self.end = End::Asked;
+        }
     }
 
     fn has_good_one(&self) -> bool {
@@ -172,6 +215,10 @@ impl Relay {
                 (Effect::Finish(code), Some(role)) => self.gone(role, code, effects),
                 // Nobody waits for what one does that is on its way out, but for its end.
                 (Effect::Settled | Effect::Down { .. }, Some(Role::Retired(_))) => {}
+                // What would be started is on trial already, in the successor.
+                (Effect::Respawn, Some(Role::Current)) if self.successor.is_some() => {
+                    self.owes_respawn = true;
+                }
                 (effect, _) => effects.push((life, effect)),
             }
         }
@@ -182,21 +229,29 @@ impl Relay {
         match role {
             Role::Current => match self.successor.take() {
                 // It ended by itself, and there is one already to carry on.
-                Some(successor) if !self.is_ending => self.current = successor,
+                Some(successor) if !self.is_ending() => self.current = successor,
                 successor => {
                     self.successor = successor;
-                    self.code = Some(code);
+                    self.code.get_or_insert(code);
                 }
             },
-            Role::Successor => self.successor = None,
+            Role::Successor => {
+                let life = self.successor.take().map(|successor| successor.life);
+                if life.is_some_and(|life| self.end == End::FromTerminal(life)) {
+                    self.code = Some(code);
+                }
+                self.respawn(effects);
+            }
             Role::Retired(index) => {
                 let Retired { runner, settles } = self.retired.remove(index);
-                if settles {
+                // Where the current one waited for that, it is its start which settles.
+                if settles && !self.respawn(effects) {
                     effects.push((runner.life, Effect::Settled));
                 }
             }
         }
-        if self.successor.is_none()
+        if self.current.supervisor.is_over()
+            && self.successor.is_none()
             && self.retired.is_empty()
             && let Some(code) = self.code.take()
         {
@@ -204,10 +259,20 @@ impl Relay {
         }
     }
 
+    /// The current one is started again, if it waited for the end of its successor.
+    fn respawn(&mut self, effects: &mut Vec<(Life, Effect)>) -> bool {
+        let is_owed = self.owes_respawn && !self.is_ending() && self.successor.is_none();
+        if is_owed {
+            self.owes_respawn = false;
+            effects.push((self.current.life, Effect::Respawn));
+        }
+        is_owed
+    }
+
     /// A successor beside the current one, which goes on: what is on trial is the successor alone.
     fn send_ahead(&mut self, launch: Event, now: Instant, effects: &mut Vec<(Life, Effect)>) {
         self.last = Life(self.last.0 + 1);
-        let supervisor = Supervisor::new(self.settings);
+        let supervisor = Supervisor::successor(self.settings);
         self.successor = Some(Runner { life: self.last, supervisor, is_unproven: true });
         self.tell(Role::Current, Event::OnTrial(false), now, effects);
         self.tell(Role::Successor, Event::OnTrial(self.on_trial), now, effects);
@@ -226,6 +291,7 @@ impl Relay {
         match self.successor.take() {
             Some(successor) => {
                 let former = std::mem::replace(&mut self.current, successor);
+                self.owes_respawn = false;
                 self.retire(former, true, now, effects);
             }
             None => effects.push((self.current.life, Effect::Settled)),
@@ -248,7 +314,7 @@ mod tests {
 
     use super::*;
     use crate::config::{RestartConfig, RestartPolicy};
-    use crate::supervise::{Ending, Launch};
+    use crate::supervise::{Ending, Launch, Refusal};
 
     /// What happens, in words: `launch`, `trial`, `untrial`, `over`, `TERM`, `due`, and with the number of a life `started1`, `exited2`.
     fn happen(relay: &mut Relay, word: &str) -> String {
@@ -267,7 +333,16 @@ mod tests {
                 relay.step(Event::Due, now)
             }
             ("started", Some(life)) => relay.told(life, Event::Started, now),
+            ("refused", Some(life)) => {
+                let refusal = Refusal::NotFound { program: "app".to_owned() };
+                relay.told(life, Event::Refused(refusal), now)
+            }
             ("exited", Some(life)) => relay.told(life, Event::Exited(Ending::Code(3)), now),
+            ("Ctrl-C", Some(life)) => {
+                let mut effects = relay.told(life, Event::Interrupted, now);
+                effects.extend(relay.told(life, Event::Exited(Ending::Signal(2)), now));
+                effects
+            }
             other => panic!("{other:?}"),
         };
         let words = effects.into_iter().map(|(Life(life), effect)| match effect {
@@ -331,6 +406,26 @@ mod tests {
             (true, Never, "launch started1 trial launch started2 exited1 launch", "SIGINT2"),
             (true, Never, "launch started1 trial launch started2 exited1 launch exited2", "spawn2"),
             (true, Always, "launch started1 trial launch started2 exited1", "rest1"),
+            // There is no current one to leave alone: what is started in its place is stopped on the way back.
+            (true, Always, "launch started1 exited1 trial launch", "spawn1"),
+            (true, Always, "launch started1 exited1 trial launch started1 launch", "SIGINT1"),
+            (true, Always, "launch started1 exited1 trial launch started1 launch untrial exited1", "spawn1"),
+            (
+                true,
+                Always,
+                "launch started1 exited1 trial launch started1 over untrial trial launch",
+                "spawn2",
+            ),
+            // It is started again: not beside its successor, but where that has to go.
+            (true, Always, "launch started1 trial launch started2 exited1 due", ""),
+            (true, Always, "launch started1 trial launch started2 exited1 due launch", "SIGINT2"),
+            (
+                true,
+                Always,
+                "launch started1 trial launch started2 exited1 due launch untrial exited2",
+                "respawn1",
+            ),
+            (true, Always, "launch started1 trial launch started2 exited1 due over", "settled"),
             // An end is for both, and over when the last is gone.
             (true, Never, "launch started1 trial launch started2 TERM", "SIGTERM1 SIGTERM2"),
             (true, Never, "launch started1 trial launch started2 TERM exited1", ""),
@@ -344,7 +439,23 @@ mod tests {
                 "launch started1 trial launch started2 over untrial exited2 exited1",
                 "settled finish 3",
             ),
+            // One that cannot be started is tried again, where there is no way back to the one before.
+            (true, Never, "launch started1 trial launch refused2 untrial over exited1 due", "respawn2"),
+            (
+                true,
+                Never,
+                "launch started1 trial launch refused2 untrial over exited1 due launch refused2",
+                "rest2",
+            ),
             (true, Never, "TERM", "finish 143"),
+            (true, Always, "launch started1 trial launch started2 Ctrl-C2", "SIGINT1"),
+            (true, Always, "launch started1 trial launch started2 Ctrl-C2 exited1", "finish 130"),
+            (true, Always, "launch started1 trial launch started2 Ctrl-C1", "SIGINT2"),
+            (true, Always, "launch started1 trial launch started2 Ctrl-C1 over exited2", "finish 130"),
+            (true, Always, "launch started1 trial launch started2 over Ctrl-C1", "settled"),
+            (true, Never, "TERM over", ""),
+            (true, Never, "launch started1 trial launch started2 TERM over", ""),
+            (true, Never, "launch started1 trial launch started2 TERM exited1 over exited2", "finish 3"),
         ] {
             assert_eq!(story(overlaps, policy, words), expected, "{words}");
         }
