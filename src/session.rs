@@ -5,12 +5,14 @@
 //! a lease in `held`.
 //!
 //! *Invariants:* pure, its chance comes from a seed. At most [`IN_FLIGHT`] requests are out at once. Every revision delivered of
-//! a secret is greater than the one before. A lease is forgotten only when it is revoked, lost or past its end. After
+//! a secret is greater than the one before. A lease is forgotten only when it is revoked, may not be, is lost or past its end. After
 //! [`Effect::Ended`] nothing more is asked.
 
 mod adopt;
 mod answers;
 mod dispatch;
+#[cfg(test)]
+mod explored;
 mod grant;
 mod held;
 pub mod keeper;
@@ -44,6 +46,7 @@ pub const IN_FLIGHT: usize = 16;
 const BREAKER_OPENS_AT: u32 = 5;
 
 /// One source's life.
+#[derive(Clone)]
 pub struct Session {
     source: SourceName,
     login: Login,
