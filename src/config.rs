@@ -28,6 +28,8 @@ mod version;
 mod window;
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;

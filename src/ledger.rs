@@ -173,4 +173,6 @@ fn associated(head: &[u8], identity: &Identity) -> Vec<u8> {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

@@ -41,6 +41,9 @@ pub mod memory;
 pub mod files;
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod explore;
 
 pub mod fact;

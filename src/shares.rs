@@ -261,6 +261,8 @@ impl FromStr for Quorum {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests {
     use proptest::prelude::*;
     use proptest::sample::subsequence;

@@ -32,6 +32,8 @@ mod cost;
 mod envelope;
 mod error;
 mod file;
+#[cfg(test)]
+mod fuzz;
 mod generator;
 mod head;
 mod hex;

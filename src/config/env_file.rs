@@ -46,6 +46,8 @@ fn variable(line: &str) -> Result<Option<(String, String)>, &'static str> {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -132,7 +132,7 @@ impl References {
                     let name = self.targets.entry(target.clone()).or_insert(next);
                     // Writing to a text cannot fail.
                     match field {
-                        Some(field) => write!(template, "{{{{{name}.[{field}]}}}}").ok(),
+                        Some(field) => write!(template, "{{{{{}}}}}", field_of(name, field)).ok(),
                         None => write!(template, "{{{{only {name}}}}}").ok(),
                     };
                 }
@@ -151,6 +151,22 @@ fn pin(version: &Version) -> (String, Value) {
         Version::Id(id) => ("version_id", Value::String(id.clone())),
     };
     (key.to_owned(), value)
+}
+
+/// The field of a secret, as a template writes it.
+fn field_of(secret: &str, field: &str) -> String {
+    match quote_for(field) {
+        Some(quote) if field.contains(NOT_IN_BRACKETS) => format!("lookup {secret} {quote}{field}{quote}"),
+        Some(_) | None => format!("{secret}.[{field}]"),
+    }
+}
+
+/// A template does not take these for part of a name.
+const NOT_IN_BRACKETS: [char; 3] = ['"', '\'', '('];
+
+/// What can stand around a field where it is a text.
+fn quote_for(field: &str) -> Option<char> {
+    ['"', '\''].into_iter().find(|quote| !field.contains([*quote, '\\']))
 }
 
 /// Text that a template prints to the letter.
@@ -220,7 +236,8 @@ fn reference(scheme: &'static str, text: &str) -> Result<Reference, String> {
     };
     let (path, version) = match rest.split_once('?') {
         Some((path, query)) => {
-            let version = version(query).ok_or_else(|| malformed("what follows `?` is no version"))?;
+            let version =
+                version(scheme, query).ok_or_else(|| malformed("what follows `?` is no version"))?;
             (path, Some(version))
         }
         None => (rest, None),
@@ -228,31 +245,42 @@ fn reference(scheme: &'static str, text: &str) -> Result<Reference, String> {
     if path.trim_matches('/').is_empty() {
         return Err(malformed("it names no path"));
     }
-    if path.len() > LONGEST
-        || path.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '{' | '}' | '"'))
-    {
+    if path.len() > LONGEST || !path.chars().all(is_of_path) {
         return Err(malformed("its path has characters that no path has, or is too long"));
     }
     if field.is_some_and(|field| {
         field.is_empty()
             || field.contains(|c: char| c.is_control() || matches!(c, '[' | ']' | '{' | '}' | '#'))
+            || field.contains(NOT_IN_BRACKETS) && quote_for(field).is_none()
     }) {
-        return Err(malformed("the field after `#` is empty, or has `#`, brackets or braces"));
+        return Err(malformed(
+            "the field after `#` is empty, or has `#`, brackets, braces or both kinds of quotes",
+        ));
     }
     let path = path.to_owned();
     Ok(Reference { target: Target { scheme, path, version }, field: field.map(str::to_owned) })
 }
 
-/// `version=3`; with AWS `version_stage=AWSPREVIOUS` or `version_id=…`
-fn version(query: &str) -> Option<Version> {
-    match query.split_once('=')? {
-        ("version", number) => number.parse().ok().filter(|number| *number > 0).map(Version::Number),
-        ("version_stage", stage) if !stage.is_empty() => Some(Version::Stage(stage.to_owned())),
-        ("version_id", id) if !id.is_empty() => Some(Version::Id(id.to_owned())),
+/// `version=3`; with AWS, which does not number its versions, `version_stage=AWSPREVIOUS` or `version_id=…`
+fn version(scheme: &str, query: &str) -> Option<Version> {
+    let is_word = |word: &str| !word.is_empty() && word.chars().all(is_of_path);
+    match (scheme, query.split_once('=')?) {
+        ("aws", ("version_stage", stage)) if is_word(stage) => Some(Version::Stage(stage.to_owned())),
+        ("aws", ("version_id", id)) if is_word(id) => Some(Version::Id(id.to_owned())),
+        ("vault" | "store", ("version", number)) => {
+            number.parse().ok().filter(|number| *number > 0).map(Version::Number)
+        }
         _ => None,
     }
 }
 
+/// Whether a path may have this character: others mean something to a template, or to the configuration that is made of it.
+fn is_of_path(c: char) -> bool {
+    !c.is_whitespace() && !c.is_control() && !matches!(c, '{' | '}' | '"')
+}
+
+#[cfg(test)]
+mod fuzz;
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -278,6 +306,7 @@ mod tests {
             ("OLD", "vault:secret/mysql?version=3#password"),
             ("ONLY", "store:app/token"),
             ("KEY", "aws:arn:aws:secretsmanager:eu-west-1:1:secret:prod/db#api key"),
+            ("QUOTED", "store:app/token#app's (key)"),
             ("PREVIOUS", "aws:/prod/db?version_stage=AWSPREVIOUS#api key"),
             ("PATH", "/bin:/usr/bin"),
             ("VAULT_HOST", "vault:8200"),
@@ -291,6 +320,7 @@ mod tests {
         ONLY = "{{only ref_4}}"
         PASSWORD = "{{ref_1.[password]}}"
         PREVIOUS = "{{ref_6.[api key]}}"
+        QUOTED = """{{lookup ref_4 "app's (key)"}}"""
         URL = 'pg://{{ref_2.[username]}}:{{ref_2.[password]}}{{base64_decode "QGRiL3t7eH19"}}'
 
         [secret.ref_1]
@@ -335,6 +365,9 @@ mod tests {
             "vault:secret/app?version=x#password",
             "vault:secret/app?version=0#password",
             "vault:secret/a b#password",
+            "vault:secret/app?version_id=1#password",
+            "aws:secret/app?version=3#password",
+            "aws:secret/app?version_stage=${STAGE}#password",
             "x${vault:secret/app#password",
             "x${vault:}",
             "${vault:secret/app#a[b}",

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::*;
 
-const FULL: &str = r#"
+pub(super) const FULL: &str = r#"
 startup_timeout = "2m"
 
 [source.vault]

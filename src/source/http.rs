@@ -10,6 +10,8 @@ mod connections;
 mod explain;
 mod failure;
 mod line;
+#[cfg(test)]
+mod fuzz;
 mod origin;
 mod problem;
 mod reach;

@@ -14,7 +14,8 @@ use ed25519_dalek::pkcs8::{EncodePrivateKey as _, EncodePublicKey as _};
 use rand::seq::IndexedRandom as _;
 use rand::{CryptoRng, RngExt as _};
 use rsa::PrivateKey;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::hex::hex;
 use crate::secret::Fields;
@@ -199,6 +200,14 @@ impl FromStr for Generator {
     }
 }
 
+/// Reads a generator that stands in the store. Whoever has the keys may have written it with another program: one that could not have been
+/// asked for might never end, or take all the memory that there is.
+pub(super) fn possible<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Generator, D::Error> {
+    let generator = Generator::deserialize(deserializer)?;
+    let asked_for = generator.to_string().parse::<Generator>().map_err(D::Error::custom)?;
+    if asked_for == generator { Ok(generator) } else { Err(D::Error::custom("is no generator")) }
+}
+
 const WAY_OUT: &str = "is no generator; write password, hex, base64, uuid, ed25519, rsa or command, with options as in \
                        `password:length=24,classes=lower+upper+digit` or `hex:bytes=16`";
 
@@ -274,6 +283,28 @@ mod tests {
 
     fn text(fields: &Fields) -> &str {
         fields["password"].as_str().unwrap()
+    }
+
+    #[test]
+    fn what_no_command_could_have_asked_for_is_no_generator() {
+        #[derive(Debug, Deserialize)]
+        struct Planted(#[serde(deserialize_with = "possible")] Generator);
+        for good in
+            ["password:length=24,classes=lower+digit,exclude=0O", "hex:bytes=16", "rsa:bits=2048", "uuid"]
+        {
+            let generator: Generator = good.parse().unwrap();
+            let Planted(read) = serde_json::from_value(serde_json::to_value(&generator).unwrap()).unwrap();
+            assert_eq!(read, generator);
+        }
+        for planted in [
+            r#"{"is": "hex", "bytes": 18446744073709551615}"#,
+            r#"{"is": "base64", "bytes": 1099511627776}"#,
+            r#"{"is": "rsa", "bits": 1048576}"#,
+            r#"{"is": "password", "length": 1, "classes": ["lower", "upper"], "exclude": ""}"#,
+            r#"{"is": "password", "length": 9, "classes": ["digit"], "exclude": "0123456789"}"#,
+        ] {
+            serde_json::from_str::<Planted>(planted).unwrap_err();
+        }
     }
 
     #[test]

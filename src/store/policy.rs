@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::generator::Generator;
+use super::generator::{self, Generator};
 use super::moment::Moment;
 
 /// What a secret's owner wants of its rotations.
@@ -14,6 +14,7 @@ pub struct Policy {
     /// How often, counted from the current version; `None` only when somebody asks for it.
     pub every: Option<Duration>,
     /// How a new value is made.
+    #[serde(deserialize_with = "generator::possible")]
     pub generator: Generator,
     /// The field for it; `None` is `password` where there is one, else the only field.
     pub field: Option<String>,

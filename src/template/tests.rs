@@ -1,6 +1,7 @@
 //! What templates render to, refer to and refuse, as tables.
 
 mod errors;
+mod fuzz;
 mod properties;
 mod references;
 mod rendering;

@@ -149,6 +149,8 @@ pub(super) fn env(secrets: &[(String, Fields)]) -> Result<String, String> {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 

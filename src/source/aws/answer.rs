@@ -145,6 +145,8 @@ pub(super) fn refused(
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests {
     use serde_json::json;
 

@@ -113,6 +113,11 @@ pub(super) fn split(address: &str) -> Option<(Option<Origin>, String)> {
     if authority.as_str().contains('@') || host.is_empty() || host.ends_with(SOCKET_HOST) {
         return None;
     }
+    // Of `a[::1]:8200` the crate makes the host `a[`.
+    let bare = authority.host().strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    if bare.unwrap_or(authority.host()).contains(['[', ']']) {
+        return None;
+    }
     // `host:` and `host:99999` have a colon after the host, but no port.
     if authority.port_u16().is_none() && authority.as_str().len() != authority.host().len() {
         return None;
@@ -140,6 +145,7 @@ mod tests {
             ("https://vault.internal/?a=b", None),
             ("https://user:word@vault.internal", None),
             ("https://vault.internal:99999", None),
+            ("http://vault[::1]:8200", None),
             ("vault.internal:8200", None),
             ("ftp://vault.internal", None),
             ("/v1", None),

@@ -314,6 +314,8 @@ fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Secret<str>, D::
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests {
     use serde_json::json;
 
