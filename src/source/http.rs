@@ -9,9 +9,9 @@
 mod connections;
 mod explain;
 mod failure;
-mod line;
 #[cfg(test)]
 mod fuzz;
+mod line;
 mod origin;
 mod problem;
 mod reach;

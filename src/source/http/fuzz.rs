@@ -1,19 +1,22 @@
 //! Addresses, PEM files and words that nobody would write.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
 use tempfile::NamedTempFile;
 
-use super::origin::Origin;
-use super::{tls, words};
-use crate::config::{AuthConfig, ClientIdentity, CredentialFrom, VaultConfig};
+use super::origin::Address;
+use super::reach::{Expected, Reach};
+use super::tls::Material;
+use super::words;
+use crate::config::{Authorities, ClientIdentity, Proxy};
 use crate::fuzz::{CANARY, Reader};
 
-const DOCUMENTS: [&str; 4] = [
+const DOCUMENTS: [&str; 6] = [
     "https://vault.internal:8200",
     "http://[::1]:8200/",
+    "https://gate.internal/vault/",
+    "unix:///run/vault.sock",
     "-----BEGIN CERTIFICATE-----\nMIIBdTCCARugAwIBAgIUO2Fk\n-----END CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\ncanary-2b7e151628\n-----END PRIVATE KEY-----\n",
     r#"{"errors":["1 error occurred:\n\t* permission denied\n\n", "\u001b[31mred"]}"#,
 ];
@@ -35,9 +38,13 @@ const WORDS: [&str; 12] = [
 
 fn read(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
-    if let Ok(origin) = Origin::parse(&text) {
-        let again = Origin::parse(&origin.to_string()).map(|again| again.to_string());
-        assert_eq!(again.ok(), Some(origin.to_string()), "what is read and written again is the same");
+    if let Ok(address) = Address::parse(&text) {
+        let written = format!("{}{}", address.origin, address.base);
+        assert_eq!(
+            Address::parse(&written).ok(),
+            Some(address),
+            "what is read and written again is the same"
+        );
     }
     if let Some(said) = words::words(input) {
         assert_eq!(crate::plain::plain(&said), said);
@@ -45,10 +52,9 @@ fn read(input: &[u8]) {
     }
     PEM.with(|file| {
         fs::write(file.path(), input).unwrap();
-        let config = config(file.path());
-        let identity = tls::identity(&config);
-        let made = tls::client_config(&config, identity.as_ref().ok().and_then(Option::as_ref));
-        for error in identity.err().into_iter().chain(made.err()) {
+        let reach = reach(file.path());
+        let made = Material::read(&reach).and_then(|material| material.client_config(&reach));
+        if let Err(error) = made {
             let said = crate::fact::chain(&error);
             assert!(said.contains(&*file.path().to_string_lossy()) && !said.contains(CANARY), "{said}");
         }
@@ -60,18 +66,14 @@ thread_local! {
 }
 
 /// It is authority, certificate and key.
-fn config(file: &Path) -> VaultConfig {
-    VaultConfig {
-        addresses: vec!["https://127.0.0.1:1".to_owned()],
-        namespace: None,
-        ca_file: Some(file.to_owned()),
-        client_identity: Some(ClientIdentity { cert_file: file.to_owned(), key_file: file.to_owned() }),
-        tls_server_name: None,
-        insecure_tls: false,
-        allow_redirects: false,
-        refresh: Duration::ZERO,
-        look_up_every: Duration::MAX,
-        auth: AuthConfig::Token { from: CredentialFrom::File(PathBuf::new()) },
+fn reach(file: &Path) -> Reach {
+    Reach {
+        authorities: Authorities::File(file.to_owned()),
+        tls: Expected::Yes,
+        identity: Some(ClientIdentity { cert_file: file.to_owned(), key_file: file.to_owned() }),
+        server_name: None,
+        proxy: Proxy::None,
+        insecure: false,
     }
 }
 
