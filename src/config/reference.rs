@@ -225,9 +225,10 @@ fn embedded(text: &str) -> Result<Vec<Part>, String> {
 
 /// `path`, `path#field`, `path?version=3#field`
 fn reference(scheme: &'static str, text: &str) -> Result<Reference, String> {
+    let pin = if scheme == "aws" { "version_stage=AWSPREVIOUS" } else { "version=3" };
     let malformed = |why: &str| {
         format!(
-            "has a malformed reference: {why}; write for example `{scheme}:secret/app#password`, with `?version=3` before the `#` to pin one"
+            "has a malformed reference: {why}; write for example `{scheme}:secret/app#password`, with `?{pin}` before the `#` to pin one"
         )
     };
     let (rest, field) = match text.split_once('#') {
@@ -236,8 +237,7 @@ fn reference(scheme: &'static str, text: &str) -> Result<Reference, String> {
     };
     let (path, version) = match rest.split_once('?') {
         Some((path, query)) => {
-            let version =
-                version(scheme, query).ok_or_else(|| malformed("what follows `?` is no version"))?;
+            let version = version(scheme, query).map_err(malformed)?;
             (path, Some(version))
         }
         None => (rest, None),
@@ -261,16 +261,21 @@ fn reference(scheme: &'static str, text: &str) -> Result<Reference, String> {
     Ok(Reference { target: Target { scheme, path, version }, field: field.map(str::to_owned) })
 }
 
-/// `version=3`; with AWS, which does not number its versions, `version_stage=AWSPREVIOUS` or `version_id=…`
-fn version(scheme: &str, query: &str) -> Option<Version> {
+/// `version=3`; with AWS `version_stage=AWSPREVIOUS` or `version_id=…`
+fn version(scheme: &str, query: &str) -> Result<Version, &'static str> {
     let is_word = |word: &str| !word.is_empty() && word.chars().all(is_of_path);
-    match (scheme, query.split_once('=')?) {
-        ("aws", ("version_stage", stage)) if is_word(stage) => Some(Version::Stage(stage.to_owned())),
-        ("aws", ("version_id", id)) if is_word(id) => Some(Version::Id(id.to_owned())),
-        ("vault" | "store", ("version", number)) => {
-            number.parse().ok().filter(|number| *number > 0).map(Version::Number)
+    match (scheme, query.split_once('=')) {
+        ("aws", Some(("version", _))) => Err("AWS does not number its versions"),
+        ("aws", Some(("version_stage", stage))) if is_word(stage) => Ok(Version::Stage(stage.to_owned())),
+        ("aws", Some(("version_id", id))) if is_word(id) => Ok(Version::Id(id.to_owned())),
+        ("vault" | "store", Some(("version_stage" | "version_id", _))) => {
+            Err("its versions have numbers; stages and ids are of AWS")
         }
-        _ => None,
+        ("vault" | "store", Some(("version", number))) => {
+            let number = number.parse().ok().filter(|number| *number > 0);
+            number.map(Version::Number).ok_or("what follows `?version=` is no number from 1 on")
+        }
+        (_, _) => Err("what follows `?` is no version"),
     }
 }
 

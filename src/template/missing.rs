@@ -33,15 +33,20 @@ fn explain_path<'rc>(
     let names: Vec<&str> = segments.iter().filter_map(named).collect();
     let up = segments.len() - names.len();
     let base = if is_rooted(raw) { "@root/".to_owned() } else { "../".repeat(up) };
-    for (index, name) in names.iter().enumerate().rev() {
+    let mut last = None;
+    // From the beginning, since a path may be as long as the template, and leads nowhere soon.
+    for (index, name) in names.iter().enumerate() {
         let holder = match &names[..index] {
             [] => format!("{base}this"),
             before => before.iter().fold(base.clone(), |path, step| path + "[" + step + "]/"),
         };
         match render.evaluate(context, holder.trim_end_matches('/')) {
-            Ok(found) if !found.is_missing() => return explain_step(&found, &names[..index], name),
-            _ => {}
+            Ok(found) if !found.is_missing() => last = Some((found, index, name)),
+            _ => break,
         }
+    }
+    if let Some((found, index, name)) = last {
+        return explain_step(&found, &names[..index], name);
     }
     format!("`{raw}` is not there")
 }
