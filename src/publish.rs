@@ -6,6 +6,7 @@
 //! ..gen-6/  ..gen-7/          one directory a generation, each whole
 //! ..data -> ..gen-7           the live one; exchanged, never removed, so that it is there at every instant
 //! ..data_prev -> ..gen-6      the one before, prepared: to go back is one exchange and needs no inode
+//! ..generations  ..lock       which generations are Squire's, and the lock of the one Squire that publishes here
 //! tls.pem -> ..data/tls.pem   a stable link for each top-level name
 //! conf -> ..data/conf
 //! ```
@@ -19,6 +20,7 @@ mod contents;
 mod destination;
 mod directory;
 mod error;
+mod generations;
 mod layout;
 mod lock;
 mod manifest;
@@ -98,6 +100,7 @@ pub fn plan(manifest: &Manifest, release: &Release, output: &OutputConfig) -> Pu
     let mut stage: Vec<Step> = manifest.leftovers.iter().cloned().map(Step::Clear).collect();
     stage.extend(names.difference(&manifest.exposed).cloned().map(Step::Claim));
     stage.extend(shift.build(&wanted, &relative));
+    stage.extend(shift.reserve(manifest, &wanted));
     stage.extend(
         replaced.iter().map(|file| Step::Prepare { file: (*file).clone(), temporary: temporary(file) }),
     );
@@ -109,7 +112,7 @@ pub fn plan(manifest: &Manifest, release: &Release, output: &OutputConfig) -> Pu
     );
     publish.extend(manifest.exposed.difference(&names).cloned().map(Step::Withdraw));
     publish.extend(deleted(manifest, &absolute));
-    publish.extend(shift.remember());
+    publish.extend(shift.remember(&wanted));
 
     Publication {
         stage,
@@ -202,15 +205,23 @@ impl<'a> Shift<'a> {
     }
 
     /// The last step, after which the way back is lost to the generation before the previous one.
-    fn remember(&self) -> Option<Step> {
+    fn remember(&self, wanted: &Tree) -> Option<Step> {
+        let to = wanted.generation;
         match *self {
-            Self::Forward { from: Some(live) } => Some(Step::Remember(live.generation)),
+            Self::Forward { from: Some(live) } => Some(Step::Remember { from: live.generation, to }),
             Self::Stay | Self::Back { .. } | Self::Forward { from: None } => None,
         }
     }
 
+    /// The name of the way back is taken with the first generation. Later, somebody else could have it.
+    fn reserve(&self, manifest: &Manifest, wanted: &Tree) -> Option<Step> {
+        let is_first = matches!(self, Self::Forward { from: None }) && manifest.previous.is_none();
+        is_first.then_some(Step::Reserve(wanted.generation))
+    }
+
     fn superseded(&self, manifest: &Manifest) -> Option<Generation> {
-        self.remember().and(manifest.previous.as_ref()).map(|tree| tree.generation)
+        let is_lost = matches!(self, Self::Forward { from: Some(_) });
+        manifest.previous.as_ref().filter(|_| is_lost).map(|tree| tree.generation)
     }
 
     fn after(
@@ -315,7 +326,8 @@ mod tests {
                 "seal ..gen-1/conf/d 0755",
                 "seal ..gen-1/conf 0755",
                 "seal ..gen-1/ 0755",
-                "point ..data_next at ..gen-1",
+                "point at ..gen-1",
+                "reserve for ..gen-1",
                 "prepare /etc/app.key",
                 "swap in ..gen-1",
                 "expose conf",
@@ -325,7 +337,7 @@ mod tests {
         );
         assert_eq!(changed(&publication), ["/etc/app.key", "conf/d/db.json", "tls.pem"]);
         assert_eq!(publication.directory(&output()).unwrap(), Path::new("/run/app/..gen-1"));
-        assert_eq!(publication.stage.len(), 12);
+        assert_eq!(publication.stage.len(), 13);
     }
 
     /// One row: what changes, the release, the steps (`turn` stands for those that every new generation ends with), the paths
@@ -334,7 +346,7 @@ mod tests {
 
     #[test]
     fn every_kind_of_change_has_its_steps() {
-        let turn = ["seal ..gen-2/ 0755", "point ..data_next at ..gen-2", "swap ..gen-1 for ..gen-2"];
+        let turn = ["seal ..gen-2/ 0755", "point at ..gen-2", "swap ..gen-1 for ..gen-2"];
         let cases: [Case<'_>; 8] = [
             ("nothing, or only the environment", &[("a", "1"), ("b", "2"), ("/abs", "3")], &[], &[]),
             (

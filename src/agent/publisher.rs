@@ -13,7 +13,7 @@ use crate::config::OutputConfig;
 use crate::fact::{Fact, RolloutFact};
 use crate::names::Generation;
 use crate::plan::Plan;
-use crate::publish::tmpfs::{self, RosterPlace};
+use crate::publish::tmpfs::{self, Cleared, RosterPlaces};
 use crate::publish::{self, AbsoluteFile, Exposure, Manifest, OutputLock, Publication, PublishError, Roster};
 use crate::render::Release;
 use crate::secret::DigestKey;
@@ -91,9 +91,9 @@ pub struct Publisher {
     absolute: Vec<PathBuf>,
     manifest: Manifest,
     staged: Option<Publication>,
-    roster: Option<RosterPlace>,
+    rosters: RosterPlaces,
     /// Held for as long as we publish there: whoever else did would remove what is live.
-    _lock: Option<OutputLock>,
+    lock: Option<OutputLock>,
 }
 
 /// How jobs reach the publisher's thread.
@@ -122,6 +122,8 @@ impl Publisher {
     /// # Errors
     /// Where a place cannot be used, is somebody else's, or a file stands there that Squire did not write.
     pub fn new(premises: Premises, key: DigestKey) -> Result<Self, PublishError> {
+        // Before anything is made in a place of somebody else.
+        premises.examine()?;
         tmpfs::prepare(&premises.output)?;
         tmpfs::prepare_directories(&premises.absolute, &premises.output)?;
         for exposure in premises.examine()? {
@@ -130,24 +132,19 @@ impl Publisher {
         let Premises { output, absolute, ledger, sweeps, .. } = premises;
         let absolute: Vec<PathBuf> = absolute.into_iter().map(|file| file.path).collect();
         let lock = OutputLock::take(&output)?;
-        let roster = RosterPlace::new(ledger.as_deref(), output.dir.as_deref());
-        clear_former(roster.as_ref(), &output, &absolute);
+        let rosters = RosterPlaces::new(ledger.as_deref(), output.dir.as_deref());
+        let left = clear_former(&rosters, &output, &absolute);
         let manifest = tmpfs::survey(&output, &absolute, &key)?;
         if let Some((path, _)) = manifest.absolute.iter().find(|(_, standing)| !standing.ours) {
             return Err(PublishError::Foreign { path: path.clone() });
         }
-        let publisher = Self { output, key, absolute, manifest, staged: None, roster, _lock: lock };
-        publisher.enrol(sweeps)?;
-        Ok(publisher)
-    }
-
-    /// Says where this run publishes, for the next one, before it does; or that nothing of it is to be removed.
-    fn enrol(&self, sweeps: bool) -> Result<(), PublishError> {
-        let Some(place) = &self.roster else { return Ok(()) };
-        if !sweeps {
-            return place.remove();
+        // For the next run, before there is anything to say of.
+        let mut roster = Roster::new(output.dir.as_ref(), &absolute, sweeps);
+        roster.extend(left);
+        if let Err(error) = rosters.write(&roster) {
+            Fact::from(RolloutFact::NotEnrolled { error: chain(&error) }).log();
         }
-        place.write(&Roster { output: self.output.dir.clone(), absolute: self.absolute.clone() })
+        Ok(Self { output, key, absolute, manifest, staged: None, rosters, lock })
     }
 
     /// The number that the next generation has to have at least.
@@ -184,7 +181,8 @@ impl Publisher {
 
     fn stage(&mut self, release: &Release) -> Event {
         let publication = publish::plan(&self.manifest, release, &self.output);
-        match tmpfs::stage(&self.output, &self.key, &publication) {
+        let staged = self.require_current();
+        match staged.and_then(|()| tmpfs::stage(&self.output, &self.key, &publication)) {
             Ok(()) => {
                 let changes = !publication.changed.is_empty();
                 let directory = publication.directory(&self.output);
@@ -210,8 +208,13 @@ impl Publisher {
         let Some(publication) = self.staged.take() else {
             return Event::NotPublished("nothing is staged".to_owned());
         };
-        let result = tmpfs::publish(&self.output, &self.key, &publication);
+        let current = self.require_current();
+        let result = current.and_then(|()| tmpfs::publish(&self.output, &self.key, &publication));
         self.published(publication, result)
+    }
+
+    fn require_current(&self) -> Result<(), PublishError> {
+        self.lock.as_ref().map_or(Ok(()), |lock| lock.require_current(&self.output))
     }
 
     fn restore(&mut self, release: &Release) -> Event {
@@ -243,8 +246,8 @@ impl Publisher {
     fn sweep(&mut self) {
         self.discard();
         let mut errors = tmpfs::sweep(&self.output, &self.absolute, &self.manifest, &self.key);
-        if let (true, Some(roster)) = (errors.is_empty(), &self.roster) {
-            errors.extend(roster.remove().err());
+        if errors.is_empty() {
+            errors.extend(self.rosters.remove().err());
         }
         let facts = errors.iter().map(|error| RolloutFact::NotSwept { error: chain(error) });
         facts.map(Fact::from).for_each(|fact| fact.log());
@@ -262,13 +265,17 @@ impl Publisher {
     }
 }
 
-/// What a killed run left where this one does not publish.
-fn clear_former(roster: Option<&RosterPlace>, output: &OutputConfig, absolute: &[PathBuf]) {
-    let Some(former) = roster.and_then(RosterPlace::read) else { return };
-    let (removed, errors) = tmpfs::clear_former(&former, output, absolute);
-    if !removed.is_empty() {
-        Fact::from(RolloutFact::FormerCleared { removed }).log();
+/// Removes what killed runs left where this one does not publish; gives what could not be removed.
+fn clear_former(rosters: &RosterPlaces, output: &OutputConfig, absolute: &[PathBuf]) -> Roster {
+    let mut left = Roster::default();
+    for former in rosters.read() {
+        let Cleared { removed, left: kept, errors } = tmpfs::clear_former(&former, output, absolute);
+        if !removed.is_empty() {
+            Fact::from(RolloutFact::FormerCleared { removed }).log();
+        }
+        let facts = errors.iter().map(|error| RolloutFact::NotSwept { error: chain(error) });
+        facts.map(Fact::from).for_each(|fact| fact.log());
+        left.extend(kept);
     }
-    let facts = errors.iter().map(|error| RolloutFact::NotSwept { error: chain(error) });
-    facts.map(Fact::from).for_each(|fact| fact.log());
+    left
 }

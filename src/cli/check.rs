@@ -43,6 +43,14 @@ pub(super) fn check(origin: &Origin, command: Option<Vec<String>>) -> u8 {
     for warning in plan.unused() {
         complain(&[format!("warning: {warning}")]);
     }
+    if plan.files.iter().any(|file| file.path.is_absolute())
+        && config.output.dir.is_none()
+        && config.agent.ledger.is_none()
+    {
+        complain(&["warning: after a kill, a run with other paths will not know what to remove: nothing remembers absolute paths without \
+                    output.dir or agent.ledger"
+            .to_owned()]);
+    }
     if plan.is_idle() {
         complain(&[format!("warning: {NOTHING_TO_DO}")]);
     }

@@ -32,6 +32,7 @@ pub enum RolloutFact {
     Hopeless { errors: Vec<String> },
     Exposed(Exposure),
     FormerCleared { removed: Vec<PathBuf> },
+    NotEnrolled { error: String },
     Swept,
     NotSwept { error: String },
 }
@@ -110,6 +111,9 @@ impl RolloutFact {
             Self::FormerCleared { removed } => {
                 let removed: BTreeSet<PathBuf> = removed.iter().cloned().collect();
                 info!(removed = names(&removed), "files of an earlier run removed, which was killed");
+            }
+            Self::NotEnrolled { error } => {
+                warn!(error, "after a kill, a run with other paths will not know what to remove");
             }
             Self::Swept => debug!("published files removed"),
             Self::NotSwept { error } => warn!(error, "published files not removed"),

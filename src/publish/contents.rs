@@ -57,8 +57,7 @@ impl Directory {
     /// Makes a directory here that is this user's and group's, whatever the umask.
     pub(super) fn make_for(&self, name: &Path, wanted: Attributes) -> Result<(), PublishError> {
         let failing = |doing| move |errno| failed(doing, self.path(name), errno);
-        self.make(name)?;
-        let made = self.descend(name)?;
+        let made = self.make(name)?;
         if let Some(group) = self.group_to_set(wanted.group).map_err(failing("look at the directory of"))? {
             fchown(&made, None, Some(Gid::from_raw(group))).map_err(failing("set the group of"))?;
         }

@@ -85,14 +85,25 @@ impl Destination {
         Ok(left.map(|name| self.parent.path(name)).collect())
     }
 
-    /// Whether what stands here was put here by Squire, by this run or an earlier one. Who edits the file does not make it theirs.
+    /// Whether what stands here was put here by Squire, by this run or an earlier one. Who writes to the file does not make it theirs, but
+    /// who puts another in its place does.
     pub(super) fn is_ours(&self) -> bool {
+        let record = self.record().unwrap_or_default();
+        self.identity().is_some_and(|standing| record.files.iter().any(|file| file.is_same_file(standing)))
+    }
+
+    /// Whether Squire has published here.
+    fn is_remembered(&self) -> bool {
         self.record().is_some()
     }
 
     /// Refuses what stood here before Squire came.
     pub(super) fn claim(&self) -> Result<(), PublishError> {
-        if self.parent.kind(&self.name)?.is_none() || self.is_ours() {
+        let record = layout::record(&self.path);
+        if self.parent.kind(&record)?.is_some() && !self.is_remembered() {
+            return Err(PublishError::Foreign { path: self.parent.path(record) });
+        }
+        if self.parent.kind(&self.name)?.is_none() || self.is_remembered() {
             return Ok(());
         }
         Err(PublishError::Foreign { path: self.path.clone() })
@@ -134,7 +145,7 @@ impl Destination {
 
     /// Where nothing stands, there is nothing to remember.
     fn forget_if_gone(&self) -> Result<(), PublishError> {
-        if self.parent.kind(&self.name)?.is_none() && self.is_ours() {
+        if self.parent.kind(&self.name)?.is_none() && self.is_remembered() {
             return self.parent.remove(layout::record(&self.path));
         }
         Ok(())
@@ -145,28 +156,30 @@ impl Destination {
     /// # Errors
     /// [`PublishError::Changed`] where somebody wrote to the file. It stays.
     pub(super) fn sweep(&self, entry: Option<&Entry>, key: &DigestKey) -> Result<(), PublishError> {
-        for name in self.leftovers()? {
-            self.parent.remove(base(&name))?;
-        }
+        self.clear_leftovers()?;
         if let Some(entry) = entry {
             self.delete(entry, key)?;
         }
-        self.forget_if_gone()?;
-        if self.is_ours() { Err(PublishError::Changed { path: self.path.clone() }) } else { Ok(()) }
+        // What was put here in a publication that failed in the middle is in no manifest.
+        self.sweep_as_recorded().map(drop)
+    }
+
+    /// Removes what was prepared and never shown. `true` if there was anything.
+    pub(super) fn clear_leftovers(&self) -> Result<bool, PublishError> {
+        let leftovers = self.leftovers()?;
+        leftovers.iter().try_for_each(|name| self.parent.remove(base(name)))?;
+        Ok(!leftovers.is_empty())
     }
 
     /// The same for what a run left that was killed. `true` if there was anything.
     pub(super) fn sweep_as_recorded(&self) -> Result<bool, PublishError> {
-        let leftovers = self.leftovers()?;
-        for name in &leftovers {
-            self.parent.remove(base(name))?;
-        }
-        let Some(record) = self.record() else { return Ok(!leftovers.is_empty()) };
+        let cleared = self.clear_leftovers()?;
+        let Some(record) = self.record() else { return Ok(cleared) };
         if self.identity().is_some_and(|standing| record.files.contains(&standing)) {
             self.parent.remove(&self.name)?;
         }
         self.forget_if_gone()?;
-        if self.is_ours() { Err(PublishError::Changed { path: self.path.clone() }) } else { Ok(true) }
+        if self.is_remembered() { Err(PublishError::Changed { path: self.path.clone() }) } else { Ok(true) }
     }
 
     /// Renames over it.
@@ -186,7 +199,7 @@ impl Destination {
     /// The same for a destination that is not wanted any more, and forgets it.
     pub(super) fn give_up(&self, entry: &Entry, key: &DigestKey) -> Result<(), PublishError> {
         self.delete(entry, key)?;
-        if self.is_ours() { self.parent.remove(layout::record(&self.path)) } else { Ok(()) }
+        if self.is_remembered() { self.parent.remove(layout::record(&self.path)) } else { Ok(()) }
     }
 }
 

@@ -83,7 +83,7 @@ impl Directory {
         Ok(Found { owner: found.st_uid, group: found.st_gid, mode: found.st_mode })
     }
 
-    fn reopen(&self) -> Result<Self, PublishError> {
+    pub(super) fn reopen(&self) -> Result<Self, PublishError> {
         let fd = self.fd.try_clone().map_err(|source| PublishError::System {
             doing: "open",
             path: self.path.clone(),
@@ -134,10 +134,31 @@ impl Directory {
         }
     }
 
-    /// Makes a directory that only we can enter; [`Directory::seal`] opens it to others.
-    pub(super) fn make(&self, name: impl AsRef<Path>) -> Result<(), PublishError> {
+    /// Makes a directory that only we can enter, and opens it; [`Directory::seal`] opens it to others.
+    ///
+    /// # Errors
+    /// [`PublishError::Foreign`] where somebody exchanged it in that moment for one that we would change or fill.
+    pub(super) fn make(&self, name: impl AsRef<Path>) -> Result<Self, PublishError> {
         mkdirat(&self.fd, name.as_ref(), UNSEALED)
-            .map_err(|errno| failed("make the directory", self.path(name), errno))
+            .map_err(|errno| failed("make the directory", self.path(&name), errno))?;
+        let made = self.descend(&name)?;
+        let found = made.found()?;
+        let is_as_made =
+            found.owner == nix::unistd::geteuid().as_raw() && found.mode & 0o777 == UNSEALED.as_raw_mode();
+        if is_as_made && made.names()?.is_empty() {
+            return Ok(made);
+        }
+        Err(PublishError::Foreign { path: made.path })
+    }
+
+    /// The same, with the name that it was given meanwhile.
+    pub(super) fn called(self, path: PathBuf) -> Self {
+        Self { path, ..self }
+    }
+
+    /// Its number in its file system.
+    pub(super) fn inode(&self) -> Result<u64, PublishError> {
+        Ok(fstat(&self.fd).map_err(|errno| failed("look at", self.path.clone(), errno))?.st_ino)
     }
 
     /// Gives this directory its final mode, whatever the umask. A setgid bit that it inherited stays, so that what is made in it
@@ -183,6 +204,21 @@ impl Directory {
             .map_err(|errno| failed("rename to", self.path(to), errno))
     }
 
+    /// Renames to a name that nothing has.
+    pub(super) fn rename_to_new(
+        &self,
+        from: impl AsRef<Path>,
+        to: impl AsRef<Path>,
+    ) -> Result<(), PublishError> {
+        let (from, to) = (from.as_ref(), to.as_ref());
+        match renameat_with(&self.fd, from, &self.fd, to, RenameFlags::NOREPLACE) {
+            Ok(()) => Ok(()),
+            // For file systems that cannot say so. At worst an empty directory is replaced.
+            Err(Errno::INVAL | Errno::NOSYS) => self.rename(from, to),
+            Err(errno) => Err(failed("make", self.path(to), errno)),
+        }
+    }
+
     /// Exchanges two symlinks.
     pub(super) fn exchange(&self, one: &str, other: &str) -> Result<(), PublishError> {
         match renameat_with(&self.fd, one, &self.fd, other, RenameFlags::EXCHANGE) {
@@ -215,15 +251,22 @@ impl Directory {
             Some(FileType::Directory) => {}
             Some(_) => return self.remove(name),
         }
-        let inside = self.descend(name)?;
-        let names = inside.names()?;
-        if !names.is_empty() {
-            inside.unseal()?;
-        }
-        for name in names {
-            inside.remove_tree(name)?;
-        }
+        self.descend(name)?.empty()?;
         self.unlink(name, AtFlags::REMOVEDIR)
+    }
+
+    /// Unlinks everything in it.
+    pub(super) fn empty(&self) -> Result<(), PublishError> {
+        let names = self.names()?;
+        if !names.is_empty() {
+            self.unseal()?;
+        }
+        names.into_iter().try_for_each(|name| self.remove_tree(name))
+    }
+
+    /// Unlinks an empty directory.
+    pub(super) fn remove_empty(&self, name: impl AsRef<Path>) -> Result<(), PublishError> {
+        self.unlink(name.as_ref(), AtFlags::REMOVEDIR)
     }
 
     /// A directory without write permission could not be emptied.

@@ -61,10 +61,18 @@ pub enum PublishError {
         /// The file.
         path: PathBuf,
     },
+    /// Whoever did it could show readers what they like.
+    #[error(
+        "{path} is another directory than when Squire started: put the former one back, or start Squire again"
+    )]
+    Exchanged {
+        /// The output directory.
+        path: PathBuf,
+    },
     /// Who owns the directory could exchange what is published in it.
     #[error(
-        "{path} belongs to user {owner}, who could put files of their own in the place of Squire's: name a directory below it, which \
-         Squire makes for itself, or give it to root or to Squire's user"
+        "{path} belongs to user {owner}, who could put files of their own in the place of Squire's, or read them: publish elsewhere, give it \
+         to root or to Squire's user, or say with `owner` or `process.user` that the files are for that user"
     )]
     Theirs {
         /// The directory.

@@ -3,31 +3,35 @@
 //! *Invariant:* pure; every name of ours in `output.dir` begins with two dots, except the stable links.
 
 use std::ffi::OsString;
+use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use crate::names::Generation;
-use crate::secret::Digest;
+use crate::secret::{Digest, DigestKey};
+
+use super::PublishError;
 
 /// The link that names the live generation.
 pub(super) const DATA: &str = "..data";
 /// The link that names the previous generation.
 pub(super) const PREVIOUS: &str = "..data_prev";
-/// The link that is about to become [`DATA`].
-pub(super) const NEXT: &str = "..data_next";
+/// What the name of the link begins with that is about to become [`DATA`]; see [`next`].
+const NEXT: &str = "..data_next-";
 /// Used where the kernel or the file system cannot exchange.
 pub(super) const SPARE: &str = "..data_spare";
 
 /// Held by the one Squire that publishes here.
 pub(super) const LOCK: &str = "..lock";
+/// Which generations are ours.
+pub(super) const GENERATIONS: &str = "..generations";
+/// What the name of a file begins with that is about to replace another one of ours.
+const NEW: &str = "..new-";
 /// Where this run publishes.
 pub(super) const ROSTER: &str = "..published";
 /// The same in the directory of the ledger.
 pub(super) const ROSTER_IN_LEDGER: &str = "published.json";
 
 const GENERATION: &str = "..gen-";
-/// A number above this is none that Squire would reach, one a nanosecond, in a century. Whoever made a directory of it wants the
-/// numbers to end.
-const HIGHEST: u64 = 1 << 62;
 
 /// The directory of a generation.
 pub(super) fn directory(generation: Generation) -> String {
@@ -37,13 +41,35 @@ pub(super) fn directory(generation: Generation) -> String {
 /// The generation whose directory has this name, written just as [`directory`] writes it.
 pub(super) fn generation(name: &Path) -> Option<Generation> {
     let digits = name.to_str()?.strip_prefix(GENERATION)?;
-    let generation = Generation::from_number(digits.parse().ok().filter(|number| *number <= HIGHEST)?)?;
+    let generation = Generation::from_number(digits.parse().ok()?)?;
     (directory(generation) == name.to_str()?).then_some(generation)
 }
 
 /// Whether this top-level name is one of our own, so that no file may have it.
 pub(super) fn is_reserved(name: &Path) -> bool {
     name.as_os_str().as_encoded_bytes().starts_with(b"..")
+}
+
+/// The link that is about to name this generation. Whoever may write here could take a name that they know, so nobody knows it before.
+pub(super) fn next(generation: Generation, key: &DigestKey) -> String {
+    format!("{NEXT}{:016x}", key.digest(format!("{NEXT}{generation}").as_bytes()).short())
+}
+
+/// A name for a new file, which nobody can take before us.
+pub(super) fn unguessable() -> Result<PathBuf, PublishError> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|error| PublishError::System {
+        doing: "find random bytes for",
+        path: PathBuf::from(NEW),
+        source: io::Error::other(error.to_string()),
+    })?;
+    Ok(PathBuf::from(format!("{NEW}{:016x}", u64::from_le_bytes(bytes))))
+}
+
+/// Whether a file or link of this name was on its way to another name.
+pub(super) fn is_on_its_way(name: &Path) -> bool {
+    let name = name.as_os_str().as_encoded_bytes();
+    [NEXT, NEW, SPARE].iter().any(|beginning| name.starts_with(beginning.as_bytes()))
 }
 
 /// The first component of a relative path: what is exposed for it.
@@ -99,15 +125,12 @@ pub(super) fn is_temporary(destination: &Path, name: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secret::DigestKey;
-
     #[test]
     fn only_a_name_that_we_would_write_is_a_generation() {
         let number = |name: &str| generation(Path::new(name)).map(Generation::number);
         let cases = [
             ("..gen-7", Some(7)),
-            ("..gen-4611686018427387904", Some(1 << 62)),
-            ("..gen-18446744073709551615", None),
+            ("..gen-18446744073709551615", Some(u64::MAX)),
             ("..gen-0", None),
             ("..gen-07", None),
             ("..gen-+7", None),

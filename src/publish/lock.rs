@@ -6,7 +6,7 @@
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Mode as Bits, OFlags, fstat, openat, statat, unlinkat};
+use rustix::fs::{AtFlags, CWD, Mode as Bits, OFlags, fstat, openat, statat, unlinkat};
 use rustix::io::Errno;
 
 use super::directory::{Directory, Symlink, failed};
@@ -40,6 +40,23 @@ impl OutputLock {
             if is_there(&directory, &file) {
                 return Ok(Some(Self { directory: directory.fd, _file: file }));
             }
+        }
+    }
+}
+
+impl OutputLock {
+    /// Whether what is locked still is the output directory, and not one that somebody put in its place.
+    ///
+    /// # Errors
+    /// [`PublishError::Exchanged`] where it is not.
+    pub fn require_current(&self, output: &OutputConfig) -> Result<(), PublishError> {
+        let Some(path) = &output.dir else { return Ok(()) };
+        let named = statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW);
+        match (named, fstat(&self.directory)) {
+            (Ok(named), Ok(locked)) if (named.st_dev, named.st_ino) == (locked.st_dev, locked.st_ino) => {
+                Ok(())
+            }
+            _ => Err(PublishError::Exchanged { path: path.clone() }),
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! /etc/app/.app.key.squire   beside an absolute destination: the files that Squire put there
-//! OUTPUT/..published         or `published.json` in the ledger: the destinations of a run that removes its files at its end
+//! OUTPUT/..published         or `published.json` in the ledger: where a run publishes
 //! ```
 //!
 //! Without the first, nobody could tell Squire's file from one that stood there before; without the second, a run with another
@@ -39,6 +39,11 @@ pub(super) struct Identity {
 }
 
 impl Identity {
+    /// Whether it is the same file, whoever wrote to it since.
+    pub(super) fn is_same_file(self, other: Self) -> bool {
+        self.inode == other.inode
+    }
+
     #[expect(clippy::useless_conversion, reason = "the types of these fields differ between architectures")]
     pub(super) fn of(found: &Stat) -> Self {
         Self {
@@ -49,11 +54,35 @@ impl Identity {
     }
 }
 
-/// Where a run publishes that removes its files at its end. What it could not remove, since it was killed, the next run does.
+/// Where a run publishes. What it could not remove, since it was killed, the next run does.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Roster {
-    /// The output directory.
-    pub output: Option<PathBuf>,
-    /// The absolute destinations.
+    /// Output directories of which everything is to be removed.
+    pub outputs: Vec<PathBuf>,
+    /// Absolute destinations of which everything is to be removed.
     pub absolute: Vec<PathBuf>,
+    /// Absolute destinations where what is published stays for others, and only what is being staged is to be removed.
+    pub staged: Vec<PathBuf>,
+}
+
+impl Roster {
+    /// That of a run that publishes here, and removes all of it at its end or leaves it.
+    pub fn new(output: Option<&PathBuf>, absolute: &[PathBuf], sweeps: bool) -> Self {
+        if sweeps {
+            Self {
+                outputs: output.cloned().into_iter().collect(),
+                absolute: absolute.to_vec(),
+                staged: Vec::new(),
+            }
+        } else {
+            Self { staged: absolute.to_vec(), ..Self::default() }
+        }
+    }
+
+    /// Takes in what another one still has to say.
+    pub fn extend(&mut self, other: Self) {
+        self.outputs.extend(other.outputs);
+        self.absolute.extend(other.absolute);
+        self.staged.extend(other.staged);
+    }
 }

@@ -94,8 +94,15 @@ pub enum Step {
         /// What we published.
         entry: Entry,
     },
+    /// Make `..data_prev` name the first generation, so that nobody else takes the name.
+    Reserve(Generation),
     /// Make `..data_prev` name the generation that was live before.
-    Remember(Generation),
+    Remember {
+        /// That generation.
+        from: Generation,
+        /// The live one.
+        to: Generation,
+    },
 }
 
 impl fmt::Display for Step {
@@ -117,7 +124,7 @@ impl fmt::Display for Step {
             Self::Seal { generation, path, mode } => {
                 write!(f, "seal {}/{} {mode}", directory(generation), path.display())
             }
-            Self::Point(generation) => write!(f, "point {} at {}", layout::NEXT, directory(generation)),
+            Self::Point(generation) => write!(f, "point at {}", directory(generation)),
             Self::Prepare { file, .. } => write!(f, "prepare {}", file.path.display()),
             Self::Swap { from: Some(from), to } => {
                 write!(f, "swap {} for {}", directory(from), directory(to))
@@ -128,7 +135,8 @@ impl fmt::Display for Step {
             Self::Replace { path, .. } => write!(f, "replace {}", path.display()),
             Self::Withdraw(name) => write!(f, "withdraw {}", name.display()),
             Self::Delete { path, .. } => write!(f, "delete {}", path.display()),
-            Self::Remember(generation) => write!(f, "remember {}", directory(generation)),
+            Self::Reserve(generation) => write!(f, "reserve for {}", directory(generation)),
+            Self::Remember { from, .. } => write!(f, "remember {}", directory(from)),
         }
     }
 }

@@ -9,6 +9,7 @@ use rustix::fs::{FileType, fstat};
 
 use super::destination::Destination;
 use super::directory::{Directory, Symlink, failed};
+use super::generations::Generations;
 use super::manifest::{Entry, Leftover, Manifest, Standing, Tree};
 use super::{PublishError, layout};
 use crate::config::{Mode, OutputConfig};
@@ -41,16 +42,22 @@ pub fn survey(
 }
 
 fn survey_directory(directory: &Directory, key: &DigestKey) -> Result<Manifest, PublishError> {
-    let (names, foreign): (Vec<_>, Vec<_>) =
-        directory.names()?.into_iter().partition(|name| directory.is_own(name));
+    let generations = Generations::read(directory);
+    let names = directory.names()?;
+    let is_ours = |generation: &Generation| generations.open(directory, *generation).is_some();
     let live = named(directory, layout::DATA)?
         .map(|generation| survey_tree(directory, generation, key))
         .transpose()?;
-    let previous = named(directory, layout::PREVIOUS)?
-        .filter(|generation| live.as_ref().is_none_or(|live| live.generation != *generation))
+    // Before anything was live, the name was only reserved.
+    let is_reserved = directory.kind(layout::DATA)?.is_none();
+    let previous = named(directory, layout::PREVIOUS)?;
+    let reserved = previous.filter(|_| is_reserved).map(|_| PathBuf::from(layout::PREVIOUS));
+    let previous = previous
+        .filter(|generation| !is_reserved && live.as_ref().is_none_or(|live| live.generation != *generation))
         .map(|generation| survey_tree(directory, generation, key))
         .transpose()?;
-    let taken = foreign.iter().filter_map(|name| layout::generation(name)).collect();
+    let all = names.iter().filter_map(|name| layout::generation(name));
+    let (ours, taken): (BTreeSet<_>, BTreeSet<_>) = all.partition(is_ours);
     let mut manifest = Manifest { live, previous, taken, ..Manifest::default() };
     manifest.exposed = exposed(directory, &names)?;
 
@@ -59,16 +66,15 @@ fn survey_directory(directory: &Directory, key: &DigestKey) -> Result<Manifest, 
         manifest.live.iter().chain(&manifest.previous).any(|tree| tree.generation == *generation)
     };
     // Generations only grow: one above those that are named was never live.
-    let (older, half_made): (BTreeSet<_>, BTreeSet<_>) = names
-        .iter()
-        .filter_map(|name| layout::generation(name))
+    let (older, half_made): (BTreeSet<_>, BTreeSet<_>) = ours
+        .into_iter()
         .filter(|generation| !is_named(generation))
         .partition(|generation| Some(*generation) < newest);
     manifest.superseded = older;
-    manifest.leftovers = half_made.into_iter().map(Leftover::Generation).collect();
-    let links =
-        [layout::NEXT, layout::SPARE].map(PathBuf::from).into_iter().filter(|link| names.contains(link));
-    manifest.leftovers.extend(links.map(Leftover::Link));
+    let links = names.iter().filter(|name| layout::is_on_its_way(name) && directory.is_own(name));
+    // Links first: what one of them names is not removed.
+    manifest.leftovers.extend(links.chain(&reserved).cloned().map(Leftover::Link));
+    manifest.leftovers.extend(half_made.into_iter().map(Leftover::Generation));
     Ok(manifest)
 }
 
@@ -79,11 +85,13 @@ pub(super) fn named(directory: &Directory, link: &str) -> Result<Option<Generati
         return directory.kind(link)?.map_or(Ok(None), |_| Err(foreign()));
     };
     let generation = layout::generation(&target).ok_or_else(foreign)?;
-    let kind = directory.kind(&target)?;
-    if kind.is_some() && !directory.is_own(&target) {
-        return Err(PublishError::Foreign { path: directory.path(target) });
+    if directory.kind(&target)?.is_none() {
+        return Ok(None);
     }
-    Ok((kind == Some(FileType::Directory)).then_some(generation))
+    match Generations::read(directory).open(directory, generation) {
+        Some(_) => Ok(Some(generation)),
+        None => Err(PublishError::Foreign { path: directory.path(target) }),
+    }
 }
 
 /// The top-level names whose link is ours.

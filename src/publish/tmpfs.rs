@@ -7,13 +7,16 @@
 
 mod premises;
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use super::AbsoluteFile;
 use super::destination::{self, Destination};
 use super::directory::{Directory, Symlink, failed, split};
+use super::generations::Generations;
 use super::manifest::Leftover;
 use super::survey::{exposed, is_exposed, named};
 use super::{Manifest, Publication, PublishError, Step, layout};
@@ -24,7 +27,7 @@ use crate::plan::{Attributes, FileGroup};
 use crate::secret::DigestKey;
 
 pub use super::survey::survey;
-pub use premises::{RosterPlace, clear_former, examine, look};
+pub use premises::{Cleared, RosterPlaces, clear_former, examine, look};
 
 /// Makes `output.dir` if it is not there, with `dir_mode` whatever the umask; so with the directories above it. One that is
 /// there already keeps its mode.
@@ -108,6 +111,14 @@ pub fn retire(output: &OutputConfig, generation: Generation) -> Result<(), Publi
     open(output)?.map_or(Ok(()), |directory| remove_generation(&directory, generation))
 }
 
+/// A link or a file; or a directory that was to be a generation, and is empty before it is one. A full one is somebody else's.
+fn clear_on_its_way(directory: &Directory, name: &Path) -> Result<(), PublishError> {
+    if directory.kind(name)? != Some(FileType::Directory) {
+        return directory.remove(name);
+    }
+    if directory.descend(name)?.names()?.is_empty() { directory.remove_empty(name) } else { Ok(()) }
+}
+
 /// However we came to think so: what a link of ours names is not removed.
 fn remove_generation(directory: &Directory, generation: Generation) -> Result<(), PublishError> {
     let name = layout::directory(generation);
@@ -116,7 +127,10 @@ fn remove_generation(directory: &Directory, generation: Generation) -> Result<()
             return Err(PublishError::InUse { path: directory.path(name) });
         }
     }
-    directory.remove_tree(name)
+    match Generations::read(directory).open(directory, generation) {
+        Some(open) => open.empty().and_then(|()| directory.remove_empty(name)),
+        None => Ok(()),
+    }
 }
 
 /// Removes everything that was published, and what was staged at these absolute destinations and never shown: stable links, generations,
@@ -143,14 +157,20 @@ fn sweep_directory(output: &OutputConfig) -> Result<Vec<PublishError>, PublishEr
     let names: Vec<_> = directory.names()?.into_iter().filter(|name| directory.is_own(name)).collect();
     let mut errors = Vec::new();
     // From outside in: a reader meets a missing name, not a link that leads nowhere.
-    let links = [layout::DATA, layout::PREVIOUS, layout::NEXT, layout::SPARE].map(PathBuf::from);
+    let links = [layout::DATA, layout::PREVIOUS].map(PathBuf::from);
     for link in exposed(&directory, &names)?.into_iter().chain(links) {
         if directory.target(&link)?.is_some() && directory.is_own(&link) {
             errors.extend(directory.remove(link).err());
         }
     }
-    for name in names.iter().filter(|name| layout::generation(name).is_some()) {
-        errors.extend(directory.remove_tree(name).err());
+    for generation in names.iter().filter_map(|name| layout::generation(name)) {
+        errors.extend(remove_generation(&directory, generation).err());
+    }
+    let is_on_its_way = |name: &&PathBuf| layout::is_on_its_way(name);
+    let on_their_way = names.iter().filter(is_on_its_way);
+    errors.extend(on_their_way.filter_map(|name| clear_on_its_way(&directory, name).err()));
+    if errors.is_empty() && directory.is_own(layout::GENERATIONS) {
+        errors.extend(directory.remove(layout::GENERATIONS).err());
     }
     Ok(errors)
 }
@@ -177,11 +197,13 @@ struct Hands<'a> {
     output: &'a OutputConfig,
     key: &'a DigestKey,
     directory: Option<Directory>,
+    /// The generation that is being built. By its descriptor, since who may write to the output directory could exchange what has its name.
+    building: RefCell<Option<(Generation, Directory)>>,
 }
 
 impl<'a> Hands<'a> {
     fn new(output: &'a OutputConfig, key: &'a DigestKey) -> Result<Self, PublishError> {
-        Ok(Self { output, key, directory: open(output)? })
+        Ok(Self { output, key, directory: open(output)?, building: RefCell::default() })
     }
 
     /// All steps in order; on an error those that were done are undone, the last one first.
@@ -202,10 +224,10 @@ impl<'a> Hands<'a> {
         match step {
             Step::Clear(leftover) => self.clear(leftover),
             Step::Claim(name) => self.claim(name),
-            Step::MakeGeneration(generation) => self.directory()?.make(layout::directory(*generation)),
+            Step::MakeGeneration(generation) => self.make_generation(*generation),
             Step::MakeDirectory { generation, path } => {
                 let (parent, name) = split(path);
-                self.inside(*generation, parent)?.make(name)
+                self.inside(*generation, parent)?.make(name).map(drop)
             }
             Step::Link { from, to, file } => {
                 let (parent, name) = split(&file.path);
@@ -219,17 +241,49 @@ impl<'a> Hands<'a> {
                 self.inside(*generation, parent)?.write(name, file)
             }
             Step::Seal { generation, path, mode } => self.inside(*generation, path)?.seal(*mode),
-            Step::Point(generation) => self.directory()?.point(layout::NEXT, layout::directory(*generation)),
+            Step::Point(generation) => {
+                self.directory()?.point(self.next(*generation), layout::directory(*generation))
+            }
             Step::Prepare { file, temporary } => self.destination(&file.path)?.prepare(temporary, file),
-            Step::Swap { from: None, .. } => self.directory()?.rename(layout::NEXT, layout::DATA),
-            Step::Swap { from: Some(_), .. } => self.directory()?.exchange(layout::NEXT, layout::DATA),
-            Step::Exchange { .. } => self.directory()?.exchange(layout::PREVIOUS, layout::DATA),
+            Step::Swap { from: None, to } => self.whole(*to)?.rename(self.next(*to), layout::DATA),
+            Step::Swap { from: Some(_), to } => self.whole(*to)?.exchange(&self.next(*to), layout::DATA),
+            Step::Exchange { to, .. } => self.whole(*to)?.exchange(layout::PREVIOUS, layout::DATA),
             Step::Expose(name) => self.expose(name),
             Step::Replace { path, temporary } => self.destination(path)?.replace(temporary),
             Step::Withdraw(name) => self.withdraw(name),
             Step::Delete { path, entry } => self.destination(path)?.give_up(entry, self.key),
-            Step::Remember(_) => self.directory()?.rename(layout::NEXT, layout::PREVIOUS),
+            Step::Reserve(generation) => {
+                self.directory()?.point(layout::PREVIOUS, layout::directory(*generation))
+            }
+            Step::Remember { to, .. } => self.directory()?.rename(self.next(*to), layout::PREVIOUS),
         }
+    }
+
+    fn make_generation(&self, generation: Generation) -> Result<(), PublishError> {
+        let directory = self.directory()?;
+        // Known for ours before it has its name: after a crash, what has the name of a generation and is not known is somebody else's.
+        let name = layout::unguessable()?;
+        let made = directory.make(&name)?;
+        let known = Generations::add(directory, generation, &made);
+        known
+            .and_then(|()| directory.rename_to_new(&name, layout::directory(generation)))
+            .inspect_err(|_| directory.remove_empty(&name).unwrap_or_default())?;
+        let made = made.called(directory.path(layout::directory(generation)));
+        *self.building.borrow_mut() = Some((generation, made));
+        Ok(())
+    }
+
+    /// The output directory, in which this generation still is the one that we made.
+    fn whole(&self, generation: Generation) -> Result<&Directory, PublishError> {
+        let directory = self.directory()?;
+        match Generations::read(directory).open(directory, generation) {
+            Some(_) => Ok(directory),
+            None => Err(PublishError::Foreign { path: directory.path(layout::directory(generation)) }),
+        }
+    }
+
+    fn next(&self, generation: Generation) -> String {
+        layout::next(generation, self.key)
     }
 
     /// Undoes what can be undone. Failures are logged: the error that led here is the one to return.
@@ -244,12 +298,14 @@ impl<'a> Hands<'a> {
     fn revert(&self, step: &Step) -> Result<(), PublishError> {
         match step {
             Step::MakeGeneration(generation) => remove_generation(self.directory()?, *generation),
-            Step::Point(_) => self.directory()?.remove(layout::NEXT),
+            Step::Point(generation) => self.directory()?.remove(self.next(*generation)),
             Step::Prepare { file, temporary } => {
                 Destination::at(&file.path, self.output.allow_disk)?.retract(temporary)
             }
-            Step::Swap { from: None, .. } => self.directory()?.rename(layout::DATA, layout::NEXT),
-            Step::Swap { from: Some(_), .. } | Step::Exchange { .. } => self.act(step),
+            Step::Swap { from: None, to } => self.directory()?.rename(layout::DATA, self.next(*to)),
+            Step::Swap { from: Some(_), to } => self.directory()?.exchange(&self.next(*to), layout::DATA),
+            Step::Exchange { .. } => self.directory()?.exchange(layout::PREVIOUS, layout::DATA),
+            Step::Reserve(_) => self.directory()?.remove(layout::PREVIOUS),
             Step::Expose(name) => self.withdraw(name),
             Step::Withdraw(name) => self.expose(name),
             // Gone with their generation, or only looked, or (absolute files) beyond recall.
@@ -261,14 +317,14 @@ impl<'a> Hands<'a> {
             | Step::Seal { .. }
             | Step::Replace { .. }
             | Step::Delete { .. }
-            | Step::Remember(_) => Ok(()),
+            | Step::Remember { .. } => Ok(()),
         }
     }
 
     fn clear(&self, leftover: &Leftover) -> Result<(), PublishError> {
         match leftover {
             Leftover::Generation(generation) => remove_generation(self.directory()?, *generation),
-            Leftover::Link(name) => self.directory()?.remove(name),
+            Leftover::Link(name) => clear_on_its_way(self.directory()?, name),
             Leftover::Temporary(path) => destination::clear(path, self.output.allow_disk),
         }
     }
@@ -308,6 +364,11 @@ impl<'a> Hands<'a> {
     }
 
     fn inside(&self, generation: Generation, path: &Path) -> Result<Directory, PublishError> {
+        if let Some((building, directory)) = &*self.building.borrow()
+            && *building == generation
+        {
+            return directory.descend(path);
+        }
         self.directory()?.descend(Path::new(&layout::directory(generation)).join(path))
     }
 

@@ -6,12 +6,14 @@
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use crate::support::{Rig, SOON, configure_store, fresh, rig_of_store, store};
+use crate::support::{Rig, SOON, Tmpfs, configure_store, fresh, rig_of_store, store};
 
 const NOBODY: u32 = 65534;
 
@@ -302,4 +304,238 @@ fn another_user_of_a_sticky_directory_takes_no_name_from_squire() {
         squire.wait_for_end(SOON);
         fs::remove_file(link).unwrap();
     }
+}
+
+/// As the other user: renames or makes what they like in a directory that everybody may write to.
+fn as_nobody(rig: &Rig, script: &str) {
+    let mut shell = Command::new("setpriv");
+    shell.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--", "sh", "-c", script]);
+    let output = shell.current_dir(rig.directory()).output().unwrap();
+    assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A rig whose output is such a directory.
+fn shared(mode: u32, rest: &str) -> (Rig, String) {
+    let (rig, first) = rig(rest);
+    fs::create_dir(rig.path("out")).unwrap();
+    fs::set_permissions(rig.path("out"), Permissions::from_mode(mode)).unwrap();
+    fs::set_permissions(rig.directory(), Permissions::from_mode(0o755)).unwrap();
+    (rig, first)
+}
+
+#[test]
+fn what_is_renamed_to_a_generation_is_not_squires_to_remove() {
+    let (rig, first) = shared(0o777, "");
+    // Root's own, that nobody could not remove.
+    fs::create_dir(rig.path("out/rootdata")).unwrap();
+    rig.write("out/rootdata/precious", "kept");
+    fs::set_permissions(rig.path("out/rootdata"), Permissions::from_mode(0o700)).unwrap();
+    fs::create_dir(rig.path("out/other")).unwrap();
+    as_nobody(&rig, "mv out/rootdata out/..gen-9 && mv out/other out/..gen-18446744073709551615");
+    let mut squire = rig.run();
+    squire.wait_until("it is published", || rig.read("out/relative") == first);
+    let second = put(&rig, "second");
+    squire.wait_until("it is followed", || rig.read("out/relative") == second);
+    assert_eq!(squire.stop(), 143);
+    assert_eq!(rig.read("out/..gen-9/precious"), "kept");
+    assert!(!rig.path("out/..data").exists());
+    // After a kill too, a restart goes on.
+    let mut squire = rig.run();
+    squire.wait_until("it is published", || rig.read("out/relative") == second);
+    squire.kill();
+    let mut squire = rig.run();
+    let again = crate::support::holds_within(SOON, || squire.log().contains("process started"));
+    assert!(again, "{}", squire.log());
+    assert_eq!(squire.stop(), 143);
+    assert_eq!(rig.read("out/..gen-9/precious"), "kept");
+}
+
+/// The directory of a generation is exchanged for one of theirs, with their group, while Squire writes into it.
+#[test]
+fn a_generation_that_is_exchanged_gets_no_secret_and_is_not_shown() {
+    let (rig, first) = shared(0o777, "");
+    rig.write("squire.toml", &rig.read("squire.toml").replace("dir = ", "mode = \"0440\"\ndir = "));
+    rig.write(
+        "exchange.py",
+        r#"
+import ctypes, os, sys
+libc = ctypes.CDLL(None)
+os.chdir("out")
+os.makedirs("evil", exist_ok=True); os.chmod("evil", 0o2777)
+print("ready", flush=True)
+while os.getppid() != 1:
+    for number in range(1, 40):
+        libc.renameat2(-100, b"..gen-%d" % number, -100, b"evil", 2)
+"#,
+    );
+    let mut attacker = Command::new("setpriv")
+        .args([
+            "--reuid",
+            "65534",
+            "--regid",
+            "65534",
+            "--clear-groups",
+            "--pdeathsig",
+            "KILL",
+            "--",
+            "python3",
+            "exchange.py",
+        ])
+        .current_dir(rig.directory())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut squire = rig.run();
+    let mut values = vec![first];
+    for turn in 0..12 {
+        values.push(put(&rig, &format!("turn{turn}")));
+        let until = Instant::now() + Duration::from_millis(300);
+        while Instant::now() < until {
+            // Whoever reads as the other user finds no value, wherever it is.
+            let read = Command::new("setpriv")
+                .args([
+                    "--reuid",
+                    "65534",
+                    "--regid",
+                    "65534",
+                    "--clear-groups",
+                    "--",
+                    "grep",
+                    "-rhs",
+                    "",
+                    "out",
+                ])
+                .current_dir(rig.directory())
+                .output()
+                .unwrap();
+            let text = String::from_utf8_lossy(&read.stdout).into_owned();
+            assert!(!values.iter().any(|value| text.contains(value)), "somebody else reads a value");
+        }
+    }
+    attacker.kill().unwrap();
+    attacker.wait().unwrap();
+    squire.signal(Signal::SIGTERM);
+    squire.wait_for_end(SOON);
+}
+
+#[test]
+fn a_directory_below_somebody_elses_is_refused_and_so_is_their_link() {
+    // Made first, in a directory like /dev/shm, with a group of theirs to inherit.
+    let (rig, _) = rig("");
+    let text = rig.read("squire.toml").replace("/out\"", "/theirs/out\"");
+    rig.write("squire.toml", &text);
+    made_by_nobody(&rig, "theirs", 0o2755);
+    let outcome = rig.run().outcome(SOON);
+    assert!(
+        outcome.code == 125 && outcome.stderr.contains("/theirs belongs to user 65534"),
+        "{}",
+        outcome.stderr
+    );
+    assert_empty(&rig, &["theirs"]);
+    // A link leads wherever they like.
+    fs::remove_dir(rig.path("theirs")).unwrap();
+    fs::create_dir(rig.path("real")).unwrap();
+    symlink("real", rig.path("theirs")).unwrap();
+    std::os::unix::fs::lchown(rig.path("theirs"), Some(NOBODY), Some(NOBODY)).unwrap();
+    let outcome = rig.run().outcome(SOON);
+    assert!(
+        outcome.code == 125 && outcome.stderr.contains("/theirs belongs to user 65534"),
+        "{}",
+        outcome.stderr
+    );
+    assert_empty(&rig, &["real"]);
+}
+
+/// Names that Squire will need later, taken by somebody else while it runs.
+#[test]
+fn a_name_that_is_taken_while_squire_runs_stops_no_rotation() {
+    let (rig, first) = shared(0o1777, "");
+    let mut squire = rig.run();
+    squire.wait_until("it is published", || rig.read("out/relative") == first);
+    as_nobody(
+        &rig,
+        "cd out && ln -s x ..data_next && ln -s x ..data_spare && mkdir ..gen-2 ..gen-3 ..published-next ..generations-next",
+    );
+    for _ in 0..3 {
+        let next = put(&rig, "next");
+        squire.wait_until("it is followed", || {
+            rig.read("out/relative") == next && rig.read("elsewhere/app.key") == next
+        });
+    }
+    assert_eq!(squire.stop(), 143);
+    assert!(!rig.path("out/..data").exists() && !rig.path("elsewhere/app.key").exists());
+}
+
+#[test]
+fn a_full_volume_does_not_keep_squire_from_starting_again() {
+    let (rig, _) = rig("");
+    let small = Tmpfs::mount(&rig.path("out"));
+    rig.allow_secrets_in("out");
+    let large = fresh("large").repeat(600);
+    store(&rig, &["put", "prod/app/db"], &json!({ "password": large }).to_string());
+    let mut squire = rig.run();
+    squire.wait_until("it is published", || rig.read("out/relative") == large);
+    squire.kill();
+    small.fill();
+    let mut squire = rig.run();
+    let again = crate::support::holds_within(SOON, || squire.log().contains("process started"));
+    assert!(again, "{}", squire.log());
+    assert_eq!(squire.stop(), 143);
+    assert!(!rig.path("out/..data").exists());
+}
+
+#[test]
+fn what_an_operator_put_in_the_place_of_squires_file_is_refused_at_the_next_start() {
+    let (rig, first) = rig("");
+    let mut squire = rig.run();
+    squire.wait_until("the first release is there", || rig.read("elsewhere/app.key") == first);
+    squire.kill();
+    rig.write("elsewhere/app.key", "the operator's");
+    let outcome = rig.run().outcome(SOON);
+    assert!(outcome.stderr.contains("app.key is there already and is not Squire's"), "{}", outcome.stderr);
+    assert_eq!(rig.read("elsewhere/app.key"), "the operator's");
+}
+
+#[test]
+fn what_could_not_be_removed_is_remembered_until_it_can() {
+    let (rig, first) = rig("");
+    fs::remove_dir(rig.path("elsewhere")).unwrap();
+    let volume = Tmpfs::mount(&rig.path("elsewhere"));
+    let mut squire = rig.run();
+    squire.wait_until("the first release is there", || rig.read("elsewhere/app.key") == first);
+    squire.kill();
+    volume.turn_read_only();
+    fs::create_dir(rig.path("second")).unwrap();
+    rig.allow_secrets_in("second");
+    configure_store(&rig, &configuration("@dir@/second/app.key", ""));
+    let mut squire = rig.run();
+    squire.wait_until("the file has its new path", || rig.read("second/app.key") == first);
+    squire.wait_until("it is said", || said(&rig, "published files not removed"));
+    squire.kill();
+    volume.turn_writable();
+    // With a ledger by now, which knows nothing yet.
+    rig.allow_secrets_in("ledger");
+    configure_store(&rig, &configuration("@dir@/second/app.key", "[agent]\nledger = \"@dir@/ledger\""));
+    let mut squire = rig.run();
+    squire.wait_until("what was left is removed", || !rig.path("elsewhere/app.key").exists());
+    assert_eq!(squire.stop(), 143);
+    assert_empty(&rig, &["elsewhere", "second", "out"]);
+}
+
+#[test]
+fn an_output_directory_that_is_exchanged_while_squire_runs_is_not_written_to() {
+    let (rig, first) = rig("");
+    let mut squire = rig.run();
+    squire.wait_until("it is published", || rig.read("out/relative") == first);
+    fs::rename(rig.path("out"), rig.path("elsewhere/out")).unwrap();
+    fs::create_dir(rig.path("out")).unwrap();
+    put(&rig, "second");
+    squire.wait_until("it is said", || said(&rig, "is another directory than when Squire started"));
+    assert_empty(&rig, &["out"]);
+    // Where the former one is put back, it goes on.
+    fs::remove_dir(rig.path("out")).unwrap();
+    fs::rename(rig.path("elsewhere/out"), rig.path("out")).unwrap();
+    let third = put(&rig, "third");
+    squire.wait_until("it is followed again", || rig.read("out/relative") == third);
+    assert_eq!(squire.stop(), 143);
 }

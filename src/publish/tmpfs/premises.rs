@@ -1,20 +1,21 @@
 //! Looks at the places before anything is published: whose they are, and what an earlier run left.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::config::OutputConfig;
 use crate::publish::destination::Destination;
 use crate::publish::directory::{Directory, Symlink};
 use crate::publish::record::Roster;
-use crate::publish::trust::{Exposure, Tenancy, Writer, judge};
-use crate::publish::{OutputLock, PublishError, layout};
+use crate::publish::trust::{Exposure, Found, Tenancy, judge};
+use crate::publish::{AbsoluteFile, OutputLock, PublishError, layout};
 
 /// A larger roster is none of ours.
 const LARGEST_ROSTER: u64 = 4 * 1024 * 1024;
 
 /// Looks at the output directory and at the directories of absolute destinations: who, beside these users, could exchange what is
-/// published there. Those that are not there yet are passed over.
+/// published there. Of one that is not there yet, the nearest above it that is.
 ///
 /// # Errors
 /// [`PublishError::Theirs`] where one belongs to somebody else.
@@ -27,116 +28,151 @@ pub fn examine(
     let places: BTreeSet<&Path> = output.dir.as_deref().into_iter().chain(parents).collect();
     let mut exposures = Vec::new();
     for place in places {
-        let Some(directory) = Directory::open(place, Symlink::Followed, true)? else { continue };
-        match judge(directory.found()?, trusted) {
-            Tenancy::Ours | Tenancy::Sticky => {}
-            Tenancy::Theirs(owner) => return Err(PublishError::Theirs { path: place.to_owned(), owner }),
-            Tenancy::Shared(writer) => {
-                exposures.push(Exposure { directory: place.to_owned(), writer });
-                continue;
+        let Some(real) = place.ancestors().find_map(|above| above.canonicalize().ok()) else { continue };
+        refuse_their_links(place, trusted)?;
+        // The nearest is enough to be named.
+        let mut exposed = None;
+        for above in real.ancestors() {
+            // Some may be passed through and not be listed.
+            let Ok(found) = std::fs::symlink_metadata(above) else { continue };
+            let found = Found { owner: found.uid(), group: found.gid(), mode: found.mode() };
+            match judge(found, trusted) {
+                Tenancy::Ours | Tenancy::Sticky => {}
+                Tenancy::Theirs(owner) => {
+                    return Err(PublishError::Theirs { path: above.to_owned(), owner });
+                }
+                Tenancy::Shared(writer) => {
+                    let exposure = Exposure { directory: above.to_owned(), writer };
+                    exposed = exposed.or(Some(exposure));
+                }
             }
         }
-        exposures.extend(exposed_above(place, trusted));
+        exposures.extend(exposed);
     }
     exposures.dedup();
     Ok(exposures)
 }
 
-/// The nearest directory above, by its real path, in which somebody could exchange what leads here.
-fn exposed_above(place: &Path, trusted: &BTreeSet<u32>) -> Option<Exposure> {
-    let real = place.canonicalize().ok()?;
-    real.ancestors().skip(1).find_map(|above| {
-        let directory = Directory::open(above, Symlink::Refused, true).ok()??;
-        let writer = match judge(directory.found().ok()?, trusted) {
-            Tenancy::Ours | Tenancy::Sticky => return None,
-            Tenancy::Shared(writer) => writer,
-            Tenancy::Theirs(owner) => Writer::User(owner),
-        };
-        Some(Exposure { directory: above.to_owned(), writer })
-    })
+/// A link on the way that somebody else made leads wherever they like, now or later.
+fn refuse_their_links(place: &Path, trusted: &BTreeSet<u32>) -> Result<(), PublishError> {
+    for above in place.ancestors() {
+        let Ok(found) = std::fs::symlink_metadata(above) else { continue };
+        if found.is_symlink() && found.uid() != 0 && !trusted.contains(&found.uid()) {
+            return Err(PublishError::Theirs { path: above.to_owned(), owner: found.uid() });
+        }
+    }
+    Ok(())
 }
 
 /// Whether these destinations can be replaced: what `squire check` asks, which changes nothing. One whose directory Squire makes can.
 ///
 /// # Errors
 /// All that stand against it.
-pub fn look(files: &[crate::publish::AbsoluteFile], allow_disk: bool) -> Vec<PublishError> {
-    let is_made = |file: &&crate::publish::AbsoluteFile| {
-        file.directory.is_none() || file.path.parent().is_some_and(Path::is_dir)
-    };
+pub fn look(files: &[AbsoluteFile], allow_disk: bool) -> Vec<PublishError> {
+    let is_made =
+        |file: &&AbsoluteFile| file.directory.is_none() || file.path.parent().is_some_and(Path::is_dir);
     let destinations = files.iter().filter(is_made);
     let looked = destinations.map(|file| Destination::open(&file.path, allow_disk)?.claim());
     looked.filter_map(Result::err).collect()
 }
 
-/// Where this run's roster is.
+/// Where rosters are: this run's, and that of a run before, which may have had no ledger or another output.
 #[derive(Clone, Debug)]
-pub struct RosterPlace {
-    directory: PathBuf,
-    name: &'static str,
-}
+pub struct RosterPlaces(Vec<(PathBuf, &'static str)>);
 
-impl RosterPlace {
+impl RosterPlaces {
     /// With the ledger, which is nobody else's and outlives a change of the output; else in the output directory. Nowhere without both.
-    pub fn new(ledger: Option<&Path>, output: Option<&Path>) -> Option<Self> {
-        let in_ledger =
-            ledger.map(|ledger| Self { directory: ledger.to_owned(), name: layout::ROSTER_IN_LEDGER });
-        in_ledger.or_else(|| Some(Self { directory: output?.to_owned(), name: layout::ROSTER }))
+    pub fn new(ledger: Option<&Path>, output: Option<&Path>) -> Self {
+        let ledger = ledger.map(|ledger| (ledger.to_owned(), layout::ROSTER_IN_LEDGER));
+        let output = output.map(|output| (output.to_owned(), layout::ROSTER));
+        Self(ledger.into_iter().chain(output).collect())
     }
 
-    /// What a run left behind that was killed. A roster that we did not write, or that cannot be read, says nothing.
-    pub fn read(&self) -> Option<Roster> {
-        let directory = Directory::open(&self.directory, Symlink::Refused, true).ok()??;
-        let (bytes, _) =
-            directory.bytes(self.name, LARGEST_ROSTER).filter(|_| directory.is_own(self.name))?;
-        serde_json::from_slice(&bytes).ok()
-    }
-
-    /// Says where this run publishes, before it does.
-    pub fn write(&self, roster: &Roster) -> Result<(), PublishError> {
-        let Some(directory) = Directory::open(&self.directory, Symlink::Refused, true)? else {
-            return Ok(());
+    /// What runs left behind that were killed. A roster that we did not write, or that cannot be read, says nothing.
+    pub fn read(&self) -> Vec<Roster> {
+        let read = |(directory, name): &(PathBuf, &'static str)| {
+            let directory = Directory::open(directory, Symlink::Refused, true).ok()??;
+            let (bytes, _) = directory.bytes(name, LARGEST_ROSTER).filter(|_| directory.is_own(name))?;
+            serde_json::from_slice(&bytes).ok()
         };
-        // Paths can always be written, but for those that are no text; they are not in a configuration.
+        self.0.iter().filter_map(read).collect()
+    }
+
+    /// Says where this run publishes, before it does, and forgets what those before said.
+    ///
+    /// # Errors
+    /// Where it cannot be said. Squire goes on without: only a run that is killed, and a configuration that changes then, need it.
+    pub fn write(&self, roster: &Roster) -> Result<(), PublishError> {
+        let Some(((directory, name), others)) = self.0.split_first() else { return Ok(()) };
+        let Some(directory) = Directory::open(directory, Symlink::Refused, true)? else { return Ok(()) };
+        // Paths are text, since they were in a configuration.
         let bytes = serde_json::to_vec(roster).unwrap_or_default();
-        let next = PathBuf::from(format!("{}-next", self.name));
-        directory.remove(&next)?;
-        directory.replace_private(Path::new(self.name), &next, &bytes)
+        let is_there = directory.bytes(name, LARGEST_ROSTER).is_some_and(|(written, _)| written == bytes);
+        // On a full disk one that is as it should be is not written anew.
+        if !is_there {
+            directory.replace_private(Path::new(name), &layout::unguessable()?, &bytes)?;
+        }
+        others.iter().try_for_each(forget)
     }
 
     /// Nothing is left of this run.
     pub fn remove(&self) -> Result<(), PublishError> {
-        match Directory::open(&self.directory, Symlink::Refused, true)? {
-            Some(directory) => directory.remove(self.name),
-            None => Ok(()),
-        }
+        self.0.iter().try_for_each(forget)
     }
 }
 
+fn forget((directory, name): &(PathBuf, &'static str)) -> Result<(), PublishError> {
+    match Directory::open(directory, Symlink::Refused, true)? {
+        Some(directory) if directory.is_own(name) => directory.remove(name),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// What came of clearing up after a run that was killed.
+#[derive(Debug, Default)]
+pub struct Cleared {
+    /// What was removed.
+    pub removed: Vec<PathBuf>,
+    /// What could not be, and has to be remembered.
+    pub left: Roster,
+    /// Why not.
+    pub errors: Vec<PublishError>,
+}
+
 /// Removes what a killed run left where this one does not publish. Gives the paths that it removed, and what it could not.
-pub fn clear_former(
-    former: &Roster,
-    output: &OutputConfig,
-    absolute: &[PathBuf],
-) -> (Vec<PathBuf>, Vec<PublishError>) {
-    let mut removed = Vec::new();
-    let mut errors = Vec::new();
-    for path in former.absolute.iter().filter(|path| !absolute.contains(path)) {
-        match Destination::at(path, true).and_then(|found| found.sweep_as_recorded()) {
-            Ok(true) => removed.push(path.clone()),
+pub fn clear_former(former: &Roster, output: &OutputConfig, absolute: &[PathBuf]) -> Cleared {
+    let mut cleared = Cleared::default();
+    let is_former = |path: &&PathBuf| !absolute.contains(path);
+    for path in former.absolute.iter().filter(is_former) {
+        let swept = Destination::at(path, true).and_then(|found| found.sweep_as_recorded());
+        cleared.note(path, swept, |left| &mut left.absolute);
+    }
+    for path in former.staged.iter().filter(is_former) {
+        let swept = Destination::at(path, true).and_then(|found| found.clear_leftovers());
+        cleared.note(path, swept, |left| &mut left.staged);
+    }
+    for dir in former.outputs.iter().filter(|dir| output.dir.as_ref() != Some(*dir)) {
+        cleared.note(dir, clear_directory(dir), |left| &mut left.outputs);
+    }
+    cleared
+}
+
+impl Cleared {
+    fn note(
+        &mut self,
+        path: &Path,
+        swept: Result<bool, PublishError>,
+        left: impl FnOnce(&mut Roster) -> &mut Vec<PathBuf>,
+    ) {
+        match swept {
+            Ok(true) => self.removed.push(path.to_owned()),
             Ok(false) | Err(PublishError::NoParent { .. }) => {}
-            Err(error) => errors.push(error),
+            Err(error) => {
+                left(&mut self.left).push(path.to_owned());
+                self.errors.push(error);
+            }
         }
     }
-    let elsewhere = former.output.as_ref().filter(|dir| output.dir.as_ref() != Some(*dir));
-    if let Some(dir) = elsewhere {
-        match clear_directory(dir) {
-            Ok(true) => removed.push(dir.clone()),
-            Ok(false) => {}
-            Err(error) => errors.push(error),
-        }
-    }
-    (removed, errors)
 }
 
 /// Unless another Squire publishes there by now.

@@ -113,9 +113,11 @@ impl Place {
         sweep(&self.output, &absolute, manifest, &key())
     }
 
+    /// What is in the output directory, but for what is remembered of the generations.
     fn names(&self) -> BTreeSet<String> {
         let names = fs::read_dir(self.dir()).unwrap();
-        names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+        let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name != layout::GENERATIONS).collect()
     }
 
     fn identity(&self, path: &str) -> (u64, i64, i64) {
@@ -136,7 +138,7 @@ fn is_root() -> bool {
 fn a_fresh_directory_gets_links_and_one_generation() {
     let mut place = Place::new();
     place.publish(&place.release(1, &[("tls.pem", "t"), ("conf/d/db.json@440", "d"), ("/abs.key", "k")]));
-    assert_eq!(place.names(), names(&["..data", "..gen-1", "conf", "tls.pem"]));
+    assert_eq!(place.names(), names(&["..data", "..data_prev", "..gen-1", "conf", "tls.pem"]));
     assert_eq!(fs::read_link(place.dir().join("conf")).unwrap(), Path::new("..data/conf"));
     let mode = |path: &str| fs::metadata(place.dir().join(path)).unwrap().mode() & 0o7777;
     assert_eq!(
@@ -237,7 +239,7 @@ fn what_is_staged_can_be_discarded_without_a_trace() {
     stage(&place.output, &key(), &publication).unwrap();
     discard(&place.output, &key(), &publication).unwrap();
     place.assert_published(&first);
-    assert_eq!(place.names(), names(&["..data", "..gen-1", "a"]));
+    assert_eq!(place.names(), names(&["..data", "..data_prev", "..gen-1", "a"]));
     assert!(!temporary(&publication).exists());
 }
 
@@ -336,7 +338,7 @@ fn a_crash_during_the_first_publication_is_repaired() {
         assert!(place.manifest.superseded.is_empty());
         assert_eq!(
             place.names().iter().filter(|name| name.starts_with("..")).count(),
-            2,
+            3,
             "after {steps} steps"
         );
         if steps == publication.stage.len() + publication.publish.len() {
