@@ -1,8 +1,10 @@
-//! What must outlive us: the token and the leases of one source, sealed.
+//! What must outlive us: the token and the leases of one source, and a credential that its login used up, sealed.
 //!
 //! An agent that was killed, or the sidecar after its own init container, adopts what the [`Page`] of a source says instead of
 //! making new ones. Whoever adopts asks the server first, since a page tells only what was true when it was written. The values
 //! of leased secrets are in it, because no server hands them out twice; static ones are not, because every server does.
+//!
+//! A [`Credential`] is a page of its own: it is there before the first token is, and forgotten while the token lives.
 //!
 //! A sealed page is:
 //!
@@ -10,8 +12,8 @@
 //! "squire" 0x00 | version, 1 byte | nonce, 12 bytes | AES-256-GCM of the page as JSON, with a tag of 16 bytes
 //! ```
 //!
-//! The associated data are the bytes before the nonce and the [`Identity`] as JSON: a page that was written under another login
-//! opens no more than one that was edited.
+//! The associated data are the bytes before the nonce, the [`Identity`] as JSON, and for a credential what it is: a page that was written
+//! under another login, or as the other kind, opens no more than one that was edited.
 //!
 //! *Invariant:* pure: bytes, key and nonce are arguments; [`mod@file`] acts. Nothing of a page is in an error or in a `Debug`, and
 //! bytes that do not open whole open not at all.
@@ -22,7 +24,7 @@ mod key_file;
 mod layout;
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Nonce};
@@ -92,6 +94,21 @@ impl Fingerprint {
     }
 }
 
+/// What the next login needs and no file has any more: its wrapping token was good for one use, or its file was deleted.
+#[derive(Clone, Debug)]
+pub struct Credential {
+    /// What logs in.
+    pub secret: Secret<str>,
+    /// What the file held. One that still holds it has nothing new.
+    pub held: Secret<str>,
+    /// When the file was written.
+    pub written: SystemTime,
+    /// How many logins it is still good for; `None` for any number, or where the server did not tell.
+    pub uses_left: Option<u64>,
+    /// When it ends, by our clock; `None` for never, or where the server did not tell.
+    pub ends: Option<SystemTime>,
+}
+
 /// Which login a page is of: one that is opened under another is foreign.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Identity {
@@ -132,16 +149,7 @@ impl Page {
     /// # Errors
     /// [`LedgerError::TooLarge`].
     pub fn seal(&self, key: &Key, nonce: [u8; NONCE], identity: &Identity) -> Result<Vec<u8>, LedgerError> {
-        let plaintext = layout::write(self);
-        if plaintext.expose().len() > LARGEST - HEAD - NONCE - TAG {
-            return Err(LedgerError::TooLarge);
-        }
-        let head = [MAGIC, &[VERSION]].concat();
-        let aad = associated(&head, identity);
-        let payload = Payload { msg: plaintext.expose(), aad: &aad };
-        // The cipher has a limit too, far above ours, and nothing else to object to.
-        let sealed = key.cipher().encrypt(&Nonce::from(nonce), payload).map_err(|_| LedgerError::TooLarge)?;
-        Ok([&head, nonce.as_slice(), &sealed].concat())
+        seal(Kind::Page, &layout::write(self), key, nonce, identity)
     }
 
     /// Opens what [`Page::seal`] made.
@@ -150,26 +158,80 @@ impl Page {
     /// [`LedgerError::NotAPage`], [`LedgerError::Version`], [`LedgerError::Sealed`], [`LedgerError::Layout`]: why these bytes are
     /// of no use. What they hold is in none of them.
     pub fn open(bytes: &[u8], key: &Key, identity: &Identity) -> Result<Self, LedgerError> {
-        let Some((head, sealed)) = bytes.split_at_checked(HEAD) else { return Err(LedgerError::NotAPage) };
-        match head.strip_prefix(MAGIC) {
-            Some([VERSION]) => {}
-            Some([found]) => return Err(LedgerError::Version { found: *found, known: VERSION }),
-            Some(_) | None => return Err(LedgerError::NotAPage),
-        }
-        let (nonce, sealed) = sealed.split_first_chunk::<NONCE>().ok_or(LedgerError::Sealed)?;
-        let aad = associated(head, identity);
-        let payload = Payload { msg: sealed, aad: &aad };
-        let plaintext =
-            key.cipher().decrypt(&Nonce::from(*nonce), payload).map_err(|_| LedgerError::Sealed)?;
-        layout::read(&Secret::new(plaintext))
+        layout::read(&open(Kind::Page, bytes, key, identity)?)
     }
 }
 
+impl Credential {
+    /// The same as [`Page::seal`].
+    ///
+    /// # Errors
+    /// [`LedgerError::TooLarge`].
+    pub fn seal(&self, key: &Key, nonce: [u8; NONCE], identity: &Identity) -> Result<Vec<u8>, LedgerError> {
+        seal(Kind::Credential, &layout::write_credential(self), key, nonce, identity)
+    }
+
+    /// The same as [`Page::open`].
+    ///
+    /// # Errors
+    /// Those of [`Page::open`].
+    pub fn open(bytes: &[u8], key: &Key, identity: &Identity) -> Result<Self, LedgerError> {
+        layout::read_credential(&open(Kind::Credential, bytes, key, identity)?)
+    }
+}
+
+/// What is sealed, so that one is never taken for the other.
+#[derive(Clone, Copy)]
+enum Kind {
+    Page,
+    Credential,
+}
+
+impl Kind {
+    fn mark(self) -> &'static [u8] {
+        match self {
+            Self::Page => b"",
+            Self::Credential => b"credential",
+        }
+    }
+}
+
+fn seal(
+    kind: Kind,
+    plaintext: &Secret<[u8]>,
+    key: &Key,
+    nonce: [u8; NONCE],
+    identity: &Identity,
+) -> Result<Vec<u8>, LedgerError> {
+    if plaintext.expose().len() > LARGEST - HEAD - NONCE - TAG {
+        return Err(LedgerError::TooLarge);
+    }
+    let head = [MAGIC, &[VERSION]].concat();
+    let aad = associated(kind, &head, identity);
+    let payload = Payload { msg: plaintext.expose(), aad: &aad };
+    // The cipher has a limit too, far above ours, and nothing else to object to.
+    let sealed = key.cipher().encrypt(&Nonce::from(nonce), payload).map_err(|_| LedgerError::TooLarge)?;
+    Ok([&head, nonce.as_slice(), &sealed].concat())
+}
+
+fn open(kind: Kind, bytes: &[u8], key: &Key, identity: &Identity) -> Result<Secret<[u8]>, LedgerError> {
+    let Some((head, sealed)) = bytes.split_at_checked(HEAD) else { return Err(LedgerError::NotAPage) };
+    match head.strip_prefix(MAGIC) {
+        Some([VERSION]) => {}
+        Some([found]) => return Err(LedgerError::Version { found: *found, known: VERSION }),
+        Some(_) | None => return Err(LedgerError::NotAPage),
+    }
+    let (nonce, sealed) = sealed.split_first_chunk::<NONCE>().ok_or(LedgerError::Sealed)?;
+    let aad = associated(kind, head, identity);
+    let payload = Payload { msg: sealed, aad: &aad };
+    key.cipher().decrypt(&Nonce::from(*nonce), payload).map(Secret::new).map_err(|_| LedgerError::Sealed)
+}
+
 /// What is not in the page but has to be the same when it is opened.
-fn associated(head: &[u8], identity: &Identity) -> Vec<u8> {
+fn associated(kind: Kind, head: &[u8], identity: &Identity) -> Vec<u8> {
     // JSON keeps where each part begins and ends; text and lists of it can always be written.
     let identity = serde_json::to_vec(identity).unwrap_or_default();
-    [head, &identity].concat()
+    [head, &identity, kind.mark()].concat()
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! The ledger as a directory: a sealed page for each source, and the key beside them unless it is elsewhere.
 //!
 //! ```text
-//! vault.sealed       0600, replaced by one rename
-//! vault.sealed.new   the next one while it is written; one that was left half-written is never read
-//! key                0400, 32 random bytes, made on first use
+//! vault.sealed              0600, replaced by one rename
+//! vault.sealed.new          the next one while it is written; one that was left half-written is never read
+//! vault.credential.sealed   the same for a credential that its login used up
+//! key                       0400, 32 random bytes, made on first use
 //! ```
 //!
 //! The directory is locked for as long as the [`Ledger`] lives. The kernel takes the lock off with the last descriptor of the one
@@ -22,7 +23,7 @@ use nix::unistd::geteuid;
 use rustix::fs::{AtFlags, CWD, FileType, Mode as Bits, OFlags, fstat, fsync, openat, renameat, unlinkat};
 use rustix::io::Errno;
 
-use super::{Identity, Key, LARGEST, LedgerError, NONCE, Page, key_file};
+use super::{Credential, Identity, Key, LARGEST, LedgerError, NONCE, Page, key_file};
 use crate::config::LedgerConfig;
 use crate::fact::{Fact, SourceFact, chain};
 use crate::locked;
@@ -71,16 +72,7 @@ impl Ledger {
 
     /// Replaces the page of this source. On failure the one before stays.
     pub fn write(&self, source: &SourceName, page: &Page, identity: &Identity) -> Result<(), LedgerError> {
-        let name = name(source);
-        let path = self.path.join(&name);
-        let nonce = random::<NONCE>(&path)?;
-        let sealed = page.seal(&self.key, nonce, identity).map_err(|source| of_page(path, source))?;
-        let next = format!("{name}.new");
-        self.forget(&next)?;
-        self.replace(&name, &next, &sealed).inspect_err(|_| {
-            // What is left is sealed, and the next attempt removes it.
-            drop(self.forget(&next));
-        })
+        self.put(&name(source), |nonce| page.seal(&self.key, nonce, identity))
     }
 
     /// Forgets this source: after its token was given back, there is nothing to adopt.
@@ -88,11 +80,58 @@ impl Ledger {
         self.forget(&name(source))
     }
 
+    /// The credential of this source that outlived its file. One that does not open is ignored, with one warning.
+    pub fn credential(&self, source: &SourceName, identity: &Identity) -> Option<Credential> {
+        let open = |bytes: &[u8]| Credential::open(bytes, &self.key, identity);
+        self.get(&name_of_credential(source), open).unwrap_or_else(|error| {
+            Fact::Source(source.clone(), SourceFact::LedgerIgnored { error: chain(&error) }).log();
+            None
+        })
+    }
+
+    /// Replaces the credential of this source. On failure the one before stays.
+    pub fn keep(
+        &self,
+        source: &SourceName,
+        credential: &Credential,
+        identity: &Identity,
+    ) -> Result<(), LedgerError> {
+        self.put(&name_of_credential(source), |nonce| credential.seal(&self.key, nonce, identity))
+    }
+
+    /// Forgets the credential of this source; its page stays.
+    pub fn discard(&self, source: &SourceName) -> Result<(), LedgerError> {
+        self.forget(&name_of_credential(source))
+    }
+
     fn page(&self, source: &SourceName, identity: &Identity) -> Result<Option<Page>, LedgerError> {
-        let name = name(source);
-        let path = self.path.join(&name);
-        let Some(bytes) = self.bytes(&name, &path)? else { return Ok(None) };
-        Page::open(&bytes, &self.key, identity).map(Some).map_err(|source| of_page(path, source))
+        self.get(&name(source), |bytes| Page::open(bytes, &self.key, identity))
+    }
+
+    fn get<T>(
+        &self,
+        name: &str,
+        open: impl FnOnce(&[u8]) -> Result<T, LedgerError>,
+    ) -> Result<Option<T>, LedgerError> {
+        let path = self.path.join(name);
+        let Some(bytes) = self.bytes(name, &path)? else { return Ok(None) };
+        open(&bytes).map(Some).map_err(|source| of_page(path, source))
+    }
+
+    fn put(
+        &self,
+        name: &str,
+        seal: impl FnOnce([u8; NONCE]) -> Result<Vec<u8>, LedgerError>,
+    ) -> Result<(), LedgerError> {
+        let path = self.path.join(name);
+        let nonce = random::<NONCE>(&path)?;
+        let sealed = seal(nonce).map_err(|source| of_page(path, source))?;
+        let next = format!("{name}.new");
+        self.forget(&next)?;
+        self.replace(name, &next, &sealed).inspect_err(|_| {
+            // What is left is sealed, and the next attempt removes it.
+            drop(self.forget(&next));
+        })
     }
 
     /// What the file of this name holds, as far as a page can go. `None` if it is not there.
@@ -186,6 +225,11 @@ fn lock(directory: &OwnedFd, path: &Path) -> Result<(), LedgerError> {
 
 fn name(source: &SourceName) -> String {
     format!("{source}.sealed")
+}
+
+/// No source has a dot in its name, so it is no other source's page.
+fn name_of_credential(source: &SourceName) -> String {
+    format!("{source}.credential.sealed")
 }
 
 fn of_page(path: PathBuf, source: LedgerError) -> LedgerError {

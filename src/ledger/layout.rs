@@ -3,11 +3,11 @@
 //! *Invariant:* pure. What is written is read back the same; anything else is an error that quotes none of it.
 
 use std::borrow::Cow;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Entry, Fingerprint, LedgerError, Page, VERSION};
+use super::{Credential, Entry, Fingerprint, LedgerError, Page, VERSION};
 use crate::names::{LeaseId, SecretName};
 use crate::secret::{Fields, Secret};
 
@@ -60,6 +60,45 @@ pub(super) fn read(plaintext: &Secret<[u8]>) -> Result<Page, LedgerError> {
         revocable: layout.revocable,
         uses: layout.uses,
         leases: layout.leases.into_iter().map(EntryLayout::into_entry).collect(),
+    })
+}
+
+/// [`Credential`] as it is written. Times are counted from 1970; a file from before is as old as can be.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CredentialLayout<'a> {
+    secret: Cow<'a, str>,
+    held: Cow<'a, str>,
+    written: Duration,
+    uses_left: Option<u64>,
+    ends: Option<Duration>,
+}
+
+/// The plaintext of a credential.
+pub(super) fn write_credential(credential: &Credential) -> Secret<[u8]> {
+    let since_1970 = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let layout = CredentialLayout {
+        secret: Cow::Borrowed(credential.secret.expose()),
+        held: Cow::Borrowed(credential.held.expose()),
+        written: since_1970(credential.written),
+        uses_left: credential.uses_left,
+        ends: credential.ends.map(since_1970),
+    };
+    // Text and numbers can always be written.
+    Secret::new(serde_json::to_vec(&layout).unwrap_or_default())
+}
+
+/// The credential of a plaintext.
+pub(super) fn read_credential(plaintext: &Secret<[u8]>) -> Result<Credential, LedgerError> {
+    let unknown = || LedgerError::Layout { version: VERSION };
+    let layout: CredentialLayout<'_> = serde_json::from_slice(plaintext.expose()).map_err(|_| unknown())?;
+    let time = |since: Duration| SystemTime::UNIX_EPOCH.checked_add(since).ok_or_else(unknown);
+    Ok(Credential {
+        secret: Secret::new(layout.secret.into_owned()),
+        held: Secret::new(layout.held.into_owned()),
+        written: time(layout.written)?,
+        uses_left: layout.uses_left,
+        ends: layout.ends.map(time).transpose()?,
     })
 }
 

@@ -38,6 +38,22 @@ pub(super) fn page() -> Page {
     }
 }
 
+pub(super) fn credential() -> Credential {
+    Credential {
+        secret: Secret::new(format!("{CANARY}-secret-id")),
+        held: Secret::new(format!("{CANARY}-wrapping")),
+        written: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_250),
+        uses_left: Some(3),
+        ends: Some(SystemTime::UNIX_EPOCH + Duration::from_hours(500_000)),
+    }
+}
+
+/// Everything that a credential says.
+pub(super) fn told(credential: &Credential) -> String {
+    let Credential { secret, held, written, uses_left, ends } = credential;
+    format!("{} {} {written:?} {uses_left:?} {ends:?}", secret.expose(), held.expose())
+}
+
 fn want() -> Want {
     Want {
         name: SecretName::new("db"),
@@ -85,6 +101,45 @@ fn nothing_of_a_page_is_in_its_bytes_nor_in_its_debug() {
     page.leases[0].lease = LeaseId::new("an identifier, not a credential");
     let debug = format!("{page:?} {:?}", key());
     assert!(!debug.contains(CANARY) && !debug.contains("7, 7"), "{debug}");
+}
+
+#[test]
+fn a_credential_opens_as_it_was_and_as_nothing_else() {
+    let bytes = credential().seal(&key(), [9; NONCE], &identity()).unwrap();
+    assert_eq!(told(&Credential::open(&bytes, &key(), &identity()).unwrap()), told(&credential()));
+    let debug = format!("{:?}", credential());
+    assert!(!debug.contains(CANARY), "{debug}");
+    for word in [CANARY, "secret", "held"] {
+        assert!(!bytes.windows(word.len()).any(|window| window == word.as_bytes()), "{word}");
+    }
+    // Under a name that is not its own, as after a mix-up of files.
+    assert!(matches!(Page::open(&bytes, &key(), &identity()), Err(LedgerError::Sealed)));
+    assert!(matches!(Credential::open(&sealed(), &key(), &identity()), Err(LedgerError::Sealed)));
+    let other = Identity { role: Some("role-2".to_owned()), ..identity() };
+    assert!(matches!(Credential::open(&bytes, &key(), &other), Err(LedgerError::Sealed)));
+    assert!(matches!(Credential::open(&bytes, &Key::new([8; KEY]), &identity()), Err(LedgerError::Sealed)));
+}
+
+#[test]
+fn a_credential_that_is_laid_out_otherwise_is_an_error_without_its_words() {
+    let whole = String::from_utf8(layout::write_credential(&credential()).expose().to_vec()).unwrap();
+    let wrong = [
+        "{}".to_owned(),
+        whole.replace("\"uses_left\":3", &format!("\"uses_left\":\"{CANARY}\"")),
+        whole.replace("\"held\"", &format!("\"{CANARY}\"")),
+        // A time that no clock has.
+        whole.replace("1800000000", "18446744073709551615"),
+    ];
+    for plaintext in wrong {
+        assert_ne!(plaintext, whole);
+        let error = layout::read_credential(&Secret::new(plaintext.into_bytes())).unwrap_err();
+        assert!(matches!(error, LedgerError::Layout { version: VERSION }));
+        assert!(!crate::fact::chain(&error).contains(CANARY), "{error}");
+    }
+    let old =
+        Credential { written: SystemTime::UNIX_EPOCH - Duration::from_secs(9), ends: None, ..credential() };
+    let read = layout::read_credential(&layout::write_credential(&old)).unwrap();
+    assert_eq!((read.written, read.ends), (SystemTime::UNIX_EPOCH, None));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use super::super::tests::{CANARY, identity, page, said};
+use super::super::tests::{CANARY, credential, identity, page, said, told};
 use super::*;
 use crate::memory::MemoryError;
 
@@ -90,6 +90,34 @@ fn a_page_outlives_its_ledger_and_can_be_forgotten() {
     ledger.remove(&source()).unwrap();
     assert!(ledger.page(&source(), &identity()).unwrap().is_none());
     assert_eq!(said(&ledger.read(&SourceName::new("other"), &identity()).unwrap()), said(&page()));
+}
+
+#[test]
+fn a_credential_stands_beside_the_page_of_its_source_and_is_forgotten_alone() {
+    let place = Place::new();
+    let ledger = place.open().unwrap();
+    assert!(ledger.credential(&source(), &identity()).is_none());
+    ledger.keep(&source(), &credential(), &identity()).unwrap();
+    ledger.write(&source(), &page(), &identity()).unwrap();
+    drop(ledger);
+
+    let ledger = place.open().unwrap();
+    assert_eq!(told(&ledger.credential(&source(), &identity()).unwrap()), told(&credential()));
+    assert_eq!(place.names(), ["key", "vault.credential.sealed", "vault.sealed"]);
+    assert_eq!(mode(&place.path("vault.credential.sealed")), 0o600);
+    let bytes = fs::read(place.path("vault.credential.sealed")).unwrap();
+    assert!(!bytes.windows(CANARY.len()).any(|window| window == CANARY.as_bytes()));
+
+    ledger.discard(&source()).unwrap();
+    ledger.discard(&source()).unwrap();
+    assert!(ledger.credential(&source(), &identity()).is_none());
+    assert_eq!(said(&ledger.read(&source(), &identity()).unwrap()), said(&page()));
+    ledger.keep(&source(), &credential(), &identity()).unwrap();
+    ledger.remove(&source()).unwrap();
+    assert!(ledger.credential(&source(), &identity()).is_some());
+    // Another login's is not ours.
+    let other = Identity { role: None, ..identity() };
+    assert!(ledger.credential(&source(), &other).is_none());
 }
 
 #[test]
