@@ -308,6 +308,9 @@ pub struct SecretIdConfig {
     pub unwrap: bool,
     /// `delete_secret_id`: the file is removed after a successful login. Default: the value of `unwrap`.
     pub delete: bool,
+    /// `keep_secret_id`: where there is a ledger, the secret-id is kept in it for a restart. Default: whether the login uses the file up,
+    /// by `unwrap` or `delete_secret_id`.
+    pub keep: bool,
 }
 
 /// Where a credential is.

@@ -65,7 +65,7 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 
 /// A duration as a field of a log line, whose name ends with `_s`: a number for machines, to a tenth of a second. The log of a terminal
 /// shows it with its unit. What is without end has no such field.
-fn seconds(duration: Duration) -> f64 {
+pub(crate) fn seconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 10.0).round() / 10.0
 }
 

@@ -83,6 +83,9 @@ pub trait Source: Send + Sync + 'static {
     /// As whom it logs in, where: what one login left is for no other to adopt.
     fn identity(&self) -> Identity;
 
+    /// The end, for good: forgets what it kept for the logins of a later run. Most sources keep nothing.
+    fn forget(&self) {}
+
     /// The files whose appearance or change makes a new login worth trying.
     fn credential_files(&self) -> Vec<PathBuf>;
 

@@ -100,9 +100,9 @@ impl Keepers {
         }
     }
 
-    /// Lets every keeper give back what it holds, and waits for that. Each bounds its own time.
-    pub(super) async fn stop(mut self) {
-        self.tell_all(&Notice::Stop);
+    /// Lets every keeper give back what it holds, and waits for that. Each bounds its own time. `for_good` is for no later run to go on.
+    pub(super) async fn stop(mut self, for_good: bool) {
+        self.tell_all(&Notice::Stop { for_good });
         // Nobody takes deliveries any more: a keeper must not wait for that.
         drop(self.incoming);
         while self.tasks.join_next().await.is_some() {}

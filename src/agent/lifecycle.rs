@@ -165,7 +165,8 @@ impl Lifecycle {
     async fn close(self, end: &End) {
         self.desk.hand(if end.sweep { Job::Sweep } else { Job::Discard });
         if end.give_back {
-            self.keepers.stop().await;
+            // What gives back only because nothing was published yet is tried again, and needs its credential then.
+            self.keepers.stop(end.sweep).await;
         }
         self.desk.close();
         if let Some(fact) = &end.last_word {

@@ -227,6 +227,10 @@ fn keep(
             let look_up_every = config.look_up_every;
             let settings = Settings { source: name.clone(), wants, look_up_every, seed, adopt: None };
             let vault = Vault::new(config).map_err(|error| format!("source {name}: {}", chain(&error)))?;
+            let vault = match &ledger {
+                Some(ledger) => vault.with_ledger(Arc::clone(ledger), name.clone()),
+                None => vault,
+            };
             keepers.keep(vault, settings, key, ledger);
         }
         SourceConfig::Store(config) => {

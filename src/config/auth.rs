@@ -69,7 +69,7 @@ fn of_environment(table: &Table<'_>) -> Option<AuthConfig> {
             ["VAULT_SECRET_ID", "BAO_SECRET_ID"],
             ["VAULT_SECRET_ID_FILE", "BAO_SECRET_ID_FILE"],
         );
-        let secret_id = from.map(|from| SecretIdConfig { from, unwrap: false, delete: false });
+        let secret_id = from.map(|from| SecretIdConfig { from, unwrap: false, delete: false, keep: false });
         return Some(AuthConfig::AppRole(AppRoleConfig { mount: "approle".to_owned(), role_id, secret_id }));
     }
     let from = credential(table, ["VAULT_TOKEN", "BAO_TOKEN"], ["VAULT_TOKEN_FILE", "BAO_TOKEN_FILE"])?;
@@ -129,7 +129,7 @@ fn role_id(table: &mut Table<'_>) -> Option<RoleId> {
 fn secret_id(table: &mut Table<'_>) -> Option<SecretIdConfig> {
     let is_said = table.has("secret_id_file");
     let file = table.path("secret_id_file");
-    let [unwrap, delete] = ["unwrap", "delete_secret_id"].map(|key| {
+    let [unwrap, delete, keep] = ["unwrap", "delete_secret_id", "keep_secret_id"].map(|key| {
         let value = table.take(key)?;
         if !is_said {
             value.report("needs `secret_id_file` beside it");
@@ -137,7 +137,9 @@ fn secret_id(table: &mut Table<'_>) -> Option<SecretIdConfig> {
         value.boolean()
     });
     let unwrap = unwrap.unwrap_or(false);
-    Some(SecretIdConfig { from: CredentialFrom::File(file?), unwrap, delete: delete.unwrap_or(unwrap) })
+    let delete = delete.unwrap_or(unwrap);
+    let keep = keep.unwrap_or(unwrap || delete);
+    Some(SecretIdConfig { from: CredentialFrom::File(file?), unwrap, delete, keep })
 }
 
 fn token(mut table: Table<'_>) -> Option<AuthConfig> {

@@ -536,6 +536,10 @@ fn each_login_method_means_what_it_says() {
             "auth.approle = { role_id = 'r', secret_id_file = 's', unwrap = true, delete_secret_id = false }",
         ),
         shown("auth.approle = { role_id = 'r', secret_id_file = 's', delete_secret_id = true }"),
+        shown(
+            "auth.approle = { role_id = 'r', secret_id_file = 's', unwrap = true, keep_secret_id = false }",
+        ),
+        shown("auth.approle = { role_id = 'r', secret_id_file = 's', keep_secret_id = true }"),
         shown("auth.jwt = { role = 'app', jwt_file = 'jwt' }"),
         shown("auth.jwt = { mount = 'ci/jwt', role = 'app', jwt_file = '/run/jwt' }"),
         shown("auth.kubernetes = { role = 'app' }"),
@@ -544,10 +548,12 @@ fn each_login_method_means_what_it_says() {
         shown(&format!("{identity}\nauth.cert = {{ mount = 'tls', name = 'web' }}")),
     ];
     assert_snapshot!(lines.join("\n"), @r#"
-    AppRole(AppRoleConfig { mount: "approle", role_id: Inline("r"), secret_id: Some(SecretIdConfig { from: File("s"), unwrap: false, delete: false }) })
-    AppRole(AppRoleConfig { mount: "approle", role_id: Inline("r"), secret_id: Some(SecretIdConfig { from: File("s"), unwrap: true, delete: true }) })
-    AppRole(AppRoleConfig { mount: "approle", role_id: Inline("r"), secret_id: Some(SecretIdConfig { from: File("s"), unwrap: true, delete: false }) })
-    AppRole(AppRoleConfig { mount: "approle", role_id: Inline("r"), secret_id: Some(SecretIdConfig { from: File("s"), unwrap: false, delete: true }) })
+    AppRole(AppRoleConfig { mount: "approle", role_id: Inline("r"), secret_id: Some(SecretIdConfig { from: File("s"), unwrap: false, delete: false, keep: false }) })
+    AppRole(AppRoleConfig { mount: "approle", role_id: Inline("r"), secret_id: Some(SecretIdConfig { from: File("s"), unwrap: true, delete: true, keep: true }) })
+    AppRole(AppRoleConfig { mount: "approle", role_id: Inline("r"), secret_id: Some(SecretIdConfig { from: File("s"), unwrap: true, delete: false, keep: true }) })
+    AppRole(AppRoleConfig { mount: "approle", role_id: Inline("r"), secret_id: Some(SecretIdConfig { from: File("s"), unwrap: false, delete: true, keep: true }) })
+    AppRole(AppRoleConfig { mount: "approle", role_id: Inline("r"), secret_id: Some(SecretIdConfig { from: File("s"), unwrap: true, delete: true, keep: false }) })
+    AppRole(AppRoleConfig { mount: "approle", role_id: Inline("r"), secret_id: Some(SecretIdConfig { from: File("s"), unwrap: false, delete: false, keep: true }) })
     Jwt(JwtConfig { mount: "jwt", role: "app", file: "jwt" })
     Jwt(JwtConfig { mount: "ci/jwt", role: "app", file: "/run/jwt" })
     Kubernetes(JwtConfig { mount: "kubernetes", role: "app", file: "/var/run/secrets/kubernetes.io/serviceaccount/token" })
@@ -610,6 +616,10 @@ type = "vault"
 address = "https://a"
 auth.kubernets.role = "app"
 auth.ldap.user = "x"
+[source.i]
+type = "vault"
+address = "https://a"
+auth.approle = { role_id = "r", keep_secret_id = true }
 "#), @r#"
     7: source.a.auth.approle.unwrap: needs `secret_id_file` beside it
     8: source.a.auth.approle.delete_secret_id: needs `secret_id_file` beside it
@@ -635,6 +645,7 @@ auth.ldap.user = "x"
     46: source.g.auth.token: expected a table: [source.NAME.auth.token], found text in quotes
     50: source.h.auth.kubernets: unknown login method; did you mean `kubernetes`?
     51: source.h.auth.ldap: unknown login method; known here: approle, token, jwt, kubernetes, cert
+    55: source.i.auth.approle.keep_secret_id: needs `secret_id_file` beside it
     "#);
 }
 
@@ -1322,12 +1333,12 @@ fn where_no_login_is_written_the_variables_of_the_servers_tools_are_taken() {
         (
             &[("VAULT_ROLE_ID", "r"), ("VAULT_SECRET_ID", " s\n"), ("VAULT_TOKEN", "t")][..],
             "AppRole(AppRoleConfig { mount: \"approle\", role_id: Inline(\"r\"), secret_id: Some(SecretIdConfig { from: \
-             Variable(\"VAULT_SECRET_ID\", Secret(…)), unwrap: false, delete: false }) })",
+             Variable(\"VAULT_SECRET_ID\", Secret(…)), unwrap: false, delete: false, keep: false }) })",
         ),
         (
             &[("BAO_ROLE_ID_FILE", "/r"), ("VAULT_SECRET_ID_FILE", "/s")],
             "AppRole(AppRoleConfig { mount: \"approle\", role_id: File(\"/r\"), secret_id: Some(SecretIdConfig { from: File(\"/s\"), \
-             unwrap: false, delete: false }) })",
+             unwrap: false, delete: false, keep: false }) })",
         ),
         (
             &[("VAULT_ROLE_ID", "r")],

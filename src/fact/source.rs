@@ -26,6 +26,8 @@ pub enum SourceFact {
     Reachable,
     LedgerIgnored { error: String },
     LedgerNotWritten { error: String },
+    CredentialNotKept { error: String },
+    CredentialNotForgotten { error: String },
 }
 
 impl SourceFact {
@@ -58,6 +60,12 @@ impl SourceFact {
             }
             Self::LedgerNotWritten { error } => {
                 warn!(%source, error, "ledger not written, a restarted agent would make anew what this one holds");
+            }
+            Self::CredentialNotKept { error } => {
+                warn!(%source, error, "credential not kept in the ledger, a restarted agent may have to wait for a new one");
+            }
+            Self::CredentialNotForgotten { error } => {
+                warn!(%source, error, "credential not removed from the ledger");
             }
         }
     }

@@ -36,7 +36,10 @@ pub enum Notice {
     /// Nothing uses this revision of this secret, and nothing will.
     Rejected(SecretName, Revision),
     /// Give back what is held, then end.
-    Stop,
+    Stop {
+        /// No later run is to go on from here: what is kept for its logins is forgotten, too.
+        for_good: bool,
+    },
 }
 
 /// What a keeper hands to the agent.
@@ -50,7 +53,7 @@ pub enum Delivery {
     Errand(Errand),
 }
 
-/// Drives a session until it ended: after [`Notice::Stop`], or when the agent is gone.
+/// Drives a session until it ended: after a [`Notice::Stop`], or when the agent is gone.
 pub struct Keeper<S> {
     source: Arc<S>,
     session: Session,
@@ -58,6 +61,7 @@ pub struct Keeper<S> {
     questions: JoinSet<(Instant, Answer)>,
     deliveries: mpsc::Sender<Delivery>,
     give_back_by: Option<Instant>,
+    for_good: bool,
     suspensions: Suspensions,
     book: Option<Book>,
 }
@@ -78,13 +82,22 @@ impl<S: Source> Keeper<S> {
             questions: JoinSet::new(),
             deliveries,
             give_back_by: None,
+            for_good: false,
             suspensions: Suspensions::new(),
             book,
         }
     }
 
     /// Keeps until the session ended.
-    pub async fn run(mut self, mut notices: mpsc::UnboundedReceiver<Notice>) {
+    pub async fn run(mut self, notices: mpsc::UnboundedReceiver<Notice>) {
+        self.keep(notices).await;
+        // Whether or not the server could be told of the end.
+        if self.for_good {
+            self.source.forget();
+        }
+    }
+
+    async fn keep(&mut self, mut notices: mpsc::UnboundedReceiver<Notice>) {
         let mut event = Event::Due;
         loop {
             let slept = self.suspensions.since().map(Event::Slept);
@@ -116,7 +129,7 @@ impl<S: Source> Keeper<S> {
                 // A question is never cancelled, so it was lost by a panic: a bug, which ends the keeper too.
                 Err(error) => std::panic::resume_unwind(error.into_panic()),
             },
-            notice = notices.recv(), if self.give_back_by.is_none() => self.noticed(notice.unwrap_or(Notice::Stop)),
+            notice = notices.recv(), if self.give_back_by.is_none() => self.noticed(notice.unwrap_or(Notice::Stop { for_good: false })),
             () = self.source.changed(), if self.give_back_by.is_none() => Event::RefreshAsked(Vec::new()),
             errand = self.source.errand(), if self.give_back_by.is_none() => {
                 drop(self.deliveries.send(Delivery::Errand(errand)).await);
@@ -137,7 +150,8 @@ impl<S: Source> Keeper<S> {
             Notice::Refresh(names) => Event::RefreshAsked(names),
             Notice::Released(secret, below) => Event::Released(secret, below),
             Notice::Rejected(secret, revision) => Event::Rejected(secret, revision),
-            Notice::Stop => {
+            Notice::Stop { for_good } => {
+                self.for_good = for_good;
                 let within = if self.session.holds_anything() { GIVE_BACK_WITHIN } else { HEAR_WITHIN };
                 self.give_back_by = Some(Instant::now() + within);
                 Event::StopAsked

@@ -19,6 +19,7 @@ mod tree;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use hyper::StatusCode;
@@ -29,12 +30,13 @@ use super::{Fault, Fetched, Grant, GrantLife, Renewal, Source};
 use crate::config::{VaultConfig, Version};
 use crate::fact::chain;
 use crate::ledger::Identity;
-use crate::names::LeaseId;
+use crate::ledger::file::Ledger;
+use crate::names::{LeaseId, SourceName};
 use crate::plan::Want;
 use crate::secret::Fields;
 use answers::{AuthAnswer, Engine, Envelope, LeaseState, TokenState};
 use api::{Api, Call};
-use auth::Login;
+use auth::{Drawer, Login};
 use mounts::{Mount, Mounts};
 
 /// Where a lease is revoked.
@@ -70,6 +72,14 @@ impl Vault {
             namespace: config.namespace.clone(),
             mounts: Mounts::default(),
         })
+    }
+
+    /// The same, which leaves a credential that its login uses up in the ledger, and takes what an earlier run left there.
+    #[must_use]
+    pub fn with_ledger(mut self, ledger: Arc<Ledger>, name: SourceName) -> Self {
+        let identity = self.identity();
+        self.login.keep_in(Drawer::new(ledger, name, identity));
+        self
     }
 
     /// Reads a KV v2 secret, the newest version or a pinned one.
@@ -233,6 +243,10 @@ impl Source for Vault {
         let (method, mount, role) = self.login.identity();
         let (addresses, namespace) = (self.addresses.clone(), self.namespace.clone());
         Identity { addresses, namespace, method: method.to_owned(), mount, role }
+    }
+
+    fn forget(&self) {
+        self.login.forget();
     }
 
     fn credential_files(&self) -> Vec<PathBuf> {

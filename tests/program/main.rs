@@ -30,6 +30,7 @@ mod load;
 mod locked;
 mod logs;
 mod neighbours;
+mod one_time;
 mod outages;
 mod process;
 mod proxies;

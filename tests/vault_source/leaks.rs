@@ -51,7 +51,8 @@ async fn talk(bao: &Bao, config: VaultConfig) -> Vec<String> {
     bao.post("sys/policies/acl/reader", json!({ "policy": reader })).await;
     bao.post("secret/data/ready", json!({ "data": { "password": "canary-password" } })).await;
     let file = bao.file("secret-id", "canary-secret-id");
-    let secret_id = Some(SecretIdConfig { from: CredentialFrom::File(file), unwrap: false, delete: false });
+    let secret_id =
+        Some(SecretIdConfig { from: CredentialFrom::File(file), unwrap: false, delete: false, keep: false });
     let role_id = RoleId::Inline("app".into());
     let auth = AuthConfig::AppRole(AppRoleConfig { mount: "approle".into(), role_id, secret_id });
     let vault = Vault::new(&VaultConfig { auth, ..config }).unwrap();

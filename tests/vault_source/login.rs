@@ -23,7 +23,12 @@ pub(crate) async fn approle(bao: &Bao, mount: &str) -> VaultConfig {
     config.auth = AuthConfig::AppRole(AppRoleConfig {
         mount: mount.into(),
         role_id: RoleId::File(bao.file("role-id", "role-of-the-app\n")),
-        secret_id: Some(SecretIdConfig { from: CredentialFrom::File(file), unwrap: false, delete: false }),
+        secret_id: Some(SecretIdConfig {
+            from: CredentialFrom::File(file),
+            unwrap: false,
+            delete: false,
+            keep: false,
+        }),
     });
     config
 }

@@ -160,6 +160,7 @@ async fn a_file_that_was_replaced_during_the_login_is_not_deleted() {
             from: CredentialFrom::File(path.clone()),
             unwrap: false,
             delete: true,
+            keep: false,
         }),
     };
     config.auth = AuthConfig::AppRole(role);

@@ -56,6 +56,8 @@ pub(super) struct TokenState {
 pub(super) struct WrappingState {
     /// The path whose answer it wraps.
     pub(super) creation_path: String,
+    #[serde(default)]
+    creation_time: Value,
 }
 
 /// A secret-id that was made.
@@ -63,6 +65,11 @@ pub(super) struct WrappingState {
 pub(super) struct MadeSecretId {
     #[serde(deserialize_with = "secret")]
     pub(super) secret_id: Secret<str>,
+    // Whatever stands there: it was unwrapped, and nobody can do that again.
+    #[serde(default, rename = "secret_id_num_uses")]
+    uses: Value,
+    #[serde(default, rename = "secret_id_ttl")]
+    ttl: Value,
 }
 
 /// A lease that was looked up.
@@ -180,6 +187,27 @@ impl TokenState {
     /// How many requests it may still make; `None` for any number.
     pub(super) fn uses(&self) -> Option<u64> {
         uses(self.num_uses)
+    }
+}
+
+impl WrappingState {
+    /// When what it wraps was made, as far as the server tells in a form that we read; not after `now`.
+    pub(super) fn made(&self, now: SystemTime) -> SystemTime {
+        let time = self.creation_time.as_str().and_then(|time| humantime::parse_rfc3339(time).ok());
+        time.map_or(now, |time| time.min(now))
+    }
+}
+
+impl MadeSecretId {
+    /// How many logins it is good for; `None` for any number, or where the server did not tell.
+    pub(super) fn uses(&self) -> Option<u64> {
+        self.uses.as_u64().filter(|number| *number > 0)
+    }
+
+    /// When it ends if it was made at this time; `None` for never, or where the server did not tell.
+    pub(super) fn ends(&self, made: SystemTime) -> Option<SystemTime> {
+        let ttl = self.ttl.as_u64().filter(|number| *number > 0)?;
+        made.checked_add(seconds(ttl))
     }
 }
 
@@ -326,6 +354,36 @@ mod tests {
         Envelope<D, A>: for<'de> Deserialize<'de>,
     {
         serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn a_secret_id_tells_its_uses_and_its_end_and_is_taken_whatever_else_it_says() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_hours(500_000);
+        let made = |at: Value| -> SystemTime {
+            let state: WrappingState =
+                serde_json::from_value(json!({"creation_path": "p", "creation_time": at})).unwrap();
+            state.made(now)
+        };
+        let minute = Duration::from_mins(1);
+        assert_eq!(made(json!("2027-01-15T07:59:00.000000000Z")), now - minute);
+        // A server whose clock is ahead, a time zone, and nothing.
+        for other in
+            [json!("2027-01-15T08:01:00Z"), json!("2027-01-15T08:59:00+01:00"), Value::Null, json!(7)]
+        {
+            assert_eq!(made(other), now);
+        }
+        let cases = [
+            (json!({}), None, None),
+            (json!({"secret_id_num_uses": 0, "secret_id_ttl": 0}), None, None),
+            (json!({"secret_id_num_uses": 4, "secret_id_ttl": 60}), Some(4), Some(now + minute)),
+            (json!({"secret_id_num_uses": -1, "secret_id_ttl": "60"}), None, None),
+            (json!({"secret_id_ttl": u64::MAX}), None, Some(now + LONGEST_LIFE)),
+        ];
+        for (mut answer, uses, ends) in cases {
+            answer["secret_id"] = json!("canary");
+            let id: MadeSecretId = serde_json::from_value(answer).unwrap();
+            assert_eq!((id.secret_id.expose(), id.uses(), id.ends(now)), ("canary", uses, ends));
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 mod approle;
 mod credential;
+mod drawer;
 mod jwt;
 mod secret_id;
 mod token;
@@ -21,6 +22,7 @@ use super::api::{self, Api, Call};
 use crate::config::{AuthConfig, CertConfig, ClientIdentity, CredentialFrom, RoleId, VaultConfig};
 use crate::source::http::{Answer, Keys, Repeat, causes, words};
 use crate::source::{Fault, Grant};
+pub(super) use drawer::Drawer;
 use secret_id::Memory;
 
 /// The one login method of a source, with what it has to remember.
@@ -29,19 +31,41 @@ pub(super) struct Login {
     method: AuthConfig,
     identity: Option<ClientIdentity>,
     memory: Mutex<Memory>,
+    drawer: Option<Drawer>,
 }
 
 impl Login {
     pub(super) fn new(config: &VaultConfig) -> Self {
         let (method, identity) = (config.auth.clone(), config.client_identity.clone());
-        Self { method, identity, memory: Mutex::default() }
+        Self { method, identity, memory: Mutex::default(), drawer: None }
+    }
+
+    /// Keeps a credential that the login uses up for a later run, where that is asked for; else what an earlier one kept is forgotten.
+    pub(super) fn keep_in(&mut self, drawer: Drawer) {
+        match &self.method {
+            AuthConfig::AppRole(role) if role.secret_id.as_ref().is_some_and(|config| config.keep) => {
+                self.drawer = Some(drawer);
+            }
+            AuthConfig::AppRole(_)
+            | AuthConfig::Token { .. }
+            | AuthConfig::Jwt(_)
+            | AuthConfig::Kubernetes(_)
+            | AuthConfig::Cert(_) => drawer.forget(),
+        }
+    }
+
+    /// Nothing is left for a later run.
+    pub(super) fn forget(&self) {
+        self.drawer.iter().for_each(Drawer::forget);
     }
 
     /// Logs in with what the files hold now.
     pub(super) async fn log_in(&self, api: &Api) -> Result<Grant, Fault> {
         self.look_again(api)?;
         match &self.method {
-            AuthConfig::AppRole(role) => approle::log_in(api, role, &mut *self.memory.lock().await).await,
+            AuthConfig::AppRole(role) => {
+                approle::log_in(api, role, &mut *self.memory.lock().await, self.drawer.as_ref()).await
+            }
             AuthConfig::Token { from } => token::log_in(api, from).await,
             AuthConfig::Jwt(config) => jwt::log_in(api, config, &JWT).await,
             AuthConfig::Kubernetes(config) => jwt::log_in(api, config, &KUBERNETES).await,

@@ -1,16 +1,21 @@
 //! The secret-id of an AppRole: from its file, unwrapped if need be, and remembered when the file is gone.
 //!
 //! A wrapping token is good for one use, and the file may be deleted after the first login: so the secret-id is kept in
-//! memory for the logins to come. What the file holds wins over it as soon as that is something else.
+//! memory for the logins to come, and in the ledger for those of a later run. What the file holds wins over both as soon as that is
+//! something else.
 //!
-//! *Invariant:* a secret-id that was refused is not sent again from memory alone.
+//! *Invariant:* a secret-id that was refused, or that has no use left, is not sent again from memory alone, and not kept in the ledger.
 
 use std::io;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::credential::Credential;
+use super::drawer::Drawer;
 use super::wrapping;
-use crate::config::SecretIdConfig;
+use crate::config::{CredentialFrom, SecretIdConfig};
+use crate::fact::seconds;
+use crate::ledger;
 use crate::secret::Secret;
 use crate::source::Fault;
 use crate::source::vault::api::Api;
@@ -25,6 +30,8 @@ const KNOWN_IN: Duration = Duration::from_secs(3);
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     kept: Option<Kept>,
+    /// It is known what an earlier run left in the ledger.
+    recalled: bool,
     /// The file could not be removed, and that was said.
     removal_failed: bool,
 }
@@ -35,6 +42,12 @@ struct Kept {
     held: Credential,
     /// What that stands for: itself, or what it wrapped.
     secret_id: Secret<str>,
+    /// How many logins it is still good for, if they are counted. We know of our own, so it may be fewer.
+    uses_left: Option<u64>,
+    /// When it ends, if that is known.
+    ends: Option<SystemTime>,
+    /// Where the next login has it from, as the log calls it.
+    from: &'static str,
     /// It was refused while it was young, and gets a second chance for that.
     excused: bool,
     /// The last login with it was refused.
@@ -54,32 +67,65 @@ pub(super) async fn current(
     mount: &str,
     config: &SecretIdConfig,
     memory: &mut Memory,
+    drawer: Option<&Drawer>,
 ) -> Result<Secret<str>, Fault> {
-    let held = match memory.choose(Credential::take(&config.from))? {
+    memory.recall(drawer);
+    let held = match memory.choose(&config.from, Credential::take(&config.from))? {
         Origin::Memory(secret_id) => return Ok(secret_id),
         Origin::File(held) => held,
     };
-    let secret_id = if config.unwrap {
-        wrapping::unwrap(api, mount, &config.from, &held.text).await?
+    let kept = if config.unwrap {
+        let made = wrapping::unwrap(api, mount, &config.from, &held.text).await?;
+        let kept = Kept { uses_left: made.uses, ends: made.ends, ..Kept::new(held, made.secret_id, "file") };
+        // Nobody can unwrap it again: it is safe before anything else is done.
+        kept.put(drawer);
+        kept
     } else {
-        held.text.clone()
+        let secret_id = held.text.clone();
+        Kept::new(held, secret_id, "file")
     };
-    memory.kept = Some(Kept { held, secret_id: secret_id.clone(), excused: false, refused: false });
+    let secret_id = kept.secret_id.clone();
+    memory.kept = Some(kept);
     Ok(secret_id)
 }
 
-/// The login succeeded: the file has served, if it is to be deleted.
-pub(super) fn worked(config: &SecretIdConfig, memory: &mut Memory) {
+/// The login succeeded: the secret-id is kept for later ones, and then the file has served, if it is to be deleted.
+pub(super) fn worked(config: &SecretIdConfig, memory: &mut Memory, drawer: Option<&Drawer>) {
     let Some(kept) = &mut memory.kept else { return };
-    kept.refused = false;
+    kept.used();
+    let is_kept = kept.put(drawer);
+    if config.unwrap || config.delete || config.keep {
+        kept.tell(&config.from, is_kept);
+    }
+    kept.from = "memory";
     // Not what somebody has put there since.
     let is_used = Credential::take(&config.from).is_ok_and(|held| kept.is_from(&held));
-    let Some(file) = config.from.file().filter(|_| config.delete && is_used) else { return };
+    if let Some(file) = config.from.file().filter(|_| config.delete && is_used) {
+        delete(file, &mut memory.removal_failed);
+    }
+}
+
+/// The login was refused: when to send the secret-id again, if that is before its file changes. If not, no later run sends it either.
+pub(super) fn refused(
+    config: &SecretIdConfig,
+    memory: &mut Memory,
+    drawer: Option<&Drawer>,
+) -> Option<Duration> {
+    let is_there = Credential::take(&config.from).is_ok_and(|held| memory.is_from(&held));
+    let again_in = memory.refused(is_there, SystemTime::now());
+    if let Some(drawer) = drawer.filter(|_| again_in.is_none()) {
+        drawer.forget();
+        tracing::info!(file = %config.from, "a refused secret-id is not kept in the ledger");
+    }
+    again_in
+}
+
+fn delete(file: &Path, failed: &mut bool) {
     match std::fs::remove_file(file) {
         Ok(()) => tracing::debug!(file = %file.display(), "secret-id file deleted"),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => {
-            if !std::mem::replace(&mut memory.removal_failed, true) {
+            if !std::mem::replace(failed, true) {
                 let error = error.to_string();
                 tracing::warn!(file = %file.display(), error, "secret-id file not deleted");
             }
@@ -88,30 +134,95 @@ pub(super) fn worked(config: &SecretIdConfig, memory: &mut Memory) {
 }
 
 impl Memory {
+    /// Takes what an earlier run left, once.
+    fn recall(&mut self, drawer: Option<&Drawer>) {
+        if !std::mem::replace(&mut self.recalled, true) && self.kept.is_none() {
+            self.kept = drawer.and_then(Drawer::read).map(Kept::of);
+        }
+    }
+
     /// Whether the file or the memory has the newer one. What the file's fault is counts only if there is nothing better.
-    fn choose(&self, found: Result<Credential, Fault>) -> Result<Origin, Fault> {
+    fn choose(&self, from: &CredentialFrom, found: Result<Credential, Fault>) -> Result<Origin, Fault> {
         match (found, &self.kept) {
+            (Ok(held), Some(kept)) if kept.is_from(&held) && kept.is_used_up() => Err(used_up(from)),
             (Ok(held), Some(kept)) if kept.is_from(&held) => Ok(Origin::Memory(kept.secret_id.clone())),
             (Ok(held), _) => Ok(Origin::File(held)),
-            (Err(_), Some(kept)) if !kept.refused => Ok(Origin::Memory(kept.secret_id.clone())),
+            (Err(_), Some(kept)) if !kept.refused && !kept.is_used_up() => {
+                Ok(Origin::Memory(kept.secret_id.clone()))
+            }
             (Err(fault), _) => Err(fault),
         }
     }
 
-    /// The server did not take it: when to send it again, if that is before it changes.
-    pub(super) fn refused(&mut self, now: SystemTime) -> Option<Duration> {
+    fn is_from(&self, held: &Credential) -> bool {
+        self.kept.as_ref().is_some_and(|kept| kept.is_from(held))
+    }
+
+    /// The server did not take it: when to send it again, if that is before it changes. One whose file is not there any more was taken
+    /// before, or was withdrawn: it gets no second chance.
+    fn refused(&mut self, is_there: bool, now: SystemTime) -> Option<Duration> {
         let kept = self.kept.as_mut()?;
         // A file from the future is as young as can be.
         let is_young = now.duration_since(kept.held.written).unwrap_or_default() < YOUNG;
         kept.refused = true;
-        (is_young && !std::mem::replace(&mut kept.excused, true)).then_some(KNOWN_IN)
+        (is_there && is_young && !std::mem::replace(&mut kept.excused, true)).then_some(KNOWN_IN)
     }
 }
 
+/// Only what was unwrapped has uses that are counted, and only a file is unwrapped.
+fn used_up(from: &CredentialFrom) -> Fault {
+    let file = from.file().map(Path::to_owned).unwrap_or_default();
+    Fault::Awaiting { file, why: "the secret-id that it wrapped has no use left".to_owned() }
+}
+
 impl Kept {
+    fn new(held: Credential, secret_id: Secret<str>, from: &'static str) -> Self {
+        Self { held, secret_id, uses_left: None, ends: None, from, excused: false, refused: false }
+    }
+
+    /// What an earlier run left.
+    fn of(left: ledger::Credential) -> Self {
+        let ledger::Credential { secret, held, written, uses_left, ends } = left;
+        let held = Credential { text: held, written };
+        Self { uses_left, ends, ..Self::new(held, secret, "ledger") }
+    }
+
     /// Whether the file still holds what this came from.
     fn is_from(&self, held: &Credential) -> bool {
         self.held.text.expose() == held.text.expose()
+    }
+
+    /// A login with it succeeded.
+    fn used(&mut self) {
+        self.refused = false;
+        self.uses_left = self.uses_left.map(|left| left.saturating_sub(1));
+    }
+
+    fn is_used_up(&self) -> bool {
+        self.uses_left == Some(0)
+    }
+
+    /// Keeps it for a later run while it is good for anything; whether it is kept.
+    fn put(&self, drawer: Option<&Drawer>) -> bool {
+        let Some(drawer) = drawer else { return false };
+        if self.is_used_up() {
+            drawer.forget();
+            return false;
+        }
+        drawer.put(&ledger::Credential {
+            secret: self.secret_id.clone(),
+            held: self.held.text.clone(),
+            written: self.held.written,
+            uses_left: self.uses_left,
+            ends: self.ends,
+        })
+    }
+
+    /// Says where it came from, and how much is left of it as far as the server told.
+    fn tell(&self, file: &CredentialFrom, kept: bool) {
+        let ends_in = self.ends.map(|ends| ends.duration_since(SystemTime::now()).unwrap_or_default());
+        let (from, uses_left, ends_in_s) = (self.from, self.uses_left, ends_in.map(seconds));
+        tracing::info!(from, %file, uses_left, ends_in_s, kept, "secret-id accepted");
     }
 }
 
@@ -129,13 +240,8 @@ mod tests {
 
     /// Holds the secret-id `meant`, from a file that held `written`.
     fn memory(age: Duration) -> Memory {
-        let kept = Kept {
-            held: held("written", age),
-            secret_id: Secret::new("meant"),
-            excused: false,
-            refused: false,
-        };
-        Memory { kept: Some(kept), removal_failed: false }
+        let kept = Kept::new(held("written", age), Secret::new("meant"), "file");
+        Memory { kept: Some(kept), ..Memory::default() }
     }
 
     fn gone() -> Result<Credential, Fault> {
@@ -143,7 +249,7 @@ mod tests {
     }
 
     fn chosen(memory: &Memory, found: Result<Credential, Fault>) -> String {
-        match memory.choose(found) {
+        match memory.choose(&CredentialFrom::File("secret-id".into()), found) {
             Ok(Origin::Memory(secret_id)) => format!("memory: {}", secret_id.expose()),
             Ok(Origin::File(held)) => format!("file: {}", held.text.expose()),
             Err(fault) => fault.to_string(),
@@ -164,7 +270,7 @@ mod tests {
     #[test]
     fn what_was_refused_is_not_sent_from_memory_when_its_file_is_gone() {
         let mut memory = memory(YOUNG);
-        assert_eq!(memory.refused(now()), None);
+        assert_eq!(memory.refused(true, now()), None);
         assert_eq!(chosen(&memory, gone()), "waiting for secret-id: gone");
         // Its role id may have been the wrong one, and a wrapping token cannot be used again.
         assert_eq!(chosen(&memory, Ok(held("written", Duration::ZERO))), "memory: meant");
@@ -173,9 +279,32 @@ mod tests {
     #[test]
     fn a_young_secret_id_is_sent_a_second_time_and_no_third() {
         let mut memory = memory(Duration::from_secs(9));
-        assert_eq!(memory.refused(now()), Some(KNOWN_IN));
+        assert_eq!(memory.refused(true, now()), Some(KNOWN_IN));
         assert_eq!(chosen(&memory, Ok(held("written", Duration::ZERO))), "memory: meant");
-        assert_eq!(memory.refused(now()), None);
-        assert_eq!(memory.refused(now()), None);
+        assert_eq!(chosen(&memory, gone()), "waiting for secret-id: gone");
+        assert_eq!(memory.refused(true, now()), None);
+        assert_eq!(memory.refused(true, now()), None);
+    }
+
+    #[test]
+    fn a_young_secret_id_whose_file_is_gone_is_not_sent_a_second_time() {
+        let mut memory = memory(Duration::from_secs(9));
+        assert_eq!(memory.refused(false, now()), None);
+        assert_eq!(chosen(&memory, gone()), "waiting for secret-id: gone");
+    }
+
+    #[test]
+    fn what_has_no_use_left_is_not_sent_and_a_new_file_is() {
+        let mut memory = memory(YOUNG);
+        let kept = memory.kept.as_mut().unwrap();
+        kept.uses_left = Some(2);
+        kept.used();
+        assert_eq!(chosen(&memory, gone()), "memory: meant");
+        memory.kept.as_mut().unwrap().used();
+        let file = |text| Ok(held(text, Duration::ZERO));
+        assert_eq!(chosen(&memory, gone()), "waiting for secret-id: gone");
+        let why = "waiting for secret-id: the secret-id that it wrapped has no use left";
+        assert_eq!(chosen(&memory, file("written")), why);
+        assert_eq!(chosen(&memory, file("new")), "file: new");
     }
 }

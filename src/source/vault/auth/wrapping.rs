@@ -2,6 +2,8 @@
 //!
 //! *Invariant:* nothing is unwrapped that another path than the role's made.
 
+use std::time::SystemTime;
+
 use hyper::StatusCode;
 use serde_json::json;
 
@@ -13,13 +15,22 @@ use crate::source::Fault;
 use crate::source::http::{Answer, Repeat};
 use crate::source::vault::answers::{Envelope, MadeSecretId, WrappingState};
 
+/// What was wrapped.
+pub(super) struct Unwrapped {
+    pub(super) secret_id: Secret<str>,
+    /// How many logins it is good for.
+    pub(super) uses: Option<u64>,
+    /// When it ends.
+    pub(super) ends: Option<SystemTime>,
+}
+
 /// The secret-id that this token wraps.
 pub(super) async fn unwrap(
     api: &Api,
     mount: &str,
     from: &CredentialFrom,
     token: &Secret<str>,
-) -> Result<Secret<str>, Fault> {
+) -> Result<Unwrapped, Fault> {
     let path = "sys/wrapping/lookup";
     let answer = api.ask(None, Call::post(path, &json!({ "token": token.expose() }))).await?;
     let state: WrappingState = valid(&answer, path, from)?.into_data(path)?;
@@ -31,7 +42,8 @@ pub(super) async fn unwrap(
     call.repeat = Repeat::OnlyIfUnsent;
     let answer = api.ask(Some(token), call).await?;
     let made: MadeSecretId = valid(&answer, path, from)?.into_data(path)?;
-    Ok(made.secret_id)
+    let (uses, ends) = (made.uses(), made.ends(state.made(SystemTime::now())));
+    Ok(Unwrapped { secret_id: made.secret_id, uses, ends })
 }
 
 /// Whether this is where the method makes secret-ids: `auth/MOUNT/role/ROLE/secret-id` or `…/custom-secret-id`.
