@@ -1,14 +1,14 @@
-//! The one owner of the state: what sessions, disk and process report goes through the stages, and comes out as what to do.
+//! The only owner of the state. It passes reports of sessions, disk and process through the stages, and answers with effects to perform.
 //!
 //! ```text
 //! Update ─ gatherer ─▶ Snapshot ─ render ─▶ Release ─ rollout ─▶ publish, start, restart, signal, run, free
 //! ```
 //!
-//! [`Agent::step`] is the whole program but for its hands, which are in `agent/`: `lifecycle` performs the effects and keeps
-//! the time, `inbox` watches credential files, `publisher` writes.
+//! [`Agent::step`] is the whole program except the parts that act, which are in `agent/`: `lifecycle` performs the effects and keeps the
+//! time, `inbox` watches credential files, `publisher` writes.
 //!
-//! *Invariants:* pure. No process is started before the first release is published whole. After [`Effect::Close`] nothing more
-//! is asked.
+//! *Invariants:* pure. No process is started before the first release is published as a whole. After [`Effect::Close`] the agent returns no
+//! further effect.
 
 mod commands;
 pub mod inbox;
@@ -49,34 +49,34 @@ use commands::{Commands, LONGEST_ERRAND, Purpose};
 pub use startup::Patience;
 use startup::{Call, Startup};
 
-/// What one agent is to do.
+/// The settings of one agent.
 pub struct Task {
-    /// What to want, to render, and who reacts.
+    /// The secrets to fetch, the files to render, and the reactions.
     pub plan: Plan,
-    /// What renders.
+    /// The template engine.
     pub engine: Engine,
-    /// Digests tell change.
+    /// The key of the digests, by which changes are found.
     pub key: DigestKey,
     /// Keep going, or stop after the first release.
     pub mode: Mode,
-    /// What becomes of token, leases and files at the end; `None` gives back where there is a process.
+    /// Whether token, leases and files are given back at the end; `None` gives them back if there is a process.
     pub on_stop: Option<OnStop>,
-    /// How a rollout goes.
+    /// The settings of a rollout.
     pub rollout: RolloutConfig,
-    /// How long the first release is waited for.
+    /// How long to wait for the first release.
     pub patience: Patience,
     /// The number of the first generation.
     pub first: Generation,
-    /// Generations that an earlier run left for its slow readers.
+    /// Generations that an earlier run left on disk for its slow readers.
     pub superseded: BTreeSet<Generation>,
 }
 
-/// How long an agent goes on.
+/// How long an agent runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Until it is stopped, or its process ends.
     Run,
-    /// Until the first release is published. Nothing reacts, and what was published and leased stays.
+    /// Until the first release is published. There are no reactions, and published files and leases stay.
     Once,
 }
 
@@ -91,11 +91,11 @@ pub struct Agent {
     rollout: Rollout,
     relay: Option<Relay>,
     probe: Option<ProbeConfig>,
-    /// The question whether a process could be started.
+    /// The pending question whether a process could be started.
     rehearsal: Option<Ticket>,
-    /// Those that run, and those that are being started.
+    /// The commands that run, and those that are being started.
     children: BTreeMap<Ticket, Life>,
-    /// The last that was asked for: who has to prove itself.
+    /// The latest launch that was asked for: this process has to prove that it is well.
     newest: Option<Ticket>,
     newest_pid: Option<Pid>,
     commands: Commands,
@@ -103,7 +103,7 @@ pub struct Agent {
     startup: Startup,
     render_errors: Vec<String>,
     publish_error: Option<String>,
-    /// What is to be said when all is over.
+    /// The line to log when all is over.
     last_word: Option<Fact>,
     /// The last signal that asked Squire to end.
     last_end: Option<(Signal, Instant)>,
@@ -115,46 +115,46 @@ pub struct Agent {
 pub enum Event {
     /// A session has a new value.
     Updated(Update),
-    /// A session has no value yet of some secrets.
+    /// A session has no value of some secrets yet.
     Lacking(Lack),
-    /// A source wants this command to be run.
+    /// A source asks for this command to be run.
     Errand(Errand),
-    /// A release is on disk, where nobody looks: its relative files in this directory.
+    /// A release is staged, where no reader looks: its relative files are in this directory.
     #[expect(missing_docs, reason = "said above; whether any file differs from what is published")]
     Staged { directory: Option<PathBuf>, changes: bool },
-    /// A release could not be staged; nothing is left of it.
+    /// A release could not be staged; no part of it is left.
     NotStaged(String),
-    /// A release is on disk: these files differ from before, and this generation is superseded for good.
+    /// A release is published: these files differ from before, and this generation is superseded.
     #[expect(missing_docs, reason = "said above")]
     Published { changed: BTreeSet<PathBuf>, superseded: Option<Generation> },
-    /// A release could not be published, or only in part.
+    /// A release could not be published, or only a part of it.
     NotPublished(String),
-    /// This was done, or could not be.
+    /// An action was done, or failed.
     #[expect(missing_docs, reason = "said above; `action` is its number")]
     Acted { action: u64, what: String, result: Result<(), String> },
-    /// Whether it is a time for rollouts.
+    /// Whether rollouts are allowed now.
     Window(bool),
-    /// The try of this number was answered.
+    /// The try of this number has its answer.
     Tried(u64, Result<(), String>),
-    /// The main thread reports.
+    /// A report of the main thread.
     Reported(Report),
-    /// A part of Squire failed for good.
+    /// A part of Squire failed and will not recover.
     Failed,
     /// The deadline came.
     Due,
 }
 
-/// What to do.
+/// Effects, for others to perform.
 #[derive(Debug)]
 #[must_use = "an effect that is dropped leaves the agent waiting"]
 pub enum Effect {
-    /// Write this release where nobody looks.
+    /// Stage this release: write it where no reader looks.
     Stage(Arc<Release>),
-    /// Remove what is staged.
+    /// Remove the staged files.
     Discard,
-    /// Put what is staged where its readers find it.
+    /// Publish the staged release.
     Publish,
-    /// Put this release where its readers find it.
+    /// Publish this release without staging it before.
     Restore(Arc<Release>),
     /// Send this signal, and answer with [`Event::Acted`].
     #[expect(missing_docs, reason = "said above; `action` is its number")]
@@ -162,23 +162,22 @@ pub enum Effect {
     /// Send this request, and answer with [`Event::Acted`].
     #[expect(missing_docs, reason = "said above; `action` is its number")]
     Call { action: u64, call: HttpCall },
-    /// Ask whether the process is well, and answer with [`Event::Tried`].
+    /// Probe whether the process is well, and answer with [`Event::Tried`].
     #[expect(missing_docs, reason = "the number of the try, what is asked, and how long that may take")]
     Try { attempt: u64, kind: ProbeKind, timeout: Duration },
     /// Remove this generation's files.
     Retire(Generation),
     /// An order for the main thread.
     Order(Order),
-    /// Nothing uses the revisions of this secret below this one any more.
+    /// No generation uses the revisions of this secret below this one any more.
     Free(SecretName, Revision),
-    /// Nothing uses this revision of this secret, and nothing will.
+    /// No generation uses this revision of this secret, and none will.
     Reject(SecretName, Revision),
     /// Fetch every secret now.
     Refresh,
-    /// Say what happened.
+    /// Log this fact.
     Report(Fact),
-    /// End Squire with this exit code, after giving back token and leases, and after removing what was published, where that
-    /// is to be; then say this.
+    /// End Squire with this exit code: first revoke token and leases and remove the published files, if they are to go; then log this.
     #[expect(missing_docs, reason = "said above")]
     Close { code: u8, give_back: bool, sweep: bool, last_word: Option<Fact> },
 }
@@ -189,7 +188,7 @@ pub fn gives_back(on_stop: Option<OnStop>, mode: Mode, plan: &Plan) -> bool {
 }
 
 impl Agent {
-    /// An agent that has nothing yet.
+    /// An agent that has no value yet.
     pub fn new(task: Task, now: Instant) -> Self {
         let Task { plan, engine, key, mode, on_stop, rollout, patience, first, superseded } = task;
         let wanted = plan.wants.values().flatten().map(|want| want.name.clone()).collect();
@@ -224,7 +223,7 @@ impl Agent {
         }
     }
 
-    /// Takes what happened at `now`, answers with what to do.
+    /// Handles an event that happened at `now`; answers with the effects to perform.
     pub fn step(&mut self, event: Event, now: Instant) -> Vec<Effect> {
         let mut effects = Vec::new();
         if self.closed {
@@ -274,7 +273,7 @@ impl Agent {
             Event::Failed => self.fail(now, &mut effects),
             Event::Due => self.due(now, &mut effects),
         }
-        // What the machines wanted beside the end is for nobody.
+        // Nobody performs effects that come after `Close`, so they are dropped.
         let end = effects.iter().position(|effect| matches!(effect, Effect::Close { .. }));
         if let Some(at) = end {
             effects.truncate(at + 1);
@@ -287,7 +286,7 @@ impl Agent {
         self.rollout.live()
     }
 
-    /// When to be called again.
+    /// When to call [`Self::step`] with [`Event::Due`].
     pub fn deadline(&self) -> Option<Instant> {
         if self.closed {
             return None;
@@ -316,20 +315,20 @@ impl Agent {
         }
     }
 
-    /// Where nothing that is planned changes the outcome, waiting only hides it.
+    /// If no planned step can change the outcome, waiting would only hide the problem.
     fn give_up_early(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         if self.startup.is_hopeless(self.gatherer.missing(), self.render_errors.is_empty()) {
             self.give_up(RolloutFact::Hopeless { errors: self.trouble() }, now, effects);
         }
     }
 
-    /// Why is said last of all, where everybody looks first.
+    /// The reason is logged last, since readers look at the last line first.
     fn give_up(&mut self, why: RolloutFact, now: Instant, effects: &mut Vec<Effect>) {
         self.last_word = Some(why.into());
         self.fail(now, effects);
     }
 
-    /// What stands in the way of a release.
+    /// The reasons why there is no release yet.
     fn trouble(&self) -> Vec<String> {
         let reasons = self.startup.reasons(self.gatherer.missing());
         reasons.into_iter().chain(self.render_errors.iter().chain(&self.publish_error).cloned()).collect()
@@ -347,7 +346,7 @@ impl Agent {
         }
     }
 
-    /// A release that does not render changes nothing: the live one stays, and the same errors are said once.
+    /// If a release does not render, nothing changes: the live one stays. The same errors are logged only once.
     fn render(&mut self, snapshot: &Snapshot, now: Instant, effects: &mut Vec<Effect>) {
         match render::render(&self.plan, snapshot, &self.engine, &self.key) {
             Ok(release) => {
@@ -375,12 +374,11 @@ impl Agent {
         }
     }
 
-    /// Unless the user says otherwise, what Squire leased and published is for its own process; where there is none, others may
-    /// still use it.
+    /// Without a setting, leases and files are given back if Squire has a process of its own. Without a process, others may still use them.
     fn close(&mut self, code: u8, effects: &mut Vec<Effect>) {
         self.closed = true;
         effects.extend(self.commands.kill());
-        // Where nothing was ever published, nobody can use what was leased.
+        // If nothing was ever published, nobody can use the leases.
         let give_back = self.gives_back || self.rollout.live().is_none();
         effects.push(Effect::Close {
             code,

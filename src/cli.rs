@@ -1,6 +1,6 @@
-//! What was asked on the command line; the files in `cli/` do it.
+//! The command line; the files in `cli/` perform its commands.
 //!
-//! *Invariant:* every way out of the program is an exit code that [`perform`] answers with; nothing here ends the process.
+//! *Invariant:* every command ends with an exit code that [`perform`] returns; nothing here ends the process.
 
 mod check;
 mod load;
@@ -21,7 +21,7 @@ use load::Origin;
 /// The exit code for usage and configuration problems.
 const USAGE: u8 = 2;
 
-/// The exit code where whoever read the output has had enough of it, as of every program that SIGPIPE ends: 128 and its number.
+/// The exit code when the reader of the output closed the pipe: 128 and the number of SIGPIPE, as for every program that SIGPIPE ends.
 const NOBODY_READS: u8 = 141;
 
 /// The command line.
@@ -75,11 +75,11 @@ struct ConfigFile {
     config: Option<PathBuf>,
 }
 
-/// The configuration where none is named.
+/// The configuration file that is used if none is named.
 const USUAL: &str = "squire.toml";
 
 impl ConfigFile {
-    /// Where the configuration is.
+    /// Where the configuration comes from.
     fn origin(self, env_files: Vec<PathBuf>) -> Origin {
         match self.config {
             Some(file) => Origin::File(file),
@@ -132,18 +132,18 @@ Examples:
   squire check -c squire.toml
   squire check -c squire.toml -- /usr/local/bin/app";
 
-/// Does what the command line asks for; answers with the exit code of the program.
+/// Does what the command line asks for; returns the exit code of the program.
 pub fn perform(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
-            // Where its text cannot be written, there is nobody to read it.
+            // If this text cannot be written, nobody reads it.
             drop(error.print());
             return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
         }
     };
     let log = log::start();
-    // Whatever panics, nobody's exit code is the language's own.
+    // A panic ends with Squire's own exit code, never with 101, the code that Rust gives it.
     let code = panic::catch_unwind(|| command(cli.command)).unwrap_or(FAILED);
     log.iter().for_each(log::Queue::finish);
     ExitCode::from(code)

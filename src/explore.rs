@@ -1,10 +1,10 @@
-//! Goes everywhere that a machine can come to, with everything that may happen on the way, and not only where chance leads.
+//! Explores every state that a machine can reach, with every event that may happen on the way, and not only random ones.
 //!
-//! A [`World`] is a machine with as much of its surroundings as it takes to know what may happen next. [`explore`] tries all of that,
-//! breadth first, so that the first thing found wrong is found on a shortest way. Two worlds are one where they print the same, with
-//! every time told from now.
+//! A [`World`] is a machine together with the surroundings that decide what may happen next. [`explore`] tries every event in every world,
+//! breadth first, so that the first fault is found on a shortest path. Two worlds are the same if they print the same, with every time
+//! relative to now.
 //!
-//! `SQUIRE_EXPLORE=N` goes on until there are N times as many worlds as in a usual run.
+//! `SQUIRE_EXPLORE=N` explores N times as many worlds as a usual run.
 
 use std::collections::HashSet;
 use std::fmt::{self, Debug, Write as _};
@@ -12,39 +12,39 @@ use std::time::{Duration, Instant};
 
 /// A machine and its surroundings.
 pub(crate) trait World: Clone {
-    /// Everything that may happen now. Words are for people.
+    /// The names of all events that may happen now. They are readable text.
     fn possible(&self) -> Vec<String>;
 
-    /// One of these happens.
+    /// Lets one of these events happen.
     ///
     /// # Errors
-    /// What had to hold, and does not.
+    /// The invariant that is violated.
     fn happen(&mut self, event: &str) -> Result<(), String>;
 
-    /// What makes it another world than others, times told by [`Told`].
+    /// The text that tells this world from others, with times printed by [`Told`].
     fn told(&self) -> String;
 
-    /// What happens next where everything goes well; `None` where all is done.
+    /// The next event if everything goes well; `None` if all is done.
     fn next_if_all_is_well(&self) -> Option<String>;
 
-    /// What has to hold where all is done.
+    /// Checks what has to be true when all is done.
     ///
     /// # Errors
-    /// What does not.
+    /// What is not true.
     fn rests(&self) -> Result<(), String>;
 }
 
-/// What was seen.
+/// What an exploration has visited.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Seen {
     pub(crate) worlds: usize,
     pub(crate) steps: usize,
     pub(crate) depth: usize,
-    /// There is nothing else to see.
+    /// Every reachable world was visited.
     pub(crate) is_all: bool,
 }
 
-/// A shortest way to where something is wrong.
+/// A shortest path to a fault.
 #[derive(Debug)]
 pub(crate) struct Wrong {
     pub(crate) way: Vec<String>,
@@ -57,10 +57,10 @@ impl fmt::Display for Wrong {
     }
 }
 
-/// The longest way on which everything goes well.
+/// The longest sequence of events that go well before all has to be done.
 const LONGEST_REST: usize = 300;
 
-/// Looks at no more than so many worlds, or as many times more as was asked for.
+/// Visits at most this many worlds, or a multiple of it if `SQUIRE_EXPLORE` asks for that.
 pub(crate) fn explore<W: World>(name: &str, start: W, most: usize) -> Result<Seen, Wrong> {
     let times = std::env::var("SQUIRE_EXPLORE").ok().and_then(|text| text.parse::<usize>().ok());
     let began = Instant::now();
@@ -75,12 +75,12 @@ pub(crate) fn explore<W: World>(name: &str, start: W, most: usize) -> Result<See
     Ok(seen)
 }
 
-/// Of each world that was met how it was come to: from which other one, by which event.
+/// How each world was reached: from which other world, by which event.
 #[derive(Default)]
 struct Explorer {
     met: HashSet<u128>,
     ways: Vec<(usize, String)>,
-    /// From these all comes to rest, if everything goes well.
+    /// Worlds from which all is done in the end, if everything goes well.
     restful: HashSet<u128>,
     steps: usize,
 }
@@ -112,7 +112,7 @@ impl Explorer {
         Ok(Seen { worlds: self.met.len(), steps: self.steps, depth, is_all: here.is_empty() })
     }
 
-    /// Wherever it has come to: if everything goes well from now on, all is done in the end.
+    /// Checks that from this world all is done in the end, if everything goes well from now on.
     fn rest<W: World>(&mut self, at: usize, event: &str, mut world: W) -> Result<(), Wrong> {
         let (mut way, mut on_it) = (Vec::new(), Vec::new());
         loop {
@@ -153,7 +153,7 @@ fn digest<W: World>(world: &W) -> u128 {
     u128::from_le_bytes(*first)
 }
 
-/// Something as it prints, but for each instant how far from now it is. What was longer ago than `memory` is the past to everybody.
+/// Prints a value, with each instant as its distance from now. All instants further back than `memory` print the same.
 pub(crate) struct Told<'a, T> {
     pub(crate) what: &'a T,
     pub(crate) now: Instant,
@@ -175,7 +175,7 @@ impl<T: Debug> fmt::Display for Told<'_, T> {
     }
 }
 
-/// Where each instant stands in a text, and which it is in nanoseconds.
+/// The places of instants in a text, each with the instant in nanoseconds.
 fn instants(text: &str) -> impl Iterator<Item = (usize, usize, i128)> {
     const BEGINNING: &str = "Instant { tv_sec: ";
     text.match_indices(BEGINNING).filter_map(|(start, _)| {
@@ -191,7 +191,7 @@ fn instants(text: &str) -> impl Iterator<Item = (usize, usize, i128)> {
 mod tests {
     use super::*;
 
-    /// A lamp with three switches that are off, and a fault: it breaks when the second one is on without the first.
+    /// A lamp with three switches that are off. It has a fault: it breaks when the second switch is on without the first.
     #[derive(Clone, Debug, Default)]
     struct Lamp([bool; 3]);
 

@@ -1,9 +1,8 @@
-//! Reads files that others write or mount: never more of them than was asked for, and never waiting for them longer than
-//! [`ANSWERS_WITHIN`].
+//! Reads files that others write or mount: never more bytes than were asked for, and never waiting for longer than [`ANSWERS_WITHIN`].
 //!
-//! A pipe has another end that may never come, and a file system on the network may hang for ever. Whoever waits for either renews no
-//! lease meanwhile and hears no signal. So only regular files are read, and by a thread of its own: one that hangs is left
-//! behind, and its file is not asked for again before it answers.
+//! The other end of a pipe may never come, and a network file system may hang for ever. A thread that waits for either renews no lease and
+//! handles no signal meanwhile. So only regular files are read, by a thread of their own. If a read hangs, that thread is abandoned, and
+//! the file is not read again before the thread answers.
 //!
 //! *Invariant:* no call takes much longer than [`ANSWERS_WITHIN`], and a file that hangs costs one thread.
 
@@ -22,20 +21,20 @@ use nix::libc::O_NONBLOCK;
 /// A local file answers within microseconds, one on the network within milliseconds.
 pub const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 
-/// A file, as it was when it was read.
+/// A file, with its state when it was read.
 #[derive(Debug)]
 pub struct Contents {
-    /// All of it.
+    /// Its whole content.
     pub bytes: Vec<u8>,
-    /// Of the file that was read, whatever has its name now.
+    /// The metadata of the file that was read, even if another file has its name now.
     pub metadata: Metadata,
 }
 
 impl Contents {
-    /// As text.
+    /// The content as text.
     ///
     /// # Errors
-    /// When it is not UTF-8; the error says nothing of what is there.
+    /// When it is not UTF-8; the error contains nothing of the content.
     pub fn text(&self) -> io::Result<&str> {
         let not_text = |_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text");
         str::from_utf8(&self.bytes).map_err(not_text)
@@ -60,7 +59,8 @@ pub fn beginning(path: &Path, limit: u64) -> io::Result<Contents> {
     within(path, move || read_beginning(&file, limit))
 }
 
-/// The value in a file that holds one: without the space around it, and without the byte order mark that editors of Windows put before it.
+/// The value in a file that holds one value: without the white space around it, and without the byte order mark that editors on Windows
+/// write before it.
 pub fn one_value(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text).trim()
 }
@@ -87,11 +87,11 @@ fn read_beginning(path: &Path, limit: u64) -> io::Result<Contents> {
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// A thread that reads for one other thread, and what hangs.
+/// A thread that reads for one other thread, and the reads that hang.
 #[derive(Default)]
 struct Reader {
     jobs: Option<Sender<Job>>,
-    /// Each with where its answer will come, if it ever does.
+    /// The files whose read hangs, each with the channel of its answer.
     hanging: BTreeMap<PathBuf, Receiver<()>>,
 }
 
@@ -99,10 +99,10 @@ thread_local! {
     static READER: RefCell<Reader> = RefCell::default();
 }
 
-/// Does this to a file on another thread, and waits for it no longer than [`ANSWERS_WITHIN`].
+/// Does this work on a file on another thread, and waits for at most [`ANSWERS_WITHIN`].
 ///
 /// # Errors
-/// The work's own, or that the file does not answer.
+/// The error of the work, or that the file does not answer.
 pub fn within<T: Send + 'static>(
     path: &Path,
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
@@ -122,7 +122,7 @@ impl Reader {
         let (answer, answered) = mpsc::channel();
         let (done, is_done) = mpsc::channel();
         self.hand(Box::new(move || {
-            // Whoever asked may have given up.
+            // The thread that asked may have given up.
             answer.send(work()).ok();
             done.send(()).ok();
         }))?;
@@ -149,7 +149,7 @@ impl Reader {
         hangs
     }
 
-    /// A thread is started for the first job, and in place of one that hangs.
+    /// Starts a thread for the first job, and in place of one that hangs.
     fn hand(&mut self, job: Job) -> io::Result<()> {
         let jobs = if let Some(jobs) = self.jobs.take() {
             jobs
@@ -159,7 +159,7 @@ impl Reader {
             drop(reader.spawn(move || work.into_iter().for_each(|job| job()))?);
             jobs
         };
-        // One that is gone is found out by whoever waits for the answer.
+        // If the thread is gone, the thread that waits for the answer finds out.
         jobs.send(job).ok();
         self.jobs = Some(jobs);
         Ok(())
@@ -229,7 +229,7 @@ mod tests {
         assert!(since.elapsed() >= ANSWERS_WITHIN);
         let never = || -> io::Result<()> { panic!("asked while it hangs") };
         assert_eq!(within(path, never).unwrap_err().kind(), io::ErrorKind::TimedOut);
-        // Nobody else waits for it.
+        // No other thread waits for it.
         assert_eq!(within(Path::new("/other"), || Ok(7)).unwrap(), 7);
         wake.send(()).unwrap();
         let deadline = Instant::now() + Duration::from_secs(30);

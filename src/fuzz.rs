@@ -1,10 +1,10 @@
-//! Tries what reads foreign text with inputs that nobody thought of.
+//! Fuzzes the readers of foreign text.
 //!
-//! Each reader has a test named `fuzz`, beside what it reads. A plain `cargo test` begins with the reader's real documents and goes on
-//! with mutants of them for a short while. `tests/fuzz` builds the same tests with `--cfg fuzzing`: then libFuzzer makes the inputs, from
-//! the same documents, and keeps whatever reaches code that nothing reached before.
+//! Each reader has a test named `fuzz` beside it. A plain `cargo test` first tries the reader's real documents, and then mutations of them
+//! for a short time. `tests/fuzz` builds the same tests with `--cfg fuzzing`: then libFuzzer makes the inputs from the same documents, and
+//! keeps every input that reaches new code.
 //!
-//! *Invariant:* without `--cfg fuzzing` the inputs are the same in every run, but for how many there is time for.
+//! *Invariant:* without `--cfg fuzzing` every run tries the same inputs; only their number depends on the time.
 
 use std::fs;
 use std::path::Path;
@@ -13,17 +13,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What stands in every secret of a document. No error may tell it.
+/// The value of every secret in a document. No error may contain it.
 pub(crate) const CANARY: &str = "canary-2b7e151628";
 
-/// How long the mutants of one reader are tried, where nothing else is said.
+/// How long mutations are tried for one reader, if nothing else is set.
 const SHORT: Duration = Duration::from_millis(400);
-/// How long one input may take, in a debug build on a machine that has other work too.
+/// How long one input may take, in a debug build on a busy machine.
 const LONGEST: Duration = Duration::from_secs(30);
-/// No mutant is larger, in bytes. Readers have limits of their own, whose tests reach them.
+/// The largest mutation, in bytes. Readers have limits of their own, which other tests reach.
 const LARGEST: usize = 16 * 1024;
 
-/// What mutants are made with, whatever is read: where numbers, brackets and texts have their limits.
+/// Texts that are inserted into every document: limits of numbers, brackets and texts.
 const ODD: [&str; 40] = [
     "0",
     "-1",
@@ -67,13 +67,13 @@ const ODD: [&str; 40] = [
     " ",
 ];
 
-/// Something that reads foreign text.
+/// A reader of foreign text.
 pub(crate) struct Reader {
-    /// Documents as they are in the world.
+    /// Real documents.
     pub(crate) documents: Vec<Vec<u8>>,
-    /// Words that mean something to it.
+    /// Words that have a meaning for the reader.
     pub(crate) words: &'static [&'static str],
-    /// Reads the input, and panics where what has to hold does not.
+    /// Reads the input, and panics if an invariant is violated.
     pub(crate) read: fn(&[u8]),
 }
 
@@ -84,7 +84,7 @@ impl Reader {
         Self { documents, words, read }
     }
 
-    /// Tries it. `name` is what a person calls it.
+    /// Fuzzes the reader. `name` is its name for people.
     pub(crate) fn fuzz(self, name: &str) {
         assert!(!self.documents.is_empty(), "{name}: there is nothing to begin with");
         if let Some(corpus) = std::env::var_os("SQUIRE_FUZZ_CORPUS") {
@@ -97,7 +97,7 @@ impl Reader {
         println!("fuzz: {name}: {tried} inputs in {:.1} s", began.elapsed().as_secs_f64());
     }
 
-    /// Tries documents and mutants on a thread of their own, so that one that never ends is noticed, and named.
+    /// Tries documents and mutations on a thread of their own, so that an input that never ends is noticed and named.
     fn try_for(self, time: Duration) -> u64 {
         let now = Arc::new(Mutex::new(Vec::new()));
         let tried = Arc::new(AtomicU64::new(0));
@@ -128,7 +128,7 @@ impl Reader {
         tried.load(Ordering::Relaxed)
     }
 
-    /// Gives the documents to libFuzzer, which says itself what it did, and does not come back.
+    /// Gives the documents to libFuzzer, which prints its own result and does not return.
     fn hand_over(self, corpus: &Path) {
         fs::create_dir_all(corpus).unwrap();
         for (number, document) in self.documents.iter().enumerate() {
@@ -152,7 +152,7 @@ fn shown(input: &Mutex<Vec<u8>>) -> String {
     input.lock().unwrap_or_else(PoisonError::into_inner).escape_ascii().to_string()
 }
 
-/// Documents that chance has changed.
+/// Documents with random changes.
 struct Mutants<'a> {
     chance: fastrand::Rng,
     documents: &'a [Vec<u8>],
@@ -200,12 +200,12 @@ impl<'a> Mutants<'a> {
                 let (at, word) = (self.at(text), self.word());
                 text.splice(at..at, word.iter().copied());
             }
-            // The value between two seams becomes another one.
+            // The value between two separators is replaced by another one.
             5 | 6 => {
                 let (span, word) = (self.token(text), self.word());
                 text.splice(span, word.iter().copied());
             }
-            // Lines change places, stand twice, or are gone.
+            // Lines change places, are doubled, or are removed.
             7 => {
                 let mut lines: Vec<_> =
                     text.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
@@ -241,7 +241,7 @@ impl<'a> Mutants<'a> {
         start..(start + self.chance.usize(..=most)).min(length)
     }
 
-    /// Letters and digits that stand together.
+    /// The words of a text: runs of letters and digits.
     fn token(&mut self, text: &[u8]) -> std::ops::Range<usize> {
         let at = self.at(text);
         let is_seam = |byte: &u8| !byte.is_ascii_alphanumeric() && !matches!(byte, b'.' | b'-' | b'_');
@@ -251,7 +251,7 @@ impl<'a> Mutants<'a> {
     }
 }
 
-/// The `toml` examples of a document for people.
+/// The `toml` examples of a document.
 pub(crate) fn examples(markdown: &'static str, language: &str) -> Vec<&'static str> {
     let opening = format!("```{language}\n");
     let blocks = markdown.split(opening.as_str()).skip(1);

@@ -1,9 +1,10 @@
-//! What Squire denies itself, so that a mistake of its own, or a look at it from outside, gives nothing away.
+//! Restrictions that Squire puts on itself, so that a mistake of its own, or another program that looks at it, reveals no secret.
 //!
-//! Not dumped and not to be looked into by the same user, nor to be read in its environment; its memory locked, when asked for; and its agent, which talks to networks and
-//! renders what others wrote, can write only where it has to. All of that is Squire's alone: a child inherits none of it.
+//! Squire leaves no core dump, and processes of the same user can read neither its memory nor its environment. Its memory is locked if that
+//! is configured. Its agent, which talks to networks and renders texts of others, can write only where it has to. All of that is for Squire
+//! alone: a child inherits none of it.
 //!
-//! *Invariant:* this file is pure; `harden/` acts. What the system refuses is said, and nothing is ended by it.
+//! *Invariant:* this file is pure; `harden/` acts. If the system refuses a restriction, Squire reports that and goes on.
 
 mod environment;
 mod landlock;
@@ -32,22 +33,22 @@ pub fn places(config: &Config, plan: &Plan) -> BTreeSet<PathBuf> {
     });
     let places = config.output.dir.as_deref().into_iter().chain(absolute).chain(ledger);
     let places = places.chain(config.sources.values().filter_map(used_up));
-    // What is beside a file without a directory is here.
+    // A file name without a directory is in the current directory.
     places.map(|place| if place.as_os_str().is_empty() { Path::new(".") } else { place }.to_owned()).collect()
 }
 
-/// The devices that the agent writes to: the TPM, which may have sealed a credential of a store.
+/// The devices that the agent writes to: the TPM, since it may have sealed a store's credential.
 pub fn devices(config: &Config) -> Vec<&'static Path> {
     let is_store = |source: &SourceConfig| matches!(source, SourceConfig::Store(_));
     let tpm = config.sources.values().any(is_store).then(|| Path::new(TPM_DEVICE));
     tpm.into_iter().collect()
 }
 
-/// Where a credential is removed once it was used, or a store is kept.
+/// The directories where a used credential is removed, or where a store is.
 fn used_up(source: &SourceConfig) -> Option<&Path> {
     let vault = match source {
         SourceConfig::Vault(vault) => vault,
-        // Whoever reads it writes its audit.
+        // Whoever reads a store writes its audit.
         SourceConfig::Store(store) => return store.file.parent(),
         SourceConfig::Aws(_) => return None,
     };

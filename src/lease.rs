@@ -2,8 +2,8 @@
 //!
 //! All durations count from the moment the request was *sent*, because the server's clock started no earlier than that.
 //!
-//! *Invariant:* no delay is shorter than [`SOONEST`], and none is longer than what it is meant to come before. Chance is an
-//! argument.
+//! *Invariant:* no delay is shorter than [`SOONEST`], and none is longer than the time to the event that it has to come before. Random
+//! numbers are an argument.
 
 use std::time::Duration;
 
@@ -12,24 +12,25 @@ use crate::source::{LONGEST_LIFE, Life, Renewal};
 /// The shortest delay there is: a schedule can never become a busy loop.
 pub const SOONEST: Duration = Duration::from_millis(100);
 
-/// A credential that the server refused is not sent again earlier than this unless its file changes: the fifth wrong login
-/// locks the role for everyone, and the documented counting window is 15 minutes.
+/// A credential that the server refused is not sent again earlier than this, unless its file changes: the fifth wrong login locks the role
+/// for everyone, and the server's documentation counts them within 15 minutes.
 pub const REFUSED_PAUSE: Duration = Duration::from_mins(16);
 
-/// How often a credential file is looked for while it is not there. A watch on its directory is usually quicker.
+/// How often to look for a credential file that is missing. A watch on its directory is usually quicker.
 pub const AWAITED_PAUSE: Duration = Duration::from_secs(1);
 
-/// The pause between two looks at a server that cannot be reached is below a second at first, and doubles its bound each time that
-/// so many looks failed, up to four seconds: it is what bounds the recovery, in proportion to the outage.
+/// The pause between two probes of a server that cannot be reached is random below a bound. The bound is below a second at first, and
+/// doubles each time that this many probes failed, up to four seconds. It limits the time of the recovery in proportion to the outage.
 const LOOKS_BEFORE_DOUBLING: u32 = 64;
 const FIRST_PROBE: Duration = Duration::from_secs(1);
 const LONGEST_PROBE: Duration = Duration::from_secs(4);
 
-/// A credential that is of no use is made this often at least, since whoever mends its rights tells nobody.
+/// A leased credential that the process cannot use is made anew at least this often, since nobody tells Squire when its rights were
+/// corrected.
 const LONGEST_REJECTED: Duration = Duration::from_mins(5);
 
-/// So many times in a row the source has to say that a secret is denied, or is not there, before a start takes its word. A standby of
-/// OpenBao was behind its leader for a quarter of a second; these tries take over a second.
+/// A start gives up only after the source has said this many times in a row that a secret is denied or missing. A standby of OpenBao was
+/// behind its leader for a quarter of a second; these tries take over a second.
 pub const FIRST_TRIES: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 
@@ -37,17 +38,17 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const SHORTEST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
-/// A number in `0.0..1.0` drawn by whoever calls, so that this module has no randomness of its own.
+/// A random number in `0.0..1.0` that the caller draws, so that this module has no randomness of its own.
 #[derive(Clone, Copy, Debug)]
 pub struct Chance(f64);
 
 impl Chance {
-    /// Takes a number, kept within `0.0..=1.0`.
+    /// Takes a number and limits it to `0.0..=1.0`.
     pub fn new(number: f64) -> Self {
         Self(if number.is_nan() { 0.0 } else { number.clamp(0.0, 1.0) })
     }
 
-    /// The point between two numbers that the chance picked.
+    /// The point between two numbers that this random number stands for.
     fn between(self, low: f64, high: f64) -> f64 {
         low + (high - low) * self.0
     }
@@ -56,11 +57,11 @@ impl Chance {
 /// What to do with a value that we hold, and how long after its request was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {
-    /// Ask for a longer life of the lease.
+    /// Renew the lease.
     Renew(Duration),
-    /// Fetch a new value; the old one ends.
+    /// Fetch a new value, because the old one ends.
     Replace(Duration),
-    /// Look whether there is a new value.
+    /// Read again, to see whether there is a new value.
     Reread(Duration),
 }
 
@@ -73,7 +74,7 @@ impl Due {
     }
 }
 
-/// What is due for a value that was just fetched. `refresh` is how often the user wants values without a lease re-read.
+/// The next step for a value that was just fetched. `refresh` is how often values without a lease are re-read.
 pub fn fetched(life: &Life, refresh: Duration, chance: Chance) -> Due {
     match life {
         Life::Renewable { ttl, .. } => Due::Renew(renewal(*ttl, chance)),
@@ -86,7 +87,8 @@ pub fn fetched(life: &Life, refresh: Duration, chance: Chance) -> Due {
     }
 }
 
-/// What is due after a renewal. One that was cut short announces the end of the lease: the next step is a replacement.
+/// The next step after a renewal. If the renewal was shorter than asked for, the end of the lease is near, and the next step is a
+/// replacement.
 pub fn renewed(renewal: Renewal, chance: Chance) -> Due {
     if renewal.capped {
         Due::Replace(last_chance(renewal.ttl))
@@ -95,34 +97,36 @@ pub fn renewed(renewal: Renewal, chance: Chance) -> Due {
     }
 }
 
-/// When to replace what can be renewed no further: at two thirds of what is left, so that the old value outlives the switch.
+/// When to replace a value that cannot be renewed further: at two thirds of the remaining time, so that the old value is still valid during
+/// the switch.
 pub fn last_chance(left: Duration) -> Duration {
     share(left, 2.0 / 3.0)
 }
 
-/// When to renew: at two thirds of the life, less up to a tenth of that, so that leases made together drift apart.
+/// When to renew: at two thirds of the lease's time, less up to a tenth of that, so that leases that were made together are renewed at
+/// different times.
 pub fn renewal(ttl: Duration, chance: Chance) -> Duration {
     share(ttl, chance.between(0.6, 2.0 / 3.0))
 }
 
-/// The pause before a server that cannot be reached is looked at again: full jitter below a bound that grows with the number of
-/// failures in a row. What the server asked for counts if it is longer.
+/// The pause before the next probe of a server that cannot be reached: full jitter below a bound that grows with the number of failures in
+/// a row. If the server asked for a longer pause, that is used.
 pub fn unreachable(failures: u32, retry_after: Option<Duration>, chance: Chance) -> Duration {
     let bound = FIRST_PROBE.saturating_mul(doubled(1 + failures / LOOKS_BEFORE_DOUBLING)).min(LONGEST_PROBE);
     let asked = retry_after.unwrap_or_default().min(LONGEST_PAUSE);
     share(bound, chance.between(0.0, 1.0)).max(asked)
 }
 
-/// The pause before a path that failed is asked for again. `left` is how long the value that we hold still lives, if it ends:
-/// the less there is, the more often we ask.
+/// The pause before a path that failed is requested again. `left` is how long the present value is still valid, if it ends: the less time
+/// is left, the more often we ask.
 pub fn failing(failures: u32, left: Option<Duration>, chance: Chance) -> Duration {
     let patience = left.map_or(LONGEST_PAUSE, |left| (left / 8).clamp(SHORTEST_PAUSE, LONGEST_PAUSE));
     let bound = Duration::from_secs(1).saturating_mul(doubled(failures)).min(patience);
     share(bound, chance.between(0.25, 1.0))
 }
 
-/// The pause before a path that the policy denies, or that is not there, is asked for again: only an operator can mend it. What has no
-/// value yet is asked for [`FIRST_TRIES`] times soon, since the start waits for it and a standby may answer wrongly for a moment.
+/// The pause before a path that is denied or missing is requested again: only an operator can correct that. A secret without a value is
+/// requested [`FIRST_TRIES`] times soon, since the start waits for it and a standby may answer wrongly for a moment.
 pub fn denied(failures: u32, refresh: Duration, has_value: bool, chance: Chance) -> Duration {
     let soon = if has_value { 0 } else { FIRST_TRIES - 1 };
     let bound = match failures.checked_sub(soon).filter(|later| *later > 0) {
@@ -132,8 +136,8 @@ pub fn denied(failures: u32, refresh: Duration, has_value: bool, chance: Chance)
     share(bound.min(refresh.max(SOONEST)), chance.between(0.75, 1.0))
 }
 
-/// The pause before what its process could not work with is replaced again. `left` is how long the value before it still lives: it
-/// is tried once more before that ends.
+/// The pause before a value that the process could not use is replaced again. `left` is how long the previous value is still valid: there
+/// is one more try before it ends.
 pub fn rejected(rejections: u32, left: Duration) -> Duration {
     Duration::from_secs(5)
         .saturating_mul(doubled(rejections))
@@ -142,7 +146,7 @@ pub fn rejected(rejections: u32, left: Duration) -> Duration {
         .max(SOONEST)
 }
 
-/// A static role is read again one second after its rotation, and each second while the rotation is going on.
+/// A static role is read again one second after its rotation, and then each second until the rotation is done.
 fn rotation(ttl: Duration) -> Duration {
     ttl.saturating_add(Duration::from_secs(1))
 }

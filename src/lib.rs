@@ -1,7 +1,7 @@
 //! Squire: a secrets sidecar.
 //!
-//! It logs in to a secret source, keeps every secret it was asked for alive, renders them through Handlebars templates into
-//! files and environment variables, and moves the process that uses them from one consistent set of secrets to the next.
+//! It logs in to a secret source, keeps every configured secret valid, renders the secrets through Handlebars templates into files and
+//! environment variables, and moves the process that uses them from one consistent set of secrets to the next.
 //!
 //! # The flow: data goes one way
 //!
@@ -9,7 +9,7 @@
 //! text ─parse─▶ Config ─compile─▶ Plan ─want─▶ Source ─keep─▶ Update ─settle─▶ Snapshot ─render─▶ Release
 //!                                                                                                    │
 //! process ◀──────────────── react ◀──────────────── Manifest ◀──────────────── publish ◀─────────────┘
-//!    └─ done: commit, then revoke what the generation before alone held
+//!    └─ done: commit, then revoke the leases that only the previous generation used
 //! ```
 //!
 //! # The order of the modules
@@ -17,16 +17,16 @@
 //! A module uses only those above it in this list; `agent` uses all of them, `cli` stands on top. In each, `x.rs` decides and
 //! `x/` acts: the root files are pure, without clock, randomness, files or sockets.
 //!
-//! Every machine ([`session`], [`snapshot`], [`rollout`], [`supervise`], [`agent`]) has one shape: `step(event, now) -> effects` and
-//! `deadline()`, events in the past tense, effects imperative.
+//! Every state machine ([`session`], [`snapshot`], [`rollout`], [`supervise`], [`agent`]) has the same shape: `step(event, now) -> effects`
+//! and `deadline()`, events in the past tense, effects imperative.
 //!
 //! # What always holds
 //!
 //! - A release is whole: every file and every variable rendered, or nothing is published.
-//! - Generations only grow; a reader of `..data` sees one of them, whole.
+//! - Generation numbers only grow; a reader of `..data` sees one generation, whole.
 //! - No process is started before the first release is published; there is at most one, and with
 //!   `restart_mode = "overlap"` its successor on trial.
-//! - An outage of a source changes nothing that is published, and ends no process.
+//! - An outage of a source changes no published file, and ends no process.
 //! - Plaintext is in [`secret::Secret`], which cannot be printed.
 
 pub mod names;

@@ -1,7 +1,7 @@
-//! A lock that says: one Squire here, and no other.
+//! The lock that lets only one Squire use a directory.
 //!
-//! The kernel takes it off with the last copy of its descriptor. A Squire that is killed while it starts a process leaves one in the child,
-//! which closes it as it becomes its program. So a lock that is held is tried again for a moment.
+//! The kernel releases the lock with the last copy of its descriptor. If a Squire is killed while it starts a process, the child still has
+//! a copy, and closes it when it becomes its program. So a lock that is held is tried again for a moment.
 
 use std::os::fd::AsFd;
 use std::thread;
@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-/// From a fork to the program it takes milliseconds.
+/// A child takes milliseconds from the fork to its program.
 const LONG_ENOUGH: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Locks an open file or directory; `false` where somebody else has it and keeps it. Blocks for a second at most.
+/// Locks an open file or directory; returns `false` if another process holds the lock and keeps it. Blocks for a second at most.
 ///
 /// # Errors
-/// Where the file system has no locks.
+/// When the file system has no locks.
 pub fn lock(file: impl AsFd) -> Result<bool, Errno> {
     let begun = Instant::now();
     loop {

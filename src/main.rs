@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use zeroizing_alloc::ZeroAlloc;
 
-/// Wipes every block when it is freed: no type can reach the copies of plaintext that TLS, HTTP, JSON and templates make.
+/// Wipes every block of memory when it is freed: no type can reach the copies of plaintext in TLS, HTTP, JSON and templates.
 #[global_allocator]
 static WIPING: ZeroAlloc<System> = ZeroAlloc(System);
 

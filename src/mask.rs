@@ -1,10 +1,10 @@
-//! What others wrote, without the secrets in it: the end of a check's output goes into the log.
+//! Masks secrets in output of other programs: the end of a check's output goes into the log.
 //!
-//! The adversary is a program in a hurry: it prints its configuration, its command line or the header that was refused. So values are
-//! looked for in the forms in which programs write them, and beside the values what was rendered from them.
+//! The adversary is a program written in a hurry: it prints its configuration, its command line or the header that was refused. So values
+//! are searched for in the forms in which programs write them, and so are the lines that were rendered from them.
 //!
-//! *Invariant:* pure. No value that is given is left in the text: as it is, in other letters, or as JSON, HTML, a shell, a URL,
-//! hexadecimal digits or base64 would write it, in base64 also within a longer text.
+//! *Invariant:* pure. No given value is left in the text: neither as it is, nor in upper or lower case, nor as JSON, HTML, a shell, a URL,
+//! hexadecimal digits or base64 would write it; in base64 also within a longer text.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -19,14 +19,14 @@ use serde_json::Value;
 use crate::plain::plain;
 use crate::secret::{Fields, Secret};
 
-/// Shorter ones are found in any text, and masking them would only tell where they are.
+/// Shorter values occur in any text, and masking them would only show where they are.
 const SHORTEST: usize = 4;
-/// A line of a key, a certificate or a rendered file that is shorter than this is no secret by itself.
+/// A line of a key, a certificate or a rendered file that is shorter than this is not masked as a line.
 const SHORTEST_LINE: usize = 8;
 
 const MASK: &str = "***";
 
-/// What is left as it is in a URL: by RFC 3986, by Python's `quote`, by JavaScript's `encodeURIComponent`.
+/// Characters that are not escaped in a URL: by RFC 3986, by Python's `quote`, by JavaScript's `encodeURIComponent`.
 const URLS: [AsciiSet; 4] = [
     NON_ALPHANUMERIC.add(b'%'),
     NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~'),
@@ -43,8 +43,8 @@ const URLS: [AsciiSet; 4] = [
         .remove(b')'),
 ];
 
-/// The text as a log may have it: readable, on one line, every value masked, and every line of what was rendered. Where that cannot be,
-/// nothing.
+/// The text for the log: readable, on one line, with every value and every rendered line masked. If that is not possible, the text is
+/// empty.
 pub fn masked<'a>(
     text: &[u8],
     secrets: impl IntoIterator<Item = &'a Secret<Fields>>,
@@ -61,11 +61,11 @@ pub fn masked<'a>(
     plain(&lines.join(" | ").replace('\t', " ")).into_owned()
 }
 
-/// What is looked for.
+/// The texts to search for.
 #[derive(Default)]
 struct Forms {
     plain: BTreeSet<String>,
-    /// Parts of what is base64 of a value and more.
+    /// Parts of base64 texts that encode a value and more.
     base64: BTreeSet<String>,
 }
 
@@ -98,7 +98,7 @@ impl Forms {
         }
     }
 
-    /// `None` where there is too much to look for.
+    /// `None` if there are too many texts to search for.
     fn mask(&self, text: &str) -> Option<String> {
         let patterns = || self.plain.iter().chain(&self.base64);
         let mut builder = AhoCorasick::builder();
@@ -111,7 +111,7 @@ impl Forms {
             let span = if is_part { whole_run(text, found.range()) } else { found.range() };
             from = span.end;
             match spans.last_mut() {
-                // Two in a row are shown as one: where one ends and the other begins is nobody's affair.
+                // Two masks that touch become one, so that nobody sees where one value ends and the next begins.
                 Some(last) if span.start <= last.end => last.end = span.end,
                 _ => spans.push(span),
             }
@@ -120,10 +120,10 @@ impl Forms {
     }
 }
 
-/// How a value is written, but for base64.
+/// The forms in which a value is written, except base64.
 fn written(text: &str) -> impl IntoIterator<Item = String> {
     let hex = text.bytes().fold(String::new(), |mut hex, byte| {
-        // Writing to a String cannot fail.
+        // Writing to a `String` cannot fail.
         write!(hex, "{byte:02x}").unwrap_or_default();
         hex
     });
@@ -155,11 +155,13 @@ fn escaped(c: char) -> impl Iterator<Item = char> {
     (!is_plain).then_some('\\').into_iter().chain([c])
 }
 
-/// What base64 of any longer text with this in it has in common: by the place in it, modulo three, without what neighbours change.
+/// The base64 digits that every longer text with this value in it has in common: one form for each position modulo three, without the
+/// digits that neighbours change.
 fn within_base64(text: &str) -> impl Iterator<Item = String> {
     let encoded = |offset: usize| {
         let shifted = [vec![0; offset], text.as_bytes().to_vec()].concat();
-        // Of so many bytes before, this many digits are not all the value's; and the last digit may be shared with what follows.
+        // With this many bytes before the value, the first `before` digits also depend on those bytes; and the last digit may depend on
+        // what follows.
         let (before, whole) = ((offset * 8).div_ceil(6), shifted.len() * 8 / 6);
         [STANDARD_NO_PAD.encode(&shifted), URL_SAFE_NO_PAD.encode(&shifted)]
             .map(|encoded| encoded.get(before..whole).unwrap_or_default().to_owned())
@@ -167,7 +169,7 @@ fn within_base64(text: &str) -> impl Iterator<Item = String> {
     (0..3).flat_map(encoded).filter(|part| part.len() >= SHORTEST)
 }
 
-/// All of the base64 that this is a part of, so that it does not show where the value begins and ends.
+/// All of the base64 text around this part, so that nobody sees where the value begins and ends.
 fn whole_run(text: &str, part: Range<usize>) -> Range<usize> {
     let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/-_=".contains(byte);
     let before = text.as_bytes()[..part.start].iter().rev().take_while(|byte| is_digit(byte)).count();
@@ -208,7 +210,7 @@ mod tests {
             ("a b$c!", r"export P=a\ b\$c\!", "export P=***"),
             ("<p&'\">", "<td>&lt;p&amp;&#39;&quot;&gt;</td>", "<td>***</td>"),
             ("a-b/c d", "GET /?p=a-b%2Fc+d and a-b/c%20d", "GET /?p=*** and ***"),
-            // user:password and what a header has before and after it, at each place modulo three.
+            // `user:password`, with the text that a header has before and after it, at each position modulo three.
             ("hunter2", "Authorization: Basic dTpodW50ZXIy", "Authorization: Basic ***"),
             ("hunter2", "Authorization: Basic dXM6aHVudGVyMg==", "Authorization: Basic ***"),
             ("hunter2", "Authorization: Basic dXNlOmh1bnRlcjI=", "Authorization: Basic ***"),
@@ -248,7 +250,7 @@ mod tests {
             prop_assert!(!masked(text.as_bytes(), &[secret(&value)], []).contains(value.trim()));
         }
 
-        /// A header for every user and whatever follows: of base64 with a value in it nothing is left.
+        /// Headers with several users and endings: no base64 text with a value in it is left.
         #[test]
         fn no_base64_of_more_than_a_value_remains(value in "[ -~]{5,20}", before in "[ -~]{0,9}", after in "[ -~]{0,9}") {
             prop_assume!(value.trim().len() >= 5);

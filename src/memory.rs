@@ -1,4 +1,4 @@
-//! Whether a path is in memory, so that no secret reaches a disk: asked of every place where plaintext, or what opens to it, is put.
+//! Tells whether a path is in memory, so that no secret reaches a disk. Every place for plaintext, or for keys to it, is checked.
 //!
 //! *Invariant:* pure; `memory/statfs.rs` asks.
 
@@ -23,22 +23,22 @@ pub enum MemoryError {
          mounted one), or accept it with `allow_disk = true` in [output]"
     )]
     Disk {
-        /// The path, or the nearest directory above it that is there.
+        /// The path, or the nearest existing directory above it.
         path: PathBuf,
-        /// What it is on.
+        /// The file system that it is on.
         file_system: String,
     },
-    /// The system does not say.
+    /// The system gives no answer.
     #[error("cannot ask for the file system of {path}")]
     Unknown {
-        /// Of which path.
+        /// The path that was asked about.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// Judges the file system, by its number in `statfs(2)`, that a path is on. Tells whether it is in memory.
+/// Judges a path by the number that `statfs(2)` gives its file system. Tells whether the path is in memory.
 fn demand(file_system: FsWord, path: &Path, allow_disk: bool) -> Result<bool, MemoryError> {
     let in_memory = matches!(file_system, TMPFS | RAMFS);
     if in_memory || allow_disk {
@@ -47,7 +47,7 @@ fn demand(file_system: FsWord, path: &Path, allow_disk: bool) -> Result<bool, Me
     Err(MemoryError::Disk { path: path.to_path_buf(), file_system: name(file_system) })
 }
 
-/// The names that `statfs(2)` has for the numbers met most.
+/// Names for the most common numbers of `statfs(2)`.
 fn name(file_system: FsWord) -> String {
     let known = match file_system {
         0xef53 => "ext4",

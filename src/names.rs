@@ -13,7 +13,7 @@ macro_rules! name {
         pub struct $type(String);
 
         impl $type {
-            /// Takes the text as it is; whoever reads it from outside has checked it.
+            /// Takes the text as it is; the code that reads it from outside has checked it.
             pub fn new(text: impl Into<String>) -> Self {
                 Self(text.into())
             }
@@ -82,8 +82,8 @@ impl fmt::Display for Generation {
     }
 }
 
-/// Which value of one secret: counted from 1 by the session that fetched it, so that two values of a secret can be told
-/// apart, and ordered, without looking at them.
+/// The number of a value of one secret: counted from 1 by the session that fetched it, so that two values of a secret can be told apart,
+/// and ordered, without looking at them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Revision(u64);
 

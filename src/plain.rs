@@ -1,21 +1,21 @@
-//! Text that somebody else chose, made fit for a terminal and a log.
+//! Makes text from outside harmless on a terminal and in a log.
 //!
-//! A note, the complaint of a command or the words of a server may hold what moves the cursor, forges a line, or turns the direction of
-//! writing. What a reader cannot see as it is, is written as what it is: `\u{1b}`.
+//! A note, an error message of a command or of a server may hold characters that move the cursor, forge a line, or turn the direction of
+//! writing. A character that a reader cannot see is written as its code: `\u{1b}`.
 //!
 //! *Invariant:* pure. No control, format or separator character is left, and letters of every language stay as they are.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// The text as it may be shown on one line.
+/// The text, harmless on one line.
 pub fn plain(text: &str) -> Cow<'_, str> {
     replaced(text, |shown, c| write!(shown, "{}", c.escape_debug()))
 }
 
-/// A JSON document that means the same, in bytes that do nothing to a terminal.
+/// A JSON document with the same meaning, in bytes that have no effect on a terminal.
 pub fn plain_json(document: &str) -> Cow<'_, str> {
-    // Outside of its texts JSON has no such character, and in them each may be written as a number.
+    // Outside of strings, JSON has no such character. Inside strings, each may be written as a number.
     replaced(document, |shown, c| {
         c.encode_utf16(&mut [0; 2]).iter().try_for_each(|unit| write!(shown, "\\u{unit:04x}"))
     })
@@ -30,15 +30,15 @@ fn replaced(text: &str, replace: impl Fn(&mut String, char) -> std::fmt::Result)
         if is_plain(c) {
             shown.push(c);
         } else {
-            // Writing to a text cannot fail.
+            // Writing to a `String` cannot fail.
             replace(&mut shown, c).ok();
         }
     }
     Cow::Owned(shown)
 }
 
-/// Whether a reader sees this character as it is. What the standard library writes as `\u{…}` is neither a letter, a mark, a digit nor a
-/// sign: controls, formats such as those for directions, separators other than the space, and what no character is assigned to.
+/// Whether a reader sees this character. The standard library writes as `\u{…}` every character that is no letter, mark, digit or sign:
+/// controls, formats such as those for directions, separators other than the space, and unassigned characters.
 fn is_plain(c: char) -> bool {
     !c.is_control() && (c.is_alphanumeric() || c.escape_debug().len() <= 2)
 }
@@ -49,7 +49,7 @@ mod tests {
 
     use super::*;
 
-    /// Zero widths, joiners and directions; separators; invisible signs; the mark of a byte order.
+    /// Characters of zero width, joiners and directions; separators; invisible signs; the byte order mark.
     const ACTING: [std::ops::RangeInclusive<char>; 4] =
         ['\u{200b}'..='\u{200f}', '\u{2028}'..='\u{202e}', '\u{2060}'..='\u{206f}', '\u{feff}'..='\u{feff}'];
 

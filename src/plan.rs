@@ -1,9 +1,9 @@
-//! Config + templates → what to want, what to render, who reacts.
+//! Config + templates → which secrets to fetch, what to render, and which reactions follow.
 //!
-//! Everything that can be found wrong without a server is found here, all of it in one go.
+//! Every problem that can be found without a server is found here, all of them in one run.
 //!
-//! *Invariant:* pure: files, users and groups are looked up through the [`Surroundings`] that the caller passes. A [`Plan`]
-//! refers to no secret that is not wanted, and reacts on no process that there is not.
+//! *Invariant:* pure: files, users and groups are looked up through the [`Surroundings`] that the caller passes. A [`Plan`] refers only to
+//! secrets that it wants, and reacts on a process only if there is one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -23,10 +23,10 @@ use crate::template::{Template, TemplateError};
 
 use nix::sys::signal::Signal;
 
-/// What there is to do.
+/// The plan of one run.
 #[derive(Debug)]
 pub struct Plan {
-    /// What to want of each source. Only what something refers to is wanted.
+    /// The secrets to fetch from each source: only those that a template refers to.
     pub wants: BTreeMap<SourceName, Vec<Want>>,
     /// Every file, in the order of the configuration.
     pub files: Vec<PlannedFile>,
@@ -34,7 +34,7 @@ pub struct Plan {
     pub env: BTreeMap<String, Template>,
     /// The process, if there is one.
     pub process: Option<PlannedProcess>,
-    /// Secrets in the configuration that nothing refers to, with their places.
+    /// Secrets in the configuration that no template refers to, with their places.
     pub unused: Vec<(SecretName, Place)>,
 }
 
@@ -44,7 +44,7 @@ impl Plan {
         self.files.is_empty() && self.env.is_empty() && self.process.is_none()
     }
 
-    /// What is to be said of the secrets that nothing refers to, a line each.
+    /// The warnings about unused secrets, a line each.
     pub fn unused(&self) -> impl Iterator<Item = String> {
         self.unused.iter().map(|(name, Place { file, line, .. })| {
             let file = file.display();
@@ -53,20 +53,20 @@ impl Plan {
     }
 }
 
-/// What to ask a source for.
+/// A request for one secret.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Want {
     /// Its name in templates.
     pub name: SecretName,
-    /// Who has it.
+    /// The source that has it.
     pub source: SourceName,
-    /// Where it is there.
+    /// Its path in the source.
     pub path: String,
-    /// Makes it a write.
+    /// Parameters; with them the request is a write.
     pub params: Option<Fields>,
     /// Pins a version of a versioned secret.
     pub version: Option<Version>,
-    /// What is mounted there, if that was said.
+    /// The kind of its mount, if the configuration gives one.
     pub kind: Option<EngineKind>,
     /// How often it is re-read if it has no lease.
     pub refresh: Duration,
@@ -77,15 +77,15 @@ pub struct Want {
 pub struct PlannedFile {
     /// Relative and normalized: part of the generation. Absolute: replaced by one rename.
     pub path: PathBuf,
-    /// What is in it.
+    /// The template of its content.
     pub template: Template,
-    /// What the template renders is base64, and the file is the bytes that it stands for.
+    /// The template renders base64, and the file gets the decoded bytes.
     pub is_base64: bool,
-    /// Who may read it.
+    /// The mode and owners of the file.
     pub attributes: Attributes,
-    /// How to make the directory that an absolute path is in, where that was asked for.
+    /// How to make the directory of an absolute path, if the configuration asks for that.
     pub directory: Option<Attributes>,
-    /// What a change of it asks for.
+    /// The reaction to a change of the file.
     pub on_change: Reaction,
 }
 
@@ -96,24 +96,24 @@ pub struct Attributes {
     pub mode: Mode,
     /// User id.
     pub owner: u32,
-    /// Which group it has.
+    /// The group of the file.
     pub group: FileGroup,
 }
 
-/// Which group a file has.
+/// The group of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileGroup {
     /// This one.
     Of(u32),
-    /// The one that the file system gives: a setgid directory's, or else that of who made the file. So a neighbour in a pod, whose
-    /// volume has an `fsGroup`, can read it.
+    /// The group that the file system gives: that of a setgid directory, or else of the process that made the file. So a neighbour in a
+    /// pod, whose volume has an `fsGroup`, can read it.
     Inherited,
-    /// The one that a setgid directory gives; elsewhere this one, which is that of the process.
+    /// The group of a setgid directory; in other directories this group, which is that of the process.
     InheritedOr(u32),
 }
 
 impl FileGroup {
-    /// Whether a file may have both. What a directory gives is not known before the file is there.
+    /// Whether one file can satisfy both. The group of a directory is not known before the file is there.
     pub fn agrees(self, other: Self) -> bool {
         match (self, other) {
             (Self::Of(one), Self::Of(another)) => one == another,
@@ -127,40 +127,40 @@ impl FileGroup {
 pub struct PlannedProcess {
     /// Program and arguments.
     pub command: Vec<String>,
-    /// What a change of the environment asks for.
+    /// The reaction to a change of the environment.
     pub on_change: Reaction,
-    /// How it is asked to stop.
+    /// The signal that asks it to stop.
     pub stop_signal: Signal,
-    /// How long it may take for that.
+    /// How long it may take to stop.
     pub stop_timeout: Duration,
-    /// What follows when it exits by itself.
+    /// Whether to start it again when it exits by itself.
     pub restart: RestartConfig,
     /// How a successor takes its place.
     pub restart_mode: RestartMode,
     /// Sockets that Squire holds for it.
     pub listen: Vec<Listen>,
-    /// How it stands on this machine.
+    /// Its user, limits and environment.
     pub setting: Arc<Setting>,
 }
 
-/// How a process stands on this machine; the default is as Squire does.
+/// User, limits and environment of a process; the default is Squire's own.
 #[derive(Clone, Debug, Default)]
 pub struct Setting {
-    /// Whose it is.
+    /// Its user and groups.
     pub person: Option<Person>,
-    /// Where it runs; absolute.
+    /// Its working directory; absolute.
     pub working_dir: Option<PathBuf>,
     /// Its mask for new files.
     pub umask: Option<u32>,
-    /// What it is given of Squire's environment.
+    /// Which of Squire's variables it gets.
     pub env: EnvRules,
-    /// What it may use.
+    /// Its resource limits.
     pub limits: Vec<Limit>,
-    /// Nothing that it executes gains privileges.
+    /// No program that it executes gains privileges.
     pub no_new_privs: bool,
-    /// What it gets if Squire dies without a word; `None` is SIGTERM.
+    /// The signal that it gets if Squire is killed; `None` is SIGTERM.
     pub last_signal: Option<Signal>,
-    /// It is given a socket on which to say that it is ready.
+    /// It gets a socket on which it can say that it is ready.
     pub says_ready: bool,
 }
 
@@ -173,24 +173,24 @@ pub struct Person {
     pub group: u32,
     /// Supplementary groups.
     pub groups: Vec<u32>,
-    /// Name and home directory, where the user has any.
+    /// Name and home directory, if the user has any.
     pub name_and_home: Option<(String, PathBuf)>,
 }
 
-/// What of Squire's environment is passed on. Names with `*` and `?`.
+/// Which variables of Squire's environment are passed on. Names may have `*` and `?`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EnvRules {
-    /// Nothing but what `pass` names.
+    /// Pass on only the variables that `pass` names.
     pub clear: bool,
-    /// Passed on though it would be kept back.
+    /// Pass these on, even if they would be kept back.
     pub pass: Vec<String>,
     /// Never passed on.
     pub deny: Vec<String>,
-    /// Squire's own credentials, beyond those that nobody else uses: passed on only if `pass` names them.
+    /// Squire's own credentials that other programs might use too: passed on only if `pass` names them.
     pub own: Vec<&'static str>,
 }
 
-/// What the plan has to ask the machine.
+/// What the plan asks the machine.
 pub struct Surroundings<'a> {
     /// Reads a template.
     pub read: &'a dyn Fn(&Path) -> io::Result<String>,
@@ -204,7 +204,7 @@ pub struct Surroundings<'a> {
     pub own: (u32, u32),
 }
 
-/// Something that is wrong, in the configuration or in a template.
+/// A problem in the configuration or in a template.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Finding {
     /// In the configuration.
@@ -222,8 +222,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Makes the plan, or says everything that stands against it. `command` is what the command line gave after `--`; it wins over
-/// the configuration's.
+/// Makes the plan, or returns every problem. `command` is the command line after `--`; it wins over the configuration's.
 pub fn compile(
     config: &Config,
     command: Option<Vec<String>>,
@@ -295,18 +294,18 @@ fn want(name: &SecretName, secret: &SecretConfig) -> Want {
     }
 }
 
-/// Compiles part after part and gathers what is wrong.
+/// Compiles part after part and gathers the problems.
 struct Compiler<'a> {
     config: &'a Config,
     surroundings: &'a Surroundings<'a>,
-    /// Who owns what nobody else is to own.
+    /// The owners of files without owners of their own.
     own: (u32, u32),
     findings: Vec<Finding>,
     used: BTreeSet<String>,
 }
 
 impl Compiler<'_> {
-    /// Every part is looked at, so that one that is wrong does not hide another.
+    /// Compiles every part, so that a problem in one does not hide a problem in another.
     fn file(&mut self, file: &FileConfig, has_process: bool) -> Option<PlannedFile> {
         let template = self.template(file);
         let attributes = self.attributes(file);
@@ -372,7 +371,7 @@ impl Compiler<'_> {
         self.attributes_of(&file.place, file.mode, file.owner.as_ref(), file.group.as_ref())
     }
 
-    /// A directory that is made for a file, which is its owner's and group's where nothing else is said.
+    /// The directory that is made for a file; by default it has the file's owner and group.
     fn directory(&mut self, file: &FileConfig, made: &DirectoryConfig) -> Option<Attributes> {
         let owner = made.owner.as_ref().or(file.owner.as_ref());
         self.attributes_of(&file.place, made.mode, owner, made.group.as_ref().or(file.group.as_ref()))
@@ -417,7 +416,7 @@ impl Compiler<'_> {
         }
     }
 
-    /// With a source in AWS its keys are Squire's. Without one they may well be the process's.
+    /// If AWS is a source, its keys are Squire's. Otherwise they may well be the process's.
     fn own_credentials(&self) -> Vec<&'static str> {
         let is_aws = |source: &SourceConfig| matches!(source, SourceConfig::Aws(_));
         if self.config.sources.values().any(is_aws) { AWS_VARIABLES.to_vec() } else { Vec::new() }
@@ -446,7 +445,7 @@ impl Compiler<'_> {
         }
     }
 
-    /// Nobody in particular, where neither user nor group is said.
+    /// No user, if neither user nor group is configured.
     fn person(&mut self, config: &SettingConfig) -> Option<Person> {
         let (own_user, own_group) = self.own;
         let known = config.user.as_ref().and_then(|user| (self.surroundings.person)(user));
@@ -478,7 +477,7 @@ impl Compiler<'_> {
         })
     }
 
-    /// Without a process there is nothing to restart or to signal: what is said so is refused, what is not said is nothing.
+    /// Without a process there is nothing to restart or to signal. A reaction that asks for it is refused; the default becomes no reaction.
     fn reaction(&mut self, file: &FileConfig, has_process: bool) -> Option<Reaction> {
         let inherited =
             || if has_process { self.config.process.on_change.clone() } else { Reaction::Nothing };
@@ -517,7 +516,7 @@ impl Compiler<'_> {
         }
     }
 
-    /// While both run, the former one answers on every socket that they share.
+    /// While both run, the former process accepts connections on every shared socket too.
     fn refuse_overlap_without_proof(&mut self, process: &ProcessConfig, probe: Option<&ProbeConfig>) {
         let shared = |port: Option<u16>| {
             process.listen.iter().any(|listen| match listen {

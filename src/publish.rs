@@ -1,6 +1,6 @@
-//! Manifest × Release → the ordered steps that make what is published become the release.
+//! Manifest × Release → the ordered steps that publish the release.
 //!
-//! Below `output.dir` stands what the kubelet's volumes have, so that readers and watchers know it already:
+//! `output.dir` has the layout of the kubelet's volumes, so that readers and watchers know it already:
 //!
 //! ```text
 //! ..gen-6/  ..gen-7/          one directory a generation, each whole
@@ -11,9 +11,9 @@
 //! conf -> ..data/conf
 //! ```
 //!
-//! Absolute destinations are each replaced by one rename, beside all this. [`tmpfs`] performs the steps.
+//! Each file with an absolute destination is replaced by a rename of its own. [`tmpfs`] performs the steps.
 //!
-//! *Invariant:* pure. What is published already needs no step, and after each single step of any plan `..data` names a
+//! *Invariant:* pure. If the release is published already, there are no steps. After each single step of any plan `..data` names a
 //! generation that is whole.
 
 mod contents;
@@ -49,42 +49,41 @@ pub use trust::{Exposure, Writer};
 /// An absolute destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AbsoluteFile {
-    /// Where.
+    /// Its path.
     pub path: PathBuf,
-    /// How its directory is made, where that was asked for.
+    /// How to make its directory, if the configuration asks for that.
     pub directory: Option<Attributes>,
 }
 
-/// How to get from a [`Manifest`] to a release.
+/// The steps from a [`Manifest`] to a release.
 #[derive(Clone, Debug)]
 pub struct Publication {
-    /// What no reader sees, and all that can run out of space. May be performed long before `publish`, and taken back by
+    /// Steps that no reader sees, and all that can run out of space. They may be performed long before `publish`, and undone by
     /// [`tmpfs::discard`].
     pub stage: Vec<Step>,
-    /// Makes it visible: renames, links and removals only.
+    /// Steps that make the release visible: renames, links and removals only.
     pub publish: Vec<Step>,
-    /// The paths of the release whose contents, mode, owner or group differ from what is published now. Nothing else has
-    /// a reason to react.
+    /// The paths of the release whose contents, mode, owner or group differ from the published ones. Only these need a reaction.
     pub changed: BTreeSet<PathBuf>,
-    /// The generation that nothing names any more once this is published: for [`tmpfs::retire`], when slow readers are done.
+    /// The generation that is superseded once this is published: for [`tmpfs::retire`], when slow readers are done.
     pub superseded: Option<Generation>,
-    /// What is published after success. After a failure, ask [`tmpfs::survey`].
+    /// The manifest after success. After a failure, ask [`tmpfs::survey`].
     pub manifest: Manifest,
 }
 
 impl Publication {
-    /// The directory that holds the relative files of the release from the end of `stage` on: what the `check` commands
-    /// are shown. `None` where there never was a relative file.
+    /// The directory that holds the relative files of the release when `stage` is done: the `check` commands get it. `None` if there never
+    /// was a relative file.
     pub fn directory(&self, output: &OutputConfig) -> Option<PathBuf> {
         let tree = self.manifest.live.as_ref()?;
         Some(output.dir.as_ref()?.join(layout::directory(tree.generation)))
     }
 }
 
-/// Plans how to publish a release. To go back, plan the release before: where the previous generation is just that, the plan
-/// is one exchange of links.
+/// Plans how to publish a release. To go back, plan the previous release: if the previous generation has exactly that, the plan is one
+/// exchange of links.
 ///
-/// The generation directory bears the release's number, or the next free one where that would not be the newest.
+/// The generation directory has the release's number, or the next free one if that would not be the newest.
 pub fn plan(manifest: &Manifest, release: &Release, output: &OutputConfig) -> Publication {
     let (absolute, relative): (Vec<_>, Vec<_>) =
         release.files.iter().partition(|file| file.path.is_absolute());
@@ -123,8 +122,8 @@ pub fn plan(manifest: &Manifest, release: &Release, output: &OutputConfig) -> Pu
     }
 }
 
-/// The number of the directory to make: a number above all others is what tells a generation that was never live. One that somebody
-/// else made is passed over.
+/// The number of the directory to make. It has to be above all others, because that marks a generation that was never live. Numbers of
+/// directories that another user made are skipped.
 fn number(manifest: &Manifest, release: &Release) -> Generation {
     let mut number = match manifest.highest() {
         Some(highest) if highest >= release.generation => highest.next(),
@@ -136,7 +135,7 @@ fn number(manifest: &Manifest, release: &Release) -> Generation {
     number
 }
 
-/// Absolute files that we published and the release no longer has.
+/// Absolute files that we published and that the release no longer has.
 fn deleted(manifest: &Manifest, absolute: &[&RenderedFile]) -> Vec<Step> {
     let is_wanted = |path: &Path| absolute.iter().any(|file| file.path == path);
     let unwanted = manifest.absolute.iter().filter(|(path, standing)| standing.ours && !is_wanted(path));
@@ -145,9 +144,9 @@ fn deleted(manifest: &Manifest, absolute: &[&RenderedFile]) -> Vec<Step> {
 
 /// What happens to the relative files.
 enum Shift<'a> {
-    /// They are as wanted.
+    /// They are already as wanted.
     Stay,
-    /// They were as wanted in the previous generation.
+    /// The previous generation has them as wanted.
     Back { from: Generation, to: Generation },
     /// A new generation is needed.
     Forward { from: Option<&'a Tree> },
@@ -165,7 +164,7 @@ impl<'a> Shift<'a> {
         }
     }
 
-    /// Builds the new generation, whole and with its final attributes, where nobody looks.
+    /// Builds the new generation, whole and with its final attributes, where no reader looks.
     fn build(&self, wanted: &Tree, files: &[&RenderedFile]) -> Vec<Step> {
         let Self::Forward { from } = self else { return Vec::new() };
         let generation = wanted.generation;
@@ -182,7 +181,7 @@ impl<'a> Shift<'a> {
             }
             Some(_) | None => Step::Write { generation, file: file.clone() },
         }));
-        // Innermost first, and after the files: a directory without write permission could not be filled.
+        // Innermost directories first, and after the files: a directory without write permission could not be filled.
         let inside_out = directories.iter().rev().map(|path| path.to_path_buf());
         steps.extend(inside_out.chain([PathBuf::new()]).map(|path| Step::Seal {
             generation,
@@ -193,7 +192,7 @@ impl<'a> Shift<'a> {
         steps
     }
 
-    /// The step that makes `..data` name what is wanted.
+    /// The step that makes `..data` name the wanted generation.
     fn turn(&self, wanted: &Tree) -> Option<Step> {
         match *self {
             Self::Stay => None,
@@ -266,7 +265,7 @@ mod tests {
         DigestKey::new([7; 32])
     }
 
-    /// A file of this process, mode 0400 unless the path ends in `@` and a mode.
+    /// A file of this process, with mode 0400 unless the path ends in `@` and a mode.
     pub(super) fn file(path: &str, contents: &str) -> RenderedFile {
         let (path, mode) = path.split_once('@').unwrap_or((path, "400"));
         RenderedFile {
@@ -340,8 +339,7 @@ mod tests {
         assert_eq!(publication.stage.len(), 13);
     }
 
-    /// One row: what changes, the release, the steps (`turn` stands for those that every new generation ends with), the paths
-    /// that changed.
+    /// One row: what changes, the release, the steps (`turn` stands for the steps that end every new generation), the paths that changed.
     type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [&'a str], &'a [&'a str]);
 
     #[test]

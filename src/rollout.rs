@@ -1,17 +1,17 @@
 //! The transaction that takes the process from one release to the next: stage, check, publish, react, try, then commit or go back.
 //!
 //! ```text
-//! Rendered ─▶ stage ─▶ rehearse ─▶ check ─▶ publish ─▶ react ─▶ try ─▶ commit; after `grace`, what only the former one used is freed
+//! Rendered ─▶ stage ─▶ rehearse ─▶ check ─▶ publish ─▶ react ─▶ try ─▶ commit; after `grace`, leases of only the former are freed
 //!               │         │          │                   │       │
-//!               └─────────┴──────────┴─ nothing is seen  └───────┴─▶ back: publish the live one, react; what was new is rejected
+//!               └─────────┴──────────┴─ never visible    └───────┴─▶ back: publish the live one, react; new values are rejected
 //! ```
 //!
-//! One at a time; a newer release replaces the one that waits. A release with which no process could be started, or that fails its
-//! checks, was never seen. One that its process cannot live with is taken back, unless what it replaced is dead: then there is no way
-//! back, which is said.
+//! There is one rollout at a time; a newer release replaces the one that waits. If no process could be started with a release, or if it
+//! fails its checks, it was never visible. If its process is not well with it, it is taken back, unless a replaced value has ended: then
+//! Squire cannot go back, and says so.
 //!
-//! *Invariants:* pure. A release is committed only after it was published, every reaction to it is done, and the process proved to be
-//! well with it. Nothing of a generation is freed before a later one is committed.
+//! *Invariants:* pure. A release is committed only after it was published, every reaction to it is done, and the process proved to be well
+//! with it. No lease of a generation is freed before a later one is committed.
 
 mod chores;
 mod course;
@@ -42,15 +42,15 @@ pub use vocabulary::{Effect, Event, Rules};
 /// How long a superseded generation stays for readers that are slow.
 pub const READERS_HAVE: Duration = Duration::from_secs(10);
 
-/// The pause after a rollout that failed doubles between these.
+/// The pause after a failed rollout doubles between these bounds.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// What may have to go through before its pause is over has this long before what is live ends, or a fifth of the time there was.
+/// A rollout whose present values end before its pause is over begins this long before that end, or a fifth of the time that there was.
 const IN_TIME: Duration = Duration::from_mins(2);
 
-/// A process that was restarted because of a release lives this long with it, where nothing else is asked. A program that cannot log in
-/// with its new credential ends by then; one that takes longer to find out needs a probe.
+/// Without a probe, a process that was restarted because of a release has to run this long with it. A program that cannot log in with its
+/// new credential ends within that time; a program that takes longer to find out needs a probe.
 const SHORT_LIFE: Duration = Duration::from_secs(3);
 
 /// The rollouts of one agent.
@@ -59,21 +59,21 @@ pub struct Rollout {
     rules: Rules,
     phase: Phase,
     waiting: Option<Waiting>,
-    /// The good one.
+    /// The release that was committed last.
     live: Option<Arc<Release>>,
-    /// What readers see: the live one, or one that is still to prove itself.
+    /// The release that readers see: the live one, or one that is on trial.
     shown: Option<Arc<Release>>,
     process: Seen,
     failures: u32,
     /// When the last rollout failed.
     failed_at: Option<Instant>,
-    /// It is a time for rollouts.
+    /// Whether rollouts are allowed now.
     is_open: bool,
-    /// The last generation that was said to wait for such a time.
+    /// The last generation that was logged as waiting for the window.
     held_up: Option<Generation>,
-    /// The number of the last try of all.
+    /// The number of the latest try.
     attempt: u64,
-    /// The number of the last action of all.
+    /// The number of the latest action.
     action: u64,
     chores: Chores,
 }
@@ -81,9 +81,9 @@ pub struct Rollout {
 /// What a rollout knows of the process.
 #[derive(Clone, Copy, Debug, Default)]
 struct Seen {
-    /// It ended while a release was tried.
+    /// It ended while a release was on trial.
     is_down: bool,
-    /// It said that it is ready, or nothing was asked of it since.
+    /// It said that it is ready, or nothing was asked of it since it last did.
     is_ready: bool,
     /// Its supervisor was told that a release is on trial.
     on_trial: bool,
@@ -100,21 +100,21 @@ struct Waiting {
 enum Phase {
     /// Nothing is going on.
     Idle,
-    /// The last rollout failed; the next is not begun before this.
+    /// The last rollout failed; the next one does not begin before this time.
     Pausing(Instant),
     Staging(Arc<Release>),
     Rehearsing(Arc<Release>, Option<PathBuf>),
-    /// One command runs, these are left.
+    /// One command runs; these are still to run.
     Checking(Arc<Release>, Option<PathBuf>, VecDeque<RunCommand>),
     Publishing(Course),
-    /// The way back could not be published, and is tried again at this time.
+    /// The return could not be published, and is tried again at this time.
     Stuck(Course, Instant),
-    /// The process reacts; these come after it.
+    /// The process reacts; these actions follow.
     Moving(Course, Vec<Action>),
     /// These actions are still going on.
     Acting(Course, BTreeMap<u64, Action>),
     Trying(Course, Box<Trial>),
-    /// It is well, and what it takes the place of is being stopped.
+    /// The process is well, and the former one is being stopped.
     HandingOver(Course),
 }
 
@@ -130,14 +130,14 @@ struct Course {
 #[derive(Clone, Debug)]
 enum Way {
     Forward,
-    /// From this one, which the process could not live with.
+    /// Back from this release, because the process was not well with it.
     Back(Arc<Release>),
-    /// From this one, which could only be published in part, and is to be tried again.
+    /// Back from this release, because only a part of it could be published; it is tried again.
     Undo(Arc<Release>),
 }
 
 impl Phase {
-    /// The release that is on its way, and the one that it is taken back from.
+    /// The release that is being published, and the one that it replaces on the way back.
     fn releases(&self) -> [Option<&Arc<Release>>; 2] {
         match self {
             Self::Idle | Self::Pausing(_) => [None, None],
@@ -158,13 +158,13 @@ impl Phase {
 }
 
 impl Rollout {
-    /// Every release that a command may have seen: what is live, and what is on its way.
+    /// Every release whose values a command may have seen: the live one, and those of this rollout.
     pub fn releases(&self) -> impl Iterator<Item = &Release> {
         let held = [self.live.as_ref(), self.shown.as_ref()].into_iter().chain(self.phase.releases());
         held.flatten().map(Arc::as_ref)
     }
 
-    /// Nothing is live yet. `superseded` are generations that an earlier run left for its slow readers.
+    /// No release is live yet. `superseded` are generations that an earlier run left for its slow readers.
     pub fn new(rules: Rules, superseded: &BTreeSet<Generation>, now: Instant) -> Self {
         let mut chores = Chores::default();
         chores.retire(superseded.iter().copied(), now);
@@ -185,7 +185,7 @@ impl Rollout {
         }
     }
 
-    /// Takes what happened at `now`, answers with what to do.
+    /// Handles an event that happened at `now`; answers with the effects to perform.
     pub fn step(&mut self, event: Event, now: Instant) -> Vec<Effect> {
         let mut effects = Vec::new();
         let turn = &mut Turn { now, effects: &mut effects };
@@ -210,7 +210,7 @@ impl Rollout {
         effects
     }
 
-    /// When to be called again.
+    /// When to call [`Self::step`] with [`Event::Due`].
     pub fn deadline(&self) -> Option<Instant> {
         let must = self.waiting.as_ref().and_then(|waiting| self.must_begin(waiting));
         let phase = match &self.phase {
@@ -237,12 +237,12 @@ impl Rollout {
         self.live.as_deref()
     }
 
-    /// The release that readers see: what a process that is started now has to be given.
+    /// The release that readers see: a process that is started now has to get this one.
     pub fn shown(&self) -> Option<&Release> {
         self.shown.as_deref()
     }
 
-    /// Whether it is news that the process is ready: once after each start, and each signal.
+    /// Whether a report of readiness is expected: once after each start, and after each signal.
     pub fn awaits_ready(&self) -> bool {
         !self.process.is_ready
     }
@@ -299,12 +299,12 @@ impl Rollout {
         release.revisions.iter().filter(is_new).map(|(secret, _)| secret.clone()).collect()
     }
 
-    /// When what the process has ends so soon that a pause cannot be waited for.
+    /// When the rollout has to begin before its pause is over, because a present value ends soon.
     fn must_begin(&self, waiting: &Waiting) -> Option<Instant> {
         let renewed = self.renewed(&waiting.release);
         let ends = renewed.iter().filter_map(|secret| waiting.release.former_ends.get(secret)).min()?;
         let margin = (ends.saturating_duration_since(waiting.since) / 5).min(IN_TIME);
-        // However pressing it is, what has just failed is not tried in a loop.
+        // A rollout that has just failed still waits for the shortest pause.
         let rested = self.failed_at.map_or(waiting.since, |at| at + FIRST_PAUSE);
         ends.checked_sub(margin).map(|at| at.max(waiting.since).max(rested))
     }
@@ -320,7 +320,7 @@ impl Rollout {
             self.phase = Phase::Rehearsing(Arc::clone(&release), directory);
             turn.effects.push(Effect::Rehearse(release));
         } else {
-            // Without a process that runs there is nothing to lose: the start itself says what is wrong.
+            // Without a running process there is nothing to lose: the start itself reports any problem.
             self.begin_checks(release, directory, turn);
         }
     }
@@ -339,7 +339,7 @@ impl Rollout {
         self.check(turn);
     }
 
-    /// The next check, or the publication.
+    /// Runs the next check, or publishes.
     fn check(&mut self, turn: &mut Turn<'_>) {
         let Phase::Checking(release, directory, left) = &mut self.phase else { return };
         if let Some(command) = left.pop_front() {
@@ -360,7 +360,7 @@ impl Rollout {
         }
     }
 
-    /// Nobody has seen it: what is live stays so.
+    /// The release was never visible: the live one stays.
     fn not_passed(&mut self, release: Arc<Release>, why: String, turn: &mut Turn<'_>) {
         turn.effects.push(Effect::Discard);
         let again_in = self.pause(turn.now);
@@ -369,7 +369,7 @@ impl Rollout {
         if self.live.is_some() {
             self.take_back(generation, turn);
         } else {
-            // There is nothing to hold to: what it needs may come to be without a new value.
+            // There is no earlier release to keep, and the check may pass later without a new value.
             self.wait_again(release, turn.now);
         }
     }
@@ -391,7 +391,7 @@ impl Rollout {
         pause
     }
 
-    /// The same release again, unless there is a newer one.
+    /// Tries the same release again, unless there is a newer one.
     fn wait_again(&mut self, release: Arc<Release>, now: Instant) {
         self.waiting.get_or_insert(Waiting { release, since: now });
     }
@@ -401,7 +401,7 @@ impl Rollout {
         turn.effects.push(Effect::TakenBack(generation));
     }
 
-    /// What waits was made with the same value that is suspect now; there will be another one.
+    /// The waiting release was made with the value that is suspect now; a new one will follow.
     fn drop_waiting(&mut self, turn: &mut Turn<'_>) {
         let waiting = self.waiting.take();
         turn.effects.extend(waiting.map(|waiting| Effect::Dropped(waiting.release.generation)));
@@ -429,7 +429,7 @@ impl Rollout {
     }
 }
 
-/// One event: when it came, and what follows from it.
+/// One event: its time, and the effects that follow from it.
 struct Turn<'a> {
     now: Instant,
     effects: &'a mut Vec<Effect>,

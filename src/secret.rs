@@ -1,7 +1,7 @@
 //! The only type that holds plaintext.
 //!
-//! A [`Secret`] cannot be printed, compared or serialized; [`Secret::expose`] is the one door to what is inside, so that a
-//! search for that word finds every place where plaintext is touched. Change is told by keyed [`Digest`]s.
+//! A [`Secret`] cannot be printed, compared or serialized; [`Secret::expose`] is the only way to read it, so a search for that word finds
+//! every place where plaintext is used. Changes are found by keyed [`Digest`]s.
 //!
 //! *Invariant:* no `Display`, no `PartialEq`, no `Serialize`, and a `Debug` that shows nothing. The memory is wiped when it is
 //! freed, by the allocator that `main.rs` installs, since no type can reach the copies that TLS, HTTP and JSON make.
@@ -18,12 +18,12 @@ pub type Fields = Map<String, Value>;
 pub struct Secret<T: ?Sized>(Arc<T>);
 
 impl<T: ?Sized> Secret<T> {
-    /// Puts plaintext behind the door.
+    /// Wraps plaintext.
     pub fn new(plaintext: impl Into<Arc<T>>) -> Self {
         Self(plaintext.into())
     }
 
-    /// The one door. Borrow as late and as briefly as possible.
+    /// The only way to read the plaintext. Borrow as late and as briefly as possible.
     pub fn expose(&self) -> &T {
         &self.0
     }
@@ -41,7 +41,7 @@ impl<T: ?Sized> fmt::Debug for Secret<T> {
     }
 }
 
-/// The key of this run's digests: random, so that a digest says nothing to anyone else.
+/// The key of this run's digests. It is random, so that a digest tells others nothing.
 #[derive(Clone)]
 pub struct DigestKey([u8; 32]);
 
@@ -70,12 +70,12 @@ impl fmt::Debug for DigestKey {
     }
 }
 
-/// Tells whether two plaintexts differ, and nothing else about them.
+/// A digest that tells whether two plaintexts differ, and nothing else about them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; 32]);
 
 impl Digest {
-    /// A part of it, for a name that nobody can guess who does not have the key.
+    /// A part of the digest, for a file name that nobody can guess without the key.
     pub fn short(&self) -> u64 {
         self.0.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
     }

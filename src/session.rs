@@ -1,12 +1,11 @@
-//! One source's life as a state machine: log in, fetch, renew, replace, log in anew, revoke, stop.
+//! The life of one source as a state machine: log in, fetch, renew, replace, log in anew, revoke, stop.
 //!
-//! [`Session::step`] takes what happened and the time, and answers with what to do; [`Session::deadline`] says when to call it
-//! next with [`Event::Due`]. The keeper in `session/keeper.rs` performs the effects. The token's own life is in `grant`, that of
-//! a lease in `held`.
+//! [`Session::step`] takes an event and the time, and answers with effects; [`Session::deadline`] says when to call it next with
+//! [`Event::Due`]. The keeper in `session/keeper.rs` performs the effects. `grant` handles the token, `held` a lease.
 //!
-//! *Invariants:* pure, its chance comes from a seed. At most [`IN_FLIGHT`] requests are out at once. Every revision delivered of
-//! a secret is greater than the one before. A lease is forgotten only when it is revoked, may not be, is lost or past its end. After
-//! [`Effect::Ended`] nothing more is asked.
+//! *Invariants:* pure; random numbers come from a seed. At most [`IN_FLIGHT`] requests are out at once. Each revision of a secret that is
+//! delivered is greater than the one before. A lease is forgotten only when it is revoked, may not be revoked, is lost or is past its end.
+//! After [`Effect::Ended`] the session asks for nothing more.
 
 mod adopt;
 mod answers;
@@ -42,7 +41,7 @@ pub use lack::{Lack, Outlook};
 /// How many requests to one source are out at once.
 pub const IN_FLIGHT: usize = 16;
 
-/// So many unreachable answers in a row open the breaker: from then on one request at a time looks whether the source is back.
+/// This many unreachable answers in a row open the breaker: from then on one request at a time probes whether the source is back.
 const BREAKER_OPENS_AT: u32 = 5;
 
 /// One source's life.
@@ -65,41 +64,41 @@ pub struct Session {
     phase: Phase,
     look_up_every: Duration,
     adopt: Option<Holdings>,
-    /// What is held has changed since it was recorded.
+    /// The holdings have changed since they were recorded.
     unrecorded: bool,
     chance: fastrand::Rng,
 }
 
-/// What a session is told once.
+/// The settings of a session.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The source's name.
     pub source: SourceName,
-    /// What is wanted of it.
+    /// The secrets to fetch from it.
     pub wants: Vec<Want>,
-    /// How often to ask whether token and leases still live, though nothing says that they do not.
+    /// How often to ask whether token and leases are still valid, even without a sign that they are not.
     pub look_up_every: Duration,
-    /// Where all its chance comes from.
+    /// The seed of all its random numbers.
     pub seed: u64,
-    /// What an earlier run held: taken over as far as it still lives.
+    /// The holdings of an earlier run: taken over as far as they are still valid.
     pub adopt: Option<Holdings>,
 }
 
-/// What a session holds that must outlive it: no server hands it out twice.
+/// The part of a session that must outlive it, because no server gives it out twice.
 #[derive(Clone, Debug)]
 pub struct Holdings {
-    /// The token, with the life that it had at first.
+    /// The token, with the time to live that it had at first.
     pub grant: Grant,
-    /// Every lease that was made with it; of one secret the older before the newer.
+    /// Every lease that was made with it; of the leases of one secret the older comes first.
     pub leases: Vec<Holding>,
 }
 
-/// A lease with the value that it keeps alive.
+/// A lease with the value that it keeps valid.
 #[derive(Clone, Debug)]
 pub struct Holding {
     /// The lease, as the ledger has it.
     pub entry: Entry,
-    /// Tells whether the value differs from another.
+    /// A digest that tells whether the value differs from another.
     pub digest: Digest,
 }
 
@@ -123,35 +122,35 @@ pub enum Event {
     },
     /// A credential file appeared or changed.
     CredentialChanged,
-    /// The file that holds the grant itself appeared or changed.
+    /// The file that holds the token itself appeared or changed.
     GrantChanged,
-    /// These secrets are to be fetched now, whatever their schedule says; all if empty.
+    /// Fetch these secrets now, whatever their schedule says; all if empty.
     RefreshAsked(Vec<SecretName>),
-    /// Nothing uses the revisions of this secret below this one any more.
+    /// No generation uses the revisions of this secret below this one any more.
     Released(SecretName, Revision),
-    /// Nothing uses this revision of this secret, and nothing will: a release with it was taken back, or never tried.
+    /// No generation uses this revision of this secret, and none will: a release with it was taken back, or never tried.
     Rejected(SecretName, Revision),
     /// The machine was suspended for this long.
     Slept(Duration),
-    /// The end: give back what we hold.
+    /// The end: give token and leases back.
     StopAsked,
     /// The deadline came.
     Due,
 }
 
-/// What to do.
+/// Effects, for the keeper to perform.
 #[derive(Clone, Debug)]
 #[must_use = "an effect that is dropped leaves the session waiting for its answer"]
 pub enum Effect {
-    /// Put a question to the source.
+    /// Send a question to the source.
     Ask(Ask),
-    /// Hand a new value to the agent.
+    /// Give a new value to the agent.
     Deliver(Update),
     /// Tell the agent why it has no value of a secret yet.
     Lack(Lack),
-    /// Keep this for a later run, before anything else is done.
+    /// Record these holdings for a later run, before anything else is done.
     Record(Holdings),
-    /// Say what happened.
+    /// Log this fact.
     Report(Fact),
     /// The session is over.
     Ended,
@@ -190,15 +189,15 @@ pub enum Answer {
 pub struct Update {
     /// Which secret.
     pub secret: SecretName,
-    /// Which value of it.
+    /// The number of this value.
     pub revision: Revision,
     /// The value.
     pub fields: Secret<Fields>,
-    /// Tells whether it differs from another.
+    /// A digest that tells whether the value differs from another.
     pub digest: Digest,
-    /// When the value before it stops being good, if it does: in the past where it is dead already.
+    /// When the previous value ends, if it does: in the past if it has ended already.
     pub former_ends: Option<Instant>,
-    /// When the source is asked for a newer one; `None` where a lease is kept alive as it is.
+    /// When the source is asked for a newer value; `None` if the lease is only renewed.
     pub again_at: Option<Instant>,
 }
 
@@ -228,7 +227,7 @@ impl Session {
         }
     }
 
-    /// Takes what happened at `now`, answers with what to do.
+    /// Handles an event that happened at `now`; answers with the effects to perform.
     pub fn step(&mut self, event: Event, now: Instant) -> Vec<Effect> {
         let mut effects = Vec::new();
         if self.phase == Phase::Ended {
@@ -256,7 +255,7 @@ impl Session {
             && self.phase == Phase::Keeping
             && let Some(holdings) = self.holdings()
         {
-            // First of all: what is used must never be known to the process alone.
+            // The record comes first: no lease may be in use before the ledger has it.
             effects.insert(0, Effect::Record(holdings));
         }
         effects
@@ -275,7 +274,7 @@ impl Session {
         }
     }
 
-    /// What only former generations used is revoked; the process can work with the newest.
+    /// Leases that only former generations used are revoked; the process is well with the newest.
     fn release(&mut self, secret: &SecretName, below: Revision, now: Instant) {
         for lease in self.leases.values_mut() {
             if lease.secret() == secret && lease.revision < below {

@@ -1,11 +1,11 @@
-//! The owner's key as shares, some of which are the key again and fewer of which say nothing about it.
+//! Splits the owner's key into shares. Enough of them restore the key, and fewer tell nothing about it.
 //!
 //! A share is one line that a person can copy by hand:
 //!
 //! ```text
 //! squire-share-1:3-of-5:2:9f03c1ab:DATA:COMMITMENT:CHECKSUM
-//!                │      │ │        │    │          └ of all before it: finds a slip of the pen
-//!                │      │ │        │    └ a digest of the key and the set: tells whether what was put together is the key
+//!                │      │ │        │    │          └ of all before it: finds a typing error
+//!                │      │ │        │    └ a digest of the key and the set: tells whether the result is the key
 //!                │      │ │        └ 32 bytes, Shamir's: a byte of it is a value of a polynomial over GF(256)
 //!                │      │ └ the set: the shares that were made together
 //!                │      └ the share's own number
@@ -24,10 +24,10 @@ use rand::{CryptoRng, RngExt as _};
 
 use crate::secret::Secret;
 
-/// How every share begins, with the version of what follows.
+/// The beginning of every share, with the version of the format.
 const BEGINNING: &str = "squire-share-1";
 
-/// What the commitment is for: no other digest of the key is this one.
+/// The context of the commitment's digest, so that no other digest of the key is the same.
 const COMMITMENT: &str = "squire shares 1 commitment to the owner's key";
 
 /// How many shares are needed, of how many: `3-of-5`.
@@ -45,7 +45,7 @@ pub struct Share {
     data: Secret<[u8; 32]>,
 }
 
-/// What the shares that were made together have in common.
+/// The part that shares of one set have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Set {
     quorum: Quorum,
@@ -53,10 +53,10 @@ struct Set {
     commitment: u128,
 }
 
-/// Why a line is no share.
+/// Why a line is not a share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoShare {
-    /// Something else altogether.
+    /// It is some other text.
     #[error("is no share: a share begins with {BEGINNING}")]
     Other,
     /// A part is missing, or there is one too many.
@@ -70,7 +70,7 @@ pub enum NoShare {
     Mistyped,
 }
 
-/// Why shares are not a key. Shares are named by their places in what was given.
+/// Why shares do not give a key. Shares are named by their places in the input.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Misfit {
     /// Not enough of them.
@@ -81,7 +81,7 @@ pub enum Misfit {
         /// How many there are.
         found: usize,
     },
-    /// Of two sets.
+    /// They are of two sets.
     #[error(
         "is of the set {set:08x}, and the first is of the set {first:08x}: only shares that were made together fit"
     )]
@@ -93,7 +93,7 @@ pub enum Misfit {
         /// The set of the first.
         first: u32,
     },
-    /// The same one again.
+    /// The same share twice.
     #[error("is share {number}, which is there already: each has to be another one")]
     Twice {
         /// Which share.
@@ -101,7 +101,7 @@ pub enum Misfit {
         /// Its number.
         number: u8,
     },
-    /// Each is well in itself, and what they make is not what was split.
+    /// Each share is valid by itself, but together they do not give the key that was split.
     #[error(
         "these shares do not make the key that was split: one of them was changed; try others of the set"
     )]
@@ -111,7 +111,7 @@ pub enum Misfit {
 /// Splits a key. All shares that there are, in order.
 ///
 /// # Errors
-/// What is no owner's key, as a predicate.
+/// If the text is no owner's key; the error says why, as a predicate.
 pub fn split(key: &str, quorum: Quorum, random: &mut impl CryptoRng) -> Result<Vec<Share>, &'static str> {
     let key = Hash::from_hex(key).map_err(|_| "is no owner's key, which has 64 hexadecimal digits")?;
     let id = random.random();
@@ -120,10 +120,10 @@ pub fn split(key: &str, quorum: Quorum, random: &mut impl CryptoRng) -> Result<V
     Ok((1..).zip(dealt).filter_map(|(number, dealt)| Share::of(number, set, &dealt)).collect())
 }
 
-/// Puts a key together again.
+/// Restores a key from shares.
 ///
 /// # Errors
-/// Why it cannot be.
+/// Why the shares do not give a key.
 pub fn combine(shares: &[Share]) -> Result<Secret<str>, Misfit> {
     let Some(Share { set, .. }) = shares.first() else {
         return Err(Misfit::TooFew { needed: 2, found: 0 });
@@ -151,7 +151,7 @@ pub fn combine(shares: &[Share]) -> Result<Secret<str>, Misfit> {
     }
 }
 
-/// The key has 256 random bits, so nobody finds it by trying; and two sets of one key do not show that they are.
+/// The key has 256 random bits, so nobody finds it by trying; and the commitments of two sets do not show that both are of one key.
 fn commitment(key: &Hash, set: u32) -> u128 {
     let mut bytes = [0; 16];
     let mut hasher = blake3::Hasher::new_derive_key(COMMITMENT);
@@ -164,12 +164,12 @@ fn checksum(text: &str) -> String {
 }
 
 impl Share {
-    /// Its place among those that were made with it, from 1.
+    /// Its number in its set, from 1.
     pub fn number(&self) -> u8 {
         self.number
     }
 
-    /// The line. It is as secret as a part of the key is.
+    /// The line. It is as secret as a part of the key.
     pub fn line(&self) -> Secret<str> {
         let Set { quorum, id, commitment } = &self.set;
         let data = Hash::from_bytes(*self.data.expose()).to_hex();
@@ -178,10 +178,10 @@ impl Share {
         Secret::new(format!("{text}:{checksum}"))
     }
 
-    /// Reads a line. Spaces, line ends and capital letters, which people and printers make, change nothing.
+    /// Reads a line. Spaces, line ends and capital letters, which people and printers may change, do not matter.
     ///
     /// # Errors
-    /// Why it is none.
+    /// Why the line is not a share.
     pub fn parse(line: &str) -> Result<Self, NoShare> {
         let line: String =
             line.chars().filter(|c| !c.is_whitespace()).map(|c| c.to_ascii_lowercase()).collect();
@@ -290,7 +290,7 @@ mod tests {
         }
     }
 
-    /// A key, a quorum, and which of the shares are chosen, in some order.
+    /// A key, a quorum, and the chosen shares in some order.
     fn chosen() -> impl Strategy<Value = ([u8; 32], Quorum, Vec<usize>, u64)> {
         (2_u8..8).prop_flat_map(|needed| (Just(needed), needed..12)).prop_flat_map(|(needed, all)| {
             let places: Vec<usize> = (0..all.into()).collect();
@@ -349,7 +349,7 @@ mod tests {
         assert_eq!(pick([&one[2], &one[2]]), Misfit::Twice { at: 1, number: 3 });
         assert_eq!(combine(&one[..1]).unwrap_err(), Misfit::TooFew { needed: 2, found: 1 });
         assert_eq!(combine(&[]).unwrap_err(), Misfit::TooFew { needed: 2, found: 0 });
-        // With a checksum that fits: who forges a share can make that too.
+        // With a valid checksum: whoever forges a share can compute that too.
         let forged = Share { data: Secret::new([9; 32]), ..one[1].clone() };
         let forged = Share::parse(forged.line().expose()).unwrap();
         assert_eq!(pick([&one[0], &forged]), Misfit::Forged);
@@ -377,8 +377,8 @@ mod tests {
 
     #[test]
     fn less_than_a_quorum_says_nothing_of_the_key() {
-        // Whatever one share of two is, some polynomial takes it to any key: over many sets, its bytes are spread alike for
-        // two different keys.
+        // Whatever one share of two is, some polynomial leads from it to any key. So over many sets, its bytes are distributed the same way
+        // for two different keys.
         let counts = |byte: u8| {
             let mut counts = [0_u32; 256];
             for seed in 0..64 {

@@ -1,6 +1,6 @@
-//! Where secrets come from: the one trait that every backend implements, and the classes of what can go wrong.
+//! Where secrets come from: the only trait that every backend implements, and the classes of faults.
 //!
-//! The class of a [`Fault`] decides what happens next, never its text. Nothing outside `source/` knows which backend it has.
+//! The class of a [`Fault`] decides what happens next, never its text. Code outside `source/` does not know which backend it uses.
 //!
 //! *Invariant:* this file only defines; the backends in `source/` act.
 
@@ -21,27 +21,27 @@ use crate::names::LeaseId;
 use crate::plan::Want;
 use crate::secret::{Fields, Secret};
 
-/// Squire itself as the program of an errand, whatever became of its file.
+/// The path of Squire itself, to start an errand, even if its file was replaced.
 pub const OWN_PROGRAM: &str = "/proc/self/exe";
 
-/// One backend, logged in or not. Every method is one conversation with the server and leaves retrying to the session.
+/// One backend, logged in or not. Every method is one exchange with the server; the session does all retries.
 pub trait Source: Send + Sync + 'static {
-    /// Logs in with the credentials that are there now.
+    /// Logs in with the credentials that are available now.
     fn log_in(&self) -> impl Future<Output = Result<Grant, Fault>> + Send;
 
-    /// Asks for a longer life of the grant, by as much as it had at first.
+    /// Renews the grant by its first time to live.
     fn renew_grant(&self, grant: &Grant) -> impl Future<Output = Result<GrantLife, Fault>> + Send;
 
-    /// Asks whether the grant still lives; the class of the fault tells a dead one ([`Fault::Dead`]).
+    /// Asks whether the grant is still valid; the class [`Fault::Dead`] says that it is not.
     fn look_up_grant(&self, grant: &Grant) -> impl Future<Output = Result<GrantLife, Fault>> + Send;
 
-    /// Ends the grant and all that depends on it.
+    /// Revokes the grant and all that depends on it.
     fn revoke_grant(&self, grant: &Grant) -> impl Future<Output = Result<(), Fault>> + Send;
 
-    /// Reads (or, with parameters, writes) the secret. A leased one is new each time.
+    /// Reads the secret, or writes if there are parameters. A leased secret is new each time.
     fn fetch(&self, grant: &Grant, want: &Want) -> impl Future<Output = Result<Fetched, Fault>> + Send;
 
-    /// Asks for a lease to live `increment` from now; answers how long it does. Most sources have no leases.
+    /// Renews a lease to `increment` from now; returns the time that it got. Most sources have no leases.
     fn renew(
         &self,
         _grant: &Grant,
@@ -51,7 +51,7 @@ pub trait Source: Send + Sync + 'static {
         ready(Err(no_lease(lease)))
     }
 
-    /// Asks how long a lease still lives; [`Fault::Gone`] if it does not.
+    /// Asks how long a lease is still valid; [`Fault::Gone`] if it is not.
     fn look_up(
         &self,
         _grant: &Grant,
@@ -60,27 +60,27 @@ pub trait Source: Send + Sync + 'static {
         ready(Err(no_lease(lease)))
     }
 
-    /// Ends a lease. One that is gone already counts as ended.
+    /// Revokes a lease. A lease that is already gone counts as revoked.
     fn revoke(&self, _grant: &Grant, _lease: &LeaseId) -> impl Future<Output = Result<(), Fault>> + Send {
         ready(Ok(()))
     }
 
-    /// Ends when the source itself says that something in it changed; most sources never do. Losing it is safe.
+    /// Returns when the source itself says that a secret changed; most sources never do. The future may be dropped at any time.
     fn changed(&self) -> impl Future<Output = ()> + Send {
         std::future::pending()
     }
 
-    /// Ends when the source wants a command to be run for it, in a process of its own; most sources never do. Losing it is safe.
+    /// Returns when the source asks for a command in a process of its own; most sources never do. The future may be dropped at any time.
     fn errand(&self) -> impl Future<Output = Errand> + Send {
         std::future::pending()
     }
 
-    /// How often it is looked whether the machine slept or its clock was set, so that what ends meanwhile is noticed soon.
+    /// How often to look whether the machine slept or its clock was set, so that an end that came meanwhile is noticed soon.
     fn look_every(&self) -> Duration {
         Duration::from_secs(1)
     }
 
-    /// As whom it logs in, where: what one login left is for no other to adopt.
+    /// The identity of the login and its server: another identity must not adopt what this login left.
     fn identity(&self) -> Identity;
 
     /// The end, for good: forgets what it kept for the logins of a later run. Most sources keep nothing.
@@ -89,15 +89,15 @@ pub trait Source: Send + Sync + 'static {
     /// The files whose appearance or change makes a new login worth trying.
     fn credential_files(&self) -> Vec<PathBuf>;
 
-    /// The files by which the other end is trusted and we are known to it: when they change, [`Self::look_at_tls`] is called.
+    /// The TLS files, of trust and of the client's identity: when they change, [`Self::look_at_tls`] is called.
     fn tls_files(&self) -> Vec<PathBuf> {
         Vec::new()
     }
 
-    /// Reads them again.
+    /// Reads the TLS files again.
     fn look_at_tls(&self) {}
 
-    /// Whether a credential file holds the grant itself, so that its change is a new grant and not only a new way to one.
+    /// Whether a credential file holds the token itself, so that its change is a new grant and not only a new credential to log in.
     fn credential_is_grant(&self) -> bool {
         false
     }
@@ -107,75 +107,75 @@ fn no_lease(lease: &LeaseId) -> Fault {
     Fault::Gone { why: format!("this source has no leases, and so not {lease}") }
 }
 
-/// A command that a source wants to be run.
+/// A command that a source asks for.
 #[derive(Clone, Debug)]
 pub struct Errand {
     /// Program and arguments.
     pub command: Vec<String>,
-    /// What it finds in its environment beside what every command does.
+    /// Variables that it gets beside those of every command.
     pub env: BTreeMap<String, Secret<str>>,
 }
 
-/// What a login gave: the right to ask.
+/// The result of a login: the right to ask.
 #[derive(Clone, Debug)]
 pub struct Grant {
     /// The bearer token.
     pub token: Secret<str>,
-    /// How long it lives.
+    /// Its time to live.
     pub life: GrantLife,
-    /// Whether it is ours to end when we stop: we made it by a login, and the server can end it (a batch token it cannot).
+    /// Whether Squire revokes it at the stop: Squire made it by a login, and the server can revoke it (it cannot revoke a batch token).
     pub revocable: bool,
-    /// How many requests it was good for when it was given, at least 1; `None` for any number.
+    /// The number of requests that it allowed at first, at least 1; `None` for any number.
     pub uses: Option<u64>,
 }
 
-/// How long a grant lives, counted from the moment the request for it was sent.
+/// The time to live of a grant, counted from the moment the request for it was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GrantLife {
     /// `None` lives for ever.
     pub ttl: Option<Duration>,
-    /// Whether asking for a longer life can help.
+    /// Whether it can be renewed.
     pub renewable: bool,
 }
 
-/// A secret that came back.
+/// A secret in an answer.
 #[derive(Clone, Debug)]
 pub struct Fetched {
-    /// What templates see.
+    /// The fields for templates.
     pub fields: Secret<Fields>,
-    /// How long it stays good.
+    /// How long it stays valid.
     pub life: Life,
 }
 
-/// No life is longer than this, whatever a server says: a century. Time can be reckoned with up to here, and no further: an instant of
+/// The longest time to live, whatever a server says: a century. Times up to here can be computed with, and no longer ones: an instant of
 /// the system ends 292 years after its start.
 pub const LONGEST_LIFE: Duration = Duration::from_hours(24 * 365 * 100);
 
-/// How long what came back stays good, counted from the moment the request was sent.
+/// How long a value stays valid, counted from the moment the request was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Life {
     /// Leased, and the lease may be renewed.
     Renewable {
-        /// What renews and ends it.
+        /// The id to renew and revoke it.
         lease: LeaseId,
-        /// Until it ends.
+        /// The time to its end.
         ttl: Duration,
     },
-    /// Ends without appeal: a lease that cannot be renewed, or a certificate.
+    /// It cannot be renewed: a lease that is not renewable, or a certificate.
     Expiring {
-        /// `None` for what the server keeps no lease of.
+        /// `None` if the server keeps no lease of it.
         lease: Option<LeaseId>,
-        /// Until it ends.
+        /// The time to its end.
         ttl: Duration,
     },
     /// The server itself changes it in place after this long (a static role with rotation).
     Rotating {
-        /// Until it changes; 0 while the change is going on.
+        /// The time to the change; 0 while the change is going on.
         ttl: Duration,
     },
-    /// Stays until somebody writes a new one.
+    /// It stays until somebody writes a new one.
     Versioned {
-        /// What the source says at most to wait before looking again.
+        /// The longest wait before the next look, as the source says.
         within: Option<Duration>,
     },
 }
@@ -183,27 +183,27 @@ pub enum Life {
 /// A renewed lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Renewal {
-    /// How long it lives, counted from the moment the request was sent.
+    /// Its time to live, counted from the moment the request was sent.
     pub ttl: Duration,
-    /// Whether the server said that its maximum is in sight.
+    /// Whether the server said that its maximum time to live is near.
     pub capped: bool,
 }
 
-/// What can go wrong with a source. The class decides what happens next.
+/// The faults of a source. The class decides what happens next.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// The server cannot be asked now: no connection, time-out, sealed, standby, overloaded. Back off and keep what we have.
+    /// The server cannot be asked now: no connection, time-out, sealed, standby, overloaded. Back off and keep the present values.
     #[error("cannot be reached: {why}")]
     Unreachable {
         /// What happened, without values.
         why: String,
-        /// What the server asked us to wait.
+        /// The pause that the server asked for.
         retry_after: Option<Duration>,
     },
-    /// The server answers, but not for this path now (a database behind it is down). Back off for this path alone.
+    /// The server answers, but cannot serve this path now (a database behind it is down). Back off for this path alone.
     #[error("failed at the server: {why}")]
     Failing {
-        /// The server's words.
+        /// The server's message.
         why: String,
     },
     /// A credential file is not there yet, or empty. Wait for it.
@@ -211,24 +211,24 @@ pub enum Fault {
     Awaiting {
         /// The file.
         file: PathBuf,
-        /// What is the matter with it.
+        /// What is wrong with it.
         why: String,
     },
     /// The server refused the credential. Sending it again may lock the role for everyone.
     #[error("login refused: {why}")]
     Refused {
-        /// The server's words.
+        /// The server's message.
         why: String,
-        /// When it may be sent again all the same: nothing locks, or the server may not know it yet. `None`: when its file changes,
-        /// or no role is locked any more.
+        /// When it may be sent again without a change of its file: no role is locked, or the server may not know it yet. `None`: only when
+        /// its file changes, or after the time in which the server locks a role.
         again_in: Option<Duration>,
     },
-    /// The grant lives, but its policy does not allow this.
+    /// The grant is valid, but its policy does not allow this.
     #[error("permission denied on {path}: needs {capability}")]
     Denied {
-        /// What was asked for.
+        /// The path that was asked for.
         path: String,
-        /// What the policy would have to allow.
+        /// The capability that the policy would have to give.
         capability: &'static str,
     },
     /// The grant itself is dead.
@@ -237,10 +237,10 @@ pub enum Fault {
     /// Deleted, destroyed or never there.
     #[error("{why}")]
     Gone {
-        /// What is not there.
+        /// The missing object.
         why: String,
     },
-    /// An answer that is not one.
+    /// An answer that is not valid.
     #[error("unexpected answer: {why}")]
     Malformed {
         /// What was wrong with it, without its content.

@@ -10,16 +10,17 @@
 //! secrets, versions, roles and audit entries there are, which secrets are in one folder, how long each sealed thing is, and how often a
 //! role logged in. Names of environments, folders, secrets, fields and roles cannot: a row is found by a keyed digest of its path.
 //!
-//! - `dev` and `prod` are separated by keys: who has none for an environment has nothing to check rights with.
-//! - Within an environment who reads, who writes and who administers is separated by keys too (`proof.rs`); paths are separated by the program.
-//! - A value is sealed under a key of its own, in a place that names its path and version, and its digest is in the head. When a role is
-//!   revoked, its environments get new keys (`renewal.rs`).
-//! - Every access is recorded in a chain (`audit.rs`) in the same transaction: what is not recorded did not happen. The chain says what there
-//!   should be (`replay.rs`), and whoever saw some of it knows an earlier state when it is put back (`witness.rs`).
+//! - Keys separate `dev` and `prod`: a role without keys of an environment cannot open it, whatever the program checks.
+//! - Within an environment, keys also separate who reads, who writes and who administers (`proof.rs`); the program separates paths.
+//! - Each value is sealed under a key of its own, bound to its path and version, and its digest is in the head. When a role is revoked, its
+//!   environments get new keys (`renewal.rs`).
+//! - Every access is recorded in a chain (`audit.rs`) in the same transaction; without the record there is no access. The contents of the
+//!   store can be computed from the chain (`replay.rs`), and whoever saw a part of it notices when an earlier state is put back
+//!   (`witness.rs`).
 //!
-//! What holds against whom is in `docs/store.md`, each promise with its test.
+//! `docs/store.md` says what is protected against whom, each promise with its test.
 //!
-//! *Invariant:* this file only defines. What a `put` reported is on disk.
+//! *Invariant:* this file only defines. When a `put` returns, its data is on disk.
 
 mod access;
 mod archive;
@@ -89,5 +90,5 @@ pub use standing::{How, Standing};
 pub use values::{Value, With};
 pub use witness::{NoWitness, Point, Witness};
 
-/// The longest value, all its fields together, in bytes of JSON.
+/// The largest value, all its fields together, in bytes of JSON.
 pub const LARGEST_VALUE: usize = 1 << 20;

@@ -1,11 +1,11 @@
 //! The life of the child, from the first release to the exit code of Squire.
 //!
-//! [`Supervisor`] decides what to do about what happened; [`host`] forks, signals and reaps.
+//! [`Supervisor`] decides what to do after an event; [`host`] forks, signals and reaps.
 //!
-//! One process at a time is [`Supervisor`]'s; [`Relay`] hands over from one to the next while both run.
+//! [`Supervisor`] handles one process at a time; [`Relay`] hands over from one to the next while both run.
 //!
-//! *Invariant:* pure. There is at most one child a supervisor; nothing is asked after [`Effect::Finish`]; every stop ends in the child's
-//! exit or, by its deadline, in SIGKILL.
+//! *Invariant:* pure. A supervisor has at most one child; it asks for nothing after [`Effect::Finish`]; every stop ends in the child's exit
+//! or, by its deadline, in SIGKILL.
 
 mod cgroup;
 mod child;
@@ -38,16 +38,16 @@ pub use launch::{Launch, Refusal, environment};
 pub use listen::{ListenError, Listeners};
 pub use relay::{Life, Relay};
 
-/// The same signal again within this long is the same request: `timeout` and shells signal a process, and then its group too.
+/// The same signal again within this time is the same request: `timeout` and shells signal a process, and then its group too.
 pub const ONE_SIGNAL: Duration = Duration::from_millis(50);
 
-/// What a process that ended by itself leaves in its group has this long from SIGTERM to SIGKILL, or `process.stop_timeout` if that is less.
+/// When a process ended by itself, the rest of its group has this long from SIGTERM to SIGKILL, or `process.stop_timeout` if that is less.
 pub const LONGEST_DISBANDING: Duration = Duration::from_secs(5);
 
-/// The exit code that says: Squire itself failed.
+/// The exit code when Squire itself failed.
 pub const FAILED: u8 = 125;
 
-/// The pause before a process that ended by itself is started again doubles between these.
+/// The pause before a process that ended by itself is started again; it doubles between these bounds.
 const FIRST_REST: Duration = Duration::from_secs(1);
 const LONGEST_REST: Duration = Duration::from_secs(30);
 
@@ -61,32 +61,32 @@ pub struct Settings {
     pub stop_signal: Signal,
     /// `process.stop_timeout`: from the stop signal to SIGKILL; a year at most.
     pub stop_timeout: Duration,
-    /// What follows when it exits by itself.
+    /// Whether to start it again when it exits by itself.
     pub restart: RestartConfig,
 }
 
 /// What happened.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// A release asked for a child that runs with this: start it, or put it in the place of the one that runs.
+    /// A release asked for a child with these values: start it, or replace the one that runs.
     LaunchAsked(Launch),
     /// A release asked for a signal to the child.
     SignalAsked(Signal),
-    /// The child that was to be spawned runs its program.
+    /// The child that was being spawned runs its program.
     Started,
-    /// The child that was to be spawned could not be.
+    /// The child could not be spawned.
     Refused(Refusal),
     /// The child ended.
     Exited(Ending),
     /// Squire itself got a signal.
     Signalled(Signal),
-    /// Whether a release has yet to prove that the child is well with it. Then its end is not Squire's: there may be a way back.
+    /// Whether a release is on trial. During a trial the child's end is not Squire's end, because Squire may be able to go back.
     OnTrial(bool),
-    /// What runs beside the current process has proven itself, if there is such a one: the current one may end.
+    /// The successor beside the current process, if there is one, has proved that it is well: stop the current process.
     HandOver,
     /// The user ended the child from its terminal: its end, which follows, is a stop that was asked for.
     Interrupted,
-    /// Another part of Squire failed for good.
+    /// Another part of Squire failed and will not recover.
     Failed,
     /// [`Supervisor::deadline`] has come.
     Due,
@@ -103,15 +103,15 @@ pub enum Effect {
     Kill,
     /// All that releases asked for so far is done: the child was started, restarted or signalled.
     Settled,
-    /// The child, on trial, is gone: this is why, and whether it ended by itself with the exit code 0. Somebody has to ask for another
-    /// launch, or to end the trial.
+    /// The child, on trial, is gone. `why` is the reason, and `is_clean` says that it ended by itself with exit code 0. The rollout has to
+    /// ask for another launch, or to end the trial.
     #[expect(missing_docs, reason = "said above")]
     Down { why: String, is_clean: bool },
-    /// It ended by itself, or its start was refused, and it will be started after this pause.
+    /// The child ended by itself, or its start was refused, and it will be started after this pause.
     Rest(Duration),
-    /// It ended by itself, or its start was refused, once too often.
+    /// The child ended by itself, or its start was refused, more often than the limit allows.
     GiveUp,
-    /// Ask for a launch with what is live now.
+    /// Ask for a launch with the values of the live release.
     Respawn,
     /// End Squire with this exit code.
     Finish(u8),
@@ -127,7 +127,7 @@ pub enum Ending {
 }
 
 impl Ending {
-    /// The exit code that stands for it, as shells do: the code itself, or 128 + n.
+    /// Its exit code, as in shells: the code itself, or 128 + n.
     pub fn code(self) -> u8 {
         match self {
             Self::Code(code) => code,
@@ -154,17 +154,17 @@ pub struct Supervisor {
     settings: Settings,
     state: State,
     on_trial: bool,
-    /// A child ran: Squire does not end because the next one cannot be started for a while.
+    /// A child ran before: Squire does not end because the next start is refused for a while.
     has_run: bool,
     /// The user ended the child from its terminal.
     interrupted: bool,
-    /// When it was started again because it had ended by itself, or its start had been refused.
+    /// The times of automatic restarts, after the child ended by itself or its start was refused.
     restarts: VecDeque<Instant>,
 }
 
 #[derive(Clone, Debug)]
 enum State {
-    /// For the first launch.
+    /// Waits for the first launch.
     Waiting,
     /// The child is being spawned; a stop that was asked for meanwhile begins when it is there.
     Starting {
@@ -175,16 +175,16 @@ enum State {
         stop: Stop,
         deadline: Instant,
     },
-    /// It ended by itself, or its start was refused, and it is started at this time.
+    /// The child ended by itself, or its start was refused, and it is started again at this time.
     Resting {
         until: Instant,
     },
-    /// It is gone, on trial.
+    /// The child is gone, on trial.
     Down(Loss),
     Done,
 }
 
-/// How a child was lost that was not to end.
+/// How a child was lost that should have gone on.
 #[derive(Clone, Copy, Debug)]
 enum Loss {
     /// It ended by itself, with this code.
@@ -193,14 +193,14 @@ enum Loss {
     Refused(u8),
 }
 
-/// A stop that goes on, or that begins as soon as the child is there.
+/// A stop that is going on, or that begins as soon as the child is there.
 #[derive(Clone, Debug)]
 struct Stop {
     means: Means,
     then: Then,
 }
 
-/// The strongest means that the stop has come to.
+/// The strongest signal that was sent so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Means {
     Signal(Signal),
@@ -211,7 +211,7 @@ enum Means {
 #[derive(Clone, Debug)]
 enum Then {
     Launch(Launch),
-    /// Squire's own end: whether a signal asked for it (the next one kills), and whether Squire failed.
+    /// Squire ends: whether a signal asked for it (the next one kills), and whether Squire failed.
     End {
         signalled: bool,
         failed: bool,
@@ -238,18 +238,18 @@ impl Supervisor {
         }
     }
 
-    /// Waits for its first launch where another child ran before: no start that is refused ends Squire.
+    /// Waits for its first launch after another child ran before: a refused start does not end Squire.
     pub fn successor(settings: Settings) -> Self {
         Self { has_run: true, ..Self::new(settings) }
     }
 
-    /// Takes in what happened and says what to do.
+    /// Takes an event and answers with the effects.
     #[must_use]
     pub fn step(&mut self, event: Event, now: Instant) -> Vec<Effect> {
         if let Event::OnTrial(on_trial) = event {
             self.on_trial = on_trial;
         }
-        // Who was asked to stop by the signal of the terminal ends by it too.
+        // A child that Squire stops by SIGINT ends by that signal too; then it was not the user who ended it.
         self.interrupted |= matches!(event, Event::Interrupted) && !self.is_stopping();
         let (state, effects) = match mem::replace(&mut self.state, State::Done) {
             State::Waiting => waiting(event),
@@ -273,17 +273,17 @@ impl Supervisor {
         }
     }
 
-    /// Whether there is a child, and nothing else is asked of it.
+    /// Whether there is a child, and it is not being stopped.
     pub fn is_running(&self) -> bool {
         matches!(self.state, State::Running)
     }
 
-    /// Whether there will never be a child again.
+    /// Whether no child will ever be started again.
     pub fn is_over(&self) -> bool {
         matches!(self.state, State::Done)
     }
 
-    /// Whether the child was asked to stop, and has its time for that.
+    /// Whether the child was asked to stop, and its timeout is still running.
     pub fn is_stopping(&self) -> bool {
         matches!(self.state, State::Stopping { .. })
     }
@@ -302,7 +302,7 @@ impl Supervisor {
             }
             Event::Refused(refusal) => return self.refused(stop, &refusal, now),
             Event::Exited(ending) => return self.gone(stop, ending, now),
-            // What starts now needs no signal about what is new, and one that comes before its handlers would kill it.
+            // A child that starts now already has the new values. A signal before its handlers are installed would kill it.
             Event::SignalAsked(_)
             | Event::Signalled(_)
             | Event::OnTrial(_)
@@ -349,7 +349,7 @@ impl Supervisor {
             Event::Signalled(signal) if means != Means::Kill => {
                 return (State::Stopping { stop, deadline }, vec![Effect::Signal(signal)]);
             }
-            // A signal about what is new is void: the child is ending, and its successor starts with what is new.
+            // The child is being stopped, and its successor starts with the new values: the signal is not needed.
             Event::SignalAsked(_)
             | Event::Signalled(_)
             | Event::Started
@@ -363,7 +363,7 @@ impl Supervisor {
         (State::Stopping { stop, deadline }, effects)
     }
 
-    /// Squire stopped the former child to start this one, so it does not end because of that: it goes back, or tries again.
+    /// Squire stopped the former child to start this one. So Squire does not end, but goes back or tries again.
     fn refused(&mut self, stop: Option<Stop>, refusal: &Refusal, now: Instant) -> (State, Vec<Effect>) {
         let loss = Loss::Refused(refusal.status());
         match stop {
@@ -374,7 +374,7 @@ impl Supervisor {
         }
     }
 
-    /// The child ended: because it was to, or by itself.
+    /// The child ended: it was stopped, or ended by itself.
     fn gone(&mut self, stop: Option<Stop>, ending: Ending, now: Instant) -> (State, Vec<Effect>) {
         match stop {
             Some(_) => after(stop, ending.code()),
@@ -384,7 +384,7 @@ impl Supervisor {
         }
     }
 
-    /// What `process.restart` says. It is about a process that ended by itself; one that Squire could not start is always tried again.
+    /// Applies `process.restart`. That is for a process that ended by itself; a process that could not be started is always tried again.
     fn lost(&mut self, loss: Loss, now: Instant) -> (State, Vec<Effect>) {
         let RestartConfig { policy, limit, period } = self.settings.restart;
         let code = loss.code();
@@ -419,7 +419,7 @@ impl Supervisor {
         (State::Stopping { stop, deadline: now + self.settings.stop_timeout.min(LONGEST_STOP) }, effects)
     }
 
-    /// What a stop becomes when there is one more cause for it. The newest launch wins, an end wins over every launch.
+    /// Merges another cause into a stop. The newest launch wins, and an end wins over every launch.
     fn merge(&self, stop: Option<Stop>, cause: Cause) -> Stop {
         let Some(Stop { means, then }) = stop else { return self.stop(cause) };
         match (then, cause) {
@@ -476,7 +476,7 @@ impl Means {
         }
     }
 
-    /// A stopped process acts on a signal only when it is continued; SIGKILL needs no such help.
+    /// A stopped process handles a signal only when it is continued; SIGKILL does not need that.
     fn effects(self) -> Vec<Effect> {
         match self {
             Self::Signal(signal) => vec![Effect::Signal(signal), Effect::Signal(Signal::SIGCONT)],
@@ -504,7 +504,7 @@ fn absent(state: State, event: Event) -> (State, Vec<Effect>) {
             (State::Done, vec![Effect::Finish(Ending::Signal(signal as i32).code())])
         }
         Event::Failed => (State::Done, vec![Effect::Finish(FAILED)]),
-        // There is nobody to signal, and who asks for it shall not wait for ever.
+        // There is no child to signal, and the rollout must not wait for ever.
         Event::SignalAsked(_) => (state, vec![Effect::Settled]),
         Event::Signalled(_)
         | Event::Started
@@ -521,7 +521,7 @@ fn down(loss: Loss, why: String) -> (State, Vec<Effect>) {
     (State::Down(loss), vec![Effect::Down { why, is_clean: loss.is_clean() }])
 }
 
-/// The child is gone and left this code.
+/// The child is gone; `code` is its exit code.
 fn after(stop: Option<Stop>, code: u8) -> (State, Vec<Effect>) {
     match stop.map(|stop| stop.then) {
         Some(Then::Launch(launch)) => (State::Starting { stop: None }, vec![Effect::Spawn(launch)]),
@@ -530,7 +530,7 @@ fn after(stop: Option<Stop>, code: u8) -> (State, Vec<Effect>) {
     }
 }
 
-/// Whether a signal to Squire asks it to end; all others are passed on.
+/// Whether a signal to Squire asks it to end; all others are forwarded.
 fn ends(signal: Signal) -> bool {
     matches!(signal, Signal::SIGTERM | Signal::SIGINT | Signal::SIGQUIT)
 }
@@ -549,11 +549,11 @@ mod tests {
     const SETTINGS: Settings =
         Settings { stop_signal: SIGINT, stop_timeout: Duration::from_secs(30), restart: NEVER };
 
-    /// What happens, in words; `due` comes 30 seconds after all the others.
+    /// The names of events; `due` comes 30 seconds after all the others.
     const EVENTS: [&str; 9] =
         ["launch", "signal", "started", "refused", "exited", "TERM", "USR1", "failed", "due"];
 
-    /// What leads to a state, and what each event has for effect in it.
+    /// A history that leads to a state, and the effects of each event in that state.
     #[rustfmt::skip]
     const TABLE: [(&str, [&str; 9]); 15] = [
         // history                     launch  signal         started     refused     exited      TERM            USR1    failed      due
@@ -697,12 +697,12 @@ mod tests {
         }
     }
 
-    /// What the main thread would do, and the rules that the supervisor must keep.
+    /// Does what the main thread would do, and checks the rules that the supervisor must keep.
     struct World {
         supervisor: Supervisor,
         now: Instant,
         child: Child,
-        /// When the stop that goes on has to have killed.
+        /// The time at which the present stop has to have killed the child.
         kill_by: Option<Instant>,
         asked: bool,
         finished: bool,
@@ -807,7 +807,7 @@ mod tests {
             matches!(self.supervisor.state, State::Resting { .. })
         }
 
-        /// Whatever came before: what was asked for is done, and then a signal ends Squire.
+        /// Whatever came before: every request is answered, and then a signal ends Squire.
         fn end(&mut self) {
             for _ in 0..3 {
                 self.bring_about(6, true);
@@ -820,7 +820,7 @@ mod tests {
             assert!(self.finished, "{:?}", self.supervisor);
         }
 
-        /// Lets the child start, also after a pause; lets it end if it is to stop, by itself or by force.
+        /// Lets the child start, also after a pause. If the child is to stop, lets it end, by itself or by force.
         fn bring_about(&mut self, choice: u8, obeys: bool) {
             match self.child {
                 Child::Spawning => self.turn(7, true),
@@ -924,7 +924,7 @@ mod tests {
         let mut late =
             Supervisor { restarts: supervisor.restarts.clone(), ..self::supervisor(RestartPolicy::Always) };
         assert_eq!(words(&supervisor.step(exit.clone(), now)), "give up finish 7");
-        // A long good run begins a new count.
+        // After a long good run the count begins anew.
         assert_eq!(words(&late.step(exit, now + NEVER.period)), "rest 1s");
     }
 
@@ -952,7 +952,7 @@ mod tests {
         let now = Instant::now();
         assert_eq!(words(&supervisor.step(Event::Interrupted, now)), "");
         assert_eq!(words(&supervisor.step(Event::Exited(Ending::Signal(2)), now)), "finish 130");
-        // One that ends by the same signal because it was restarted is not what that is about.
+        // If a process ends by the same signal because Squire restarts it, the user did not end it.
         let mut supervisor = self::supervisor(RestartPolicy::Always);
         assert_eq!(words(&supervisor.step(Event::LaunchAsked(launch("new")), now)), "INT CONT");
         assert_eq!(words(&supervisor.step(Event::Interrupted, now)), "");
@@ -975,7 +975,7 @@ mod tests {
             assert_eq!(words(&exited), "down: the process ended: exit code 3");
             assert_eq!(words(&supervisor.step(after.clone(), now)), said, "{after:?}");
         }
-        // One that was told to stop ends because of that, on trial or not.
+        // A process that was told to stop ends because of that, on trial or not.
         let mut supervisor = supervisor(RestartPolicy::Never);
         drop(supervisor.step(Event::OnTrial(true), now));
         drop(supervisor.step(Event::Signalled(SIGTERM), now));
@@ -993,7 +993,7 @@ mod tests {
             assert_eq!(words(&supervisor.step(Event::Exited(Ending::Signal(2)), now)), "spawn");
             let said = words(&supervisor.step(refused(), now));
             assert!(said.starts_with("down: cannot find"), "{said}");
-            // There is no way back: the same release is tried again, and Squire lives on.
+            // Squire cannot go back: it tries the same release again, and does not end.
             assert_eq!(words(&supervisor.step(Event::OnTrial(false), now)), "rest 1s", "{policy:?}");
             assert_eq!(supervisor.deadline(), Some(now + FIRST_REST));
         }
