@@ -1,9 +1,10 @@
-//! A store is made, opened and worked with.
+//! Makes and opens a store, and runs every operation on it.
 //!
-//! Each operation is one transaction: it takes the keys as they are now, sees that the store goes on from what was seen of it, does its work,
-//! and records it. A refusal is recorded too.
+//! Each operation is one transaction. It takes the present keys, checks that the store continues from the entry that was seen last, does
+//! its work, and records it. A refusal is recorded too.
 //!
-//! *Invariant:* nothing is answered that was not recorded, and nothing is recorded that was not done. Nobody waits for somebody's Argon2.
+//! *Invariant:* no answer is given that was not recorded, and nothing is recorded that was not done. No process waits for the Argon2 of
+//! another.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -28,7 +29,7 @@ use super::seal::Key;
 use super::witness::Witness;
 use crate::secret::Secret;
 
-/// With what a store is opened.
+/// The credential that opens a store.
 #[derive(Clone, Debug)]
 pub enum Credential {
     /// The owner.
@@ -42,34 +43,34 @@ pub enum Credential {
     },
 }
 
-/// What a new role is to be.
+/// The settings of a new role.
 #[derive(Clone, Debug)]
 pub struct NewRole {
-    /// What people call it.
+    /// Its name for people.
     pub name: String,
     /// The globs of each right.
     pub grants: BTreeMap<Right, Vec<String>>,
-    /// From then on it may do nothing.
+    /// The time after which the role may do nothing.
     pub expires: Option<Moment>,
-    /// How many log-ins it is good for.
+    /// The number of log-ins that the role may make.
     pub uses: Option<u64>,
 }
 
-/// What a role logs in with.
+/// The credential of a role.
 #[derive(Clone, Debug)]
 pub struct RoleKeyPair {
-    /// No secret.
+    /// The role id. It is not secret.
     pub id: String,
-    /// Shown once.
+    /// The secret-id. It is shown once.
     pub secret_id: Secret<str>,
 }
 
-/// What somebody who opens a store relies on.
+/// What the caller saw of the store before.
 #[derive(Clone, Copy, Debug)]
 pub enum Past<'a> {
-    /// It goes on from this, if anything was seen of it.
+    /// The store has to continue from this witness, if there is one.
     Seen(Option<&'a Witness>),
-    /// Nothing: to look at a store that may be any, and to say that it is the right one.
+    /// No check: for a look at any store, and to declare that a store is the right one.
     Whatever,
 }
 
@@ -79,17 +80,17 @@ pub struct Store {
     pub(super) file: File,
     pub(super) id: Id,
     identity: Identity,
-    /// The end of its audit when it was last looked at.
+    /// The end of its audit at the last look.
     seen: Option<Tip>,
 }
 
 impl Store {
-    /// A key for an owner. To be kept before a store depends on it.
+    /// Makes a key for an owner. Keep it before a store depends on it.
     pub fn new_key() -> Result<Secret<str>, StoreError> {
         Ok(Secret::new(hex(key()?.expose())))
     }
 
-    /// Makes a store at this path, which nothing but this opens.
+    /// Makes a store at this path, which only this credential opens.
     pub fn init(path: &Path, owner: &OwnerSecret) -> Result<(), StoreError> {
         let owner = NewOwner::new(owner)?;
         let (id, root, own): (Id, Key, _) = (random()?, key()?, new_owner_keys()?);
@@ -111,15 +112,15 @@ impl Store {
         .map(drop)
     }
 
-    /// Opens a store of which nothing was seen before. A role's log-in counts, and is recorded.
+    /// Opens a store of which nothing was seen before. The log-in of a role is counted and recorded.
     pub fn open(path: &Path, credential: &Credential) -> Result<Self, StoreError> {
         Self::open_after(path, credential, Past::Seen(None))
     }
 
-    /// Opens a store. A role's log-in counts, and is recorded.
+    /// Opens a store. The log-in of a role is counted and recorded.
     ///
     /// # Errors
-    /// [`StoreError::RolledBack`] for one that does not go on from what was seen.
+    /// [`StoreError::RolledBack`] if the store does not continue from the witness.
     pub fn open_after(path: &Path, credential: &Credential, past: Past<'_>) -> Result<Self, StoreError> {
         let mut file = File::open(path)?;
         let reading = file.read()?;
@@ -129,7 +130,7 @@ impl Store {
         drop(reading);
         let opened = asked.key(credential).and_then(|key| Self::log_in(file, id, &asked, key, past));
         if matches!(opened, Err(StoreError::Refused)) {
-            // Whoever is refused has no key to write into the audit with. What cannot be noted is refused all the same.
+            // A refused caller has no key to write into the audit. The log-in is refused even if it cannot be counted.
             refusals::note(path, &asked.named()).ok();
         }
         opened
@@ -158,40 +159,40 @@ impl Store {
         standing.map(|()| Self { file, id, identity, seen })
     }
 
-    /// The latest entry of its audit that this one has seen: to be kept, and to be shown to whoever opens the store next.
+    /// The latest entry of its audit that this one has seen: keep it, and pass it in when the store is opened next.
     pub fn witness(&self) -> Option<Witness> {
         self.seen.map(|tip| Witness { store: self.id, tip })
     }
 
-    /// Another number whenever any process has changed a secret; reading one changes nothing.
+    /// A number that changes whenever any process changes a secret; a read does not change it.
     pub fn changes(&self) -> Result<u64, StoreError> {
         self.file.changes()
     }
 
-    /// [`Self::changes`], after a look at what was written since: whoever looks is one more who saw the entries of the others.
+    /// [`Self::changes`], after a look at the entries that were written since. So one more witness has seen the entries of the others.
     ///
     /// # Errors
-    /// [`StoreError::RolledBack`] where the store does not go on from what was seen.
+    /// [`StoreError::RolledBack`] if the store does not continue from the last witness.
     pub fn witness_changes(&mut self) -> Result<u64, StoreError> {
         self.look(|_, _, _| Ok(()))?;
         self.changes()
     }
 
-    /// Leaves nothing in the log beside the file of what was destroyed or taken away.
+    /// Empties the `-wal` beside the file, so that no destroyed value and no old key is left there.
     ///
     /// # Errors
-    /// Another process reads for too long: to be tried again.
+    /// If another process reads for too long; then try again.
     pub fn empty_log(&self) -> Result<(), StoreError> {
         self.file.empty_log()
     }
 
-    /// Whether the owner of this store has a passphrase and no key.
+    /// Whether the store is opened with a passphrase instead of an owner's key.
     pub fn takes_passphrase(path: &Path) -> Result<bool, StoreError> {
         let mut file = File::open(path)?;
         Ok(passphrase(&file.read()?)?.is_some())
     }
 
-    /// Looks at the whole store as its owner, on a snapshot: nobody waits for it. That it was looked at is recorded before.
+    /// Looks at the whole store as its owner, on a snapshot, so that no other process waits. The look is recorded before it begins.
     pub(super) fn look_as_owner<T>(
         &mut self,
         what: &'static str,
@@ -214,12 +215,12 @@ impl Store {
         }
     }
 
-    /// The root key is another one.
+    /// Uses this root key from now on.
     pub(super) fn take_root(&mut self, root: Key) {
         self.identity = Identity::Owner { root };
     }
 
-    /// One operation on one secret, recorded with what came of it.
+    /// One operation on one secret, recorded with its result.
     pub(super) fn act<T>(
         &mut self,
         action: Action,
@@ -255,7 +256,8 @@ impl Store {
         })
     }
 
-    /// What the closure answers as an error is rolled back; what it answers as a result is written, a refusal too.
+    /// If the closure returns an error, the transaction is rolled back. If it returns a result, the transaction is written, even if the
+    /// result is a refusal.
     pub(super) fn transact<T>(
         &mut self,
         act: impl FnOnce(&Writing<'_>, &mut Keys, Moment) -> Result<Result<T, StoreError>, StoreError>,
@@ -271,7 +273,7 @@ impl Store {
         answer
     }
 
-    /// Looks without writing and without a record, and keeps nobody from writing: for what tells no value.
+    /// Looks without writing and without a record, and blocks no writer: for queries that reveal no value.
     pub(super) fn look<T>(
         &mut self,
         look: impl FnOnce(&Reading<'_>, &Keys, Moment) -> Result<T, StoreError>,
@@ -294,7 +296,7 @@ fn seen_of(id: &Id, witness: Option<&Witness>) -> Result<Option<Tip>, StoreError
     }
 }
 
-/// Who wants to open the store, and what their key is made with.
+/// Who asks to open the store, with the parameters that make a key of the credential.
 enum Asked {
     Owner { made_with: Option<([u8; SALT], Cost)> },
     Role { known: Option<(Id, Vec<u8>, Cost)> },
@@ -316,7 +318,7 @@ impl Asked {
         Ok(Self::Role { known: known.transpose()? })
     }
 
-    /// Whoever does not know the role id pays as much as who does not know the secret-id, and hears the same.
+    /// An unknown role id costs the same time as a wrong secret-id, and gets the same answer.
     fn key(&self, credential: &Credential) -> Result<Key, StoreError> {
         match (self, credential) {
             (Self::Owner { made_with }, Credential::Owner(secret)) => owner_key(secret, *made_with),
@@ -331,7 +333,7 @@ impl Asked {
         }
     }
 
-    /// As what a refusal is noted: nothing that whoever was refused could have chosen.
+    /// The name under which a refusal is counted: the refused caller cannot choose any part of it.
     fn named(&self) -> Vec<u8> {
         match self {
             Self::Owner { .. } => OWNER.into(),

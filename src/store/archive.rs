@@ -1,8 +1,8 @@
-//! The audit out of the store: written to an archive that the owner signs, and then no longer kept.
+//! Moves the audit out of the store: into an archive that the owner signs. Then the store no longer keeps those entries.
 //!
-//! What the entries came to stays in the store, so that the chain goes on and `verify` still knows what there should be.
+//! A summary of the entries stays in the store, so that the chain goes on and `verify` still knows what the store should contain.
 //!
-//! *Invariant:* nothing is pruned that was not written, and nothing of a chain that is broken or contradicts itself.
+//! *Invariant:* only exported entries are pruned, and no entry of a chain that is broken or contradicts itself.
 
 use std::io::{self, BufRead, Write};
 
@@ -24,13 +24,13 @@ use super::sign::{Public, SIGNATURE, public, sign};
 use super::walk::{BASE, base, walk};
 use super::witness::Point;
 
-/// What an archive is signed in.
+/// The context in which an archive is signed.
 const ARCHIVE: &str = "audit archive";
 
-/// What was written, to be pruned.
+/// An export, ready to be pruned.
 #[derive(Debug)]
 pub struct Exported {
-    /// How many entries.
+    /// The number of entries.
     pub entries: u64,
     end: Point,
     replay: Replay,
@@ -41,23 +41,23 @@ pub struct Exported {
 #[serde(deny_unknown_fields)]
 struct Seal {
     archive: Bounds,
-    /// The owner's key for signatures when it was written.
+    /// The owner's public key when the archive was written.
     owner: Public,
-    /// Of the bounds as they are written.
+    /// The signature of the bounds, as they are written.
     #[serde(with = "as_hex")]
     signature: [u8; SIGNATURE],
 }
 
-/// What an archive has.
+/// The range of an archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Bounds {
     #[serde(with = "as_hex")]
     store: Id,
-    /// The entry before its first, and its last one.
+    /// The entry before its first one, and its last entry.
     after: Point,
     end: Point,
-    /// Of all lines before this one.
+    /// A digest of all lines before this one.
     #[serde(with = "as_hex")]
     lines: Digest,
 }
@@ -66,7 +66,7 @@ impl Store {
     /// Writes every entry of the audit, a line of JSON each, and a last line that the owner signs.
     ///
     /// # Errors
-    /// A chain that is broken, and whatever the writer says.
+    /// If the chain is broken, or the writer fails.
     pub fn export_audit(&mut self, to: &mut dyn Write) -> Result<Exported, StoreError> {
         let about = (Action::AuditExport, "the audit");
         self.look_as_owner("export the audit", about, |reading, id, root, _| {
@@ -91,7 +91,7 @@ impl Store {
         })
     }
 
-    /// Forgets the entries that were exported. What they came to is kept.
+    /// Removes the exported entries. A summary of them is kept.
     pub fn prune_audit(&mut self, exported: Exported) -> Result<(), StoreError> {
         let (root, id) = (self.root("prune the audit")?, self.id);
         let Exported { end, replay, .. } = exported;
@@ -105,7 +105,8 @@ impl Store {
         })
     }
 
-    /// Whether an archive is whole and was signed by the owner of this store, with the key of now: how many entries it has.
+    /// Checks that an archive is complete and was signed by the owner of this store, with the present key. Returns the number of its
+    /// entries.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -156,7 +157,7 @@ fn write_base(writing: &Writing<'_>, id: &Id, root: &Key, base: &(Point, Replay)
     writing.set_meta(BASE, &sealed(keys::seal(root, nonce()?, place(BASE, &[id]), base))?)
 }
 
-/// Seals what the archived entries came to under another root key.
+/// Seals the summary of the archived entries under another root key.
 pub(super) fn renew_base(
     writing: &Writing<'_>,
     id: &Id,

@@ -1,6 +1,6 @@
-//! What a role does that has its secret-id, the file and a program of its own: it seals and signs with every key that it was given.
+//! Attacks by a role that has its secret-id, the file and a program of its own: it seals and signs with every key that it was given.
 //!
-//! What somebody does who has none of that is tested through the program, in `tests/store`.
+//! Attacks without a key are tested through the program, in `tests/store`.
 
 mod random;
 mod world;
@@ -51,7 +51,7 @@ fn a_role_that_reads_plants_neither_a_value_nor_a_policy() {
             Err(StoreError::Forged { .. } | StoreError::Unfit { .. })
         ));
         assert!(world.findings().iter().any(|found| found.starts_with(DB)), "{what}: {:?}", world.findings());
-        // It keeps nobody from taking its keys away, and gets no signature by it.
+        // The attack does not keep the owner from revoking the role, and the renewal does not sign the planted head.
         store.revoke_role("reader").unwrap();
         assert!(matches!(world.open().get(&path(DB), None), Err(StoreError::Forged { .. })));
         assert!(world.findings().iter().any(|found| found.starts_with(DB)));
@@ -103,14 +103,14 @@ fn an_approval_is_for_one_version_and_a_policy_that_is_put_back_is_found() {
         store.rotate(&path(DB), How::Asked, &Hooks::default()),
         Ok(Rotated::Done { version: 2 })
     ));
-    // The approval of before, in the head of now.
+    // The old approval, in the present head.
     let mut head = adversary.head();
     (head.rotation.approval, head.proofs.approval) =
         (approved.rotation.approval.clone(), approved.proofs.approval);
     head.serial += 1;
     adversary.plant(&head);
     assert!(matches!(store.rotate(&path(DB), How::Asked, &Hooks::default()), Ok(Rotated::Not(_))));
-    // The policy of before, signed by who might, after a stricter one.
+    // The old policy, signed by a role that may administer, after a stricter policy.
     let mild = adversary.head();
     store
         .set_policy(&path(DB), Some(&Policy { needs_approval: true, every: None, ..policy() }), false)
@@ -120,7 +120,7 @@ fn an_approval_is_for_one_version_and_a_policy_that_is_put_back_is_found() {
     head.serial += 1;
     adversary.plant(&head);
     assert!(!world.findings().is_empty());
-    // Also when the role records it as a change of its own.
+    // The same if the role records the change as its own.
     let mut store = Store::open(&world.file(), &as_role(&writer)).unwrap();
     store.put(&path(DB), &fields("x"), With::default()).unwrap();
     let found = world.findings();
@@ -154,7 +154,7 @@ fn a_role_reads_no_entry_of_another_and_writes_none_in_its_name() {
     assert!(found.iter().any(|found| found.contains("of somebody else")), "{found:?}");
 }
 
-/// What an entry is said to be about.
+/// The object of an entry.
 type Claim = fn(&Adversary, Id) -> About;
 
 #[test]
@@ -176,7 +176,7 @@ fn what_only_the_owner_does_is_found_when_a_role_writes_it() {
             "{action:?}: {found:?}"
         );
     }
-    // Nor does it change by an entry what its rights do not.
+    // An entry does not let the role change anything beyond its rights either.
     let world = World::new();
     let adversary = world.adversary(&world.role("reader", &[Right::Read]));
     let head = adversary.head();
@@ -188,7 +188,7 @@ fn what_only_the_owner_does_is_found_when_a_role_writes_it() {
     assert!(found.iter().any(|found| found.contains("which it may not")), "{found:?}");
 }
 
-/// It drops its own entries and seals the end anew, as the review did it.
+/// The role drops its own entries and seals the end anew.
 #[test]
 fn a_role_that_drops_its_entries_is_found_by_whoever_saw_them_and_by_whoever_wrote_after_them() {
     for others_wrote_after in [true, false] {
@@ -204,7 +204,7 @@ fn a_role_that_drops_its_entries_is_found_by_whoever_saw_them_and_by_whoever_wro
         if others_wrote_after {
             world.open();
         } else {
-            // An agent that runs beside it saw them, and keeps that.
+            // An agent that runs beside it saw the entries, and keeps the latest.
             seen_by_other.peek(&path(DB), None).unwrap();
         }
         let adversary = world.adversary(&reader);
@@ -232,7 +232,7 @@ fn a_revoked_role_neither_opens_nor_writes_the_end_of_the_audit() {
     let now: Vec<u8> =
         adversary.db.query_row("SELECT value FROM meta WHERE name = ?1", [TIP], |row| row.get(0)).unwrap();
     assert!(keys::open::<Tip>(&keys.tip, place(TIP, &[&adversary.store]), &now).is_none());
-    // Its own tip, with its own keys: nobody opens it.
+    // The role writes its own tip, with its own keys: nobody can open the store.
     let forged = keys::seal(&keys.tip, nonce().unwrap(), place(TIP, &[&adversary.store]), &tip).unwrap();
     adversary.db.execute("UPDATE meta SET value = ?2 WHERE name = ?1", params![TIP, forged]).unwrap();
     for credential in [world.credential(), as_role(&other)] {
@@ -240,7 +240,7 @@ fn a_revoked_role_neither_opens_nor_writes_the_end_of_the_audit() {
         assert!(matches!(opened, Err(StoreError::Damaged { .. })), "{opened:?}");
     }
     adversary.db.execute("UPDATE meta SET value = ?2 WHERE name = ?1", params![TIP, now]).unwrap();
-    // What it signs with the keys of before is signed by nobody.
+    // A signature with the old keys does not count.
     world.open().put(&path(DB), &fields("new"), With::default()).unwrap();
     let text = serde_json::to_vec(&Head::new(DB, "owner", Moment::from_millis(1))).unwrap();
     let super::keys::Seed(write) = environment.write.as_ref().unwrap();
@@ -252,7 +252,7 @@ fn a_revoked_role_neither_opens_nor_writes_the_end_of_the_audit() {
     assert!(matches!(world.open().get(&path(DB), None), Err(StoreError::Forged { .. })));
 }
 
-/// The owner's old key with an old copy of the file has every key of then, and the record of every role.
+/// A thief with the owner's old key and an old copy of the file has every key of that time, and the record of every role.
 #[test]
 fn an_old_root_opens_nothing_of_what_a_rekey_made() {
     let world = World::new();
@@ -282,21 +282,21 @@ fn an_old_root_opens_nothing_of_what_a_rekey_made() {
             ["environment", "role record", "writer"].into_iter().find(|known| *known == kind).unwrap();
         assert!(old.open(place(kind, &[&store.id, &id]), &sealed).is_none(), "{kind}");
     }
-    // The role goes on with its secret-id, also where it has the store open, and what it has was sealed to it alone.
+    // The role goes on with its secret-id, even if it has the store open, and its new keys were sealed to it alone.
     assert!(role.get(&path(DB), None).is_ok());
     assert!(Store::open(&world.file(), &as_role(&reader)).unwrap().get(&path(DB), None).is_ok());
-    // The owner of before has to open it anew, and cannot.
+    // The former owner has to open the store anew, and cannot.
     assert!(matches!(former.get(&path(DB), None), Err(StoreError::Refused)));
 }
 
-/// Who looks at all of a store keeps nobody from writing, however long it takes.
+/// A look at the whole store blocks no writer, however long it takes.
 #[test]
 fn while_somebody_looks_at_all_of_it_others_write() {
     let world = World::new();
     let mut store = world.open();
     let looked = store.look_as_owner("look", (Action::Stats, "the store"), |reading, id, root, _| {
         world.open().put(&path(DB), &fields("meanwhile"), With::default())?;
-        // And it sees the store as it was.
+        // The look sees the store as it was at its beginning.
         let environments = super::power::environments(reading, id, root)?;
         Ok(super::rows::all_heads(reading, id, &environments[0])?[0].1.current)
     });
@@ -305,7 +305,7 @@ fn while_somebody_looks_at_all_of_it_others_write() {
     assert!(world.findings().is_empty());
 }
 
-/// What only opens nothing, and numbers that nobody has, in rows of secrets: nobody is kept from anything but by them.
+/// Rows of secrets that nobody can open, or with numbers that nobody uses: only these rows cannot be used.
 #[test]
 fn hostile_rows_keep_nobody_from_rotating_and_taking_keys_away() {
     let world = World::new();

@@ -1,14 +1,14 @@
-//! What was done with the store, as a chain.
+//! The audit: a chain of all actions on the store.
 //!
-//! Each entry is sealed under a key of whoever wrote it, in a place that names its number, its writer and the link before it; the next link
-//! is a digest of all of them. So an entry that was edited, moved, swapped or left out breaks the chain where it was.
+//! Each entry is sealed under a key of its writer, in a place that contains its number, its writer and the link before it. The next link is
+//! a digest of all of these. So an entry that was edited, moved, swapped or left out breaks the chain at its place.
 //!
-//! Besides the owner only its writer has the key of an entry. A role can therefore neither read what others wrote, nor write in another's
-//! name, nor seal another's entry again behind a gap: an entry that stays fixes everything before it. What a role can do is to cut the
-//! end of the chain and to write on from there. That shows as soon as anybody saw the entries that are gone: the owner, who
-//! keeps the last link beside the key, or any agent, which keeps the last one that it saw (`witness.rs`).
+//! Only the writer of an entry and the owner have its key. A role can therefore neither read entries of others, nor write in another's
+//! name, nor seal another's entry again after a gap: each entry that stays fixes everything before it. A role can cut the end of the chain
+//! and write on from there. That is found as soon as anybody saw the entries that are gone: the owner, who keeps the last link beside the
+//! key, or any agent, which keeps the last one that it saw (`witness.rs`).
 //!
-//! *Invariant:* pure; keys, nonces and time are arguments. No entry has a value.
+//! *Invariant:* pure; keys, nonces and time are arguments. No entry contains a value.
 
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +18,7 @@ use super::moment::Moment;
 use super::role::{Right, Role};
 use super::seal::{Digest, Key, NONCE, Place};
 
-/// What was asked for.
+/// The action that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "they are the commands")]
@@ -51,12 +51,12 @@ pub enum Action {
 }
 
 impl Action {
-    /// Its word, as JSON has it.
+    /// Its word in JSON.
     pub fn word(self) -> String {
         serde_json::to_value(self).ok().and_then(|word| Some(word.as_str()?.to_owned())).unwrap_or_default()
     }
 
-    /// The rights of which a role needs one to change a secret so; empty for what changes none.
+    /// The rights for this kind of change of a secret, of which a role needs one; empty if it changes no secret.
     pub(super) fn changes_with(self) -> &'static [Right] {
         match self {
             Self::Put | Self::Delete | Self::Undelete => &[Right::Write],
@@ -82,22 +82,22 @@ impl Action {
     }
 }
 
-/// What came of it.
+/// The result of the action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// It was done.
     Done,
-    /// Whoever asked may not.
+    /// The caller has no right to do it.
     Refused,
-    /// There is no such thing, or it is deleted.
+    /// The object does not exist, or is deleted.
     Missing,
-    /// It could not be done.
+    /// It failed.
     Failed,
 }
 
 impl Outcome {
-    /// Its word, as JSON has it.
+    /// Its word in JSON.
     pub fn word(self) -> &'static str {
         match self {
             Self::Done => "done",
@@ -108,7 +108,7 @@ impl Outcome {
     }
 }
 
-/// One entry, as it is sealed. Who wrote it is not in it: that is whose key opens it.
+/// One entry, as it is sealed. Its writer is not in it: the key that opens it tells the writer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Entry {
@@ -118,28 +118,28 @@ pub(super) struct Entry {
     pub(super) about: About,
 }
 
-/// What an entry is about.
+/// The object of an entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum About {
-    /// What needs no more than a word: the store itself, a prefix that was listed.
+    /// An object that needs only a name: the store itself, a prefix that was listed.
     Named(String),
     /// A secret.
     Secret {
         path: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         version: Option<u64>,
-        /// How it was afterwards, where this changed it.
+        /// Its state afterwards, if the action changed it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         change: Option<Change>,
     },
-    /// The owner's key: what the root key is sealed as, and as whom the owner writes from the next entry on.
+    /// The owner's key: the row in which the root key is sealed, and the owner's writer id from the next entry on.
     Owner {
         #[serde(with = "as_hex")]
         root: Digest,
         #[serde(with = "as_hex")]
         writer: Id,
-        /// What the environments have now, and as whom the roles write; none where the root key stayed.
+        /// The new keys of the environments, and the new writer ids of the roles; none if the root key stayed.
         environments: Vec<Epoch>,
         writers: Vec<Renamed>,
     },
@@ -149,29 +149,29 @@ pub(super) enum About {
     Role {
         #[serde(with = "as_hex")]
         id: Id,
-        /// As whom it writes.
+        /// Its writer id.
         #[serde(with = "as_hex")]
         writer: Id,
         role: Role,
     },
-    /// A role that was revoked, and what its environments have now.
+    /// A role that was revoked, and the new keys of its environments.
     Revoked {
         #[serde(with = "as_hex")]
         id: Id,
         name: String,
         environments: Vec<Epoch>,
     },
-    /// An older store that the owner says is the right one: the era that begins with it.
+    /// An older store that the owner declares to be the right one, with the era that begins.
     Era(u64),
 }
 
-/// What a secret was changed into.
+/// The state of a secret after a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Change {
     /// The serial of its head.
     pub(super) serial: u64,
-    /// The digest of its head, which holds one of each of its values.
+    /// The digest of its head, which contains a digest of each of its values.
     #[serde(with = "as_hex")]
     pub(super) head: Digest,
     /// The digest of its policy.
@@ -179,7 +179,7 @@ pub(super) struct Change {
     pub(super) policy: Digest,
 }
 
-/// As whom a role writes from this entry on.
+/// The writer id of a role from this entry on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Renamed {
@@ -189,7 +189,7 @@ pub(super) struct Renamed {
     pub(super) writer: Id,
 }
 
-/// The keys that an environment has from this entry on, and what was in it then.
+/// The keys of an environment from this entry on, and its contents at that time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Epoch {
@@ -219,7 +219,7 @@ pub(super) type Link = Digest;
 /// The link before the first entry.
 pub(super) const BEFORE_ALL: Link = [0; 32];
 
-/// Where an entry is: its number, the link before it, and who wrote it.
+/// The place of an entry: its number, the link before it, and its writer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Spot<'a> {
     pub(super) store: &'a Id,
@@ -229,7 +229,7 @@ pub(super) struct Spot<'a> {
 }
 
 impl Spot<'_> {
-    /// Seals the entry of this spot: the sealed bytes and the link after it.
+    /// Seals the entry at this spot: returns the sealed bytes and the link after it.
     pub(super) fn seal(&self, key: &Key, nonce: [u8; NONCE], entry: &Entry) -> Option<(Vec<u8>, Link)> {
         let text = serde_json::to_vec(entry).ok()?;
         let sealed = self.in_place(|place| key.seal(nonce, place, &text))?;
@@ -237,13 +237,13 @@ impl Spot<'_> {
         Some((sealed, link))
     }
 
-    /// Opens the entry of this spot.
+    /// Opens the entry at this spot.
     pub(super) fn open(&self, key: &Key, sealed: &[u8]) -> Option<Entry> {
         let text = self.in_place(|place| key.open(place, sealed))?;
         serde_json::from_slice(text.expose()).ok()
     }
 
-    /// The link after an entry. It takes no key, so that everybody can follow the chain.
+    /// The link after an entry. It needs no key, so that everybody can follow the chain.
     pub(super) fn link(&self, sealed: &[u8]) -> Link {
         let mut hasher = blake3::Hasher::new();
         hasher.update(self.before).update(&self.number.to_be_bytes()).update(self.writer).update(sealed);

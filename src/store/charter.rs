@@ -1,9 +1,9 @@
-//! All rows that say who has which keys, as one digest.
+//! A digest of all rows that say who has which keys.
 //!
-//! It stands in the end of the audit, which only those can write who have the keys of now. A row of an environment or of a role that is put
-//! back by somebody whose keys were taken away does not fit it.
+//! The end of the audit contains it, and only holders of the present keys can write that end. If somebody whose keys were revoked puts back
+//! the row of an environment or a role, the row does not match the digest.
 //!
-//! *Invariant:* only looks. How often a role logged in is not part of it: that changes with every log-in.
+//! *Invariant:* only reads. The number of log-ins of a role is not part of the digest, because it changes with every log-in.
 
 use rusqlite::Row;
 
@@ -18,7 +18,7 @@ const ROWS: [&str; 4] = [
     "SELECT id, sealed, x'', x'', x'' FROM writers ORDER BY id",
 ];
 
-/// The digest of the rows as they are.
+/// The digest of the present rows.
 pub(super) fn charter(reading: &Reading<'_>) -> Result<Digest, StoreError> {
     let mut hasher = blake3::Hasher::new();
     for (table, sql) in (0_u8..).zip(ROWS) {

@@ -1,7 +1,7 @@
-//! What it costs to try a secret-id: Argon2id and its parameters.
+//! The cost of trying a secret-id: Argon2id and its parameters.
 //!
-//! A secret-id has 256 random bits, so nobody can try them all whatever a try costs; it is given the parameters that OWASP
-//! recommends at least.
+//! A secret-id has 256 random bits, so nobody can try them all, whatever one try costs. Its parameters are at least those that OWASP
+//! recommends.
 //!
 //! *Invariant:* pure, and slow on purpose.
 
@@ -21,9 +21,9 @@ pub(super) const SALT: usize = 16;
 pub struct Cost {
     /// Memory, in KiB.
     memory: u32,
-    /// How often it is gone through.
+    /// The number of passes over the memory.
     passes: u32,
-    /// How many lanes it has.
+    /// The number of lanes.
     lanes: u32,
 }
 
@@ -34,8 +34,8 @@ impl Cost {
     /// For passphrases, which people choose: 64 MiB, three times.
     pub const PASSPHRASE: Self = Self { memory: 64 * 1024, passes: 3, lanes: 1 };
 
-    /// These parameters, or `None` for what Argon2 cannot do or nobody can mean: a file that was edited must take neither all
-    /// the memory there is nor minutes: at most twice what a passphrase costs, and a few times as long.
+    /// These parameters, or `None` if Argon2 does not accept them or nobody can mean them. An edited file must not take all the memory or
+    /// minutes of time: at most twice the memory of a passphrase, and a few times its passes.
     pub fn new(memory: u32, passes: u32, lanes: u32) -> Option<Self> {
         let sane = (8..=128 * 1024).contains(&memory)
             && (1..=8).contains(&passes)
@@ -44,7 +44,7 @@ impl Cost {
         sane.then_some(Self { memory, passes, lanes })
     }
 
-    /// The key that this text makes.
+    /// The key that this text gives.
     pub(super) fn key(self, text: &str, salt: &[u8]) -> Option<Key> {
         let params = Params::new(self.memory, self.passes, self.lanes, Some(KEY)).ok()?;
         let mut key = [0; KEY];

@@ -1,10 +1,10 @@
-//! What is sealed to a role: with a key that everybody may know, so that only the role opens it.
+//! Seals data to a role: with a public key, so that only the role can open it.
 //!
-//! The owner gives a role new keys whenever another role is revoked, and never learns what the role logs in with. Were that one key for
-//! both, a thief of the owner's key could open whatever a role is given afterwards, and a new root would be worth nothing while roles keep
-//! their secret-ids. HPKE (RFC 9180, base mode) with X25519, HKDF-SHA256 and AES-256-GCM.
+//! The owner gives a role new keys whenever another role is revoked, and never learns the role's credential. With one symmetric key for
+//! both, a thief of the owner's key could open all later keys of the role, and a new root key would not help while roles keep their
+//! secret-ids. HPKE (RFC 9180, base mode) with X25519, HKDF-SHA256 and AES-256-GCM.
 //!
-//! *Invariant:* pure but for the randomness of a sealing, which is the system's.
+//! *Invariant:* pure, except that a sealing takes random bytes from the system.
 
 use hpke::aead::AesGcm256;
 use hpke::kdf::HkdfSha256;
@@ -18,18 +18,18 @@ use crate::secret::Secret;
 
 type Kem = X25519HkdfSha256;
 
-/// What something is sealed with for a role. No secret.
+/// The public key of a role. It is not secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(super) struct Address(#[serde(with = "as_hex")] [u8; KEY]);
 
-/// What belongs to whoever has this key.
+/// The public key that belongs to this key.
 pub(super) fn address(key: &Key) -> Address {
     let (_, public) = Kem::derive_keypair(key.expose());
     Address(public.to_bytes().into())
 }
 
-/// Seals bytes for this address, in their place. `None` where the address is no point of the curve.
+/// Seals bytes for this public key, in their place. `None` if it is no point of the curve.
 pub(super) fn seal(to: &Address, place: Place<'_>, plaintext: &[u8]) -> Option<Vec<u8>> {
     let to = <Kem as hpke::Kem>::PublicKey::from_bytes(&to.0).ok()?;
     let info = place.associated_data();
@@ -45,7 +45,7 @@ pub(super) fn seal(to: &Address, place: Place<'_>, plaintext: &[u8]) -> Option<V
     Some([encapped.to_bytes().as_slice(), &sealed].concat())
 }
 
-/// Opens what [`seal`] made for this key's address in this place.
+/// Opens what [`seal`] made for this key's public key in this place.
 pub(super) fn open(key: &Key, place: Place<'_>, sealed: &[u8]) -> Option<Secret<Vec<u8>>> {
     let (private, _) = Kem::derive_keypair(key.expose());
     let (encapped, sealed) = sealed.split_first_chunk::<KEY>()?;

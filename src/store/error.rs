@@ -1,6 +1,6 @@
-//! What can go wrong with a store.
+//! The errors of a store.
 //!
-//! *Invariant:* no value, no key and no secret-id is in any of it.
+//! *Invariant:* no error contains a value, a key or a secret-id.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,38 +9,38 @@ use super::head::Unreadable;
 use super::moment::Moment;
 use super::role::Right;
 
-/// Why something was not done.
+/// Why an operation was not done.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// No such file.
+    /// There is no such file.
     #[error("there is no store at {}: make one with `squire store init`", file.display())]
     NotThere {
         /// Where.
         file: PathBuf,
     },
-    /// `init` where something is.
+    /// `init` found a file.
     #[error("there is something at {} already: choose another place, or remove it", file.display())]
     Exists {
         /// Where.
         file: PathBuf,
     },
-    /// Some other file.
+    /// The file is no store.
     #[error("{} is not a store of Squire's", file.display())]
     NotAStore {
         /// Which.
         file: PathBuf,
     },
-    /// Of a later version.
+    /// The store has a later format.
     #[error("{} has format {found}, and this Squire knows up to {known}: use a newer one", file.display())]
     Newer {
         /// Which.
         file: PathBuf,
         /// Its format.
         found: i64,
-        /// The latest that is known.
+        /// The latest format that this code knows.
         known: i64,
     },
-    /// Of an earlier version, which promised less.
+    /// The store has an earlier format, which promised less.
     #[error(
         "{} has format {found}, and this Squire writes {known}: export it with the Squire that made it, and import that into a new store",
         file.display()
@@ -50,18 +50,18 @@ pub enum StoreError {
         file: PathBuf,
         /// Its format.
         found: i64,
-        /// The one that is written now.
+        /// The format that this code writes.
         known: i64,
     },
-    /// The store is not a later state of what was seen of it.
+    /// The store does not continue from the entry that was seen.
     #[error(
         "this is an earlier state of the store, or another one: {why}. Nothing is read from it. If it was put there on purpose, the owner says          so with `squire store accept-restore`; else find out who replaced it"
     )]
     RolledBack {
-        /// What was seen, and what is there.
+        /// The entry that was seen, and the last one that is there.
         why: String,
     },
-    /// Somebody without the right to wrote it.
+    /// A role without the right to it wrote this.
     #[error(
         "{what} was written by somebody who may not: it is not used; `squire store audit` says who was at the store, and an earlier version can be put again"
     )]
@@ -69,19 +69,19 @@ pub enum StoreError {
         /// What.
         what: String,
     },
-    /// A rotation is at it.
+    /// A rotation is under way.
     #[error(
         "{path}: a rotation is at work with version {pending}, which may be known elsewhere already: wait until {until} at most, or use --force,          which keeps version {pending} as one that is not current"
     )]
     Rotating {
         /// Which path.
         path: String,
-        /// The version that is to become current; 0 where there is none yet.
+        /// The version that is to become current; 0 if there is none yet.
         pending: u64,
-        /// When the rotation has ended at the latest.
+        /// The latest time at which the rotation ends.
         until: Moment,
     },
-    /// Edited, cut, or broken.
+    /// The store was edited, cut, or damaged.
     #[error("the store is damaged: {place}: {why}; `squire store verify` looks at all of it")]
     Damaged {
         /// Where in it.
@@ -89,7 +89,7 @@ pub enum StoreError {
         /// What is wrong.
         why: String,
     },
-    /// The wrong key file, role id or secret-id. It is not said which.
+    /// The key file, role id or secret-id is wrong. The error does not say which.
     #[error(
         "the store does not open with this: wrong key file, role id or secret-id, or the role was revoked"
     )]
@@ -105,21 +105,21 @@ pub enum StoreError {
     /// The role may not do this.
     #[error("the role may not {right} {path}")]
     Denied {
-        /// What it would need.
+        /// The right that it would need.
         right: Right,
-        /// With which secret.
+        /// The secret that it asked for.
         path: String,
     },
-    /// Only the owner may.
+    /// Only the owner may do this.
     #[error("only the owner may {what}: use the owner's key file")]
     OwnerOnly {
-        /// Do what.
+        /// The action.
         what: &'static str,
     },
-    /// The role's time or uses are over.
+    /// The role has expired, or used up its log-ins.
     #[error("the role {why}: ask the owner for a new one")]
     Ended {
-        /// What is over.
+        /// Which of the two.
         why: String,
     },
     /// No such secret.
@@ -128,7 +128,7 @@ pub enum StoreError {
         /// Which path.
         path: String,
     },
-    /// There is, and it cannot be read.
+    /// It exists, and cannot be read.
     #[error("{path}: {why}")]
     Unreadable {
         /// Which path.
@@ -142,15 +142,15 @@ pub enum StoreError {
         /// Which.
         name: String,
     },
-    /// It is there already, or cannot be made so.
+    /// It exists already, or is not a valid name.
     #[error("{what} {why}")]
     Unfit {
-        /// What was given.
+        /// The name that was given.
         what: String,
         /// What is wrong with it, as a predicate.
         why: String,
     },
-    /// More than there is room for.
+    /// More than the store can hold.
     #[error(
         "{path} would have {size} bytes, and a value may have {limit}: keep large things elsewhere, and their key here"
     )]
@@ -162,45 +162,45 @@ pub enum StoreError {
         /// How many may be.
         limit: usize,
     },
-    /// A file of the store's own.
+    /// A file operation of the store failed.
     #[error("cannot {doing} {}", file.display())]
     Io {
-        /// What was being done.
+        /// The operation.
         doing: &'static str,
-        /// With which file.
+        /// The file.
         file: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The disk is full.
     #[error("the disk is full: nothing was changed")]
     Full,
-    /// Nothing can be written there.
+    /// The file system is read-only.
     #[error("the store cannot be written, and no access goes unrecorded: mount it writable")]
     ReadOnly,
-    /// Somebody else writes, for longer than is usual.
+    /// Another process writes for longer than is usual.
     #[error("the store is busy: another process has been writing for more than {seconds} s")]
     Busy {
-        /// How long was waited.
+        /// How long this one waited.
         seconds: u64,
     },
-    /// The database.
+    /// The database failed.
     #[error("cannot {doing}")]
     Sqlite {
-        /// What was being done.
+        /// The operation.
         doing: &'static str,
-        /// What it said.
+        /// The database's error.
         source: rusqlite::Error,
     },
     /// The system has no random bytes.
     #[error("no random bytes: {why}")]
     Random {
-        /// What it said.
+        /// The system's error.
         why: String,
     },
 }
 
-/// What seals only fails for more than a cipher takes, far above every limit.
+/// Sealing fails only for data that is larger than a cipher takes, far above every limit.
 pub(super) fn sealed<T>(sealed: Option<T>) -> Result<T, StoreError> {
     sealed.ok_or_else(|| damaged("a value", "it cannot be sealed"))
 }

@@ -1,4 +1,4 @@
-//! The database: opened, made, and asked in transactions.
+//! The database: opens it, makes it, and runs transactions.
 //!
 //! *Invariant:* nothing but `SQLite` opens the file while it is open. A transaction is written whole or not at all, and is on disk when it is reported as done.
 
@@ -17,16 +17,16 @@ use rustix::fs::{StatVfsMountFlags, statvfs};
 
 use super::error::{StoreError, damaged};
 
-/// "sqr1", so that other `SQLite` files are told from stores.
+/// "sqr1", which tells stores from other `SQLite` files.
 const APPLICATION: i64 = 0x7371_7231;
 
 /// The format that this code writes.
 const FORMAT: i64 = 2;
 
-/// How long another process may take to finish what it writes.
+/// How long to wait for another process to finish its write.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How soon it is tried again to write over what somebody else reads.
+/// How soon to try again to empty the `-wal` while another process reads it.
 const AGAIN: Duration = Duration::from_millis(10);
 
 const SCHEMA: &str = "
@@ -61,12 +61,12 @@ pub(super) struct File {
     connection: Connection,
 }
 
-/// A transaction that reads: it sees the store as it was when it began, and keeps nobody from writing.
+/// A transaction that reads: it sees the store as it was when it began, and blocks no writer.
 pub(super) struct Reading<'a> {
     transaction: Transaction<'a>,
 }
 
-/// A transaction that also writes, and has no other such beside it.
+/// A transaction that also writes; there is only one such at a time.
 pub(super) struct Writing<'a>(Reading<'a>);
 
 impl<'a> Deref for Writing<'a> {
@@ -78,7 +78,7 @@ impl<'a> Deref for Writing<'a> {
 }
 
 impl File {
-    /// Makes a new one, for its owner alone; `fill` writes what it begins with.
+    /// Makes a new database that only its owner may read; `fill` writes its first content.
     pub(super) fn make(
         path: &Path,
         fill: impl FnOnce(&Writing<'_>) -> Result<(), StoreError>,
@@ -97,7 +97,7 @@ impl File {
             Ok(made)
         })();
         if filled.is_err() {
-            // Half of a store is none.
+            // A store that is only half made is removed.
             for path in [path.to_owned(), beside(path, "-wal"), beside(path, "-shm")] {
                 fs::remove_file(path).ok();
             }
@@ -105,7 +105,7 @@ impl File {
         filled
     }
 
-    /// Opens one that is there.
+    /// Opens an existing database.
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
         if !path.exists() {
             return Err(StoreError::NotThere { file: path.to_owned() });
@@ -129,7 +129,7 @@ impl File {
         }
     }
 
-    /// Opens an empty file, to be replaced by another one.
+    /// Opens an empty file, whose content another file will replace.
     pub(super) fn blank(path: &Path) -> Result<Self, StoreError> {
         Self::connect(path)
     }
@@ -138,13 +138,13 @@ impl File {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(failed("open the store"))?;
         connection.busy_timeout(PATIENCE).map_err(failed("open the store"))?;
-        // Nothing of a transaction may be lost once it was reported; the file beside it may not grow without end.
+        // A transaction that was reported as done must not be lost, and the `-wal` must not grow without end.
         let pragmas = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY;";
         connection.execute_batch(pragmas).map_err(|error| not_a_store(path, error))?;
         Ok(Self { connection })
     }
 
-    /// Begins to write; waits while somebody else does.
+    /// Begins to write; waits while another process writes.
     pub(super) fn write(&mut self) -> Result<Writing<'_>, StoreError> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate);
         Ok(Writing(Reading { transaction: transaction.map_err(failed("begin to write"))? }))
@@ -156,15 +156,15 @@ impl File {
         Ok(Reading { transaction: transaction.map_err(failed("begin to read"))? })
     }
 
-    /// What is written from now on may be lost when the machine fails, and costs no wait for the disk.
+    /// From now on, writes may be lost when the machine fails, and do not wait for the disk.
     pub(super) fn careless(&self) -> Result<(), StoreError> {
         self.connection.execute_batch("PRAGMA synchronous = NORMAL").map_err(failed("write"))
     }
 
-    /// Moves all that was written into the file and empties the log beside it, so that nothing old is left there.
+    /// Moves all writes into the file and empties the `-wal` beside it, so that no old data is left there.
     ///
     /// # Errors
-    /// Somebody reads for so long that it could not be done.
+    /// If another process reads for too long.
     pub(super) fn empty_log(&self) -> Result<(), StoreError> {
         let doing = "empty the log beside the store";
         let busy =
@@ -176,7 +176,7 @@ impl File {
         }
     }
 
-    /// Makes this file what the other one is, in one transaction, whoever else has it open.
+    /// Replaces the content of this file by that of another one, in one transaction, even while other processes have it open.
     pub(super) fn replace_by(&mut self, other: &Self) -> Result<(), StoreError> {
         let doing = "replace the store";
         let backup = Backup::new(&other.connection, &mut self.connection).map_err(failed(doing))?;
@@ -192,7 +192,7 @@ impl File {
         }
     }
 
-    /// How often secrets were changed.
+    /// A counter of changes of secrets.
     pub(super) fn changes(&self) -> Result<u64, StoreError> {
         let doing = "look at the store";
         let mut statement =
@@ -200,7 +200,7 @@ impl File {
         statement.query_row([], |row| row.get(0)).map_err(failed(doing))
     }
 
-    /// What `SQLite` itself finds wrong.
+    /// The faults that `SQLite` itself finds.
     pub(super) fn integrity(&self) -> Result<Vec<String>, StoreError> {
         let doing = "check the file";
         let mut statement = self.connection.prepare("PRAGMA integrity_check(20)").map_err(failed(doing))?;
@@ -211,17 +211,17 @@ impl File {
 }
 
 impl Writing<'_> {
-    /// Writes it.
+    /// Commits the transaction.
     pub(super) fn commit(self) -> Result<(), StoreError> {
         self.0.transaction.commit().map_err(failed("write"))
     }
 
-    /// Notes what the store knows about itself by this name.
+    /// Writes a value of the `meta` table.
     pub(super) fn set_meta(&self, name: &str, value: &[u8]) -> Result<(), StoreError> {
         self.execute("INSERT OR REPLACE INTO meta VALUES (?1, ?2)", params![name, value]).map(drop)
     }
 
-    /// Changes rows: how many.
+    /// Changes rows; returns how many.
     pub(super) fn execute(&self, sql: &str, params: impl Params) -> Result<usize, StoreError> {
         let mut statement = self.transaction.prepare_cached(sql).map_err(failed("write"))?;
         statement.execute(params).map_err(failed("write"))
@@ -229,13 +229,13 @@ impl Writing<'_> {
 }
 
 impl Reading<'_> {
-    /// What the store knows about itself by this name.
+    /// Reads a value of the `meta` table.
     pub(super) fn meta(&self, name: &str) -> Result<Vec<u8>, StoreError> {
         let found = self.one("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0))?;
         found.ok_or_else(|| damaged(name, "it is not there"))
     }
 
-    /// Each row in its turn, until one is answered with an error.
+    /// Visits each row, until the closure returns an error.
     pub(super) fn each<T>(
         &self,
         sql: &str,
@@ -275,22 +275,22 @@ impl Reading<'_> {
     }
 }
 
-/// While it is opened, a file that is no database is no store either.
+/// When the file is opened, the error for a file that is no database is that it is no store.
 fn not_a_store(path: &Path, error: rusqlite::Error) -> StoreError {
-    // Asked without opening it: to close a descriptor of it would take off every lock that SQLite has there.
+    // `statvfs` does not open the file: closing a descriptor of it would release every lock that SQLite has there.
     let is_read_only = || statvfs(path).is_ok_and(|found| found.f_flag.contains(StatVfsMountFlags::RDONLY));
     let error = failed("open the store")(error);
     if matches!(error, StoreError::Damaged { .. }) {
         StoreError::NotAStore { file: path.to_owned() }
     } else if matches!(error, StoreError::Sqlite { .. }) && is_read_only() {
-        // SQLite cannot make its files beside it.
+        // SQLite cannot create its other files beside it.
         StoreError::ReadOnly
     } else {
         error
     }
 }
 
-/// Makes an empty file where there is none, for its owner alone.
+/// Makes an empty file if there is none, which only its owner may read.
 pub(super) fn make_private(path: &Path) -> Result<fs::File, StoreError> {
     let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     made.map_err(|source| {
@@ -303,14 +303,14 @@ pub(super) fn make_private(path: &Path) -> Result<fs::File, StoreError> {
     })
 }
 
-/// The files that `SQLite` keeps beside one.
+/// The files that `SQLite` keeps beside a database.
 pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
 }
 
-/// What the database said, in our words.
+/// The database's error, as one of ours.
 pub(super) fn failed(doing: &'static str) -> impl Fn(rusqlite::Error) -> StoreError {
     move |source| match source.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => StoreError::Full,

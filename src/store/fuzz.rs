@@ -1,4 +1,4 @@
-//! What is sealed in rows, as somebody with the keys might have written it; and what people write for a store.
+//! Fuzzes sealed content of rows, as a holder of the keys might have written it, and texts that people write for a store.
 
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
@@ -81,7 +81,7 @@ fn of_row<T: Serialize + DeserializeOwned>(input: &[u8]) -> Option<T> {
 
 fn read(input: &[u8]) {
     let environment = &*ENVIRONMENT;
-    // Bytes that somebody without the key put there, and a text that somebody with it sealed.
+    // Bytes from somebody without the key, and a text that a holder of the key sealed.
     assert!(open_head(&STORE, environment, &ROW, input).is_none());
     let parts: [&[u8]; 3] = [&STORE, &environment.id, &ROW];
     let sealed = |text: &[u8]| environment.heads().seal([0; NONCE], place("head", &parts), text).unwrap();
@@ -110,7 +110,7 @@ fn read(input: &[u8]) {
     of_people(&String::from_utf8_lossy(input));
 }
 
-/// Everything that is done with a head does something, whatever its numbers are.
+/// Every operation on a head works, whatever its numbers are.
 fn change(mut head: Head, now: Moment) {
     let numbers: Vec<_> = head.versions.iter().map(|version| version.number).chain([0, u64::MAX]).collect();
     for number in &numbers {
@@ -123,7 +123,7 @@ fn change(mut head: Head, now: Moment) {
         policy.overdue(&head, now);
         policy.rest(head.rotation.failures);
         policy.claim();
-        // An RSA key takes its time.
+        // An RSA key takes long to make.
         if !matches!(policy.generator, Generator::Rsa { .. }) {
             let made = policy.generator.generate(&mut StdRng::seed_from_u64(1), "field");
             assert!(serde_json::to_vec(&made).unwrap().len() < 64 << 10);
@@ -147,7 +147,7 @@ fn ask(role: &Role) {
     _ = role.standing(u64::MAX, Moment::from_millis(u64::MAX));
 }
 
-/// Hooks, paths, windows and generators: what is wrong is said in one line.
+/// Hooks, paths, windows and generators: an error is one line.
 fn of_people(text: &str) {
     if let Err(why) = Hooks::parse(text) {
         assert!(!why.is_empty());

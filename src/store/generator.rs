@@ -1,6 +1,7 @@
-//! New values of a secret: what a policy generates.
+//! Generators: make the new values of a secret for its policy.
 //!
-//! *Invariant:* pure; randomness is an argument. What can be generated was checked before: nothing fails when it is due.
+//! *Invariant:* pure; random bytes are an argument. A generator was checked before it was stored, so it does not fail when a rotation is
+//! due.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -26,33 +27,33 @@ use crate::secret::Fields;
 pub enum Generator {
     /// Characters, at least one of each class.
     Password {
-        /// How many.
+        /// The number of characters.
         length: usize,
         /// Which classes.
         classes: BTreeSet<Class>,
-        /// Characters that are not to be in it.
+        /// Characters to leave out.
         exclude: String,
     },
     /// Random bytes as hexadecimal digits.
     Hex {
-        /// How many bytes.
+        /// The number of bytes.
         bytes: usize,
     },
     /// Random bytes as base64.
     Base64 {
-        /// How many bytes.
+        /// The number of bytes.
         bytes: usize,
     },
     /// A random UUID.
     Uuid,
     /// A key pair: the fields `private_key` and `public_key`, as PEM.
     Ed25519,
-    /// The same.
+    /// An RSA key pair: the same fields.
     Rsa {
-        /// The length of the key.
+        /// The length of the key in bits.
         bits: usize,
     },
-    /// What the policy's `create` command writes.
+    /// The output of the policy's `create` command.
     Command,
 }
 
@@ -64,7 +65,7 @@ pub enum Class {
     Lower,
     Upper,
     Digit,
-    /// Of ASCII, those that neither a shell, a URL's user part nor SQL minds.
+    /// ASCII signs that are safe in a shell, in the user part of a URL and in SQL.
     Symbol,
 }
 
@@ -90,7 +91,7 @@ impl Class {
 }
 
 impl Generator {
-    /// Makes a value: these fields are new, others of the secret stay. `field` is the one for a single text.
+    /// Makes a value: the returned fields are new, other fields of the secret stay. `field` is the name for a single text.
     pub(super) fn generate(&self, random: &mut impl CryptoRng, field: &str) -> Fields {
         let one = |text: String| Fields::from_iter([(field.to_owned(), text.into())]);
         match self {
@@ -113,7 +114,7 @@ impl Generator {
         }
     }
 
-    /// Whether it makes a single text, which needs a field to stand in.
+    /// Whether it makes a single text, which needs a field name.
     pub(super) fn is_text(&self) -> bool {
         match self {
             Self::Password { .. } | Self::Hex { .. } | Self::Base64 { .. } | Self::Uuid => true,
@@ -122,7 +123,7 @@ impl Generator {
     }
 }
 
-/// Every text with one of each class is equally likely: texts are drawn until one has them all.
+/// Every text with one character of each class is equally likely: texts are drawn until one has them all.
 fn password(random: &mut impl CryptoRng, length: usize, classes: &BTreeSet<Class>, exclude: &str) -> String {
     let allowed = |class: &Class| allowed(*class, exclude);
     let alphabet: Vec<char> = classes.iter().flat_map(allowed).collect();
@@ -144,7 +145,7 @@ fn bytes(random: &mut impl CryptoRng, count: usize) -> Vec<u8> {
     bytes
 }
 
-/// A key that is there can be written.
+/// A key that was made can always be written.
 fn pair<T: AsRef<str>, E, F>(private: Result<T, E>, public: Result<String, F>) -> Fields {
     let fields =
         [("private_key", private.map(|pem| pem.as_ref().to_owned()).ok()), ("public_key", public.ok())];
@@ -200,8 +201,8 @@ impl FromStr for Generator {
     }
 }
 
-/// Reads a generator that stands in the store. Whoever has the keys may have written it with another program: one that could not have been
-/// asked for might never end, or take all the memory that there is.
+/// Reads a generator from the store. A holder of the keys may have written it with another program. A generator that no command of Squire
+/// accepts might never end, or take all memory.
 pub(super) fn possible<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Generator, D::Error> {
     let generator = Generator::deserialize(deserializer)?;
     let asked_for = generator.to_string().parse::<Generator>().map_err(D::Error::custom)?;

@@ -1,8 +1,8 @@
-//! What the store knows about a secret besides its values: which versions there are, and what may become of them.
+//! The head of a secret: everything that the store knows about it except its values, above all its versions and their states.
 //!
-//! Version numbers only grow, over deletion and destruction too, so that no two values ever have one place and one number.
+//! Version numbers only grow, even after deletion and destruction, so that no two values ever have the same path and number.
 //!
-//! *Invariant:* pure; the time is an argument. Nothing here is a value.
+//! *Invariant:* pure; the time is an argument. A head contains no value.
 
 use std::time::Duration;
 
@@ -14,38 +14,38 @@ use super::policy::{Policy, Rotation};
 use super::proof::Proofs;
 use super::seal::Digest;
 
-/// How many versions of a secret are kept where nobody says otherwise.
+/// How many versions of a secret are kept by default.
 pub const KEPT: u32 = 10;
 
-/// All about a secret but its values.
+/// All about a secret except its values.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Head {
-    /// Its whole path: the place in the file is only a digest of it.
+    /// Its whole path: the key of the row is only a digest of it.
     pub path: String,
-    /// Grows with every change, so that an earlier state that was put back does not fit the audit.
+    /// A number that grows with every change, so that an earlier state that was put back does not match the audit.
     pub serial: u64,
     /// When it was first written.
     pub created: Moment,
     /// By whom.
     pub by: String,
-    /// What somebody wrote about it.
+    /// A note about it.
     pub note: Option<String>,
     /// How many versions are kept.
     pub keep: u32,
-    /// The version that is read where none is named; 0 before the first one.
+    /// The version that is read by default; 0 before the first one.
     pub current: u64,
-    /// The highest number that any version had.
+    /// The highest version number so far.
     pub last: u64,
     /// Every version that is still known, the oldest first.
     pub versions: Vec<Version>,
-    /// How it is rotated.
+    /// Its policy of rotation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<Policy>,
-    /// How that stands.
+    /// The state of its rotation.
     #[serde(default, skip_serializing_if = "Rotation::is_idle")]
     pub rotation: Rotation,
-    /// Who may have written which part of it: beside it in the file, and not in it.
+    /// The signatures of its parts: beside it in the file, and not in it.
     #[serde(skip)]
     pub(super) proofs: Proofs,
 }
@@ -60,23 +60,23 @@ pub struct Version {
     pub created: Moment,
     /// By whom.
     pub by: String,
-    /// What became of it.
+    /// Its state.
     pub state: State,
-    /// Until then it can be read after another one became current.
+    /// It can be read until then, after another version became current.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Moment>,
-    /// A digest of its value as it is sealed, made with the value's own key: another value does not fit it, nor another key.
+    /// A digest of its sealed value, made with the value's own key: neither another value nor another key gives the same digest.
     #[serde(with = "as_hex")]
     pub digest: Digest,
 }
 
-/// What became of a version.
+/// The state of a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "is")]
 pub enum State {
     /// It can be read.
     Live,
-    /// A rotation made it, and something else became current. It can be read: whoever was told it may still want it.
+    /// A rotation made it, and another version became current. It can be read, because a database may already have it.
     Unused {
         /// When it was set aside.
         at: Moment,
@@ -86,7 +86,7 @@ pub enum State {
         /// When it was deleted.
         at: Moment,
     },
-    /// There is nothing left of it.
+    /// It is destroyed; nothing of it is left.
     Destroyed {
         /// When it was destroyed.
         at: Moment,
@@ -96,7 +96,7 @@ pub enum State {
 /// Why a version cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
-    /// Never there, or too old to be kept.
+    /// It never existed, or was pruned.
     #[error("there is no version {number}; `squire store history` lists those there are")]
     Unknown {
         /// Which.
@@ -112,12 +112,12 @@ pub enum Unreadable {
         /// When.
         at: Moment,
     },
-    /// Its grace is over.
+    /// Its grace has ended.
     #[error("version {number} was replaced, and could be read until {at}: use the current one")]
     Replaced {
         /// Which.
         number: u64,
-        /// Until when.
+        /// The end of the grace.
         at: Moment,
     },
     /// Somebody destroyed it.
@@ -168,12 +168,12 @@ impl Head {
         self.version(self.current).is_some_and(|version| version.state == State::Live)
     }
 
-    /// Whether somebody approved the version that the next rotation makes, or goes on with.
+    /// Whether the version that the next rotation makes, or continues with, is approved.
     pub fn is_approved(&self) -> bool {
         self.rotation.approval.as_ref().is_some_and(|approval| approval.version == self.next())
     }
 
-    /// The version that the next rotation makes, or goes on with.
+    /// The version that the next rotation makes, or continues with.
     pub(super) fn next(&self) -> u64 {
         self.rotation.pending.unwrap_or_else(|| self.last.saturating_add(1))
     }
@@ -183,8 +183,9 @@ impl Head {
         self.versions.iter().find(|version| version.number == number)
     }
 
-    /// Notes a new version, which is current at once: its number, and those whose values are to be forgotten. What was to become
-    /// current no longer is, and is kept: it may be known elsewhere already. Whoever was at it stays so for the rest of their time.
+    /// Adds a new version, which is current at once. Returns its number, and the versions whose values are to be removed. If another
+    /// version was to become current, it no longer is. It is kept, because another system may already have it. A rotation that was claimed
+    /// stays claimed until its time is over.
     pub fn add(&mut self, by: &str, now: Moment) -> (u64, Vec<u64>) {
         let Rotation { pending, claimed_until, .. } = std::mem::take(&mut self.rotation);
         self.rotation.claimed_until = claimed_until;
@@ -195,14 +196,14 @@ impl Head {
         (self.last, self.prune())
     }
 
-    /// Notes a version that is to become current: its number.
+    /// Adds a version that is to become current; returns its number.
     pub fn pend(&mut self, by: &str, now: Moment) -> u64 {
         let number = self.push(by, now);
         self.rotation.pending = Some(number);
         number
     }
 
-    /// What was to become current does: those whose values are to be forgotten. Its age is counted from now.
+    /// Makes the pending version current; returns the versions whose values are to be removed. Its age counts from now.
     pub fn promote(&mut self, grace: Option<Duration>, now: Moment) -> Vec<u64> {
         let Rotation { pending: Some(number), .. } = std::mem::take(&mut self.rotation) else {
             return Vec::new();
@@ -231,25 +232,25 @@ impl Head {
         self.last
     }
 
-    /// Notes the digest of a version's value.
+    /// Stores the digest of a version's value.
     pub(super) fn note_digest(&mut self, number: u64, digest: Digest) {
         if let Some(version) = self.versions.iter_mut().find(|version| version.number == number) {
             version.digest = digest;
         }
     }
 
-    /// Deletes these versions, or all, so that they can be undeleted: how many it were.
+    /// Deletes these versions, or all, so that they can be undeleted; returns how many.
     pub fn delete(&mut self, numbers: &[u64], at: Moment) -> usize {
         let may_go = |state| matches!(state, State::Live | State::Unused { .. });
         self.turn(numbers, |state| may_go(state).then_some(State::Deleted { at })).len()
     }
 
-    /// Undeletes these versions, or all: how many it were.
+    /// Undeletes these versions, or all; returns how many.
     pub fn undelete(&mut self, numbers: &[u64]) -> usize {
         self.turn(numbers, |state| matches!(state, State::Deleted { .. }).then_some(State::Live)).len()
     }
 
-    /// Destroys these versions, or all: those whose values are to be forgotten.
+    /// Destroys these versions, or all; returns those whose values are to be removed.
     pub fn destroy(&mut self, numbers: &[u64], at: Moment) -> Vec<u64> {
         let gone = self.turn(numbers, |state| match state {
             State::Live | State::Unused { .. } | State::Deleted { .. } => Some(State::Destroyed { at }),
@@ -272,7 +273,8 @@ impl Head {
         turned
     }
 
-    /// Forgets the oldest versions over what is kept, and never the current one, nor one that is known elsewhere and was never current.
+    /// Prunes the oldest versions over the number that is kept. It never prunes the current one, nor one that was set aside, since another
+    /// system may have that.
     fn prune(&mut self) -> Vec<u64> {
         let excess = self.versions.len().saturating_sub(self.keep.max(1) as usize);
         let current = self.current;

@@ -21,7 +21,7 @@ pub(super) fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
     Some(bytes)
 }
 
-/// How digests stand in what is sealed: half as long as a list of numbers, and quicker to read. For `#[serde(with = "…")]`.
+/// The form of digests in sealed data: half as long as a list of numbers, and quicker to read. For `#[serde(with = "…")]`.
 pub(super) mod as_hex {
     use std::borrow::Cow;
 

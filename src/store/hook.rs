@@ -1,11 +1,11 @@
-//! The commands of a rotation: run with the values on stdin, and never longer than they may.
+//! Runs the commands of a rotation, with the values on stdin, and never for longer than their timeout.
 //!
-//! A hook reads one line of JSON: `{"step": …, "path": …, "version": …, "fields": {…}, "current": {…}}`. Its environment is empty but for
-//! `SQUIRE_STEP`, `SQUIRE_PATH` and `SQUIRE_VERSION`, what every program needs ([`USUAL`]), and the variables that whoever rotates lets it
-//! have. It has a process group of its own, which is killed when its time is over.
+//! A hook reads one line of JSON: `{"step": …, "path": …, "version": …, "fields": {…}, "current": {…}}`. Its environment has only
+//! `SQUIRE_STEP`, `SQUIRE_PATH` and `SQUIRE_VERSION`, the variables that every program needs ([`USUAL`]), and those that the file of hooks
+//! names. It has a process group of its own, which is killed when its time is over.
 //!
-//! *Invariant:* no value is in an argument, in the environment, or in what is said of a failure. To be used in a process that reaps nobody
-//! else's children: Squire's agent runs `squire store rotate`.
+//! *Invariant:* no value is in an argument, in the environment, or in the description of a failure. Use it only in a process that does not
+//! reap children for others: Squire's agent runs `squire store rotate`.
 
 use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt as _;
@@ -28,27 +28,27 @@ use crate::secret::{Fields, Secret};
 
 /// More than the largest value, as JSON.
 const LONGEST_OUTPUT: u64 = 4 << 20;
-/// Of what it complained, the end is kept.
+/// The length of its error output that is kept: the end of it.
 const TAIL: usize = 300;
 const LOOK_EVERY: Duration = Duration::from_millis(10);
-/// How long the rest of its output may take to come when it has ended.
+/// How long to wait for the rest of its output when it has ended.
 const LEFT_BEHIND: Duration = Duration::from_secs(1);
 
-/// What every hook is given of Squire's environment.
+/// The variables that every hook gets of Squire's environment.
 const USUAL: [&str; 6] = ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR"];
 
-/// What a hook is told.
+/// The input of a hook.
 pub(super) struct Told<'a> {
     pub(super) step: Step,
     pub(super) path: &'a str,
     pub(super) version: Option<u64>,
-    /// The new fields; none while there are none yet.
+    /// The new fields; none before they are made.
     pub(super) fields: &'a Secret<Fields>,
-    /// The current ones.
+    /// The current fields.
     pub(super) current: &'a Secret<Fields>,
 }
 
-/// Runs a command to its end: what it wrote to stdout, or why it failed, without values.
+/// Runs a command to its end. Returns its stdout, or why it failed, without values.
 pub(super) fn run(
     hook: &Hook,
     told: &Told<'_>,
@@ -67,9 +67,9 @@ pub(super) fn run(
     let mut child = command.spawn().map_err(|error| format!("cannot execute {program:?}: {error}"))?;
     give_back(limits, &child);
     let (told_text, group) = (told.text(), child.id());
-    // Each end in a thread of its own: a hook may fill its output before it reads its input.
+    // Each pipe has a thread of its own: a hook may fill its output before it reads its input.
     let stdin = child.stdin.take();
-    // Who does not want to know closes it.
+    // A hook that does not read its input closes the pipe.
     thread::spawn(move || drop(stdin.map(|mut stdin| stdin.write_all(told_text.expose()))));
     let (output, complaint) = (Reader::start(child.stdout.take()), Reader::start(child.stderr.take()));
     let ended = end(&mut child, timeout);
@@ -85,7 +85,7 @@ pub(super) fn run(
     })
 }
 
-/// What comes out of a pipe, to its end or as far as it came.
+/// The output of a pipe, to its end or as far as it came.
 struct Reader {
     bytes: Arc<Mutex<Vec<u8>>>,
     done: mpsc::Receiver<()>,
@@ -98,7 +98,7 @@ impl Reader {
         thread::spawn(move || {
             let mut from = from.map(|from| from.take(LONGEST_OUTPUT));
             let mut chunk = vec![0; 1 << 16];
-            // What came before an error is what there is.
+            // The bytes before an error are the output.
             while let Some(Ok(count @ 1..)) = from.as_mut().map(|from| from.read(&mut chunk)) {
                 let chunk = chunk.get(..count).unwrap_or_default();
                 read.lock().unwrap_or_else(PoisonError::into_inner).extend(chunk);
@@ -126,7 +126,7 @@ impl Told<'_> {
 }
 
 fn end(child: &mut Child, timeout: Duration) -> Result<(), String> {
-    // A policy's timeout is whatever its author wrote.
+    // The author of a policy may choose any timeout.
     let timeout = timeout.min(LONGEST_TIMEOUT);
     let by = Instant::now() + timeout;
     loop {
@@ -148,7 +148,7 @@ fn lost(error: &io::Error) -> String {
     format!("cannot be waited for: {error}")
 }
 
-/// What it cannot have back it does without: nothing that it does depends on it.
+/// If a limit cannot be restored, the command runs without it; nothing that it does depends on the limit.
 fn give_back(limits: &[Limit], child: &Child) {
     let finite = |limit: u64| (limit != RLIM_INFINITY).then_some(limit);
     for Limit { soft, hard, .. } in limits.iter().filter(|limit| limit.resource == Resource::RLIMIT_CORE) {
@@ -157,7 +157,7 @@ fn give_back(limits: &[Limit], child: &Child) {
     }
 }
 
-/// One that has ended already is no error.
+/// It is no error if the group has already ended.
 fn kill_group(group: u32) {
     if let Ok(group) = i32::try_from(group) {
         killpg(Pid::from_raw(group), Signal::SIGKILL).ok();

@@ -1,8 +1,8 @@
-//! Which commands a rotation may run: said by whoever rotates, in a file of their own.
+//! The commands that a rotation may run: the agent or user that rotates has them in a file of its own.
 //!
-//! A policy names a hook, and never a command: a policy is in the store, where every role of the environment can write something, and
-//! whoever rotates may have more rights than they. So what is executed, for which paths, and with which variables stands in a file that
-//! only the executing user or root can write:
+//! A policy names a hook, and never a command. A policy is in the store, where every role of the environment can write something, and the
+//! agent that rotates may have more rights than those roles. So the commands, their paths and their variables are in a file that only the
+//! executing user or root can write:
 //!
 //! ```toml
 //! [hook.postgres]
@@ -12,7 +12,7 @@
 //! env = ["ADMIN_URL"]
 //! ```
 //!
-//! *Invariant:* what is read was checked. A file that somebody else may write is not read.
+//! *Invariant:* a hook was checked when it was read. A file that another user may write is not read.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -29,46 +29,46 @@ use super::path::SecretPath;
 use super::policy::{Policy, Step};
 use crate::config::Limit;
 
-/// Longer files are mistakes.
+/// A longer file is a mistake.
 const LONGEST: u64 = 1 << 20;
 
-/// The mode bits of who may write beside the owner of a file.
+/// The mode bits that let others than the owner write a file.
 const OTHERS_WRITE: u32 = 0o022;
 
-/// The hooks of whoever rotates, by their names.
+/// All hooks of this file, by their names.
 #[derive(Clone, Debug, Default)]
 pub struct Hooks {
     by_name: BTreeMap<String, Hook>,
-    /// What commands have back that Squire denied itself.
+    /// The limits that commands get back although Squire lowered them for itself.
     limits: Vec<Limit>,
 }
 
-/// The commands of the four steps, and what they are for.
+/// The commands of the four steps, and the secrets they are for.
 #[derive(Clone, Debug)]
 pub(super) struct Hook {
     paths: GlobSet,
     written: Written,
 }
 
-/// As it is written. Commands are words; there is no shell.
+/// A hook as it is written. Commands are lists of words; there is no shell.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
-    /// For which secrets a policy may name it.
+    /// The secrets whose policies may name it.
     paths: Vec<String>,
-    /// Writes the new value to stdout, where the generator is `command`; may object to it otherwise.
+    /// Writes the new value to stdout, if the generator is `command`; otherwise it may reject the new value.
     #[serde(default)]
     create: Vec<String>,
-    /// Makes the new value known to whoever has to accept it.
+    /// Sets the new value in the systems that have to accept it.
     #[serde(default)]
     set: Vec<String>,
-    /// Tries it.
+    /// Tests the new value.
     #[serde(default)]
     test: Vec<String>,
-    /// Before it becomes current: the last to object.
+    /// Runs before the new value becomes current; the last step that can reject it.
     #[serde(default)]
     finish: Vec<String>,
-    /// The variables that the commands are given of those that Squire has.
+    /// The variables of Squire's environment that the commands get.
     #[serde(default)]
     env: Vec<String>,
 }
@@ -84,10 +84,10 @@ impl Hooks {
     /// Reads a file of hooks.
     ///
     /// # Errors
-    /// A file that somebody else may write, or that cannot be understood.
+    /// If another user may write the file, or it cannot be understood.
     pub fn load(file: &Path) -> Result<Self, StoreError> {
         let failed = |source| StoreError::Io { doing: "read the hooks in", file: file.to_owned(), source };
-        // A FIFO would keep whoever opens it waiting.
+        // Opening a FIFO would block.
         let mut options = File::options();
         let opened = options.read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(file).map_err(failed)?;
         let what = opened.metadata().map_err(failed)?;
@@ -125,7 +125,7 @@ impl Hooks {
         Ok(Self { by_name, limits: Vec::new() })
     }
 
-    /// The same hooks, whose commands have these limits.
+    /// The same hooks, with these limits for their commands.
     #[must_use]
     pub fn giving_back(self, limits: &[Limit]) -> Self {
         Self { limits: limits.to_vec(), ..self }
@@ -135,10 +135,10 @@ impl Hooks {
         &self.limits
     }
 
-    /// The hook that the policy of this secret names; `None` where it names none.
+    /// The hook that the policy of this secret names; `None` if it names none.
     ///
     /// # Errors
-    /// What is wrong, as a predicate: it is not there, or not for this secret.
+    /// What is wrong, as a predicate: there is no such hook, or it is not for this secret.
     pub(super) fn of(&self, path: &SecretPath, policy: &Policy) -> Result<Option<&Hook>, String> {
         let Some(name) = &policy.hook else { return Ok(None) };
         match self.by_name.get(name) {
@@ -180,7 +180,7 @@ impl Hook {
         }
     }
 
-    /// The variables that its commands are given.
+    /// The variables that its commands get.
     pub(super) fn env(&self) -> &[String] {
         &self.written.env
     }

@@ -1,7 +1,7 @@
-//! Writes the audit, entry after entry, and follows what others wrote.
+//! Writes the audit, entry after entry, and follows the entries of others.
 //!
-//! *Invariant:* an entry is written in the transaction of what it records. Nothing is done with a store whose audit does not go on from what
-//! was seen of it.
+//! *Invariant:* an entry is written in the transaction of the action that it records. No operation is done on a store whose audit does not
+//! continue from the entry that was seen.
 
 use std::cmp::Ordering;
 use std::time::SystemTime;
@@ -21,11 +21,11 @@ use super::seal::{Key, place};
 use super::sign::{Public, SIGNATURE, Signature, sign};
 use super::witness::Point;
 
-/// The rows that the owner signs: the era that is now, where it is not the first, and the last entry that is in an archive.
+/// The rows that the owner signs: the present era, if it is not the first, and the last entry that is in an archive.
 const ERA: &str = "era";
 const PRUNED: &str = "pruned";
 
-/// Writes the next entry of the audit, and where the chain ends now.
+/// Writes the next entry of the audit, and the new end of the chain.
 pub(super) fn record(
     writing: &Writing<'_>,
     id: &Id,
@@ -53,12 +53,12 @@ pub(super) fn write_tip(writing: &Writing<'_>, id: &Id, keys: &Keys, tip: Tip) -
     Ok(())
 }
 
-/// Binds the rows that hold keys, as they are now, to the end of the audit.
+/// Binds the present rows that hold keys to the end of the audit.
 pub(super) fn bind_keys(writing: &Writing<'_>, id: &Id, keys: &Keys) -> Result<(), StoreError> {
     write_tip(writing, id, keys, Tip { keys: charter(writing)?, ..keys.tip.get() })
 }
 
-/// Checks that the rows that hold keys are those that were bound to the end of the audit.
+/// Checks that the rows that hold keys are those that are bound to the end of the audit.
 pub(super) fn check_keys(reading: &Reading<'_>, keys: &Keys) -> Result<(), StoreError> {
     if charter(reading)? == keys.tip.get().keys {
         return Ok(());
@@ -67,7 +67,7 @@ pub(super) fn check_keys(reading: &Reading<'_>, keys: &Keys) -> Result<(), Store
     Err(damaged("who has which keys", why))
 }
 
-/// Checks that the audit goes on from what was seen of it, by following the links of what was written since.
+/// Checks that the audit continues from the entry that was seen, by following the links of all entries since.
 pub(super) fn follow(
     reading: &Reading<'_>,
     id: &Id,
@@ -101,7 +101,7 @@ pub(super) fn follow(
     }
 }
 
-/// The link after entry `last`, from another one on.
+/// The link after entry `last`, computed from another link on.
 pub(super) fn chain(reading: &Reading<'_>, id: &Id, from: Point, last: u64) -> Result<Link, StoreError> {
     let Point { mut number, mut link } = from;
     let sql = "SELECT writer, sealed FROM audit WHERE number > ?1 AND number <= ?2 ORDER BY number";
@@ -135,7 +135,7 @@ pub(super) fn begin_era(
     write_signed(writing, id, ERA, &Era { era, after }, signing)
 }
 
-/// Notes that everything up to an entry is in an archive, and no longer here.
+/// Notes that everything up to this entry is in an archive, and no longer here.
 pub(super) fn note_pruned(
     writing: &Writing<'_>,
     id: &Id,
@@ -145,7 +145,7 @@ pub(super) fn note_pruned(
     write_signed(writing, id, PRUNED, up_to, signing)
 }
 
-/// Signs all that the owner signed with another key.
+/// Signs with another key everything that the owner signed.
 pub(super) fn sign_anew(
     writing: &Writing<'_>,
     id: &Id,
@@ -171,7 +171,7 @@ fn era(reading: &Reading<'_>, id: &Id, owner: &Public, number: u64) -> Result<Er
         .ok_or_else(|| damaged("the era", "it is not one that the owner signed"))
 }
 
-/// The last entry that is no longer here, if any is not.
+/// The last entry that was pruned, if any was.
 pub(super) fn pruned(reading: &Reading<'_>, id: &Id, owner: &Public) -> Result<Option<Point>, StoreError> {
     read_signed(reading, id, PRUNED, owner)
 }

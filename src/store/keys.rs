@@ -1,6 +1,6 @@
-//! What is sealed for the owner and for each role: the keys, and who they are for.
+//! Sealed keys of the owner and of each role.
 //!
-//! *Invariant:* pure. These are written sealed and in no other way.
+//! *Invariant:* pure. These are only written sealed.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -16,33 +16,33 @@ use super::witness::Point;
 /// The length of an id.
 pub(super) const ID: usize = 16;
 
-/// An id: random, and no secret.
+/// An id: random, but not secret.
 pub(super) type Id = [u8; ID];
 
-/// An environment and as many of its keys as somebody needs.
+/// An environment, with as many of its keys as its holder needs.
 ///
-/// Who may read has `data`. Who may change secrets also has `write`, and who may say how they are rotated also has `admin`: the others
-/// check with `writers` and `admins` that it was so.
+/// A reader has `data`. A role that may change secrets also has `write`, and a role that may set policies also has `admin`. The others
+/// check their signatures with `writers` and `admins`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Environment {
     #[serde(with = "as_hex")]
     pub(super) id: Id,
     pub(super) name: String,
-    /// Grows whenever the keys are replaced: when a role is revoked, and when the store is rekeyed.
+    /// A number that grows whenever the keys are replaced: when a role is revoked, and when the store is rekeyed.
     pub(super) epoch: u64,
-    /// What everything in it is sealed and found with.
+    /// The key that seals everything in it, and finds its rows.
     #[serde(with = "as_bytes")]
     pub(super) data: Key,
-    /// What checks that a secret was written by who may.
+    /// The public key of those who may write.
     pub(super) writers: Public,
-    /// What checks that a policy or an approval was given by who may.
+    /// The public key of those who may administer.
     pub(super) admins: Public,
     pub(super) write: Option<Seed>,
     pub(super) admin: Option<Seed>,
 }
 
-/// A key to sign with.
+/// A signing key.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(super) struct Seed(#[serde(with = "as_bytes")] pub(super) Key);
@@ -55,7 +55,7 @@ pub(super) struct Fresh {
 }
 
 impl Environment {
-    /// A new one, with these keys.
+    /// A new environment, with these keys.
     pub(super) fn new(id: Id, name: &str, fresh: Fresh) -> Self {
         let Fresh { data, write, admin } = fresh;
         let (writers, admins) = (public(&write), public(&admin));
@@ -63,12 +63,12 @@ impl Environment {
         Self { id, name: name.to_owned(), epoch: 1, data, writers, admins, write, admin }
     }
 
-    /// The same with other keys.
+    /// The same environment with other keys.
     pub(super) fn renewed(&self, fresh: Fresh) -> Self {
         Self { epoch: self.epoch.saturating_add(1), ..Self::new(self.id, &self.name, fresh) }
     }
 
-    /// As much of it as this role needs.
+    /// The environment with only the keys that this role needs.
     pub(super) fn for_role(&self, role: &Role) -> Self {
         let has = |right: Right| role.has_in(right, &self.name);
         let admin = has(Right::Admin);
@@ -77,28 +77,28 @@ impl Environment {
         Self { write: part.write.filter(|_| write), admin: part.admin.filter(|_| admin), ..part }
     }
 
-    /// What the audit says of its keys: which they are, and nothing about them.
+    /// A fingerprint of its keys for the audit, which tells nothing about them.
     pub(super) fn fingerprint(&self) -> Digest {
         let own = [self.name.as_bytes(), self.writers.as_bytes(), self.admins.as_bytes()].concat();
         self.data.derive("epoch").digest(&[&self.epoch.to_be_bytes(), own.as_slice()].concat())
     }
 
-    /// The row that a path has.
+    /// The key of the row for a path.
     pub(super) fn row(&self, path: &str) -> [u8; 32] {
         self.data.derive("names").digest(path.as_bytes())
     }
 
-    /// What a folder is found by.
+    /// The key of a folder.
     pub(super) fn folder(&self, path: &str) -> [u8; 32] {
         self.data.derive("folders").digest(path.as_bytes())
     }
 
-    /// What heads are sealed under.
+    /// The key that seals heads.
     pub(super) fn heads(&self) -> Key {
         self.data.derive("heads")
     }
 
-    /// What the keys of values are sealed under.
+    /// The key that seals the keys of values.
     pub(super) fn values(&self) -> Key {
         self.data.derive("values")
     }
@@ -108,15 +108,15 @@ impl Environment {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct OwnerKeys {
-    /// As whom the owner writes into the audit.
+    /// The owner's writer id in the audit.
     #[serde(with = "as_hex")]
     pub(super) writer: Id,
     #[serde(with = "as_bytes")]
     pub(super) writer_key: Key,
-    /// What the owner signs eras and archives with.
+    /// The key with which the owner signs eras and archives.
     #[serde(with = "as_bytes")]
     pub(super) signing: Key,
-    /// What the end of the audit is sealed under: everybody who writes entries has it.
+    /// The key that seals the end of the audit: everybody who writes entries has it.
     #[serde(with = "as_bytes")]
     pub(super) tip: Key,
 }
@@ -127,18 +127,18 @@ pub(super) struct OwnerKeys {
 pub(super) struct RoleKeys {
     pub(super) role: Role,
     pub(super) environments: Vec<Environment>,
-    /// As whom it writes into the audit, and what its entries are sealed under: only it and the owner have that.
+    /// Its writer id in the audit, and the key of its entries: only the role and the owner have that.
     #[serde(with = "as_hex")]
     pub(super) writer: Id,
     #[serde(with = "as_bytes")]
     pub(super) writer_key: Key,
     #[serde(with = "as_bytes")]
     pub(super) tip: Key,
-    /// What checks the eras that the owner began.
+    /// The public key for the owner's eras.
     pub(super) owner: Public,
 }
 
-/// What the owner keeps of a role, to give it new keys when another one is revoked. It does not open what the role has.
+/// The owner's record of a role, to give it new keys when another one is revoked. It does not open the role's own row.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RoleRecord {
@@ -150,7 +150,7 @@ pub(super) struct RoleRecord {
     pub(super) writer_key: Key,
 }
 
-/// What the owner keeps of everybody who ever wrote into the audit, to read it.
+/// The owner's record of everybody who ever wrote into the audit, to read their entries.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Writer {
@@ -159,11 +159,11 @@ pub(super) struct Writer {
     pub(super) key: Key,
 }
 
-/// Where the audit's chain ends.
+/// The end of the audit's chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Tip {
-    /// How often the owner said that an older store is the right one.
+    /// How often the owner declared an older store to be the right one.
     pub(super) era: u64,
     /// The number of the last entry.
     pub(super) number: u64,
@@ -175,20 +175,20 @@ pub(super) struct Tip {
 }
 
 impl Tip {
-    /// Before the first entry.
+    /// The end before the first entry.
     pub(super) const NONE: Self = Self { era: 0, number: 0, link: BEFORE_ALL, keys: [0; 32] };
 }
 
-/// An era, as the owner signs it: from this entry on the store is the right one, whatever others saw of later ones before.
+/// An era, as the owner signs it: from this entry on the store is the right one, even for those who saw later entries before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Era {
     pub(super) era: u64,
-    /// The last entry before it.
+    /// The last entry before the era.
     pub(super) after: Point,
 }
 
-/// Seals one of them. `None` as [`Key::seal`].
+/// Seals one of these. `None` as for [`Key::seal`].
 pub(super) fn seal<T: Serialize>(
     key: &Key,
     nonce: [u8; NONCE],
@@ -198,7 +198,7 @@ pub(super) fn seal<T: Serialize>(
     key.seal(nonce, place, &serde_json::to_vec(what).ok()?)
 }
 
-/// Opens one of them.
+/// Opens one of these.
 pub(super) fn open<T: DeserializeOwned>(key: &Key, place: Place<'_>, sealed: &[u8]) -> Option<T> {
     serde_json::from_slice(key.open(place, sealed)?.expose()).ok()
 }

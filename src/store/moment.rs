@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-/// Milliseconds of the wall clock since 1970 in UTC: what is written has to mean the same to every process and after a restart.
+/// Milliseconds of the wall clock since 1970 in UTC: a stored time has to mean the same to every process and after a restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Moment(u64);
 
@@ -20,13 +20,13 @@ impl Moment {
         self.0
     }
 
-    /// How long after another one, if it is.
+    /// How long after another moment, if it is later.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
-    /// So much later.
+    /// The moment this much later.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
@@ -43,7 +43,7 @@ impl From<SystemTime> for Moment {
 
 impl fmt::Display for Moment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        /// The last second that RFC 3339 has a name for.
+        /// The last second that RFC 3339 can express.
         const LAST: u64 = 253_402_300_799_000;
         let time = SystemTime::UNIX_EPOCH + Duration::from_millis(self.0.min(LAST));
         humantime::format_rfc3339_seconds(time).fmt(f)

@@ -1,6 +1,6 @@
-//! What the owner opens the store with: a key, or a passphrase.
+//! The owner's credential: a key, or a passphrase.
 //!
-//! *Invariant:* a store has one of the two at a time. Whoever is refused is not told which it wants.
+//! *Invariant:* a store has only one of the two at a time. A refusal does not say which one it wants.
 
 use rusqlite::params;
 
@@ -13,12 +13,12 @@ use super::keys::{self, Id, OwnerKeys};
 use super::seal::{Digest, Key, place};
 use crate::secret::Secret;
 
-/// The rows: the root key, what a passphrase is made a key with, and what the root key opens.
+/// The rows: the sealed root key, the parameters of a passphrase, and the keys that the root key opens.
 const ROOT: &str = "root";
 const PASSPHRASE: &str = "passphrase";
 const OWNER: &str = "owner";
 
-/// What only the owner has.
+/// The owner's secret.
 #[derive(Clone, Debug)]
 pub enum OwnerSecret {
     /// A key: 64 hexadecimal digits.
@@ -27,10 +27,10 @@ pub enum OwnerSecret {
     Passphrase(Secret<str>),
 }
 
-/// What a store is to be opened with from now on.
+/// The credential that will open a store from now on.
 pub(super) struct NewOwner {
     key: Key,
-    /// For a passphrase.
+    /// Salt and cost, for a passphrase.
     made_with: Option<[u8; SALT]>,
 }
 
@@ -49,7 +49,7 @@ impl NewOwner {
         }
     }
 
-    /// Seals the root key under it: the digest of the row, for the audit.
+    /// Seals the root key under it; returns the digest of the row, for the audit.
     pub(super) fn write(&self, writing: &Writing<'_>, id: &Id, root: &Key) -> Result<Digest, StoreError> {
         let sealed = sealed(self.key.seal(nonce()?, place(ROOT, &[id]), root.expose()))?;
         writing.set_meta(ROOT, &sealed)?;
@@ -64,12 +64,12 @@ impl NewOwner {
     }
 }
 
-/// The digest of what the root key is sealed as.
+/// The digest of the row with the sealed root key.
 pub(super) fn root_digest(reading: &Reading<'_>) -> Result<Digest, StoreError> {
     Ok(*blake3::hash(&reading.meta(ROOT)?).as_bytes())
 }
 
-/// What a passphrase is made a key with, and the key: slow, and so to be computed while nobody waits.
+/// The key of an owner's secret; for a passphrase it needs salt and cost. It is slow, so compute it while no other process waits.
 pub(super) fn owner_key(
     secret: &OwnerSecret,
     made_with: Option<([u8; SALT], Cost)>,
@@ -89,7 +89,7 @@ pub(super) fn root(reading: &Reading<'_>, id: &Id, key: &Key) -> Result<Key, Sto
     Key::from_opened(&root).ok_or_else(|| damaged("the root key", "it has another length"))
 }
 
-/// What the passphrase is made a key with, if there is one.
+/// Salt and cost of the passphrase, if the store has one.
 pub(super) fn passphrase(reading: &Reading<'_>) -> Result<Option<([u8; SALT], Cost)>, StoreError> {
     let found = reading
         .one("SELECT value FROM meta WHERE name = ?1", [PASSPHRASE], |row| row.get::<_, Vec<u8>>(0))?;
@@ -101,7 +101,7 @@ pub(super) fn passphrase(reading: &Reading<'_>) -> Result<Option<([u8; SALT], Co
     read.map(Some).ok_or_else(|| damaged("what the passphrase is made a key with", "it cannot be read"))
 }
 
-/// Keys of an owner that nobody had before.
+/// New keys for an owner.
 pub(super) fn new_owner_keys() -> Result<OwnerKeys, StoreError> {
     Ok(OwnerKeys { writer: random()?, writer_key: key()?, signing: key()?, tip: key()? })
 }

@@ -1,15 +1,15 @@
-//! What a secret is called: an environment, and a path in it.
+//! The path of a secret: an environment, and a path in it.
 //!
-//! *Invariant:* pure. What is here has been checked: no other module looks at the text again.
+//! *Invariant:* pure. A [`SecretPath`] was checked, so no other module checks the text again.
 
 use std::fmt;
 
-/// Longer paths are mistakes.
+/// A longer path is a mistake.
 const LONGEST: usize = 512;
-/// Longer names are mistakes.
+/// A longer name is a mistake.
 const LONGEST_NAME: usize = 64;
 
-/// Where a secret is: `prod/app/db`. The first segment is the environment.
+/// The path of a secret: `prod/app/db`. The first segment is the environment.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SecretPath {
     text: String,
@@ -46,7 +46,7 @@ impl SecretPath {
         self.text.get(..self.environment).unwrap_or_default()
     }
 
-    /// All of it.
+    /// The whole path.
     pub fn as_str(&self) -> &str {
         &self.text
     }

@@ -1,4 +1,4 @@
-//! How a secret is to be rotated, and how that stands: what is written down with it.
+//! The policy of a secret's rotation, and the state of that rotation, as they are stored.
 
 use std::time::Duration;
 
@@ -7,31 +7,31 @@ use serde::{Deserialize, Serialize};
 use super::generator::{self, Generator};
 use super::moment::Moment;
 
-/// What a secret's owner wants of its rotations.
+/// The policy of rotation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Policy {
-    /// How often, counted from the current version; `None` only when somebody asks for it.
+    /// The interval, counted from the current version; `None` rotates only when somebody asks for it.
     pub every: Option<Duration>,
     /// How a new value is made.
     #[serde(deserialize_with = "generator::possible")]
     pub generator: Generator,
-    /// The field for it; `None` is `password` where there is one, else the only field.
+    /// The field for the value; `None` is `password` if there is one, else the only field.
     pub field: Option<String>,
-    /// The hours in which it may happen by itself, as `rollout.window` writes them; none is always.
+    /// The hours in which it may be rotated automatically, in the form of `rollout.window`; none is always.
     pub windows: Vec<String>,
-    /// How long the version before can still be read; `None` as long as it is kept.
+    /// How long the previous version stays readable; `None` for as long as it is kept.
     pub grace: Option<Duration>,
-    /// Somebody with the right to has to approve each.
+    /// Each rotation needs an approval.
     pub needs_approval: bool,
-    /// The commands that are run, by the name that they have where whoever rotates keeps them (`hooks.rs`): a policy never says what is
-    /// executed.
+    /// The name of the hook with its commands, which are in a file of the agent or user that rotates (`hooks.rs`): a policy never contains
+    /// a command.
     pub hook: Option<String>,
     /// How long each command may take.
     pub timeout: Duration,
 }
 
-/// No command may take longer.
+/// The longest timeout of a command.
 pub const LONGEST_TIMEOUT: Duration = Duration::from_hours(1);
 /// Nothing is planned further ahead: a hundred years.
 pub const LONGEST_INTERVAL: Duration = Duration::from_hours(24 * 36_525);
@@ -48,7 +48,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// Its word.
+    /// Its word in JSON.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Create => "create",
@@ -59,41 +59,41 @@ impl Step {
     }
 }
 
-/// How the rotations of a secret stand.
+/// The state of a secret's rotation.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rotation {
     /// The version that is to become current.
     pub pending: Option<u64>,
-    /// Somebody is at it, and until then nobody else.
+    /// A rotation has claimed the secret until then.
     pub claimed_until: Option<Moment>,
-    /// So many failed in a row.
+    /// The number of failures in a row.
     pub failures: u32,
-    /// Why the last one did, in words without values.
+    /// Why the last one failed, without values.
     pub trouble: Option<String>,
-    /// Not by itself before this.
+    /// It is not tried automatically before this.
     pub rests_until: Option<Moment>,
-    /// That somebody approved the next one.
+    /// The approval of the next rotation.
     pub approval: Option<Approval>,
 }
 
-/// That a rotation may begin.
+/// The approval of a rotation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Approval {
     /// By whom.
     pub by: String,
-    /// For the version of this number: an approval is good for one.
+    /// The version that is approved: an approval is good for one version.
     pub version: u64,
 }
 
 impl Rotation {
-    /// Until when somebody is at it, if somebody is.
+    /// Until when a rotation has claimed the secret, if one has.
     pub fn claimed(&self, now: Moment) -> Option<Moment> {
         self.claimed_until.filter(|until| *until > now)
     }
 
-    /// Whether there is nothing to say of it.
+    /// Whether the state is empty.
     pub fn is_idle(&self) -> bool {
         *self == Self::default()
     }

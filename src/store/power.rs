@@ -1,7 +1,7 @@
-//! Who opened the store, and what their keys are good for as they are now.
+//! The identity that opened the store, and what its keys allow now.
 //!
-//! *Invariant:* a role has the keys of its own environments and no other, and of those only what its rights need; what it may do with which path
-//! is checked here.
+//! *Invariant:* a role has the keys of its own environments only, and of those only the keys that its rights need. This module checks what
+//! the role may do with which path.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -25,10 +25,10 @@ use super::sign::{Public, public};
 pub(super) const STORE_ID: &str = "id";
 pub(super) const TIP: &str = "audit tip";
 
-/// What the audit calls whoever has the owner's key.
+/// The owner's name in the audit.
 pub(super) const OWNER: &str = "owner";
 
-/// As whom a store was opened.
+/// The identity that opened a store.
 #[derive(Clone, Debug)]
 pub(super) enum Identity {
     Owner {
@@ -37,12 +37,12 @@ pub(super) enum Identity {
     Role {
         id: Id,
         key: Key,
-        /// What its key opened last: opening it again would cost as much as all the rest of a read.
+        /// The row that its key opened last: opening it again would cost as much as all the rest of a read.
         opened: Option<Arc<Opened>>,
     },
 }
 
-/// What a role was given, as it was read.
+/// The keys and rights of a role, as they were read.
 #[derive(Debug)]
 pub(super) struct Opened {
     sealed: Vec<u8>,
@@ -50,22 +50,22 @@ pub(super) struct Opened {
     allowance: Allowance,
 }
 
-/// The keys of one transaction, as they are now.
+/// The present keys, for one transaction.
 pub(super) struct Keys {
     pub(super) who: String,
     pub(super) environments: Vec<Environment>,
-    /// As whom entries are written, and under which key.
+    /// The writer id of new entries, and the key that seals them.
     pub(super) writer: Id,
     pub(super) writer_key: Key,
-    /// What the end of the audit is sealed under, and where that is.
+    /// The key that seals the end of the audit, and that end.
     pub(super) tip_key: Key,
     pub(super) tip: Cell<Tip>,
-    /// What checks what the owner signed.
+    /// The public key of the owner's signatures.
     pub(super) owner: Public,
     power: Power,
 }
 
-/// What the keys are good for.
+/// What the keys allow.
 enum Power {
     /// Everything.
     Root(Key),
@@ -73,7 +73,7 @@ enum Power {
 }
 
 impl Keys {
-    /// The owner's.
+    /// The keys of the owner.
     pub(super) fn of_owner(environments: Vec<Environment>, own: &OwnerKeys, root: &Key, tip: Tip) -> Self {
         Self {
             who: OWNER.to_owned(),
@@ -120,7 +120,7 @@ impl Keys {
         }
     }
 
-    /// Whether there is anything that it allows this with.
+    /// Whether there is any secret with which it allows this.
     pub(super) fn has(&self, right: Right) -> bool {
         match &self.power {
             Power::Root(_) => true,
@@ -128,7 +128,7 @@ impl Keys {
         }
     }
 
-    /// A secret that is there.
+    /// A secret that exists.
     pub(super) fn find(
         &self,
         reading: &Reading<'_>,
@@ -142,16 +142,16 @@ impl Keys {
     }
 }
 
-/// What the record of an access says it was about.
+/// The object in the record of an access.
 pub(super) fn about(path: &SecretPath, version: Option<u64>, change: Option<Change>) -> About {
     About::Secret { path: path.to_string(), version, change }
 }
 
-/// The keys as they are now.
+/// The present keys.
 pub(super) fn keys_of(reading: &Reading<'_>, id: &Id, identity: &mut Identity) -> Result<Keys, StoreError> {
     match identity {
         Identity::Owner { root } => {
-            // Another root key since: whoever has the store open has to open it anew.
+            // The root key was replaced since: whoever has the store open has to open it anew.
             let own = owner_keys(reading, id, root).map_err(|_| StoreError::Refused)?;
             let tip = tip(reading, id, &own.tip)?;
             Ok(Keys::of_owner(environments(reading, id, root)?, &own, root, tip))
@@ -186,7 +186,7 @@ fn open_role(
     Ok(Arc::new(Opened { sealed, keys, allowance }))
 }
 
-/// Whether the role of these keys may still do something; as its log-in, that it does so once more. The owner always may.
+/// Whether the role of these keys may still do something; with `logs_in`, whether it may log in once more. The owner always may.
 pub(super) fn standing(reading: &Reading<'_>, keys: &Keys, logs_in: bool) -> Result<(), StoreError> {
     let Power::Allowed(role, opened) = &keys.power else { return Ok(()) };
     let log_ins = if logs_in { log_ins(reading, role)? } else { 0 };
@@ -199,13 +199,13 @@ pub(super) fn standing(reading: &Reading<'_>, keys: &Keys, logs_in: bool) -> Res
     })
 }
 
-/// How often a role logged in. A number below 0 is one that was edited, and counts as all that can be.
+/// How often a role logged in. A number below 0 was edited, and counts as the largest number.
 pub(super) fn log_ins(reading: &Reading<'_>, role: &Id) -> Result<u64, StoreError> {
     let uses = reading.one("SELECT uses FROM roles WHERE id = ?1", [role], |row| row.get::<_, i64>(0))?;
     Ok(u64::try_from(uses.unwrap_or_default()).unwrap_or(u64::MAX))
 }
 
-/// Counts a log-in, where a role does.
+/// Counts a log-in of a role.
 pub(super) fn count_log_in(writing: &Writing<'_>, keys: &Keys) -> Result<(), StoreError> {
     match &keys.power {
         Power::Root(_) => Ok(()),
@@ -215,7 +215,7 @@ pub(super) fn count_log_in(writing: &Writing<'_>, keys: &Keys) -> Result<(), Sto
     }
 }
 
-/// Where the audit ends, as it is written.
+/// The end of the audit, as it is written.
 fn tip(reading: &Reading<'_>, id: &Id, key: &Key) -> Result<Tip, StoreError> {
     let tip: Option<Tip> = keys::open(key, place(TIP, &[id]), &reading.meta(TIP)?);
     tip.ok_or_else(|| {

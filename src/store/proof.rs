@@ -1,10 +1,10 @@
-//! Who may have written which part of a head: signatures that stand beside it.
+//! Signatures of the parts of a head, which stand beside it.
 //!
-//! Every role of an environment can open heads, and could seal others. What it cannot do without the right is to sign them: the whole by
-//! those who may write, rotate or administer, the policy and an approval by those who may administer. So a role that only reads can
-//! plant neither a value nor a policy, and one that writes can plant no policy, generator, window or approval.
+//! Every role of an environment can open heads, and could seal others. A role cannot sign a head without the right to: roles that write,
+//! rotate or administer sign the whole, roles that administer sign the policy and an approval. So a role that only reads can plant neither
+//! a value nor a policy, and one that writes can plant no policy, generator, window or approval.
 //!
-//! *Invariant:* pure. The signatures are not part of what they sign, so that the owner can renew them without changing a head.
+//! *Invariant:* pure. The signatures are not part of the text that they sign, so that the owner can renew them without changing a head.
 
 use super::head::Head;
 use super::keys::{Environment, Id, Seed};
@@ -12,7 +12,7 @@ use super::policy::Policy;
 use super::seal::{Digest, Key, Place};
 use super::sign::{SIGNATURE, Signature, Signer, sign};
 
-/// The signatures of a head; zeros where there is nothing to sign.
+/// The signatures of a head; zeros if there is nothing to sign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Proofs {
     pub(super) head: Signature,
@@ -27,16 +27,16 @@ impl Default for Proofs {
     }
 }
 
-/// How many bytes they take.
+/// The number of bytes that they take.
 const PROOFS: usize = 3 * SIGNATURE;
 
 impl Proofs {
-    /// Before the text of the head, in what is sealed.
+    /// Puts them before the text of the head, in the sealed data.
     pub(super) fn before(&self, text: &[u8]) -> Vec<u8> {
         [self.head.as_slice(), &self.policy, &self.approval, text].concat()
     }
 
-    /// What [`Self::before`] made.
+    /// Reads what [`Self::before`] wrote.
     pub(super) fn split(opened: &[u8]) -> Option<(Self, &[u8])> {
         let (proofs, text) = opened.split_first_chunk::<PROOFS>()?;
         let (head, rest) = proofs.split_first_chunk()?;
@@ -45,7 +45,7 @@ impl Proofs {
     }
 }
 
-/// Whether who may write signed the text of this head.
+/// Whether a role that may write signed the text of this head.
 pub(super) fn is_written(id: &Id, environment: &Environment, text: &[u8], proofs: &Proofs) -> bool {
     in_place("head", id, environment, "", |place| environment.writers.signed(place, text, &proofs.head))
 }
@@ -55,7 +55,7 @@ pub(super) fn written(id: &Id, environment: &Environment, key: &Key, text: &[u8]
     in_place("head", id, environment, "", |place| sign(key, place, text))
 }
 
-/// [`is_written`] for whoever has the key as well, and many heads: to sign again takes a third of the time of a check.
+/// [`is_written`] for a holder of the signing key, and for many heads: signing again takes a third of the time of a check.
 pub(super) fn is_what_it_signs(
     id: &Id,
     environment: &Environment,
@@ -67,21 +67,21 @@ pub(super) fn is_what_it_signs(
         || is_written(id, environment, text, proofs)
 }
 
-/// Whether who may administer gave the head the policy that it has.
+/// Whether a role that may administer signed the policy of the head.
 pub(super) fn has_policy(id: &Id, environment: &Environment, head: &Head) -> bool {
     in_place("policy", id, environment, &head.path, |place| {
         environment.admins.signed(place, &policy_text(head.policy.as_ref()), &head.proofs.policy)
     })
 }
 
-/// Whether who may administer gave the head the approval that it has.
+/// Whether a role that may administer signed the approval in the head.
 pub(super) fn has_approval(id: &Id, environment: &Environment, head: &Head) -> bool {
     in_place("approval", id, environment, &head.path, |place| {
         environment.admins.signed(place, &approval_text(head), &head.proofs.approval)
     })
 }
 
-/// Signs the policy and the approval of a head; nothing where there is neither the one nor the other.
+/// Signs the policy and the approval of a head, as far as it has them.
 pub(super) fn administered(id: &Id, environment: &Environment, Seed(key): &Seed, head: &Head) -> Proofs {
     let signed =
         |kind, text: &[u8]| in_place(kind, id, environment, &head.path, |place| sign(key, place, text));
@@ -99,7 +99,7 @@ pub(super) fn administered(id: &Id, environment: &Environment, Seed(key): &Seed,
     }
 }
 
-/// What the audit says of a policy.
+/// The digest of a policy in the audit.
 pub(super) fn policy_digest(policy: Option<&Policy>) -> Digest {
     *blake3::hash(&policy_text(policy)).as_bytes()
 }

@@ -1,6 +1,6 @@
-//! What the audit says of some of it, and how much there is of everything.
+//! Queries of the audit, and counts of everything in the store.
 //!
-//! *Invariant:* for the owner: nobody else has the keys of every entry.
+//! *Invariant:* only for the owner: nobody else has the keys of every entry.
 
 use std::collections::VecDeque;
 use std::time::SystemTime;
@@ -17,52 +17,52 @@ use super::refusals::{self, Refused};
 use super::rows::all_heads;
 use super::walk::{Visited, base, walk};
 
-/// Which entries are wanted: all that nothing here is against.
+/// A filter of entries; an empty one matches all.
 #[derive(Clone, Debug, Default)]
 pub struct Query {
-    /// About what begins so.
+    /// The object begins with this.
     pub about: String,
-    /// By whom.
+    /// The writer.
     pub who: Option<String>,
-    /// What was done, in the audit's words.
+    /// The action, in the audit's words.
     pub action: Option<String>,
-    /// What came of it.
+    /// The result.
     pub outcome: Option<Outcome>,
-    /// Not before this.
+    /// The earliest time.
     pub since: Option<Moment>,
-    /// No more than the last so many.
+    /// Only the last entries, this many.
     pub last: Option<usize>,
 }
 
 /// An entry of the audit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Record {
-    /// Which, from 1 on.
+    /// Its number, from 1 on.
     pub number: u64,
     /// When.
     pub at: Moment,
     /// The name of the role, or `owner`.
     pub who: String,
-    /// What was done.
+    /// The action.
     pub action: Action,
-    /// What came of it.
+    /// The result.
     pub outcome: Outcome,
-    /// With which secret, or with what else.
+    /// The secret, or another object.
     pub about: String,
-    /// With which version of it.
+    /// The version.
     pub version: Option<u64>,
 }
 
-/// How much there is of everything.
+/// Counts of everything in the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Stats {
     /// Environments.
     pub environments: u64,
     /// Secrets that can be read.
     pub secrets: u64,
-    /// Those that were deleted.
+    /// Secrets that were deleted.
     pub deleted: u64,
-    /// Versions of all of them.
+    /// Versions of all secrets.
     pub versions: u64,
     /// Roles.
     pub roles: u64,
@@ -70,19 +70,19 @@ pub struct Stats {
     pub audit_entries: u64,
     /// Secrets with a policy.
     pub with_policy: u64,
-    /// Those whose rotation is due, and since when.
+    /// Secrets whose rotation is due, and since when.
     pub overdue: Vec<(String, Moment)>,
-    /// Those whose last rotation failed, and why.
+    /// Secrets whose last rotation failed, and why.
     pub failing: Vec<(String, String)>,
     /// The size of the file, in bytes.
     pub bytes: u64,
 }
 
 impl Store {
-    /// The entries of the audit that are wanted, the oldest first.
+    /// The entries that match, the oldest first.
     ///
     /// # Errors
-    /// A chain that is broken: what is behind that place cannot be read.
+    /// If the chain is broken: entries after that place cannot be read.
     pub fn query(&mut self, query: &Query) -> Result<Vec<Record>, StoreError> {
         let about = (Action::Audit, "the audit");
         self.look_as_owner("read the audit", about, |reading, id, root, _| {
@@ -105,13 +105,13 @@ impl Store {
         })
     }
 
-    /// The log-ins that were refused, by the minute.
+    /// The refused log-ins, by the minute.
     pub fn refused(&mut self) -> Result<Vec<Refused>, StoreError> {
         let about = (Action::Audit, "refused log-ins");
         self.look_as_owner("read the audit", about, |reading, _, _, _| refusals::all(reading))
     }
 
-    /// How much there is of everything.
+    /// Counts everything.
     pub fn stats(&mut self) -> Result<Stats, StoreError> {
         self.look_as_owner("look at all of a store", (Action::Stats, "the store"), |reading, id, root, _| {
             let now = SystemTime::now().into();

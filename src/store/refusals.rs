@@ -1,8 +1,8 @@
-//! Log-ins that were refused: counted, since whoever was refused has no key to write into the audit with.
+//! Counts refused log-ins, since a refused caller has no key to write into the audit.
 //!
-//! Anybody who may write the file may edit the counts. They say what somebody tried who can only ask.
+//! Anybody who may write the file may edit the counts. They show the tries of callers who can only ask.
 //!
-//! *Invariant:* cheap and bounded: no wait for the disk, so many rows at most, and nothing that whoever was refused could choose.
+//! *Invariant:* cheap and bounded: no wait for the disk, a limited number of rows, and no part that a refused caller could choose.
 
 use std::path::Path;
 use std::time::SystemTime;
@@ -15,7 +15,7 @@ use super::hex::hex;
 use super::keys::Id;
 use super::moment::Moment;
 
-/// So many minutes and roles are told apart.
+/// The largest number of rows, one for each minute and role.
 const KEPT: usize = 500;
 
 /// Refused log-ins of one minute.
@@ -23,9 +23,9 @@ const KEPT: usize = 500;
 pub struct Refused {
     /// When the minute began.
     pub at: Moment,
-    /// The id of the role, `owner`, or nothing where there is no such role.
+    /// The id of the role, `owner`, or nothing if there is no such role.
     pub who: Option<String>,
-    /// How many.
+    /// The number of log-ins.
     pub count: u64,
 }
 
@@ -44,7 +44,7 @@ pub(super) fn note(path: &Path, who: &[u8]) -> Result<(), StoreError> {
     writing.commit()
 }
 
-/// All that are known, the oldest first.
+/// All counts, the oldest first.
 pub(super) fn all(reading: &Reading<'_>) -> Result<Vec<Refused>, StoreError> {
     reading.all("SELECT minute, role, count FROM refused ORDER BY minute, role", [], |row| {
         let (minute, role, count): (i64, Vec<u8>, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);

@@ -1,6 +1,6 @@
-//! Another key for the owner, and another root below it.
+//! Gives the store another owner's key, and another root key below it.
 //!
-//! *Invariant:* one transaction: whoever is killed in it leaves the store as it was. Roles go on with what they log in with.
+//! *Invariant:* one transaction: if the process is killed, the store is as it was. Roles keep their credentials.
 
 use super::access::Store;
 use super::archive::renew_base;
@@ -17,17 +17,18 @@ use super::roles::{give, records, write_writer, writers};
 use super::seal::Key;
 use super::sign::public;
 
-/// How much is new when the owner's key is.
+/// How many keys are replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rekey {
-    /// All keys: who had the old key and an old copy of the store opens nothing that is written from now on.
+    /// All keys: with the old key and an old copy of the store, nothing that is written from now on can be opened.
     Everything,
-    /// Only what the root key is sealed under. Who had the old key *and* any old copy of the store still opens all of it.
+    /// Only the owner's key, under which the root key is sealed. With the old key *and* any old copy of the store, all of it can still be
+    /// opened.
     WrapOnly,
 }
 
 impl Store {
-    /// Gives the store another owner's key or passphrase; what opened it before does so no more.
+    /// Gives the store another owner's key or passphrase; the former one no longer opens it.
     pub fn rekey(&mut self, new: &OwnerSecret, how: Rekey) -> Result<(), StoreError> {
         let (root, id, new) = (self.root("change the owner's key")?, self.id, NewOwner::new(new)?);
         let new_root = match how {
@@ -81,7 +82,7 @@ fn everything(
         give(writing, id, new_root, (&new, keys), (&role, &record))?;
         writers.push(Renamed { role, writer: record.writer });
     }
-    // The last entry that is written as the owner of before: it says who writes from now on.
+    // The last entry by the owner's old writer id: it says who writes from now on.
     let about = About::Owner { root: digest, writer: new.writer, environments, writers };
     record(writing, id, keys, Action::Rekey, Outcome::Done, about)?;
     sign_anew(writing, id, (&public(&old.signing), keys.tip.get()), &new.signing)?;

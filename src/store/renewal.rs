@@ -1,6 +1,6 @@
-//! Other keys for an environment, because somebody who has those of before is to have none.
+//! Gives an environment new keys, because a holder of the old ones lost the right to them.
 //!
-//! *Invariant:* one transaction. What was in the environment is in it afterwards, to the letter; only the keys are others.
+//! *Invariant:* one transaction. The contents of the environment stay the same to the letter; only the keys change.
 
 use rusqlite::params;
 
@@ -14,11 +14,11 @@ use super::proof::{self, Proofs};
 use super::rows::{digest, head_rows, open_head, seal_head, value_place, write_folders};
 use super::seal::{Key, place};
 
-/// Other keys for an environment: heads are sealed anew and signed anew, so are the keys of values, and every row is found by another digest.
-/// What was there with which serial and digest: for the audit.
+/// Gives an environment new keys: heads are sealed and signed anew, the keys of values are sealed anew, and every row is found by another
+/// digest. Returns the serial and digest of each head, for the audit.
 ///
-/// What does not open is left as it is, and what somebody wrote who may not gets no new signature: both stay what they are for whoever
-/// reads or verifies them, and neither keeps the owner from taking keys away.
+/// A row that does not open is left as it is. A head that was written without the right to it gets no new signature. Both stay what they
+/// are for readers and for `verify`, and neither keeps the owner from revoking keys.
 pub(super) fn renew(
     writing: &Writing<'_>,
     id: &Id,
@@ -48,7 +48,7 @@ pub(super) fn renew(
     Ok(Epoch { environment: old.id, name: old.name, keys: environment.fingerprint(), heads })
 }
 
-/// Only what held under the old keys is signed with the new ones.
+/// A head is signed with the new keys only if its old signature was valid.
 fn renewed_proofs(id: &Id, old: &Environment, new: &Environment, head: &Head, text: &[u8]) -> Proofs {
     let mut proofs = Proofs::default();
     if let Some(Seed(write)) = new.write.as_ref().filter(|_| proof::is_written(id, old, text, &head.proofs)) {
@@ -78,7 +78,7 @@ fn move_values(
         .all(sql, params![old.id, row], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?)))?;
     let (from, to) = (old.values(), new.values());
     for (number, wrapped) in keys {
-        // As it was written; one below 0 never was, and opens nothing.
+        // The number as it was written; one below 0 was never written by a store, and opens nothing.
         let number_bytes = number.cast_unsigned().to_be_bytes();
         let place = value_place("value key", id, old, path, &number_bytes);
         let again = match from.open(place.as_place(), &wrapped) {
@@ -93,7 +93,7 @@ fn move_values(
     Ok(())
 }
 
-/// Keys that nobody had before.
+/// New keys.
 pub(super) fn fresh() -> Result<Fresh, StoreError> {
     Ok(Fresh { data: key()?, write: key()?, admin: key()? })
 }

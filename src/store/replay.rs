@@ -1,9 +1,9 @@
-//! What the audit says that there should be: every entry after the other, and what contradicts the ones before.
+//! Replays the audit: computes what the store should contain, entry after entry, and finds entries that contradict earlier ones.
 //!
-//! An entry was written by whose key opens it. What is checked here is that this somebody might write it then: the owner what only the
-//! owner does, a role what its grants allow between the entry that made it and the one that revoked it.
+//! The key that opens an entry tells its writer. This module checks whether that writer had the right to it at that time: the owner for
+//! actions of the owner, a role for what its grants allow between the entry that made it and the one that revoked it.
 //!
-//! *Invariant:* pure. It grows with the secrets and the roles, not with the entries.
+//! *Invariant:* pure. Its size grows with the secrets and the roles, not with the entries.
 
 use std::collections::BTreeMap;
 
@@ -17,16 +17,16 @@ use super::report::Finding;
 use super::role::{Allowance, Role};
 use super::seal::Digest;
 
-/// What there should be after the entries so far.
+/// What the store should contain after the entries so far.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Replay {
-    /// As whom the owner writes.
+    /// The owner's writer id.
     owner: Option<Name>,
-    /// What the root key is sealed as.
+    /// The row in which the root key is sealed.
     #[serde(with = "as_hex")]
     pub(super) root: Digest,
-    /// The roles that there are, by the id that they write as.
+    /// The existing roles, by their writer ids.
     roles: BTreeMap<Name, Member>,
     environments: BTreeMap<Name, Keyed>,
     pub(super) secrets: BTreeMap<String, Change>,
@@ -47,7 +47,7 @@ pub(super) struct Member {
     pub(super) id: Id,
     pub(super) role: Role,
     pub(super) log_ins: u64,
-    /// Made from the role when it is first asked for.
+    /// Compiled from the role when it is first asked for.
     #[serde(skip)]
     allowance: Option<Allowance>,
 }
@@ -62,17 +62,17 @@ struct Keyed {
 }
 
 impl Replay {
-    /// The roles that there should be, each with the id that it writes as.
+    /// The roles that should exist, each with its writer id.
     pub(super) fn roles(&self) -> impl Iterator<Item = (&Id, &Member)> {
         self.roles.iter().map(|(Name(writer), member)| (writer, member))
     }
 
-    /// The digest of the keys that an environment should have.
+    /// The fingerprint of the keys that an environment should have.
     pub(super) fn keys_of(&self, environment: &Id) -> Option<&Digest> {
         self.environments.get(&Name(*environment)).map(|keyed| &keyed.keys)
     }
 
-    /// The environments that there should be: their ids and names.
+    /// The environments that should exist: their ids and names.
     pub(super) fn environments(&self) -> impl Iterator<Item = (&Id, &str)> {
         self.environments.iter().map(|(Name(id), keyed)| (id, keyed.name.as_str()))
     }
@@ -168,7 +168,7 @@ impl Replay {
         }
     }
 
-    /// Environments have other keys: what was in them then has to be what is known of them.
+    /// Environments get other keys: their contents at that time have to be those that the earlier entries gave.
     fn renew(&mut self, number: u64, environments: &[Epoch]) {
         for epoch in environments {
             let below = format!("{}/", epoch.name);
@@ -203,7 +203,7 @@ impl Replay {
     }
 }
 
-/// What only the owner does.
+/// Applies an action that only the owner may do.
 fn is_the_owners(action: Action) -> bool {
     match action {
         Action::Init
@@ -234,7 +234,7 @@ fn is_the_owners(action: Action) -> bool {
     }
 }
 
-/// A role as findings name it.
+/// A role, as findings name it.
 pub(super) fn named(id: &Id, role: &Role) -> String {
     format!("role {} ({})", role.name, hex(id))
 }

@@ -1,17 +1,17 @@
-//! What was looked at in a store, and what is wrong with it.
+//! The report of `verify`: what was checked, and what is wrong.
 
 use super::witness::Point;
 
-/// Something that is not as it should be.
+/// Something that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// Where.
+    /// The place.
     pub place: String,
     /// What is wrong there.
     pub why: String,
 }
 
-/// What was looked at, and what was found.
+/// What was checked, and what was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     /// Environments.
@@ -22,9 +22,9 @@ pub struct Report {
     pub versions: u64,
     /// Entries of the audit.
     pub entries: u64,
-    /// The last of them that was read: to be kept elsewhere.
+    /// The last entry that was read: keep it outside of the store.
     pub end: Option<Point>,
-    /// All that is wrong.
+    /// Everything that is wrong.
     pub findings: Vec<Finding>,
 }
 

@@ -1,9 +1,9 @@
-//! An older state that is to be the store from now on.
+//! Makes an older state the store from now on.
 //!
-//! Whoever saw a later one refuses it, and has to: a thief would put back an older state too. So the owner says that it is meant, by a new
-//! era that is signed and recorded.
+//! Whoever saw a later state refuses an older one, and has to: a thief would put back an older state too. So the owner declares that it is
+//! intended, by a new era that is signed and recorded.
 //!
-//! *Invariant:* the store is the one of before or the one that was restored, whole, whoever has it open.
+//! *Invariant:* the store is either the former one or the restored one, whole, even while other processes have it open.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,12 +20,12 @@ use super::owner::owner_keys;
 use super::report::Report;
 use super::witness::Witness;
 
-/// What a restored store brings back, against the one that it replaced.
+/// The differences between a restored store and the one that it replaced.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Returned {
-    /// Whether the one that was replaced could be looked at.
+    /// Whether the replaced store could be read.
     pub compared: bool,
-    /// Roles that were revoked, or are others now, and log in again.
+    /// Roles that were revoked or replaced, and can log in again.
     pub roles: Vec<String>,
     /// Versions that were destroyed, deleted or pruned, and can be read again.
     pub versions: Vec<(String, u64)>,
@@ -35,19 +35,19 @@ pub struct Returned {
     pub lost: Vec<String>,
 }
 
-/// What came of a restore.
+/// The result of a restore.
 #[derive(Debug)]
 pub struct Restored {
-    /// What was looked at.
+    /// The report of `verify`.
     pub report: Report,
-    /// What it brings back; `None` where the backup is not what its own audit says: then nothing was changed.
+    /// The differences; `None` if the backup does not match its own audit: then nothing was changed.
     pub returned: Option<Returned>,
-    /// What is to be relied on from now on.
+    /// The witness to keep from now on.
     pub witness: Option<Witness>,
 }
 
 impl Store {
-    /// Says that this state of the store is the right one, whatever anybody saw of later ones. For the owner.
+    /// Declares that this state of the store is the right one, even for those who saw later ones. Only for the owner.
     pub fn accept_restore(&mut self, seen: Option<&Witness>) -> Result<u64, StoreError> {
         let (root, id) = (self.root("accept a restored store")?, self.id);
         let seen = seen.filter(|seen| seen.store == id).map_or(0, |seen| seen.tip.era);
@@ -59,17 +59,18 @@ impl Store {
         })
     }
 
-    /// Copies a store, whole and as of one moment, whoever has it open. It takes no key: whoever may read the file can do that.
+    /// Copies a store, whole and as of one moment, even while other processes have it open. It needs no key: every user who may read the
+    /// file can do that.
     pub fn back_up(path: &Path, to: &Path) -> Result<(), StoreError> {
         let store = File::open(path)?;
         drop(make_private(to)?);
         File::blank(to).and_then(|mut copy| copy.replace_by(&store)).inspect_err(|_| {
-            // Half of a copy is none.
+            // A copy that is only half made is removed.
             fs::remove_file(to).ok();
         })
     }
 
-    /// Makes a backup the store, after it was looked at: both open with this credential, or the store is not compared.
+    /// Makes a backup the store, after it was verified. If the same credential does not open both, they are not compared.
     pub fn restore(
         path: &Path,
         backup: &Path,
@@ -109,7 +110,7 @@ impl Store {
     }
 }
 
-/// A copy of a backup beside the store, which is removed in the end.
+/// A copy of a backup beside the store, which is removed at the end.
 struct Copy(PathBuf);
 
 impl Copy {
@@ -121,7 +122,7 @@ impl Copy {
         let copy = Self(beside(path, ".restoring"));
         copy.remove();
         let copied = |from: &Path, to: &Path| {
-            // Private from the beginning, and never through a link that somebody else put there.
+            // Private from the beginning, and never through a link that another user put there.
             let mut to = make_private(to)?;
             let mut from = fs::File::open(from).map_err(failed)?;
             io::copy(&mut from, &mut to).map(drop).map_err(failed)
@@ -141,7 +142,7 @@ impl Copy {
 
     fn remove(&self) {
         for suffix in ["", "-wal", "-shm"] {
-            // What is not there is removed already.
+            // A file that is not there needs no removal.
             fs::remove_file(beside(&self.0, suffix)).ok();
         }
     }

@@ -1,8 +1,8 @@
-//! What a role may do.
+//! The rights of a role.
 //!
-//! A role has, for each right, globs of the paths that it may use. The first segment of a glob is the name of an environment and not
-//! a pattern, because what separates environments is keys: a role is given the keys of just those that its globs begin with.
-//! Within an environment the program checks rights and globs; between environments there is nothing to check, since there is no key.
+//! A role has, for each right, globs of the paths that it may use. The first segment of a glob is the name of an environment and not a
+//! pattern, because keys separate environments: a role gets only the keys of the environments that its globs begin with. Within an
+//! environment the program checks rights and globs; between environments no check is needed, since the role has no key.
 //!
 //! *Invariant:* pure; the time is an argument.
 
@@ -15,15 +15,15 @@ use serde::{Deserialize, Serialize};
 use super::moment::Moment;
 use super::path::{SecretPath, environment_name};
 
-/// What may be done with a secret.
+/// The rights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Right {
-    /// Its values, its history, and that it is there.
+    /// To read its values and its history, and to list it.
     Read,
-    /// New values; to delete versions in a way that can be undone, and to undo it.
+    /// To put new values, to delete versions so that they can be undeleted, and to undelete them.
     Write,
-    /// New values by the secret's own policy.
+    /// To rotate it by its own policy.
     Rotate,
     /// To destroy versions, to set the policy, to approve a rotation.
     Admin,
@@ -44,29 +44,29 @@ impl fmt::Display for Right {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Role {
-    /// What people call it.
+    /// Its name for people.
     pub name: String,
     /// The globs of each right.
     pub grants: BTreeMap<Right, Vec<String>>,
     /// When it was made.
     pub created: Moment,
-    /// From then on it may do nothing.
+    /// The time after which it may do nothing.
     pub expires: Option<Moment>,
-    /// How many log-ins it is good for; `None` for any number.
+    /// The number of log-ins that it may make; `None` for any number.
     pub uses: Option<u64>,
 }
 
-/// Why a role that is known may do nothing.
+/// Why an existing role may do nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// Its time is over.
+    /// It has expired.
     Expired(Moment),
-    /// It logged in as often as it might.
+    /// It has used up its log-ins.
     UsedUp(u64),
 }
 
 impl Role {
-    /// Whether it may log in, now and after so many log-ins.
+    /// Whether it may log in, now and after this many log-ins.
     pub fn standing(&self, log_ins: u64, now: Moment) -> Result<(), Ended> {
         match (self.expires, self.uses) {
             (Some(expires), _) if expires <= now => Err(Ended::Expired(expires)),
@@ -75,7 +75,7 @@ impl Role {
         }
     }
 
-    /// Whether it may do this with anything in this environment.
+    /// Whether it has this right to any secret in this environment.
     pub(super) fn has_in(&self, right: Right, environment: &str) -> bool {
         let globs = self.grants.get(&right).into_iter().flatten();
         globs.filter_map(|glob| glob.split_once('/')).any(|(first, _)| first == environment)
@@ -87,7 +87,7 @@ impl Role {
     }
 }
 
-/// The globs of a role, ready to be asked.
+/// The compiled globs of a role.
 #[derive(Clone, Debug)]
 pub(super) struct Allowance(BTreeMap<Right, GlobSet>);
 
@@ -95,7 +95,7 @@ impl Allowance {
     /// Compiles the globs.
     ///
     /// # Errors
-    /// Each glob that is none, with what is wrong with it as a predicate.
+    /// Each glob that is not valid, with what is wrong with it as a predicate.
     pub(super) fn compile(grants: &BTreeMap<Right, Vec<String>>) -> Result<Self, Vec<(String, String)>> {
         let mut problems = Vec::new();
         let mut allowance = BTreeMap::new();
@@ -115,17 +115,17 @@ impl Allowance {
         if problems.is_empty() { Ok(Self(allowance)) } else { Err(problems) }
     }
 
-    /// Whether it allows this with anything.
+    /// Whether it has this right to any secret.
     pub(super) fn has(&self, right: Right) -> bool {
         self.0.contains_key(&right)
     }
 
-    /// Whether it allows this with that secret.
+    /// Whether it has this right to that secret.
     pub(super) fn allows(&self, right: Right, path: &SecretPath) -> bool {
         self.allows_text(right, path.as_str())
     }
 
-    /// The same, for a path as it stands in the audit.
+    /// The same, for a path from the audit.
     pub(super) fn allows_text(&self, right: Right, path: &str) -> bool {
         self.0.get(&right).is_some_and(|globs| globs.is_match(path))
     }

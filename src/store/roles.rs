@@ -1,7 +1,6 @@
-//! Roles: made, listed and revoked by the owner.
+//! Roles: the owner makes, lists and revokes them.
 //!
-//! *Invariant:* a role is given the keys of the environments that its globs begin with, and no other. What it logs in with is known to nobody
-//! but who got it.
+//! *Invariant:* a role gets the keys of the environments that its globs begin with, and no others. Only its recipient knows its credential.
 
 use rusqlite::params;
 
@@ -25,9 +24,9 @@ use super::sign::public;
 use crate::secret::Secret;
 
 impl Store {
-    /// Makes a role: what it logs in with, known to nobody else. The environments of its globs are made where they are not there yet.
+    /// Makes a role and returns its credential, which nobody else knows. Environments of its globs that do not exist are made.
     ///
-    /// What it logs in with is given to `keep` before anything is written: a role whose secret-id nobody has is not made.
+    /// The credential is given to `keep` before anything is committed: if `keep` fails, the role is not made.
     pub fn add_role(
         &mut self,
         new: &NewRole,
@@ -82,7 +81,7 @@ impl Store {
         })
     }
 
-    /// Ends a role, and gives its environments and the end of the audit new keys.
+    /// Revokes a role, and gives its environments and the end of the audit new keys.
     pub fn revoke_role(&mut self, name: &str) -> Result<(), StoreError> {
         let (root, id) = (self.root("revoke roles")?, self.id);
         self.transact(|writing, keys, _| {
@@ -99,7 +98,7 @@ impl Store {
             }
             let about = About::Revoked { id: *role_id, name: name.to_owned(), environments };
             record(writing, &id, keys, Action::RoleRevoke, Outcome::Done, about)?;
-            // The revoked role could write the end of the audit too.
+            // The revoked role had the key to write the end of the audit too.
             let own = OwnerKeys { tip: key()?, ..owner_keys(writing, &id, &root)? };
             write_owner_keys(writing, &id, &root, &own)?;
             keys.tip_key = own.tip.clone();
@@ -124,7 +123,7 @@ fn is_fit(new: &NewRole) -> Result<(), StoreError> {
     })
 }
 
-/// Gives a role the keys that there are now, and keeps a record of it for the owner.
+/// Gives a role the present keys, and keeps a record of it for the owner.
 pub(super) fn give(
     writing: &Writing<'_>,
     id: &Id,
@@ -153,7 +152,7 @@ pub(super) fn give(
     writing.execute(sql, params![role_id, given, kept]).map(drop)
 }
 
-/// What the owner reads somebody's entries with.
+/// The key with which the owner reads a writer's entries.
 pub(super) fn write_writer(
     writing: &Writing<'_>,
     id: &Id,
@@ -171,7 +170,7 @@ pub(super) fn writers(reading: &Reading<'_>, id: &Id, root: &Key) -> Result<Vec<
     let rows = reading.all("SELECT id, sealed FROM writers", [], |row| {
         Ok((row.get::<_, [u8; ID]>(0)?, row.get::<_, Vec<u8>>(1)?))
     })?;
-    // One that does not open is as if it were not there: its entries say so.
+    // A record that does not open is left out: `verify` reports its entries.
     let open = |(writer, text): (Id, Vec<u8>)| {
         Some((writer, keys::open(root, place("writer", &[id, &writer]), &text)?))
     };
@@ -195,7 +194,7 @@ pub(super) fn records(
     rows.into_iter().map(open).collect()
 }
 
-/// Only the owner can: who has not the root key cannot give it to roles.
+/// Only the owner can do this: others do not have the root key, and so cannot give keys to roles.
 pub(super) fn add_environment(
     writing: &Writing<'_>,
     id: &Id,

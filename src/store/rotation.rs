@@ -1,10 +1,10 @@
-//! Rotations: a new version is made, set, tried and only then current.
+//! Rotations: a new version is made, set, tested, and only then becomes current.
 //!
-//! The four steps are those of AWS Secrets Manager. What is to become current is kept from the first step on: a rotation that was
-//! interrupted goes on with the same value, so that whoever learned it already learns no other one.
+//! The four steps are those of AWS Secrets Manager. The pending version is kept from the first step on: an interrupted rotation continues
+//! with the same value, so a system that already has it gets no other one.
 //!
-//! *Invariant:* while the commands of a step run no transaction is open, and the secret is claimed, so that nobody else begins. Whatever
-//! fails, the current version stays current.
+//! *Invariant:* no transaction is open while the commands of a step run. The secret is claimed meanwhile, so that no other rotation begins.
+//! Whatever fails, the current version stays current.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ use super::standing::{How, Standing};
 use super::values::undisturbed;
 use crate::secret::{Fields, Secret};
 
-/// What came of it.
+/// The result of a rotation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rotated {
     /// There is a new current version.
@@ -40,43 +40,43 @@ pub enum Rotated {
     },
     /// It was not rotated now.
     Not(Standing),
-    /// A step failed, and all is as it was.
+    /// A step failed, and the current version stayed.
     Failed {
-        /// Which.
+        /// The step.
         step: Step,
         /// Why, without values.
         why: String,
-        /// When it is tried again by itself.
+        /// When it is tried again automatically.
         again: Moment,
     },
 }
 
-/// What is to be rotated.
+/// The secrets to rotate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Due {
-    /// Now.
+    /// Those that are due now.
     pub now: Vec<SecretPath>,
     /// When to look again, if nobody changes the store before.
     pub next: Option<Moment>,
-    /// What would be due by a policy or an approval that somebody wrote who may not: it is not rotated.
+    /// Secrets whose policy or approval was written without the right to it: they are not rotated.
     pub forged: Vec<SecretPath>,
 }
 
-/// Somebody's turn to rotate a secret.
+/// The claim of a rotation.
 struct Turn {
-    /// By which it was begun, and by which it is ended.
+    /// The right with which it begins and ends.
     right: Right,
     policy: Policy,
     current: Secret<Fields>,
-    /// What an earlier one left.
+    /// The pending version of an earlier, interrupted rotation.
     pending: Option<(u64, Secret<Fields>)>,
 }
 
 impl Store {
-    /// Gives a secret a policy, or takes it away; that only with `force` while a rotation is at it.
+    /// Sets or removes the policy of a secret; during a rotation only with `force`.
     ///
     /// # Errors
-    /// A policy that could not be followed.
+    /// If the policy could not be followed.
     pub fn set_policy(
         &mut self,
         path: &SecretPath,
@@ -94,7 +94,7 @@ impl Store {
             }
             head.policy = policy.cloned();
             (head.rotation.failures, head.rotation.rests_until) = (0, None);
-            // An approval was for the policy of before.
+            // An approval was given under the former policy.
             head.rotation.approval = None;
             administer(id, environment, &mut head)?;
             let change = write_head(writing, id, environment, &row, &mut head)?;
@@ -120,7 +120,7 @@ impl Store {
         })
     }
 
-    /// What is due of that which may be rotated. It tells no value, and is not recorded: an agent asks often.
+    /// The secrets that are due and that this identity may rotate. It reveals no value and is not recorded: an agent asks often.
     pub fn due(&mut self) -> Result<Due, StoreError> {
         let id = self.id;
         self.look(|reading, keys, now| {
@@ -154,7 +154,7 @@ impl Store {
     /// Rotates a secret.
     ///
     /// # Errors
-    /// Where it could not even be begun, or what came of it could not be written.
+    /// If it could not begin, or its result could not be written.
     pub fn rotate(&mut self, path: &SecretPath, how: How, hooks: &Hooks) -> Result<Rotated, StoreError> {
         let turn = match self.begin(path, how)? {
             Ok(turn) => turn,
@@ -188,7 +188,7 @@ impl Store {
                 return Ok((Err(standing), None, None));
             }
             let current = read_value(writing, id, environment, (&row, &head, head.current))?;
-            // Whoever made it may mean anything: it is looked at again by who follows it.
+            // The policy may have been written by any program, so it is checked again.
             fits(path, &policy, current.expose())?;
             let pending = match head.rotation.pending {
                 Some(number) => Some((number, read_value(writing, id, environment, (&row, &head, number))?)),
@@ -229,7 +229,7 @@ impl Store {
         Ok(version)
     }
 
-    /// Keeps what is to become current.
+    /// Stores the pending version.
     fn pend(&mut self, path: &SecretPath, right: Right, text: &Secret<Vec<u8>>) -> Result<u64, StoreError> {
         self.act(Action::RotatePending, right, path, |writing, id, keys, now| {
             let (environment, row, mut head) = keys.find(writing, id, path)?;
@@ -262,7 +262,7 @@ impl Store {
         })
     }
 
-    /// Notes why, and when it is tried again.
+    /// Stores the failure, and when to try again.
     fn failed(
         &mut self,
         path: &SecretPath,
@@ -285,7 +285,7 @@ impl Store {
     }
 }
 
-/// Why a rotation did not come to its end.
+/// Why a rotation did not finish.
 enum Stopped {
     Store(StoreError),
     At(Step, String),
@@ -307,7 +307,7 @@ fn field<'a>(policy: &'a Policy, current: &'a Fields) -> &'a str {
     }
 }
 
-/// That the policy and the approval of a head were given by who may.
+/// Checks that roles with the right to it signed the policy and the approval of a head.
 fn authentic(id: &Id, environment: &Environment, head: &Head) -> Result<(), StoreError> {
     let forged = |what: &str| Err(StoreError::Forged { what: format!("the {what} of {}", head.path) });
     if head.policy.is_some() && !has_policy(id, environment, head) {
@@ -349,7 +349,7 @@ fn fits(path: &SecretPath, policy: &Policy, current: &Fields) -> Result<(), Stor
         .or_else(|why| unfit(&format!("has a window that {why}")))
 }
 
-/// What is new over what stays; where a command makes it, that says what is new.
+/// The new fields over the fields that stay; if a command makes the value, its output has the new fields.
 fn new_fields(
     policy: &Policy,
     current: &Fields,

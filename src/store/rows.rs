@@ -1,6 +1,6 @@
-//! Secrets and their versions as rows: sealed on the way in, opened on the way out.
+//! Secrets and their versions as rows: sealed when written, opened when read.
 //!
-//! *Invariant:* a row opens only where it belongs: its environment, its path and its version are in what seals it.
+//! *Invariant:* a row opens only in its own place: its environment, path and version are part of the seal.
 
 use rusqlite::params;
 use serde_json::Map;
@@ -18,16 +18,16 @@ use super::seal::{Digest, Key, Place, place};
 use super::sign::Signer;
 use crate::secret::{Fields, Secret};
 
-/// What a secret is found by. One that somebody else wrote may be of any length.
+/// The digest that finds a secret. In a row that was written by another program it may have any length.
 pub(super) type Row = Vec<u8>;
 
-/// The row of a secret, and its head as it is sealed.
+/// The row of a secret, and its sealed head.
 type SealedHead = (Row, Vec<u8>);
 
 /// The head of a secret, if there is one.
 ///
 /// # Errors
-/// One that does not open, or that was written by somebody who may not write.
+/// If it does not open, or was written without the right to it.
 pub(super) fn head(
     reading: &Reading<'_>,
     id: &Id,
@@ -61,7 +61,7 @@ pub(super) fn open_head(
     open_head_with(&environment.heads(), id, environment, row, sealed)
 }
 
-/// The same, where the key for heads was derived already.
+/// The same, if the key for heads was already derived.
 fn open_head_with(
     heads: &Key,
     id: &Id,
@@ -95,10 +95,10 @@ pub(super) fn head_rows(
     })
 }
 
-/// Every head that opens, whoever wrote it.
+/// Every head that opens, with or without a valid signature.
 ///
 /// # Errors
-/// One that does not open.
+/// If one does not open.
 pub(super) fn all_heads(
     reading: &Reading<'_>,
     id: &Id,
@@ -107,7 +107,7 @@ pub(super) fn all_heads(
     open_heads(id, environment, head_rows(reading, environment)?)
 }
 
-/// Every head that opens, and nothing of those that do not: one that is broken is no reason to leave the others.
+/// Every head that opens; heads that do not open are left out, because one broken row must not block the others.
 pub(super) fn sound_heads(
     reading: &Reading<'_>,
     id: &Id,
@@ -123,11 +123,11 @@ pub(super) fn sound_heads(
 pub(super) struct Found {
     pub(super) head: Head,
     pub(super) digest: Digest,
-    /// Whether somebody wrote it who may.
+    /// Whether a role with the right to it wrote it.
     pub(super) is_written: bool,
 }
 
-/// Each head in its turn; `None` for one that does not open.
+/// Visits each head; `None` for one that does not open.
 pub(super) fn each_head(
     reading: &Reading<'_>,
     id: &Id,
@@ -155,12 +155,12 @@ pub(super) fn each_head(
     })
 }
 
-/// The digest of a head: of the text that is sealed, without the signatures beside it.
+/// The digest of a head: of the sealed text, without the signatures beside it.
 pub(super) fn digest(text: &[u8]) -> Digest {
     *blake3::hash(text).as_bytes()
 }
 
-/// Those whose paths begin so. Only the rows of the innermost folder are opened.
+/// The secrets whose paths begin with this. Only the rows of the innermost folder are opened.
 pub(super) fn heads_below(
     reading: &Reading<'_>,
     id: &Id,
@@ -180,17 +180,17 @@ pub(super) fn heads_below(
     Ok(heads.into_iter().map(|(_, head)| head).filter(|head| head.path.starts_with(prefix)).collect())
 }
 
-/// The innermost folder of a prefix; `None` where that is the environment itself.
+/// The innermost folder of a prefix; `None` if that is the environment itself.
 fn innermost(prefix: &str) -> Option<&str> {
     folders(prefix).last()
 }
 
-/// The folders that a path is in, with their slashes, the environment left out: that has all.
+/// The folders that a path is in, with their slashes. The environment is left out, since it contains everything.
 pub(super) fn folders(path: &str) -> impl Iterator<Item = &str> {
     path.match_indices('/').skip(1).map(move |(at, _)| path.get(..=at).unwrap_or_default())
 }
 
-/// So that a folder is listed without opening all that is in other ones.
+/// Writes the folder digests, so that a listing opens only the rows of its own folder.
 pub(super) fn write_folders(
     writing: &Writing<'_>,
     environment: &Environment,
@@ -221,10 +221,10 @@ fn open_heads(
     rows.into_iter().map(open).collect()
 }
 
-/// Writes a changed head: what the audit says of the change.
+/// Writes a changed head; returns its state for the audit.
 ///
 /// # Errors
-/// Who has not the key to sign it with.
+/// If the writer does not have the signing key.
 pub(super) fn write_head(
     writing: &Writing<'_>,
     id: &Id,
@@ -247,22 +247,22 @@ pub(super) fn write_head(
     Ok(Change { serial: head.serial, head: digest(&text), policy })
 }
 
-/// Signs the policy and the approval of a head that is about to be written.
+/// Signs the policy and the approval of a head that will be written.
 ///
 /// # Errors
-/// Who has not the key to sign them with.
+/// If the writer does not have the signing key.
 pub(super) fn administer(id: &Id, environment: &Environment, head: &mut Head) -> Result<(), StoreError> {
     let admin = environment.admin.as_ref().ok_or_else(|| no_key(&head.path))?;
     head.proofs = proof::administered(id, environment, admin, head);
     Ok(())
 }
 
-/// What a role may do and what it has keys for come from the same grants.
+/// The rights and the keys of a role come from the same grants, so the key has to be there.
 fn no_key(path: &str) -> StoreError {
     damaged(path, "the role has not the key for what it may do")
 }
 
-/// Writes the value of a version that the head has, and notes its digest there.
+/// Writes the value of a version of the head, and stores its digest in the head.
 pub(super) fn write_value(
     writing: &Writing<'_>,
     id: &Id,
@@ -285,12 +285,12 @@ pub(super) fn write_value(
         .map(drop)
 }
 
-/// Made with the value's own key: what opens with two keys has two digests.
+/// Made with the value's own key: a sealed value that opened with two keys would have two digests.
 fn value_digest(own: &Key, sealed: &[u8]) -> Digest {
     own.derive("value digest").digest(sealed)
 }
 
-/// Reads a version that the head has.
+/// Reads a version of the head.
 pub(super) fn read_value(
     reading: &Reading<'_>,
     id: &Id,
@@ -334,7 +334,7 @@ pub(super) fn forget(
     Ok(())
 }
 
-/// Where a value, or its key, belongs: its path, its environment and its version.
+/// The place of a value, or of its key: its path, its environment and its version.
 pub(super) struct ValuePlace<'a> {
     kind: &'static str,
     parts: [&'a [u8]; 4],

@@ -1,9 +1,9 @@
-//! Keys, and what only they open.
+//! Keys, and data that only they open.
 //!
-//! Every sealed thing is `nonce, 12 bytes | AES-256-GCM, with a tag of 16 bytes`. Its associated data is its [`Place`]: what kind of
-//! thing it is and everything that says where it belongs, so that it opens nowhere else.
+//! Sealed data is `nonce, 12 bytes | AES-256-GCM, with a tag of 16 bytes`. Its associated data is its [`Place`]: its kind, and everything
+//! that says where it belongs, so that it opens in no other place.
 //!
-//! *Invariant:* pure: nonces and keys are arguments, and every nonce has to be random. What does not open whole opens not at all.
+//! *Invariant:* pure: nonces and keys are arguments, and every nonce has to be random. Damaged data does not open at all.
 
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Nonce};
@@ -15,19 +15,19 @@ pub(super) const KEY: usize = 32;
 /// The length of a nonce.
 pub(super) const NONCE: usize = 12;
 
-/// What a digest is: BLAKE3, 256 bits.
+/// A digest: BLAKE3, 256 bits.
 pub(super) type Digest = [u8; 32];
 
 /// A key of 256 bits.
 #[derive(Clone, Debug)]
 pub(super) struct Key(Secret<[u8; KEY]>);
 
-/// What a sealed thing is and where it belongs.
+/// The kind of sealed data, and where it belongs.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place<'a> {
-    /// What kind of thing it is.
+    /// Its kind.
     pub(super) kind: &'static str,
-    /// Where it belongs: each part with its length, so that two places are never the same bytes.
+    /// The parts of its place: each with its length, so that two places never give the same bytes.
     pub(super) parts: &'a [&'a [u8]],
 }
 
@@ -36,7 +36,7 @@ pub(super) fn place<'a>(kind: &'static str, parts: &'a [&'a [u8]]) -> Place<'a> 
     Place { kind, parts }
 }
 
-/// How keys stand in what is sealed, and nowhere else: for `#[serde(with = "…")]`.
+/// The form of keys in sealed data, and only there: for `#[serde(with = "…")]`.
 pub(super) mod as_bytes {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -52,7 +52,7 @@ pub(super) mod as_bytes {
 }
 
 impl Place<'_> {
-    /// The bytes that stand for the place, in what is sealed and in what is signed.
+    /// The bytes of the place, for seals and for signatures.
     pub(super) fn associated_data(&self) -> Vec<u8> {
         let mut data = b"squire store 2".to_vec();
         for part in std::iter::once(&self.kind.as_bytes()).chain(self.parts) {
@@ -64,12 +64,12 @@ impl Place<'_> {
 }
 
 impl Key {
-    /// A key of these bytes, which are random or come out of a key derivation.
+    /// A key from these bytes, which are random or come from a key derivation.
     pub(super) fn new(bytes: [u8; KEY]) -> Self {
         Self(Secret::new(bytes))
     }
 
-    /// A key from what another key opened.
+    /// A key from bytes that another key opened.
     pub(super) fn from_opened(bytes: &Secret<Vec<u8>>) -> Option<Self> {
         <[u8; KEY]>::try_from(bytes.expose().as_slice()).ok().map(Self::new)
     }
@@ -79,17 +79,17 @@ impl Key {
         self.0.expose()
     }
 
-    /// A key for one purpose, which says nothing about this one or those of other purposes.
+    /// A key for one purpose. It reveals nothing about this key or the keys of other purposes.
     pub(super) fn derive(&self, purpose: &str) -> Self {
         Self::new(blake3::derive_key(&format!("squire store 2 {purpose}"), self.expose()))
     }
 
-    /// A digest that only who has this key can make.
+    /// A digest that only holders of this key can make.
     pub(super) fn digest(&self, bytes: &[u8]) -> Digest {
         *blake3::keyed_hash(self.expose(), bytes).as_bytes()
     }
 
-    /// Seals bytes in their place. `None` where they are more than the cipher takes, far above every limit of ours.
+    /// Seals bytes in their place. `None` if they are more than the cipher takes, far above every limit of ours.
     pub(super) fn seal(&self, nonce: [u8; NONCE], place: Place<'_>, plaintext: &[u8]) -> Option<Vec<u8>> {
         let aad = place.associated_data();
         let payload = Payload { msg: plaintext, aad: &aad };

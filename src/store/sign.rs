@@ -1,9 +1,9 @@
-//! Signatures: what readers can check and cannot make.
+//! Signatures: readers can check them, but cannot make them.
 //!
-//! All roles of an environment can open what is in it, so a seal says nothing about who wrote it. Ed25519 does: the key to sign with is
-//! only in the hands of those who may.
+//! All roles of an environment can open and make its seals, so a seal does not prove who wrote it. Ed25519 does: only roles with the right
+//! to it have the signing key.
 //!
-//! *Invariant:* pure. What is signed is bound to its [`Place`], as what is sealed is.
+//! *Invariant:* pure. A signature is bound to its [`Place`], like a seal.
 
 use ed25519_dalek::{Signature as Ed25519, Signer as _, SigningKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
@@ -17,12 +17,12 @@ pub(super) const SIGNATURE: usize = 64;
 /// A signature.
 pub(super) type Signature = [u8; SIGNATURE];
 
-/// What checks signatures. No secret.
+/// A public key. It is not secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(super) struct Public(#[serde(with = "as_hex")] [u8; KEY]);
 
-/// A key to sign with, ready for many things.
+/// A signing key, prepared for many signatures.
 pub(super) struct Signer(SigningKey);
 
 impl Signer {
@@ -30,7 +30,7 @@ impl Signer {
         Self(SigningKey::from_bytes(signing.expose()))
     }
 
-    /// Signs bytes in their place: the same bytes always alike.
+    /// Signs bytes in their place: the same bytes always give the same signature.
     pub(super) fn sign(&self, place: Place<'_>, bytes: &[u8]) -> Signature {
         self.0.sign(&message(place, bytes)).to_bytes()
     }
@@ -47,20 +47,20 @@ pub(super) fn sign(signing: &Key, place: Place<'_>, bytes: &[u8]) -> Signature {
 }
 
 impl Public {
-    /// Whether these bytes were signed in this place by who has the other half.
+    /// Whether the holder of the signing key signed these bytes in this place.
     pub(super) fn signed(&self, place: Place<'_>, bytes: &[u8], signature: &Signature) -> bool {
         VerifyingKey::from_bytes(&self.0).is_ok_and(|key| {
             key.verify_strict(&message(place, bytes), &Ed25519::from_bytes(signature)).is_ok()
         })
     }
 
-    /// The bytes of it, to be part of a digest.
+    /// Its bytes, to be part of a digest.
     pub(super) fn as_bytes(&self) -> &[u8; KEY] {
         &self.0
     }
 }
 
-/// The place says its own length, so no two pairs are the same message.
+/// The place contains its own length, so no two pairs give the same message.
 fn message(place: Place<'_>, bytes: &[u8]) -> Vec<u8> {
     let mut message = place.associated_data();
     message.extend((message.len() as u64).to_be_bytes());

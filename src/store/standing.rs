@@ -1,4 +1,4 @@
-//! When a secret is rotated, and what stands against it.
+//! When a secret is rotated, and what stops a rotation.
 //!
 //! *Invariant:* pure; the time is an argument.
 
@@ -9,17 +9,17 @@ use super::moment::Moment;
 use super::policy::{LONGEST_TIMEOUT, Policy};
 use crate::config::Window;
 
-/// After a failure it is tried again this much later, then twice as much …
+/// After a failure the rotation is tried again after this pause, then after twice as much …
 const FIRST_REST: Duration = Duration::from_mins(1);
 /// … up to this, and never more than a quarter of the interval.
 const LONGEST_REST: Duration = Duration::from_hours(6);
 
-/// Each may take the policy's timeout.
+/// The number of commands, each of which may take the policy's timeout.
 const STEPS: u32 = 4;
-/// What the store itself may take between the steps.
+/// The time that the store itself may take between the steps.
 const BETWEEN_STEPS: Duration = Duration::from_secs(10);
 
-/// Why somebody wants it rotated.
+/// Why a rotation is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum How {
     /// Because it is due.
@@ -40,27 +40,27 @@ pub enum Standing {
         /// When it is due.
         at: Option<Moment>,
     },
-    /// It is due, and its window is closed.
+    /// It is due, but its window is closed.
     Closed {
-        /// When that opens.
+        /// When the window opens.
         until: Moment,
     },
-    /// It is due, and nobody approved it.
+    /// It is due, but not approved.
     Unapproved,
-    /// It failed a moment ago.
+    /// It has just failed.
     Resting {
         /// When it is tried again.
         until: Moment,
     },
-    /// Somebody is at it.
+    /// Another rotation has claimed it.
     Claimed {
-        /// For so long at most.
+        /// How long at most.
         until: Moment,
     },
 }
 
 impl Policy {
-    /// How the secret with this head stands.
+    /// Whether the secret with this head is rotated now.
     pub fn standing(&self, head: &Head, how: How, now: Moment) -> Standing {
         if let Some(until) = head.rotation.claimed(now) {
             return Standing::Claimed { until };
@@ -90,34 +90,34 @@ impl Policy {
         self.due(head).filter(|due| head.is_live() && *due <= now)
     }
 
-    /// When it is due by itself.
+    /// When it becomes due automatically.
     pub fn due(&self, head: &Head) -> Option<Moment> {
         let current = head.version(head.current)?;
         self.every.map(|every| current.created.plus(every))
     }
 
-    /// When its window opens, if that is closed.
+    /// When its window opens, if it is closed.
     fn opens(&self, now: Moment) -> Option<Moment> {
-        // It was read when the policy was made.
+        // The window was checked when the policy was made.
         let window = windows(&self.windows).ok().flatten()?;
         let opening = window.at(SystemTime::UNIX_EPOCH + Duration::from_millis(now.millis()));
         (!opening.is_open).then(|| now.plus(opening.lasts.unwrap_or(Duration::MAX)))
     }
 
-    /// How long it rests after so many failures in a row.
+    /// The pause after this many failures in a row.
     pub(super) fn rest(&self, failures: u32) -> Duration {
         let doubled = FIRST_REST.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1)));
         let most = self.every.map_or(LONGEST_REST, |every| LONGEST_REST.min(every / 4));
         doubled.min(most)
     }
 
-    /// How long somebody who began may take.
+    /// How long one rotation may take.
     pub(super) fn claim(&self) -> Duration {
         self.timeout.min(LONGEST_TIMEOUT) * STEPS + BETWEEN_STEPS
     }
 }
 
-/// The hours that are meant; `None` is always.
+/// The hours of the window; `None` is always.
 pub(super) fn windows(spans: &[String]) -> Result<Option<Window>, String> {
     if spans.is_empty() { Ok(None) } else { Window::parse(spans).map(Some) }
 }

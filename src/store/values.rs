@@ -1,6 +1,6 @@
-//! What is done with secrets: put, get, listed, deleted, brought back, destroyed.
+//! Operations on secrets: put, get, list, delete, undelete, destroy.
 //!
-//! *Invariant:* each is one transaction, recorded with what came of it.
+//! *Invariant:* each is one transaction, recorded with its result.
 
 use super::LARGEST_VALUE;
 use super::access::Store;
@@ -15,7 +15,7 @@ use super::roles::add_environment;
 use super::rows::{forget, head, heads_below, parsed, read_value, write_head, write_value};
 use crate::secret::{Fields, Secret};
 
-/// No text beside the values is longer, in bytes: as much as a path may have.
+/// No other text than a value is longer, in bytes: as long as a path may be.
 const LONGEST_TEXT: usize = 512;
 
 /// A value that was read.
@@ -27,19 +27,19 @@ pub struct Value {
     pub version: Version,
 }
 
-/// What is said of a value that is put, besides it.
+/// Options of a `put`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct With<'a> {
-    /// What somebody should know about the secret.
+    /// A note about the secret.
     pub note: Option<&'a str>,
     /// How many versions are kept from now on.
     pub keep: Option<u32>,
-    /// Also while a rotation is at it.
+    /// Put it even during a rotation.
     pub force: bool,
 }
 
 impl Store {
-    /// Stores a new version of a secret: its number. What it reports is on disk.
+    /// Stores a new version of a secret; returns its number. When it returns, the data is on disk.
     pub fn put(
         &mut self,
         path: &SecretPath,
@@ -80,8 +80,8 @@ impl Store {
         })
     }
 
-    /// Which version [`Self::get`] would read; `None` where it would refuse. It tells no value and is not recorded: an agent
-    /// asks for each of its secrets whenever anything was changed.
+    /// The version that [`Self::get`] would read; `None` if it would refuse. It reveals no value and is not recorded: an agent asks this
+    /// for each of its secrets after every change.
     pub fn peek(&mut self, path: &SecretPath, version: Option<u64>) -> Result<Option<u64>, StoreError> {
         let id = self.id;
         self.look(|reading, keys, now| {
@@ -96,7 +96,7 @@ impl Store {
         })
     }
 
-    /// All about a secret but its values.
+    /// All about a secret except its values.
     pub fn history(&mut self, path: &SecretPath) -> Result<Head, StoreError> {
         self.act(Action::History, Right::Read, path, |writing, id, keys, _| {
             let (_, _, head) = keys.find(writing, id, path)?;
@@ -104,7 +104,7 @@ impl Store {
         })
     }
 
-    /// Deletes versions, or all, so that they can be undeleted: how many it were.
+    /// Deletes versions, or all, so that they can be undeleted; returns how many.
     pub fn delete(&mut self, path: &SecretPath, versions: &[u64], force: bool) -> Result<usize, StoreError> {
         self.change(Action::Delete, Right::Write, path, |head, now| {
             undisturbed(head, force, now)?;
@@ -112,12 +112,12 @@ impl Store {
         })
     }
 
-    /// Brings versions back, or all: how many it were.
+    /// Undeletes versions, or all; returns how many.
     pub fn undelete(&mut self, path: &SecretPath, versions: &[u64]) -> Result<usize, StoreError> {
         self.change(Action::Undelete, Right::Write, path, |head, _| Ok((head.undelete(versions), Vec::new())))
     }
 
-    /// Destroys versions, or all, for ever: how many it were. The log beside the file still has them until [`Store::empty_log`].
+    /// Destroys versions, or all, for ever; returns how many. The `-wal` beside the file still has them until [`Store::empty_log`].
     pub fn destroy(&mut self, path: &SecretPath, versions: &[u64], force: bool) -> Result<usize, StoreError> {
         self.change(Action::Destroy, Right::Admin, path, |head, now| {
             undisturbed(head, force, now)?;
@@ -134,7 +134,7 @@ impl Store {
         })
     }
 
-    /// Every secret whose path begins so and that may be read.
+    /// Every secret whose path begins with this and that may be read.
     pub fn list(&mut self, prefix: &str) -> Result<Vec<Head>, StoreError> {
         short("the prefix", prefix)?;
         let id = self.id;
@@ -174,7 +174,7 @@ impl Store {
     }
 }
 
-/// That no rotation is at it, unless somebody says that it may be disturbed.
+/// Checks that no rotation is under way, unless it may be disturbed.
 pub(super) fn undisturbed(head: &Head, force: bool, now: Moment) -> Result<(), StoreError> {
     match head.rotation.claimed(now) {
         Some(until) if !force => {
@@ -185,7 +185,7 @@ pub(super) fn undisturbed(head: &Head, force: bool, now: Moment) -> Result<(), S
     }
 }
 
-/// That a text is not longer than what is kept of it: a note in a head, a prefix in the audit.
+/// Checks the length of a text: a note in a head, a prefix in the audit.
 fn short(what: &str, text: &str) -> Result<(), StoreError> {
     if text.len() <= LONGEST_TEXT {
         return Ok(());

@@ -1,6 +1,6 @@
-//! Looks at all of a store: the file, the chain of the audit, and that everything is what the audit says.
+//! Verifies a whole store: the file, the chain of the audit, and that all rows match the audit.
 //!
-//! *Invariant:* only looks, and keeps nobody from writing. Every finding names its place.
+//! *Invariant:* only reads, and blocks no writer. Every finding names its place.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,7 +24,7 @@ use super::seal::Key;
 use super::walk::{base, walk};
 use super::witness::Point;
 
-/// What is looked at, and with what.
+/// The state of a verification.
 struct Looking<'a> {
     reading: &'a Reading<'a>,
     id: &'a Id,
@@ -33,10 +33,10 @@ struct Looking<'a> {
 }
 
 impl Store {
-    /// Looks at everything. For the owner: nobody else has the keys. With a point, whether the audit has it.
+    /// Checks everything. Only for the owner: nobody else has the keys. With a point, checks whether the audit contains it.
     ///
     /// # Errors
-    /// Where it cannot even be looked at.
+    /// If the store cannot be read at all.
     pub fn verify(&mut self, since: Option<Point>) -> Result<Report, StoreError> {
         let integrity = self.file.integrity()?;
         let about = (Action::Verify, "the store");
@@ -59,7 +59,7 @@ impl Store {
 }
 
 impl Looking<'_> {
-    /// Walks the chain: what there should be.
+    /// Walks the chain; returns what the store should contain.
     fn audit(&self, since: Option<Point>, report: &mut Report) -> Result<Replay, StoreError> {
         let (start, mut replay) = base(self.reading, self.id, self.root)?;
         let mut since = since.filter(|since| *since != start);
@@ -91,7 +91,7 @@ impl Looking<'_> {
         Ok(replay)
     }
 
-    /// The rows that say who has which keys.
+    /// Checks the rows that say who has which keys.
     fn keys(&self, replay: &Replay, report: &mut Report) -> Result<(), StoreError> {
         if charter(self.reading)? != self.keys.tip.get().keys {
             report.find(
@@ -139,7 +139,7 @@ impl Looking<'_> {
         Ok(())
     }
 
-    /// Those that open.
+    /// The rows that open.
     fn environments(&self, replay: &Replay, report: &mut Report) -> Result<Vec<Environment>, StoreError> {
         let environments = match environments(self.reading, self.id, self.root) {
             Ok(environments) => environments,
@@ -213,7 +213,7 @@ impl Looking<'_> {
         Ok(())
     }
 
-    /// Which versions there are rows of, by the row of the secret.
+    /// The versions that have rows, by the row of their secret.
     fn numbers(&self, environment: &Environment) -> Result<BTreeMap<Row, BTreeSet<i64>>, StoreError> {
         let mut numbers: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
         let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, Row>(0)?, row.get::<_, i64>(1)?));
@@ -285,7 +285,7 @@ impl Looking<'_> {
         Ok(())
     }
 
-    /// Rows that no environment has.
+    /// Rows that belong to no environment.
     fn orphans(&self, replay: &Replay, report: &mut Report) -> Result<(), StoreError> {
         for table in ["secrets", "versions"] {
             let sql = format!("SELECT DISTINCT environment FROM {table}");
@@ -301,7 +301,7 @@ impl Looking<'_> {
     }
 }
 
-/// Damage is a finding; anything else ends the look.
+/// Damage becomes a finding; any other error ends the verification.
 fn found(error: StoreError, report: &mut Report) -> Result<(), StoreError> {
     let StoreError::Damaged { place, why } = error else { return Err(error) };
     report.findings.push(Finding { place, why });

@@ -1,6 +1,6 @@
 //! Reads the audit, entry after entry.
 //!
-//! *Invariant:* only looks, and stops where the chain is broken: what is behind that place proves nothing.
+//! *Invariant:* only reads, and stops where the chain is broken: entries after that place prove nothing.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use super::roles::writers;
 use super::seal::{Key, place};
 use super::witness::Point;
 
-/// The row of what the entries that are in an archive came to.
+/// The row with the summary of the entries that are in an archive.
 pub(super) const BASE: &str = "audit base";
 
 /// An entry that was read.
@@ -25,17 +25,17 @@ pub(super) struct Visited<'a> {
     pub(super) entry: Entry,
 }
 
-/// How far it came.
+/// How far a walk came.
 pub(super) struct Walked {
     /// The last entry that was read.
     pub(super) end: Point,
-    /// How many were read.
+    /// The number of entries that were read.
     pub(super) count: u64,
     /// Where the chain is broken.
     pub(super) broken: Option<Finding>,
 }
 
-/// What the entries came to that are no longer here, and the last of them.
+/// The summary of the entries that were pruned, and the last of them.
 pub(super) fn base(reading: &Reading<'_>, id: &Id, root: &Key) -> Result<(Point, Replay), StoreError> {
     let row =
         reading.one("SELECT value FROM meta WHERE name = ?1", [BASE], |row| row.get::<_, Vec<u8>>(0))?;
@@ -44,7 +44,7 @@ pub(super) fn base(reading: &Reading<'_>, id: &Id, root: &Key) -> Result<(Point,
         .ok_or_else(|| damaged("what the archived audit came to", "it does not open"))
 }
 
-/// Opens every entry after this one, in its turn.
+/// Opens every entry after this one, in order.
 pub(super) fn walk(
     reading: &Reading<'_>,
     id: &Id,

@@ -1,7 +1,7 @@
-//! What somebody saw of a store, kept outside of it: so that an earlier state of it, put back whole, is told from the store.
+//! A record, outside of a store, of an entry that somebody saw: so that an earlier state of the store, put back whole, can be noticed.
 //!
-//! A copy of the file is a good store in every way that the file itself can tell. Only who remembers a later entry of its audit knows better.
-//! The owner keeps a witness beside the key, an agent in its memory and in its ledger, and some people on paper.
+//! A copy of the file passes every check that uses the file alone. Only somebody who remembers a later entry of its audit can tell it from
+//! the store. The owner keeps a witness beside the key, an agent in its memory and in its ledger, and some people on paper.
 //!
 //! *Invariant:* pure.
 
@@ -14,7 +14,7 @@ use super::audit::{BEFORE_ALL, Link};
 use super::hex::{as_hex, hex, unhex};
 use super::keys::{Id, Tip};
 
-/// The latest entry of a store's audit that somebody saw. No secret.
+/// The latest entry of a store's audit that somebody saw. It is not secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Witness {
     pub(super) store: Id,
@@ -32,7 +32,7 @@ impl Witness {
         self.tip.number
     }
 
-    /// Whether this one was made from what the other one was made from, and later or at the same entry.
+    /// Whether this one is of the same store, and at the same entry or later.
     #[must_use]
     pub fn is_after(&self, other: &Self) -> bool {
         self.store == other.store && (self.tip.era, self.tip.number) >= (other.tip.era, other.tip.number)
@@ -89,7 +89,7 @@ impl FromStr for Point {
     }
 }
 
-/// The text is none.
+/// The text is not a witness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("is no entry of an audit: write NUMBER:LINK, as `squire store verify` prints it")]
 pub struct NoWitness;

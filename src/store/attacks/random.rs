@@ -1,7 +1,8 @@
-//! Whatever a role does with all keys that it has: it is found, or it changes nothing that it might not change.
+//! Whatever a role does with all its keys: either it is found, or it changes only what the role may change.
 //!
-//! The adversary is a role that may read, one that may write, or one that administers; it has copies of the file, seals and signs with every key
-//! that it was given, and writes the end of the audit. What its rights allow and it records is no harm, and not drawn.
+//! The adversary is a role that may read, one that may write, or one that administers. It has copies of the file, seals and signs with
+//! every key that it was given, and writes the end of the audit. Changes that its rights allow and that it records do no harm, and are not
+//! tried.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,7 +27,7 @@ use crate::store::witness::Witness;
 const TABLES: [&str; 8] =
     ["meta", "environments", "roles", "writers", "secrets", "folders", "versions", "audit"];
 
-/// A store with a past and three roles that may turn against it.
+/// A store with a history, and three roles that may attack it.
 struct Stage {
     world: World,
     roles: Vec<(String, Key)>,
@@ -35,24 +36,24 @@ struct Stage {
     says: Vec<String>,
 }
 
-/// What the role does.
+/// The attacks of the role.
 #[derive(Clone, Debug)]
 enum Deed {
-    /// Puts a table of before in its place.
+    /// Puts an earlier table in place of the present one.
     Table { table: usize, copy: usize },
-    /// Writes the head of a secret anew, otherwise.
+    /// Writes the head of a secret anew, with a change.
     Plant { what: usize },
     /// Drops its own entries and writes the chain anew, as far as it can.
     Drop,
     /// Drops the end of the audit.
     Cut { entries: usize },
-    /// Writes an entry of what it did not do.
+    /// Writes an entry of an action that it did not do.
     Claim { what: usize },
     /// Binds the rows that hold keys, as they are, to the end of the audit.
     Bind,
     /// Writes another end.
     End { era: u64, number: u64 },
-    /// Sets how often roles logged in.
+    /// Changes the number of log-ins of roles.
     Uses { uses: i64 },
 }
 
@@ -115,7 +116,7 @@ impl Stage {
         }
     }
 
-    /// What the owner is told, who saw the store as it was; `None` where it is refused, or something is found.
+    /// What the owner reads, who has a witness of the store as it was; `None` if the store is refused, or `verify` finds something.
     fn believed(&self, file: &Path) -> Option<Vec<String>> {
         let credential: Credential = self.world.credential();
         let mut store = Store::open_after(file, &credential, Past::Seen(Some(&self.witness))).ok()?;
@@ -124,7 +125,7 @@ impl Stage {
     }
 }
 
-/// All that a store says to its owner, but for what looking adds and what roles say of themselves.
+/// Everything that a store tells its owner, except what looking itself adds and what roles write about themselves.
 fn says(store: &mut Store) -> Vec<String> {
     let mut says = Vec::new();
     for head in store.list("").unwrap() {
@@ -143,7 +144,7 @@ fn says(store: &mut Store) -> Vec<String> {
 }
 
 impl Deed {
-    /// Does it; what it cannot do, because its own keys do not open any more what it did before, is not done.
+    /// Performs the attack. If the role's own keys no longer open what it changed before, the attack is left out.
     fn perform(&self, adversary: &Adversary, file: &Path, copies: &[PathBuf]) -> Option<()> {
         match self {
             Self::Table { table, copy } => {
@@ -195,7 +196,7 @@ impl Deed {
     }
 }
 
-/// A head that the role did not have the right to, or did not record.
+/// A head that the role had no right to write, or did not record.
 fn change(head: &mut Head, what: usize) {
     match what {
         0 => head.policy = None,

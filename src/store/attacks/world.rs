@@ -121,7 +121,7 @@ impl Adversary {
         self.try_keys().unwrap()
     }
 
-    /// Its keys, where its row is there.
+    /// Its keys, if its row is there.
     pub(super) fn try_keys(&self) -> Option<RoleKeys> {
         let sql = "SELECT sealed FROM roles WHERE id = ?1";
         let sealed: Vec<u8> = self.db.query_row(sql, [self.role], |row| row.get(0)).ok()?;
@@ -137,7 +137,7 @@ impl Adversary {
         self.try_head().unwrap()
     }
 
-    /// The head of [`DB`], where it is there and opens.
+    /// The head of [`DB`], if it is there and opens.
     pub(super) fn try_head(&self) -> Option<Head> {
         let environment = self.try_keys()?.environments.into_iter().next()?;
         let row = environment.row(DB);
@@ -146,7 +146,7 @@ impl Adversary {
         Some(rows::open_head(&self.store, &environment, &row, &sealed)?.0)
     }
 
-    /// Writes a head with as much of a signature as the role can make.
+    /// Writes a head, with as many of the signatures as the role can make.
     pub(super) fn plant(&self, head: &Head) {
         let environment = self.environment();
         let text = serde_json::to_vec(head).unwrap();
@@ -167,7 +167,7 @@ impl Adversary {
         self.try_tip().unwrap()
     }
 
-    /// The end of the audit, where its keys open that.
+    /// The end of the audit, if the role's keys open it.
     pub(super) fn try_tip(&self) -> Option<Tip> {
         let sql = "SELECT value FROM meta WHERE name = ?1";
         let tip: Vec<u8> = self.db.query_row(sql, [TIP], |row| row.get(0)).ok()?;
@@ -200,7 +200,7 @@ impl Adversary {
         self.set_tip(&tip);
     }
 
-    /// Appends an entry, as whomever.
+    /// Appends an entry in the name of any writer.
     pub(super) fn append(&self, writer: &Id, action: Action, about: About) {
         let tip = self.tip();
         let entry = Entry { at: Moment::from_millis(1), action, outcome: Outcome::Done, about };
