@@ -1,9 +1,9 @@
-//! AWS Secrets Manager as a [`Source`]: no lease; a version is current until its stage moves on.
+//! AWS Secrets Manager as a [`Source`]. It has no leases; a version is current until its stage moves to another one.
 //!
-//! Requests, signatures and the search for credentials are the SDK's. What is ours: many secrets are asked for in one request,
-//! a planned rotation is looked for when it is due, and credentials that were refused are not sent again in a loop.
+//! The SDK makes requests and signatures and searches for credentials. Our own code reads many secrets in one request, reads a secret again
+//! when its planned rotation is due, and does not send refused credentials again in a loop.
 //!
-//! *Invariant:* no request is repeated here but the one that the SDK repeats to put a wrong clock right.
+//! *Invariant:* no request is repeated here, except the one that the SDK repeats to correct a wrong clock.
 
 mod account;
 mod answer;
@@ -27,10 +27,10 @@ use account::{ANSWER_WITHIN, Account, Refused};
 use answer::Value;
 use carrier::Carrier;
 
-/// Nothing locks for credentials that are refused, and their owner may be about to put them right.
+/// AWS locks nothing after refused credentials, and their owner may soon correct them.
 const AGAIN_IN: Duration = Duration::from_mins(1);
 
-/// What a log-in gives: the SDK renews credentials that end, and what it cannot renew is refused by an answer.
+/// The life of a grant: the SDK renews credentials that end, and credentials that it cannot renew are refused by an answer.
 const LIFE: GrantLife = GrantLife { ttl: None, renewable: false };
 
 /// An account of AWS in one region, and a login.
@@ -43,10 +43,10 @@ pub struct Aws {
 }
 
 impl Aws {
-    /// Nothing is asked for yet.
+    /// Sends no request yet.
     ///
     /// # Errors
-    /// Authorities in `ca_file` that cannot be read.
+    /// When the authorities in `ca_file` cannot be read.
     pub fn new(config: &AwsConfig) -> Result<Self, HttpError> {
         for caution in &config.cautions {
             tracing::warn!("{caution}");
@@ -59,14 +59,14 @@ impl Aws {
         self.account.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or(Fault::Dead)
     }
 
-    /// Remembers what was refused, so that the next log-in can say why and does not send it again at once.
+    /// Remembers refused credentials, so that the next log-in can say why and does not send them again at once.
     fn note(&self, account: &Account, why: &str) {
         *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(account.refused(why));
     }
 
     async fn get(&self, account: &Account, want: &Want) -> Result<Value, answer::Failure> {
         match &want.version {
-            // A batch answers with what is current, and nothing else.
+            // A batch answers only with current versions.
             None => account.batch.get(&account.client, &want.path).await,
             Some(Version::Stage(stage)) => {
                 let question = account.client.get_secret_value().secret_id(&want.path).version_stage(stage);
@@ -85,7 +85,7 @@ impl Aws {
 
 impl Source for Aws {
     async fn log_in(&self) -> Result<Grant, Fault> {
-        // Where the files cannot be read, we know from before whom we trust.
+        // If the files cannot be read, the previous authorities stay.
         self.carrier.0.look_again().ok();
         let account = Account::find(&self.config, &self.carrier).await?;
         let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -100,7 +100,7 @@ impl Source for Aws {
         Ok(LIFE)
     }
 
-    /// Without a question: each answer says whether the credentials still live.
+    /// Sends no request: each answer says whether the credentials are still valid.
     async fn look_up_grant(&self, _: &Grant) -> Result<GrantLife, Fault> {
         self.account().map(|_| LIFE)
     }
@@ -123,7 +123,7 @@ impl Source for Aws {
             account.with_region(failure.fault)
         })?;
         let within = match &want.version {
-            // What never moves has no rotation.
+            // A version that is pinned by its id has no rotation.
             Some(Version::Id(_)) => None,
             _ => {
                 account.plans.look_again(&account.client, &want.path, &value.version, SystemTime::now()).await
@@ -158,7 +158,7 @@ impl Source for Aws {
         }
     }
 
-    /// Where the SDK finds credentials, as far as that is a file.
+    /// The files in which the SDK looks for credentials.
     fn credential_files(&self) -> Vec<PathBuf> {
         if self.config.keys.is_some() {
             return Vec::new();
@@ -170,7 +170,7 @@ impl Source for Aws {
             "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
         ];
         let named = named.into_iter().filter_map(env::var_os).map(PathBuf::from);
-        // A container has no such directory, and nobody should look for it for ever.
+        // A container has no such directory, and the file watch should not look for it for ever.
         let home = env::var_os("HOME").map(|home| Path::new(&home).join(".aws")).filter(|home| home.is_dir());
         let usual = home.into_iter().flat_map(|home| [home.join("credentials"), home.join("config")]);
         named.chain(usual).collect()

@@ -1,10 +1,10 @@
 //! HTTP to secret servers: pooled connections over TLS, several addresses, and a limit on everything.
 //!
-//! A [`Request`] goes to the addresses in order, first to the one that answered last, until one of them gives an
-//! [`Answer`]. What no address could answer is a [`Fault`].
+//! A [`Request`] goes to the addresses in order, beginning with the one that answered last, until one of them gives an [`Answer`]. If no
+//! address could answer, the result is a [`Fault`].
 //!
-//! *Invariant:* a request marked [`Repeat::OnlyIfUnsent`] is acted on by at most one server; no body and no credential stands in a
-//! fault; a credential is sent to nobody but the configured addresses, unless `allow_redirects` says otherwise.
+//! *Invariant:* at most one server acts on a request that is marked [`Repeat::OnlyIfUnsent`]; no fault contains a body or a credential; a
+//! credential is sent only to the configured addresses, unless `allow_redirects` permits others.
 
 mod connections;
 mod explain;
@@ -42,12 +42,12 @@ use origin::{Address, Origin};
 pub use problem::HttpError;
 pub(super) use words::words;
 
-/// The bounds of one exchange.
+/// The limits of one exchange.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// From the look-up of the name to the end of the TLS handshake, for each address.
     pub connect: Duration,
-    /// From sending the request to the last byte of the answer, connecting included, for each address.
+    /// From sending the request to the last byte of the answer, including the connection, for each address.
     pub request: Duration,
     /// The longest body of an answer, in bytes.
     pub body: usize,
@@ -60,14 +60,14 @@ impl Default for Limits {
     }
 }
 
-/// What is asked. Credentials among the headers have to be marked sensitive: then no library prints them.
+/// A request. Credentials among the headers have to be marked sensitive: then no library prints them.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// The method.
     pub method: Method,
     /// Path and query, percent-encoded, from the first slash on.
     pub path: String,
-    /// All headers but those that follow from the rest.
+    /// All headers except those that follow from the other fields.
     pub headers: HeaderMap,
     /// JSON.
     pub body: Option<Secret<[u8]>>,
@@ -80,12 +80,12 @@ pub struct Request {
 pub enum Repeat {
     /// The request has no effect, or the same one however often it is sent.
     Always,
-    /// It makes something (a credential, a token), so it goes on only where no connection came about. Its time-out is
-    /// [`Fault::Failing`]: it tells something about what is behind the server, and nothing about the server.
+    /// It makes something (a credential, a token), so the next address is asked only if no connection was made. Its time-out is
+    /// [`Fault::Failing`]: the cause may be behind the server, so it says nothing about the server itself.
     OnlyIfUnsent,
 }
 
-/// What came back, with any status that is not one of a server that cannot be asked now.
+/// An answer, with any status that does not mean that the server cannot be asked now.
 #[derive(Clone, Debug)]
 pub struct Answer {
     /// The status.
@@ -97,7 +97,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// What the body claims to be, for errors.
+    /// The content type of the body, for errors.
     pub fn content_type(&self) -> &str {
         self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("no content type")
     }
@@ -109,14 +109,14 @@ pub struct Http {
     allow_redirects: bool,
     connections: Connections,
     addresses: Vec<Address>,
-    /// The place in `addresses` of the one that answered last.
+    /// The place in `addresses` of the server that answered last.
     answering: AtomicUsize,
     limits: Limits,
 }
 
 impl Http {
-    /// A client for these addresses. The files of TLS are read now, and again by [`Self::look_again`] and after a failure that they
-    /// may be the reason of.
+    /// A client for these addresses. The TLS files are read now, and again by [`Self::look_again`] and after a failure that they may have
+    /// caused.
     pub fn new(config: &VaultConfig, limits: Limits) -> Result<Self, HttpError> {
         let addresses =
             config.addresses.iter().map(|text| Address::parse(text)).collect::<Result<Vec<_>, _>>()?;
@@ -128,12 +128,12 @@ impl Http {
         Ok(Self { allow_redirects, connections, addresses, answering: AtomicUsize::new(0), limits })
     }
 
-    /// Reads the files of TLS again: authorities, and the client certificate. New connections are made by what is in them.
+    /// Reads the TLS files again: authorities, and the client certificate. New connections use them.
     pub fn look_again(&self) -> Result<bool, HttpError> {
         self.connections.look_again()
     }
 
-    /// Those of them that are worth watching.
+    /// The TLS files to watch.
     pub fn tls_files(&self) -> Vec<PathBuf> {
         self.connections.files()
     }
@@ -156,7 +156,7 @@ impl Http {
                     faults.push(failure.fault);
                     if !go_on {
                         if !reached {
-                            // This request may not go to another address, but the next one shall.
+                            // This request may not go to another address, but the next request should.
                             self.answering.store((place + 1) % self.addresses.len(), Ordering::Relaxed);
                         }
                         break;
@@ -167,13 +167,13 @@ impl Http {
         Err(together(faults))
     }
 
-    /// The one that answered last, then the others in their order.
+    /// The address that answered last, then the others in order.
     fn turns(&self) -> impl Iterator<Item = usize> {
         let first = self.answering.load(Ordering::Relaxed);
         std::iter::once(first).chain((0..self.addresses.len()).filter(move |place| *place != first))
     }
 
-    /// Asks one address, and the one that it redirects to; tells which of them answered.
+    /// Asks one address, and the address that it redirects to; returns which of them answered.
     async fn ask(&self, place: usize, request: &Request) -> Result<(usize, Answer), Failure> {
         let Address { origin, base } = &self.addresses[place];
         let answer = self.exchange(origin, &format!("{base}{}", request.path), request).await?;
@@ -184,13 +184,13 @@ impl Http {
         let place = self.addresses.iter().position(|known| known.origin == target).unwrap_or(place);
         let answer = self.exchange(&target, &path, request).await?;
         if answer.status.is_redirection() {
-            // Two servers that both hold the other one for the leader: an election is going on.
+            // Each of two servers takes the other one for the leader: an election is going on.
             return Err(Failure::unsent(format!("{target}: was redirected to, and redirects again")));
         }
         usable(&target, answer, SystemTime::now()).map(|answer| (place, answer))
     }
 
-    /// Where an answer redirects to: the server, and the path there.
+    /// The target of a redirect: the server, and the path there.
     fn target(&self, origin: &Origin, answer: &Answer) -> Result<(Origin, String), Failure> {
         let refused = |why: String| Failure::last(Fault::Malformed { why: format!("{origin}: {why}") });
         let location = answer.headers.get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -243,7 +243,7 @@ impl Http {
         }
     }
 
-    /// A body that did not come whole.
+    /// A body that ended too early.
     fn cut(&self, origin: &Origin, error: &(dyn Error + 'static)) -> Failure {
         if error.is::<LengthLimitError>() {
             let why = format!("{origin}: the answer is longer than {} bytes", self.limits.body);

@@ -1,6 +1,6 @@
 //! The embedded store as a [`Source`]: no server, no lease; a change by any process is seen at once.
 //!
-//! *Invariant:* `SQLite` and Argon2 work on threads for blocking work, one question after the other.
+//! *Invariant:* `SQLite` and Argon2 work on threads for blocking work, one operation after the other.
 
 mod faults;
 mod looks;
@@ -28,13 +28,13 @@ use open::Open;
 use seen::Seen;
 use watch::Watch;
 
-/// Nothing locks for a wrong secret-id, and the owner may be about to make it right.
+/// A wrong secret-id locks nothing, and the owner may soon correct it.
 const AGAIN_IN: Duration = Duration::from_mins(1);
 
-/// With the timers' own wake-ups that is three a minute.
+/// Together with the timers' own wake-ups this makes three wake-ups a minute.
 const LOOK_EVERY: Duration = Duration::from_mins(1);
 
-/// What a log-in gives: the store stays open, and nothing ends it but its owner.
+/// The life of a grant: the store stays open until its owner revokes the role or changes the key.
 const LIFE: GrantLife = GrantLife { ttl: None, renewable: false };
 
 /// A store and its login.
@@ -48,7 +48,7 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// Nothing is opened yet.
+    /// Opens nothing yet.
     pub fn new(config: &StoreConfig) -> Self {
         let watch = Arc::new(Watch::new(&config.file));
         Self {
@@ -60,7 +60,7 @@ impl Embedded {
         }
     }
 
-    /// The same, which goes on from what an earlier run saw of the store and leaves to a later one what it sees.
+    /// The same, with a ledger: it continues from what an earlier run saw of the store, and records what it sees.
     #[must_use]
     pub fn with_ledger(self, ledger: Arc<Ledger>, name: SourceName) -> Self {
         let seen = Arc::new(Seen::kept_in(ledger, name, self.identity()));
@@ -71,10 +71,10 @@ impl Embedded {
         self.looks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until this one is to ask; how much had been heard by then. Losing it is safe: only who asked is noted.
+    /// Waits until this asker has to ask; returns how many events were heard by then. The future may be dropped: it only notes who asked.
     ///
-    /// The keeper asks for it anew each minute ([`LOOK_EVERY`]). So a wall clock that is set, by somebody or by a suspension, is noticed
-    /// by then.
+    /// The keeper calls this anew each minute ([`LOOK_EVERY`]). So a wall clock that was set, by a user or by a suspension, is noticed
+    /// within that time.
     async fn turn(&self, asker: Asker) -> u64 {
         let plan = self.looks().plan(asker, self.watch.is_deaf(), Instant::now(), SystemTime::now().into());
         tokio::select! {
@@ -86,7 +86,7 @@ impl Embedded {
         self.watch.heard()
     }
 
-    /// Whether something is to be rotated now. Looked for when the store was changed, or the time has come.
+    /// Whether a rotation is due now. The store is asked only if it was changed, or if the time for a rotation has come.
     async fn is_due(&self, heard: u64) -> bool {
         let looked_at = self.looks().looked_at(SystemTime::now().into());
         let act = move |open: &mut Open| {
@@ -100,7 +100,7 @@ impl Embedded {
         self.looks().found_due(heard, due, SystemTime::now().into())
     }
 
-    /// What rotates all that is due: this program, as the same owner or role.
+    /// The command that rotates everything that is due: this program, as the same owner or role.
     fn rotate(&self) -> Errand {
         let text = |path: &Path| path.display().to_string();
         let mut command =
@@ -119,7 +119,7 @@ impl Embedded {
                 command.extend(role);
             }
         }
-        // It has to unwrap for itself what was unwrapped for us.
+        // The errand has to unwrap the credential itself, as this process did.
         let env = match wrapped::read(self.credential_file()) {
             Ok(Written::Wrapped(Wrapped::Transit(_))) => self.config.server.all().clone(),
             Ok(Written::Plain(_) | Written::Wrapped(Wrapped::Tpm(_))) | Err(_) => BTreeMap::new(),
@@ -150,7 +150,7 @@ impl Embedded {
         }
     }
 
-    /// Works with the open store, where that may block.
+    /// Runs a closure with the open store, on a thread that may block.
     async fn with<T: Send + 'static>(
         &self,
         act: impl FnOnce(&mut Open) -> Result<T, StoreError> + Send + 'static,
@@ -161,7 +161,7 @@ impl Embedded {
             let Some(open) = open.as_mut() else { return Err(Fault::Dead) };
             open.is_there()?;
             let done = act(open).map_err(|error| fault(&error))?;
-            // Before it is used, so that no later run is content with less.
+            // Recorded before the result is used, so that a later run does not accept an earlier state.
             seen.note(open.store.witness());
             Ok(done)
         });
@@ -177,7 +177,7 @@ impl Source for Embedded {
         let (file, credential) = (self.config.file.clone(), self.credential().await?);
         let (open, watch, seen) = (Arc::clone(&self.open), Arc::clone(&self.watch), Arc::clone(&self.seen));
         let opened = tokio::task::spawn_blocking(move || {
-            // Before it is opened, so that nothing that happens from then on is missed.
+            // Listens before the store is opened, so that no change after that is missed.
             watch.listen();
             leave_replaced(&mut lock(&open))?;
             let opened = Open::at(&file, &credential, seen.latest().as_ref())?;
@@ -226,7 +226,7 @@ impl Source for Embedded {
             let heard = self.turn(Asker::Changes).await;
             let found = self.with(|open| open.store.witness_changes()).await;
             if found.is_ok() && self.looks().is_in_trouble() {
-                // It is back, perhaps in another directory of the same name.
+                // The file is back, perhaps in another directory of the same name.
                 self.watch.listen();
             }
             if self.looks().found(heard, found) {
@@ -235,7 +235,7 @@ impl Source for Embedded {
         }
     }
 
-    /// Its commands run what others wrote, for as long as they may: nothing for a thread of the agent's.
+    /// The commands of a rotation may run for long and are written by others, so no thread of the agent runs them.
     async fn errand(&self) -> Errand {
         loop {
             let heard = self.turn(Asker::Rotations).await;
@@ -245,7 +245,7 @@ impl Source for Embedded {
         }
     }
 
-    /// Nothing of it ends by itself: only planned rotations are late by as much. A machine at rest is not woken for more.
+    /// Nothing in a store ends by itself; only planned rotations are late by this time. A machine at rest should not be woken more often.
     fn look_every(&self) -> Duration {
         LOOK_EVERY
     }
@@ -265,7 +265,7 @@ impl Source for Embedded {
         }
     }
 
-    /// Not the store itself: to close a descriptor of it takes off every lock that `SQLite` has there.
+    /// Without the store's own file: closing a descriptor of it releases every lock that `SQLite` has there.
     fn credential_files(&self) -> Vec<PathBuf> {
         let id = match &self.config.login {
             StoreLogin::Role { id: RoleId::File(file), .. } => Some(file.clone()),
@@ -275,12 +275,12 @@ impl Source for Embedded {
     }
 }
 
-/// Whoever panicked with it left it as it was: a transaction is whole or not at all.
+/// A thread that panicked left the store as it was: a transaction is written whole or not at all.
 fn lock(open: &Mutex<Option<Open>>) -> MutexGuard<'_, Option<Open>> {
     open.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Closes a store whose file was replaced, before the other one is opened: the two would share a log.
+/// Closes a store whose file was replaced, before the other one is opened: otherwise both would use the same `-wal`.
 fn leave_replaced(open: &mut Option<Open>) -> Result<(), Fault> {
     if let Some(former) = open.as_ref().filter(|former| former.is_replaced()) {
         former.set_log_aside()?;
@@ -289,14 +289,14 @@ fn leave_replaced(open: &mut Option<Open>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Waits for that time; without one not at all.
+/// Waits for that time; without a time it does not wait.
 async fn until(at: Option<Instant>) {
     if let Some(at) = at {
         tokio::time::sleep_until(at.into()).await;
     }
 }
 
-/// It is no secret, and never wrapped.
+/// A role id is not secret, and never wrapped.
 fn role_id(file: &Path) -> Result<String, Fault> {
     match wrapped::read(file) {
         Ok(Written::Plain(id)) => Ok(id.expose().to_owned()),

@@ -1,12 +1,12 @@
 //! HashiCorp Vault and OpenBao as a [`Source`].
 //!
-//! A secret's path is always the logical one, as the server's own command line takes it: `secret/redis/main`, whatever
-//! engine is mounted at `secret/`. What is mounted there is asked once a mount, unless the configuration says it. On a KV v2 mount
-//! `secret/data/x` is the API's form and the same as `secret/x`, since every policy and tutorial has it; a secret that is really
-//! called `data/x` is `secret/data/data/x`.
+//! A secret's path is always the logical one, as the server's own command line takes it: `secret/redis/main`, whatever engine is mounted at
+//! `secret/`. The server is asked once for each mount which engine it has, unless the configuration says it. On a KV v2 mount
+//! `secret/data/x` is the API's form and means `secret/x`, since every policy and tutorial has it; a secret whose name is really `data/x`
+//! is `secret/data/data/x`.
 //!
-//! *Invariant:* every request carries `X-Vault-Request` and the namespace; only what surely reached no server, or makes
-//! nothing, is sent twice; server errors are shown, what came as data never is.
+//! *Invariant:* every request carries `X-Vault-Request` and the namespace. A request is sent twice only if it surely reached no server, or
+//! makes nothing. Server errors are shown, the data of an answer never is.
 
 mod answers;
 mod api;
@@ -39,10 +39,10 @@ use api::{Api, Call};
 use auth::{Drawer, Login};
 use mounts::{Mount, Mounts};
 
-/// Where a lease is revoked.
+/// The path that revokes a lease.
 const REVOKE_LEASE: &str = "sys/leases/revoke";
 
-/// One server, or a cluster of them, with the credentials that one source has there.
+/// One server, or a cluster, with the credentials that one source has there.
 #[derive(Debug)]
 pub struct Vault {
     api: Api,
@@ -53,7 +53,7 @@ pub struct Vault {
 }
 
 impl Vault {
-    /// A source for this configuration. Certificate files are read now, and like credential files again at each login.
+    /// A source for this configuration. Certificate files are read now, and again at each login, like credential files.
     pub fn new(config: &VaultConfig) -> Result<Self, HttpError> {
         Self::with_limits(config, Limits::default())
     }
@@ -95,7 +95,7 @@ impl Vault {
         answers::versioned(answer, &want.path, SystemTime::now())
     }
 
-    /// Reads a path of which nobody may know what it is. It may be a mint, so it is not sent twice.
+    /// Reads a path whose engine is unknown. The read may be a mint, so it is not sent twice.
     async fn read_as_written(&self, grant: &Grant, want: &Want) -> Result<Fetched, Fault> {
         let path = &want.path;
         let mut call = pinned(path, want);
@@ -116,7 +116,7 @@ impl Vault {
         }
     }
 
-    /// Reads a path as it is, or writes to it where there are parameters.
+    /// Reads a path as it is, or writes to it if there are parameters.
     async fn read_plain(&self, grant: &Grant, engine: Engine, want: &Want) -> Result<Fetched, Fault> {
         let (mut call, capability) = match &want.params {
             None => (Call::get(&want.path), "read"),
@@ -134,11 +134,11 @@ impl Vault {
         }
     }
 
-    /// A lease that may not be revoked ends a second after it is renewed for a second.
+    /// If a lease may not be revoked, renewing it for one second ends it a second later.
     async fn let_end(&self, grant: &Grant, lease: &LeaseId) -> Result<(), Fault> {
         match self.renew(grant, lease, Duration::from_secs(1)).await {
             Ok(_renewal) => Ok(()),
-            // Gone already, or the database behind the server is down: the look-up knows.
+            // The lease is already gone, or the database behind the server is down: the look-up tells which.
             Err(Fault::Failing { why }) => match self.look_up(grant, lease).await {
                 Err(Fault::Gone { .. }) => Ok(()),
                 Ok(_) | Err(_) => Err(Fault::Failing { why }),
@@ -156,8 +156,8 @@ impl Source for Vault {
         self.login.log_in(&self.api).await
     }
 
-    /// The increment is left to the server: what a token had at first is its role's, and that is the server's default.
-    /// A 500 is what a token gets in its last second or whose role is gone, so it counts as [`Fault::Dead`] like a 403.
+    /// The server chooses the increment: the token's first time to live came from its role, which is the server's default. The server
+    /// answers 500 in the last second of a token, and for a token whose role is gone, so a 500 counts as [`Fault::Dead`] like a 403.
     async fn renew_grant(&self, grant: &Grant) -> Result<GrantLife, Fault> {
         let path = "auth/token/renew-self";
         let answer = self.api.ask(Some(&grant.token), Call::post(path, &json!({}))).await?;
@@ -176,7 +176,7 @@ impl Source for Vault {
         Ok(api::parsed::<Envelope<TokenState>>(&answer, path, "read")?.into_data(path)?.life())
     }
 
-    /// The 204 comes before the leases are gone: the server ends them afterwards.
+    /// The server answers 204 before the leases are gone, and ends them afterwards.
     async fn revoke_grant(&self, grant: &Grant) -> Result<(), Fault> {
         let path = "auth/token/revoke-self";
         let answer = self.api.ask(Some(&grant.token), Call::post(path, &json!({}))).await?;
@@ -200,14 +200,14 @@ impl Source for Vault {
         if outcome.is_ok() && mount.engine == Engine::AsWritten {
             self.mounts.remember(&mount);
         }
-        // Perhaps something else is mounted there by now.
+        // Another engine may be mounted there by now.
         if matches!(outcome, Err(Fault::Gone { .. } | Fault::Malformed { .. })) {
             self.mounts.forget(&mount);
         }
         outcome
     }
 
-    /// A 400 is [`Fault::Failing`] and says little: only [`Source::look_up`] tells a lost lease from a database that is down.
+    /// A 400 is [`Fault::Failing`] and says little: only [`Source::look_up`] can tell a lost lease from a database that is down.
     async fn renew(&self, grant: &Grant, lease: &LeaseId, increment: Duration) -> Result<Renewal, Fault> {
         let path = "sys/leases/renew";
         // 0 would ask for the server's default.
@@ -229,7 +229,7 @@ impl Source for Vault {
         state.left().ok_or_else(gone)
     }
 
-    /// Where the policy does not allow it (the default one does not), the lease is renewed for one second instead.
+    /// If the policy does not allow this (the default one does not), the lease is renewed for one second instead.
     async fn revoke(&self, grant: &Grant, lease: &LeaseId) -> Result<(), Fault> {
         let body = json!({ "lease_id": lease.as_str() });
         let answer = self.api.ask(Some(&grant.token), Call::post(REVOKE_LEASE, &body)).await?;
@@ -279,7 +279,7 @@ fn pinned(path: &str, want: &Want) -> Call {
     call
 }
 
-/// Whether what is wanted makes sense with the engine that is mounted there.
+/// Whether the request makes sense with the engine that is mounted there.
 fn suitable(mount: &Mount, want: &Want) -> Result<(), Fault> {
     let path = &want.path;
     let wrong = |why: String| Err(Fault::Malformed { why });

@@ -1,13 +1,13 @@
-//! A credential in a file: as it is, or wrapped, so that the file alone opens nothing.
+//! The file of a credential: plain, or wrapped, so that the file alone opens nothing.
 //!
-//! A wrapped one is a small JSON document that says who unwraps it:
+//! A wrapped credential is a small JSON document that says who unwraps it:
 //!
 //! ```json
 //! { "squire_credential": 1, "tpm": { "device": "/dev/tpmrm0", "public": "…", "private": "…" } }
 //! { "squire_credential": 1, "transit": { "address": "…", "mount": "transit", "key": "store", "ciphertext": "vault:v1:…" } }
 //! ```
 //!
-//! *Invariant:* this file is pure; `wrapped/` acts. No error says anything of what is in the file but where it is wrong.
+//! *Invariant:* this file is pure; `wrapped/` acts. No error contains anything of the file except the place of the mistake.
 
 mod open;
 mod tpm;
@@ -25,28 +25,28 @@ pub use open::{open, read, read_patiently};
 pub use tpm::{TPM_DEVICE, wrap as wrap_by_tpm};
 pub use transit::{Tried, wrap as wrap_by_transit};
 
-/// What every document begins with, so that no passphrase is taken for one.
+/// The beginning of every document, so that no passphrase is taken for one.
 const MARK: &str = "\"squire_credential\"";
 
 /// The version of the document.
 const VERSION: u32 = 1;
 
-/// A credential is a line of at most so many bytes.
+/// The largest credential: a line of this many bytes.
 const LONGEST: usize = 4096;
 
-/// A document is no longer than this: what transit makes of the longest credential is half of it.
+/// The largest document: twice the size of the longest credential that transit wrapped.
 const LONGEST_DOCUMENT: usize = 16 * 1024;
 
-/// What is in the file of a credential.
+/// The content of a credential file.
 #[derive(Clone, Debug)]
 pub enum Written {
     /// The credential itself.
     Plain(Secret<str>),
-    /// What somebody else has to unwrap.
+    /// A credential that has to be unwrapped.
     Wrapped(Wrapped),
 }
 
-/// Who unwraps it, and what.
+/// Who unwraps it, with the wrapped data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wrapped {
     /// The transit engine of a server.
@@ -59,12 +59,12 @@ pub enum Wrapped {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Transit {
-    /// Where it was wrapped; `VAULT_ADDR` wins over it.
+    /// The server that wrapped it; `VAULT_ADDR` wins over it.
     pub address: String,
-    /// In which namespace; `VAULT_NAMESPACE` wins over it.
+    /// Its namespace; `VAULT_NAMESPACE` wins over it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-    /// Where the engine is mounted.
+    /// The mount of the engine.
     pub mount: String,
     /// The name of its key.
     pub key: String,
@@ -72,21 +72,21 @@ pub struct Transit {
     pub ciphertext: String,
 }
 
-/// Sealed by the TPM of one machine, which alone opens it.
+/// Sealed by the TPM of one machine; only that machine can open it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sealed {
-    /// Where the TPM is.
+    /// The path of the TPM's device.
     pub device: PathBuf,
-    /// What everybody may know of it.
+    /// The public part.
     #[serde(with = "in_base64")]
     pub public: Vec<u8>,
-    /// What only the TPM can read.
+    /// The private part, which only the TPM can read.
     #[serde(with = "in_base64")]
     pub private: Vec<u8>,
 }
 
-/// How bytes stand in the document.
+/// The form of bytes in the document.
 mod in_base64 {
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD as BASE64;
@@ -113,7 +113,7 @@ struct Document {
     tpm: Option<Sealed>,
 }
 
-/// Why a credential is not to be had.
+/// Why a credential cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Closed {
     /// Because of the file, as a predicate.
@@ -122,12 +122,12 @@ pub enum Closed {
     /// Because of the server that wraps and unwraps it.
     #[error("{0}")]
     Server(Fault),
-    /// Because of the way there.
+    /// Because of the configuration of the login.
     #[error("{0}")]
     Way(String),
 }
 
-/// Reads what is in a file.
+/// Reads the content of a file.
 ///
 /// # Errors
 /// What is wrong with it, as a predicate.
@@ -149,7 +149,7 @@ pub fn parse(bytes: &[u8]) -> Result<Written, String> {
 }
 
 fn document(text: &str) -> Result<Wrapped, String> {
-    // Of a later version, nothing else need be as we know it.
+    // A document of a later version may have other fields.
     #[derive(Deserialize)]
     struct Versioned {
         squire_credential: u32,
@@ -215,7 +215,7 @@ mod tests {
     #[test]
     fn what_is_no_document_is_the_credential_itself() {
         assert_eq!(plain(" sesame\r\n"), "sesame");
-        // A passphrase may look like anything.
+        // A passphrase may be any text.
         for odd in ["{", "{}", "{\"a\": 1}", "{ squire_credential", "\"squire_credential\""] {
             assert_eq!(plain(odd), odd);
         }

@@ -133,7 +133,7 @@ pub(super) enum About {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         change: Option<Change>,
     },
-    /// The owner's key: the row in which the root key is sealed, and the owner's writer id from the next entry on.
+    /// The owner's key: the digest of the row in which the root key is sealed, and the owner's writer id from the next entry on.
     Owner {
         #[serde(with = "as_hex")]
         root: Digest,

@@ -23,7 +23,7 @@ use super::seal::Digest;
 pub(super) struct Replay {
     /// The owner's writer id.
     owner: Option<Name>,
-    /// The row in which the root key is sealed.
+    /// The digest of the row in which the root key is sealed.
     #[serde(with = "as_hex")]
     pub(super) root: Digest,
     /// The existing roles, by their writer ids.

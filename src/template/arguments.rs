@@ -1,6 +1,6 @@
-//! The values that a helper was called with, asked for by what they have to be.
+//! The arguments of a helper's call, each asked for by its type.
 //!
-//! *Invariant:* a complaint names the path as the template has it and the usage, never a value that came by a path.
+//! *Invariant:* a complaint quotes the path from the template and the usage, never a value that a path led to.
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ use super::catalogue::{self, Helper};
 use super::fault::Complaint;
 use super::missing::kind;
 
-/// The values of one call.
+/// The arguments of one call.
 pub(super) struct Arguments<'a> {
     helper: &'static Helper,
     values: &'a [PathAndJson<'a>],
@@ -27,7 +27,7 @@ impl<'a> Arguments<'a> {
         self.values.get(index).map_or(&Value::Null, PathAndJson::value)
     }
 
-    /// Text; numbers and booleans count as theirs.
+    /// Text; numbers and booleans count as their text.
     pub(super) fn text(&self, index: usize) -> Result<Cow<'a, str>, Complaint> {
         text(self.value(index)).ok_or_else(|| self.mismatch(index, "text"))
     }
@@ -49,12 +49,12 @@ impl<'a> Arguments<'a> {
         count.ok_or_else(|| self.mismatch(index, "a whole number"))
     }
 
-    /// How the template writes a value: ready for a sentence.
+    /// The argument as the template writes it: ready for a sentence.
     pub(super) fn label(&self, index: usize) -> Cow<'static, str> {
         self.values.get(index).map_or(Cow::Borrowed("the value"), label)
     }
 
-    /// What the template says literally; nothing for what it got by a path.
+    /// The literal text in the template; nothing for a path.
     pub(super) fn literal(&self, index: usize) -> Option<&'a str> {
         self.values.get(index)?.try_get_constant_value()?.as_str()
     }
@@ -68,7 +68,7 @@ impl<'a> Arguments<'a> {
     }
 }
 
-/// What a value is as text; nothing for null, lists and maps.
+/// The text of a value; nothing for null, lists and maps.
 pub(super) fn text(value: &Value) -> Option<Cow<'_, str>> {
     match value {
         Value::String(text) => Some(Cow::Borrowed(text)),
@@ -78,7 +78,7 @@ pub(super) fn text(value: &Value) -> Option<Cow<'_, str>> {
     }
 }
 
-/// How the template writes a value: ready for a sentence.
+/// The argument as the template writes it: ready for a sentence.
 pub(super) fn label(value: &PathAndJson<'_>) -> Cow<'static, str> {
     match value.context_path().map(|path| path.join(".")).as_ref().or(value.relative_path()) {
         Some(path) => Cow::Owned(format!("`{}`", catalogue::plain(path))),
@@ -86,7 +86,7 @@ pub(super) fn label(value: &PathAndJson<'_>) -> Cow<'static, str> {
     }
 }
 
-/// What a helper yields.
+/// The result of a helper.
 pub(super) fn derived(value: impl Into<Value>) -> ScopedJson<'static> {
     ScopedJson::Derived(value.into())
 }

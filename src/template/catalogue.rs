@@ -1,6 +1,6 @@
-//! Every helper that a template may call, with its usage: the one list that checks, errors and registration go by.
+//! Every helper that a template may call, with its usage: the only list for checks, errors and registration.
 //!
-//! *Invariant:* what is not in [`HELPERS`] cannot be called; `log`, which Handlebars brings, is not.
+//! *Invariant:* a helper that is not in [`HELPERS`] cannot be called. Handlebars' own `log` is not in it.
 
 use std::fmt::Write as _;
 use std::ops::RangeInclusive;
@@ -11,13 +11,13 @@ pub(super) struct Helper {
     pub(super) name: &'static str,
     /// How it is called, for errors.
     pub(super) usage: &'static str,
-    /// How many values it takes.
+    /// The number of its arguments.
     pub(super) values: RangeInclusive<usize>,
     pub(super) form: Form,
     pub(super) absence: Absence,
 }
 
-/// Where a helper may stand.
+/// Where a helper may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     /// `{{name …}}` and `(name …)`
@@ -28,16 +28,16 @@ pub(super) enum Form {
     Both,
 }
 
-/// What a value that is not there means to a helper.
+/// What a missing value means to a helper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Absence {
-    /// An error that the helper itself raises.
+    /// The helper itself raises an error.
     Checked,
-    /// An error that Handlebars' own helper would not tell well: the value is fetched by ours.
+    /// Handlebars' own helper would raise an unclear error: so a helper of ours fetches the value.
     Guarded,
-    /// Nothing wrong: whether it is there is what the helper asks.
+    /// No error: the helper asks whether the value is there.
     Null,
-    /// As `Null`, of the first value only.
+    /// Like `Null`, but only for the first value.
     FirstNull,
 }
 
@@ -103,7 +103,7 @@ pub(super) fn find(name: &str) -> Option<&'static Helper> {
     HELPERS.iter().find(|helper| helper.name == name)
 }
 
-/// `, did you mean …?` for a name that is close to one of these; else nothing.
+/// `, did you mean …?` for a name that is similar to one of these; otherwise nothing.
 pub(super) fn suggestion<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
     let nearest = known
         .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
@@ -119,13 +119,13 @@ pub(super) fn list<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String 
     let shown: Vec<String> = names.take(MOST).map(|name| format!("`{}`", plain(name))).collect();
     let mut text = shown.join(", ");
     if more > 0 {
-        // Writing to a String cannot fail.
+        // Writing to a `String` cannot fail.
         write!(text, " and {more} more").unwrap_or_default();
     }
     text
 }
 
-/// A name on one line, of bearable length.
+/// A name on one line, shortened if it is long.
 pub(super) fn plain(name: &str) -> String {
     const LONGEST: usize = 80;
     match name.char_indices().nth(LONGEST) {

@@ -1,6 +1,6 @@
-//! Puts every error of Handlebars into our own words.
+//! Turns every error of Handlebars into our own words.
 //!
-//! *Invariant:* of an error's text only what [`Complaint`] says, and names that stand in the template, are passed on.
+//! *Invariant:* only the text of a [`Complaint`], and names from the template, are passed on from an error.
 
 use std::fmt::Display;
 
@@ -8,7 +8,7 @@ use handlebars::{RenderError, RenderErrorReason, TemplateError, TemplateErrorRea
 
 use super::{Place, Problem, catalogue};
 
-/// What one of our helpers has to complain about; without values.
+/// The complaint of one of our helpers; without values.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Complaint(String);
@@ -56,7 +56,7 @@ fn message(reason: &RenderErrorReason) -> String {
     }
 }
 
-/// Why a text is not a template. What `scan` has let through is a matter of one tag.
+/// Why a text is not a template. After `scan`, only a single tag can be wrong.
 pub(super) fn syntax_problem(error: &TemplateError, text: &str) -> Problem {
     let place = error.pos().map(|(line, column)| Place { line, column });
     if let TemplateErrorReason::InvalidParam(value) = error.reason() {
@@ -68,7 +68,7 @@ pub(super) fn syntax_problem(error: &TemplateError, text: &str) -> Problem {
     Problem::new(place.unwrap_or(Place::START), format!("this tag is not complete{expected}"))
 }
 
-/// The parser's expectations in the words of a reader.
+/// The parser's expectations, in words that a reader knows.
 fn expected(reason: &str) -> String {
     const WORDS: [(&str, &str); 7] = [
         ("identifier", "a name"),

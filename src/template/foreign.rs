@@ -1,10 +1,10 @@
-//! Recognizes a template of Go's language, which is what Vault Agent, OpenBao Agent and consul-template have.
+//! Recognizes Go templates, which Vault Agent, OpenBao Agent and consul-template use.
 //!
-//! *Invariant:* asked only about a text that is no template of ours, so that a wrong guess costs no more than a clearer word.
+//! *Invariant:* used only for a text that is no valid template, so a wrong guess only makes an error less clear.
 
 use super::{Place, Problem};
 
-/// What to say of the first tag that only Go's language has.
+/// The message for the first tag that only Go templates have.
 pub(super) fn go_template(text: &str) -> Option<Problem> {
     let (at, tag) = tags(text).find(|(_, tag)| is_go(tag) || is_action(tag))?;
     if !tags(text).any(|(_, tag)| is_go(tag)) {
@@ -22,7 +22,7 @@ pub(super) fn go_template(text: &str) -> Option<Problem> {
     ))
 }
 
-/// What stands between `{{` and `}}`, with where it begins.
+/// The text between `{{` and `}}`, with its position.
 fn tags(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.match_indices("{{").filter_map(|(at, _)| {
         let inside = text.get(at + 2..)?;
@@ -30,13 +30,13 @@ fn tags(text: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// A block without `#`, which in Handlebars is a slip.
+/// A block without `#`, which in Handlebars is a mistake.
 fn is_action(tag: &str) -> bool {
     let first = tag.trim_matches('-').split_whitespace().next();
     matches!(first, Some("with" | "if" | "block" | "template" | "break"))
 }
 
-/// What only Go has: its other actions, fields that begin with a point, variables, pipelines, and the functions that ask for secrets.
+/// Go's own syntax: its other actions, fields that begin with a point, variables, pipelines, and the functions that ask for secrets.
 fn is_go(tag: &str) -> bool {
     const ACTIONS: [&str; 3] = ["range", "end", "define"];
     const FUNCTIONS: [&str; 8] =

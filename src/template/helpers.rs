@@ -1,6 +1,6 @@
-//! The helpers that templates call, and the ones that `prepare` puts around every value.
+//! The helpers that templates call, and those that `prepare` puts around every value.
 //!
-//! *Invariant:* whatever a helper yields is at most [`OUTPUT_LIMIT`] long, so that nesting them cannot grow without end.
+//! *Invariant:* the result of a helper is at most [`OUTPUT_LIMIT`] long, so that nested calls cannot grow without end.
 
 mod encode;
 mod format;
@@ -20,10 +20,10 @@ use super::{OUTPUT_LIMIT, Surroundings, missing, prepare};
 
 pub(super) use encode::decoded;
 
-/// What a helper computes from its values.
+/// The function of a helper.
 type Function = fn(&Arguments<'_>) -> Result<Value, Complaint>;
 
-/// Our helpers that need nothing but their values; those not here are Handlebars' own or registered below.
+/// Our helpers that need nothing but their arguments; the others are Handlebars' own or registered below.
 const FUNCTIONS: [(&str, Function); 18] = [
     ("json", format::json),
     ("json_pretty", format::json_pretty),
@@ -81,7 +81,7 @@ where
     }
 }
 
-/// A helper that yields a value.
+/// A helper that returns a value.
 struct Inline<F> {
     helper: &'static Helper,
     function: F,
@@ -110,7 +110,7 @@ where
     }
 }
 
-/// What this helper yields would go beyond [`OUTPUT_LIMIT`].
+/// The result of this helper would exceed [`OUTPUT_LIMIT`].
 fn too_large(helper: &str) -> Complaint {
     Complaint::new(format_args!("what `{helper}` yields is larger than 8 MiB"))
 }

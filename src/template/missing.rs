@@ -1,6 +1,6 @@
-//! Says what is missing where a path of a template leads nowhere: which secret, which field, and the fields there are.
+//! Says what is missing if a path of a template leads nowhere: which secret, which field, and which fields exist.
 //!
-//! *Invariant:* tells names of secrets and fields, and what kind a value is; never a value.
+//! *Invariant:* contains names of secrets and fields, and the kind of a value; never a value.
 
 use handlebars::{Context, Path, PathAndJson, PathSeg, RenderContext, ScopedJson};
 use serde_json::Value;
@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::catalogue;
 use super::scope::{is_rooted, named};
 
-/// What is wrong with a value that is not there.
+/// Why a value is not there.
 pub(super) fn explain<'rc>(
     value: &PathAndJson<'rc>,
     context: &'rc Context,
@@ -34,7 +34,7 @@ fn explain_path<'rc>(
     let up = segments.len() - names.len();
     let base = if is_rooted(raw) { "@root/".to_owned() } else { "../".repeat(up) };
     let mut last = None;
-    // From the beginning, since a path may be as long as the template, and leads nowhere soon.
+    // From the beginning: a path may be as long as the template, but it usually ends soon.
     for (index, name) in names.iter().enumerate() {
         let holder = match &names[..index] {
             [] => format!("{base}this"),
@@ -51,7 +51,7 @@ fn explain_path<'rc>(
     format!("`{raw}` is not there")
 }
 
-/// There is no `name` in `holder`. `written` is how the template came to it.
+/// There is no `name` in `holder`. `written` is the path to `holder` in the template.
 fn explain_step(holder: &ScopedJson<'_>, written: &[&str], name: &str) -> String {
     let owner = match (holder.context_path(), written) {
         (Some(path), _) if path.is_empty() => return explain_secret(holder.as_json(), name),
@@ -78,7 +78,7 @@ fn explain_secret(secrets: &Value, name: &str) -> String {
     format!("there is no secret `{}`{}", catalogue::plain(name), catalogue::suggestion(name, known))
 }
 
-/// What kind of value this is.
+/// The kind of a value.
 pub(super) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",

@@ -1,9 +1,9 @@
-//! Rewrites a template so that everything it prints, and every value it needs, passes through a helper of ours.
+//! Rewrites a template so that everything it prints, and every value it needs, passes through one of our helpers.
 //!
-//! `{{db.password}}` becomes `{{@print db.password}}`, and `(eq db.port 1)` becomes `(eq (@value db.port) 1)`. No template
-//! can write these names itself, since a name has no `@` in Handlebars' grammar.
+//! `{{db.password}}` becomes `{{@print db.password}}`, and `(eq db.port 1)` becomes `(eq (@value db.port) 1)`. A template cannot write
+//! these names itself, since a name has no `@` in Handlebars' grammar.
 //!
-//! *Invariant:* no expression remains that Handlebars would print by its own rules (null as nothing, fields as `[object]`).
+//! *Invariant:* no expression is left that Handlebars would print by its own rules (null as nothing, maps as `[object]`).
 
 use std::collections::HashMap;
 use std::mem;
@@ -22,11 +22,11 @@ pub(super) const VALUE: &str = "@value";
 pub(super) const OPTIONAL: &str = "@optional";
 /// Prints nothing; its values must be there.
 pub(super) const REQUIRE: &str = "@require";
-/// Prints nothing; `each` can walk its first value. The second tells whether there is an `else`.
+/// Prints nothing; its first value has to be one for `each`. The second argument tells whether there is an `else`.
 pub(super) const WALKABLE: &str = "@walkable";
-/// Prints nothing; `with` can enter its first value. The second tells whether there is an `else`.
+/// Prints nothing; its first value has to be one for `with`. The second argument tells whether there is an `else`.
 pub(super) const ENTERABLE: &str = "@enterable";
-/// The helpers that yield null for what is not there, where that is allowed.
+/// Our variants of helpers that return null for a missing value, where that is allowed.
 pub(super) const LENIENT: [(&str, &str); 3] = [("env", "@env"), ("file", "@file"), ("lookup", "@lookup")];
 
 /// Rewrites a template whose helpers are all known.
@@ -102,7 +102,7 @@ fn rewrite_partial_call(partial: &mut DecoratorTemplate) -> Option<TemplateEleme
     (!paths.is_empty()).then(|| call(REQUIRE, paths))
 }
 
-/// Rewrites the values of a call by what an absent one means to its helper.
+/// Rewrites the arguments of a call by what a missing one means to its helper.
 fn rewrite_values(helper_call: &mut HelperTemplate) {
     let helper = helper_call.name.as_name().and_then(catalogue::find);
     let absence = helper.map_or(Absence::Checked, |helper| helper.absence);

@@ -1,9 +1,10 @@
-//! Walks a parsed template: collects the secrets it refers to, and refuses what could not render or would not be traceable.
+//! Walks a parsed template: collects the secrets that it refers to, and refuses templates that could not render or whose references could
+//! not be traced.
 //!
-//! It goes the way that rendering goes, with both branches of every block, and into each partial from where it is called,
-//! since what a name in a partial means depends on the caller.
+//! It follows the same way as rendering, with both branches of every block, and into each partial from where it is called, since the
+//! meaning of a name in a partial depends on the caller.
 //!
-//! *Invariant:* after it, every helper and partial in the template is known, and so is every secret that rendering can touch.
+//! *Invariant:* after the walk, every helper and partial in the template is known, and so is every secret that rendering can use.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,10 +17,10 @@ use super::scan::BLOCKS;
 use super::scope::{Field, Scope, Scopes, Target, block_names};
 use super::{Place, Problem, Reference};
 
-/// How many elements a walk may visit: partials that call partials multiply.
+/// The largest number of elements that a walk may visit: partials that call partials multiply.
 const ELEMENTS: usize = 200_000;
 
-/// What a walk found.
+/// The result of a walk.
 #[derive(Debug)]
 pub(super) struct Found {
     /// Each one once, by place.
@@ -44,12 +45,12 @@ pub(super) fn find(tree: &Tree) -> Result<Found, Problem> {
 }
 
 struct Walk<'t> {
-    /// The tag that is being looked at.
+    /// The tag that the walk is at.
     place: Place,
     scopes: Scopes,
     /// The partials defined so far.
     partials: BTreeMap<&'t str, &'t Tree>,
-    /// The partials that we are in.
+    /// The partials that the walk is in.
     calls: Vec<&'t str>,
     depth: usize,
     visited: usize,
@@ -64,7 +65,7 @@ impl<'t> Walk<'t> {
             return self.refuse(format!("blocks and partials are nested more than {BLOCKS} deep"));
         }
         for (index, element) in tree.elements.iter().enumerate() {
-            // The `else` of a chain has no place of its own: it keeps that of its block.
+            // The `else` of a chain has no position of its own: it keeps that of its block.
             if let Some(mapping) = tree.mapping.get(index) {
                 self.place = Place { line: mapping.0, column: mapping.1 };
             }
@@ -129,7 +130,7 @@ impl<'t> Walk<'t> {
         self.call(helper, call)
     }
 
-    /// The helper of this name, if it may stand here.
+    /// The helper of this name, if it is allowed here.
     fn helper(&self, name: &Parameter, form: Form) -> Result<&'static Helper, Problem> {
         let name = name.as_name().unwrap_or_default();
         let Some(helper) = catalogue::find(name) else {
@@ -149,7 +150,7 @@ impl<'t> Walk<'t> {
         }
     }
 
-    /// The values of a call.
+    /// The arguments of a call.
     fn call(&mut self, helper: &'static Helper, call: &'t HelperTemplate) -> Result<(), Problem> {
         let count = call.params.len();
         if !helper.values.contains(&count) {
@@ -190,7 +191,7 @@ impl<'t> Walk<'t> {
         self.path_to_field(path, None)
     }
 
-    /// Notes what a path refers to, or rather `key` in it.
+    /// Notes the secret and field of a path, or of `key` in it.
     fn path_to_field(&mut self, path: &Path, key: Option<&str>) -> Result<Target, Problem> {
         let target = self.scopes.resolve(path).map_err(|message| Problem::new(self.place, message))?;
         match &target {
@@ -210,7 +211,7 @@ impl<'t> Walk<'t> {
         }
     }
 
-    /// `{{#helper value}}…{{else}}…{{/helper}}`; only `each` and `with` move the context, and not for the `else`.
+    /// `{{#helper value}}…{{else}}…{{/helper}}`; only `each` and `with` change the context, and not for the `else`.
     fn block(&mut self, call: &'t HelperTemplate) -> Result<(), Problem> {
         let place = self.place;
         let helper = self.helper(&call.name, Form::Block)?;
@@ -232,7 +233,7 @@ impl<'t> Walk<'t> {
         call.inverse.as_ref().map_or(Ok(()), |inverse| self.template(inverse))
     }
 
-    /// The names that a block gives, if it can give so many.
+    /// The names that a block defines, if it may define that many.
     fn names(&self, helper: &Helper, call: &'t HelperTemplate) -> Result<Vec<&'t str>, Problem> {
         let names = block_names(call.block_param.as_ref());
         let most = match helper.name {
@@ -313,7 +314,7 @@ impl<'t> Walk<'t> {
     }
 }
 
-/// Names with what they are bound to.
+/// Names with their values.
 fn bind(names: &[&str], targets: [Target; 2]) -> Vec<(String, Target)> {
     names.iter().map(|name| (*name).to_owned()).zip(targets).collect()
 }

@@ -1,14 +1,14 @@
-//! Reads the tags of a template before the parser does, to bound its nesting and to say what is never closed.
+//! Reads the tags of a template before the parser does, to limit its nesting and to report tags that are never closed.
 //!
-//! The parser is recursive, so a deep template would end it with a stack overflow, and it tells of an unclosed tag in the
-//! words of its grammar. This scanner follows that grammar's view of where tags, texts and comments begin and end. The few
-//! notations where the two could come to disagree are refused: quotes in brackets, lists of texts, quoted names of partials.
+//! The parser is recursive, so a deep template would end it by a stack overflow. It reports an unclosed tag in the terms of its grammar.
+//! This scanner follows that grammar: where tags, texts and comments begin and end. The few notations where the two might differ are
+//! refused: quotes in brackets, lists of texts, quoted names of partials.
 //!
-//! *Invariant:* takes constant stack; what passes nests at most [`BLOCKS`] blocks and [`PARENTHESES`] sub-expressions.
+//! *Invariant:* needs constant stack; a template that passes nests at most [`BLOCKS`] blocks and [`PARENTHESES`] sub-expressions.
 
 use super::{Place, Problem, TEXT_LIMIT};
 
-/// How deep blocks may be nested, partials counted in: each takes a few kilobytes of stack to parse and to render.
+/// How deep blocks may be nested, including partials: each takes a few kilobytes of stack to parse and to render.
 pub(super) const BLOCKS: usize = 64;
 /// How deep sub-expressions may be nested in one tag.
 pub(super) const PARENTHESES: usize = 32;
@@ -16,7 +16,7 @@ pub(super) const PARENTHESES: usize = 32;
 /// this limit. 4000 tags in 64 KiB pass.
 const WORK: usize = 1 << 28;
 
-/// Refuses what is too large, too deep, or never closed.
+/// Refuses a template that is too large, too deep, or never closed.
 pub(super) fn check(text: &str) -> Result<(), Problem> {
     if text.len() > TEXT_LIMIT {
         return Err(Problem::new(Place::START, "the template is larger than 1 MiB"));
@@ -53,7 +53,7 @@ struct Block<'t> {
 }
 
 impl<'t> Scanner<'t> {
-    /// Goes to the next `stop` that is not escaped; false if there is none. One backslash escapes, more are text.
+    /// Moves to the next `stop` that is not escaped; false if there is none. One backslash escapes, more are text.
     fn skip_text(&mut self, stop: &str) -> bool {
         while self.at < self.text.len() {
             let rest = &self.text.as_bytes()[self.at..];
@@ -179,7 +179,7 @@ impl<'t> Scanner<'t> {
         Ok(())
     }
 
-    /// Reads what is in a tag up to and with its end.
+    /// Reads the inside of a tag, including its end.
     fn content(&mut self, start: usize, end: &str) -> Result<(), Problem> {
         let mut parentheses = 0_usize;
         while let Some(&byte) = self.text.as_bytes().get(self.at) {
@@ -219,7 +219,7 @@ impl<'t> Scanner<'t> {
         Ok(())
     }
 
-    /// Goes to the closing quote.
+    /// Moves to the closing quote.
     fn literal(&mut self, quote: u8) -> Result<(), Problem> {
         let start = self.at;
         self.at += 1;
@@ -233,7 +233,7 @@ impl<'t> Scanner<'t> {
         Err(self.problem(start, "this text is never closed: its second quote is missing"))
     }
 
-    /// Goes to the closing bracket: of a field's name, or of a list of numbers.
+    /// Moves to the closing bracket: of a field's name, or of a list of numbers.
     fn brackets(&mut self) -> Result<(), Problem> {
         let start = self.at;
         let Some(length) = self.rest().find(']') else {
@@ -248,7 +248,7 @@ impl<'t> Scanner<'t> {
         Ok(())
     }
 
-    /// The name that stands here, and goes behind it.
+    /// Reads the name at this position, and moves behind it.
     fn word(&mut self) -> &'t str {
         self.skip_space();
         let rest = self.rest();
@@ -266,7 +266,7 @@ impl<'t> Scanner<'t> {
         self.at = self.text.len() - self.rest().trim_start_matches([' ', '\t', '\r', '\n', '~']).len();
     }
 
-    /// What is left. The scanner stops only at ASCII characters and at the end, so this is never within a character.
+    /// The unread rest. The scanner stops only at ASCII characters and at the end, so this never begins within a character.
     fn rest(&self) -> &'t str {
         self.text.get(self.at..).unwrap_or_default()
     }

@@ -1,8 +1,8 @@
-//! What a path in a template means where it stands: a field of a secret, or something local.
+//! The meaning of a path at its place in a template: a field of a secret, or something local.
 //!
-//! It resolves paths the way Handlebars does when it renders: every block that moves the context pushes one scope.
+//! It resolves paths as Handlebars does when it renders: every block that changes the context pushes one scope.
 //!
-//! *Invariant:* a path that this cannot attribute to a secret, or to something made of a secret that was referred to, is refused.
+//! *Invariant:* a path is refused if it cannot be attributed to a secret, or to a value made from a secret that was referred to.
 
 use handlebars::template::{BlockParam, Parameter};
 use handlebars::{Path, PathSeg};
@@ -12,23 +12,23 @@ use handlebars::{Path, PathSeg};
 pub(super) enum Target {
     /// Every secret by its name: the outermost context.
     Everything,
-    /// A secret or something in it.
+    /// A secret or a part of one.
     Secret { name: String, field: Field },
     /// A value that the template made.
     Local,
 }
 
-/// Which field of a secret.
+/// The field of a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Field {
     Whole,
     Named(String),
-    /// One of them, in an `each`.
+    /// One of the items, in an `each`.
     Any,
 }
 
 impl Target {
-    /// What a name leads to from here.
+    /// The meaning of a name at this place.
     fn field(self, step: &str) -> Self {
         match self {
             Self::Everything => Self::Secret { name: step.to_owned(), field: Field::Whole },
@@ -39,7 +39,7 @@ impl Target {
         }
     }
 
-    /// What an item of it is, in an `each`.
+    /// The meaning of an item of it, in an `each`.
     pub(super) fn item(self) -> Self {
         match self {
             Self::Secret { name, field: Field::Whole } => Self::Secret { name, field: Field::Any },
@@ -48,7 +48,7 @@ impl Target {
     }
 }
 
-/// A context that names are relative to.
+/// The context of relative names.
 #[derive(Debug)]
 pub(super) struct Scope {
     base: Target,
@@ -56,7 +56,7 @@ pub(super) struct Scope {
 }
 
 impl Scope {
-    /// `names`: those of its own that the scope has beside its context.
+    /// `names`: the names that the scope itself defines.
     pub(super) fn new(base: Target, names: Vec<(String, Target)>) -> Self {
         Self { base, names }
     }
@@ -84,7 +84,7 @@ impl Scopes {
         self.0.last().map_or(Target::Everything, |scope| scope.base.clone())
     }
 
-    /// What a path means here, or what is wrong with it.
+    /// The meaning of a path here, or what is wrong with it.
     pub(super) fn resolve(&self, path: &Path) -> Result<Target, String> {
         match path {
             Path::Local((level, name, raw)) => self.local(*level, name, raw),
@@ -106,13 +106,13 @@ impl Scopes {
         Some(names.iter().fold(base, |target, step| target.field(step)))
     }
 
-    /// A name of a block: Handlebars looks for it in every scope from the innermost out, even behind `../`.
+    /// A name of a block: Handlebars looks for it in every scope from the innermost to the outermost, even after `../`.
     fn named(&self, name: &str) -> Option<&Target> {
         let mut names = self.0.iter().rev().flat_map(|scope| &scope.names);
         names.find(|(known, _)| known == name).map(|(_, target)| target)
     }
 
-    /// `@index` and its like.
+    /// `@index` and similar names.
     fn local(&self, level: usize, name: &str, raw: &str) -> Result<Target, String> {
         match name {
             "index" | "key" | "first" | "last" if level < self.0.len() => Ok(Target::Local),
@@ -124,7 +124,7 @@ impl Scopes {
     }
 }
 
-/// Handlebars does not export the kinds of its segments, so the path as written tells `@root` from `..`.
+/// Handlebars does not export the kinds of its segments, so the written path tells `@root` from `..`.
 pub(super) fn is_rooted(raw: &str) -> bool {
     let current = ["this.", "this/", "./"];
     current.iter().find_map(|prefix| raw.strip_prefix(prefix)).unwrap_or(raw).starts_with("@root")
@@ -135,7 +135,7 @@ pub(super) fn named(segment: &PathSeg) -> Option<&str> {
     if let PathSeg::Named(name) = segment { Some(name) } else { None }
 }
 
-/// The names that a block gives, as in `as |value key|`.
+/// The names that a block defines, as in `as |value key|`.
 pub(super) fn block_names(names: Option<&BlockParam>) -> Vec<&str> {
     match names {
         Some(BlockParam::Single(one)) => vec![one],

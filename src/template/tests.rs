@@ -15,7 +15,7 @@ use super::{Data, Engine, Surroundings, Template};
 use crate::names::SecretName;
 use crate::secret::{Fields, Secret};
 
-/// In every value of [`secrets`] that an error must not tell.
+/// A part of every value of [`secrets`] that no error may contain.
 const CANARY: &str = "canary-7f3a";
 
 fn engine() -> Engine {
@@ -53,7 +53,7 @@ fn secrets() -> Data {
     }))
 }
 
-/// What a template renders to, or the error as a user sees it, without the origin.
+/// The rendered text, or the error as a user sees it, without the origin.
 fn render(text: &str) -> Result<String, String> {
     render_with(text, &secrets())
 }

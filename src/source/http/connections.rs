@@ -1,6 +1,6 @@
-//! The connections of one source: pooled, over TLS, and made anew when what TLS is made of became another.
+//! The connections of one source: pooled, over TLS, and made anew when the TLS files changed.
 //!
-//! *Invariant:* a request is sent again only if no connection came about, and only after the files of TLS changed.
+//! *Invariant:* a request is sent again only if no connection was made, and only after the TLS files changed.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -27,7 +27,7 @@ use super::tls::Material;
 use super::{HttpError, chained};
 use crate::config::Authorities;
 
-/// Connections that all trust the same and show the same.
+/// Connections with the same authorities and the same client certificate.
 type Pool = Client<TimeoutConnector<HttpsConnector<Layer>>, Full<Bytes>>;
 
 /// See the module.
@@ -36,7 +36,7 @@ pub(crate) struct Connections {
     reach: Reach,
     server_name: Option<ServerName<'static>>,
     routes: Arc<Routes>,
-    /// A peer that says nothing for so long is gone.
+    /// A peer that sends nothing for this long counts as gone.
     dead_after: Duration,
     state: Mutex<State>,
 }
@@ -45,14 +45,14 @@ pub(crate) struct Connections {
 struct State {
     made_of: [u8; 32],
     tls: ClientConfig,
-    /// With a proxy.
+    /// TLS with a proxy.
     proxy_tls: ClientConfig,
-    /// One for each time that connecting may take.
+    /// One for each connection time-out.
     pools: BTreeMap<Duration, Pool>,
 }
 
 impl Connections {
-    /// None yet. The files of TLS are read now.
+    /// Makes no connection yet. Reads the TLS files.
     pub(crate) fn new(reach: Reach, dead_after: Duration) -> Result<Self, HttpError> {
         let server_name = reach
             .server_name
@@ -64,7 +64,7 @@ impl Connections {
         Ok(Self { reach, server_name, routes, dead_after, state: Mutex::new(state) })
     }
 
-    /// Reads the files of TLS again. If they are others, connections from now on are made by them. Tells whether they are.
+    /// Reads the TLS files again. If they changed, later connections use them. Returns whether they changed.
     pub(crate) fn look_again(&self) -> Result<bool, HttpError> {
         let material = Material::read(&self.reach)?;
         if material.digest() == self.state().made_of {
@@ -76,7 +76,7 @@ impl Connections {
         Ok(true)
     }
 
-    /// The files of TLS that are worth watching.
+    /// The TLS files to watch.
     pub(crate) fn files(&self) -> Vec<PathBuf> {
         let authorities = match &self.reach.authorities {
             Authorities::File(file) => Some(file.clone()),
@@ -87,7 +87,7 @@ impl Connections {
         authorities.into_iter().chain(identity).collect()
     }
 
-    /// Sends a request, whose address is whole, and hands over the beginning of the answer.
+    /// Sends a request with a complete address, and returns the beginning of the answer.
     pub(crate) async fn request(
         &self,
         mut request: hyper::Request<Full<Bytes>>,
@@ -102,7 +102,7 @@ impl Connections {
             Ok(response) => return Ok(response),
             Err(error) => error,
         };
-        // A server that does not like our certificate may just hang up.
+        // A server that rejects our certificate may just close the connection.
         if tls_error(&error).is_none() && self.reach.identity.is_none() {
             return Err(Unanswered { error, unread: None });
         }
@@ -143,7 +143,7 @@ impl Connections {
         Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
-            // Without pings a peer that vanished would hold its dead connection, and with it every request, for minutes.
+            // Without pings, a dead connection to a peer that vanished would stay for minutes, and so would every request on it.
             .http2_keep_alive_interval(self.dead_after / 3)
             .http2_keep_alive_timeout(self.dead_after / 3)
             .build(connector)
@@ -171,17 +171,17 @@ fn tcp(connect_within: Duration, dead_after: Duration) -> HttpConnector {
 #[derive(Debug)]
 pub(crate) struct Unanswered {
     error: Error,
-    /// Why the files of TLS, which may be the reason, could not be read again.
+    /// Why the TLS files, which may be the cause, could not be read again.
     unread: Option<HttpError>,
 }
 
 impl Unanswered {
-    /// Whether no connection came about, so that nothing was sent.
+    /// Whether no connection was made, so that nothing was sent.
     pub(crate) fn is_unsent(&self) -> bool {
         self.error.is_connect()
     }
 
-    /// What happened.
+    /// The error.
     pub(crate) fn words(&self, keys: Keys) -> String {
         let cannot = if self.is_unsent() { "cannot connect: " } else { "" };
         let why = causes(std::error::Error::source(&self.error), keys);

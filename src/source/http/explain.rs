@@ -1,6 +1,6 @@
-//! What went wrong with TLS, in words, and the key of the configuration that helps.
+//! Says in words what went wrong with TLS, and which key of the configuration helps.
 //!
-//! *Invariant:* pure; what stands in a server's certificate is made harmless before it is shown.
+//! *Invariant:* pure; text from a server's certificate is made harmless before it is shown.
 #![expect(clippy::wildcard_enum_match_arm, reason = "most of a library's errors need no words of ours")]
 
 use std::error::Error;
@@ -13,7 +13,7 @@ use rustls::{AlertDescription, CertificateError, InvalidMessage, PeerIncompatibl
 use super::trust;
 use crate::plain::plain;
 
-/// What the keys of a source are called.
+/// The names of a source's keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Keys {
     /// Of `type = "vault"`.
@@ -23,13 +23,13 @@ pub(crate) enum Keys {
     Aws,
 }
 
-/// So many names of a certificate are shown.
+/// The largest number of names of a certificate that are shown.
 const NAMES: usize = 5;
 
-/// The error of TLS among the causes of another one.
+/// The TLS error among the causes of another error.
 pub(super) fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     std::iter::successors(Some(error), |&error| {
-        // Each layer of I/O wraps the error of the one below, and none of them shows it as its source.
+        // Each layer of I/O wraps the error of the one below, and does not return it as its source.
         match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
             Some(inner) => Some(inner as &(dyn Error + 'static)),
             None => error.source(),
@@ -38,7 +38,7 @@ pub(super) fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rust
     .find_map(|error| error.downcast_ref::<rustls::Error>())
 }
 
-/// What is wrong and what helps; `None` where the library's own words are as good.
+/// What is wrong and what helps; `None` if the library's own message is as good.
 pub(super) fn explained(error: &rustls::Error, keys: Keys) -> Option<String> {
     match error {
         rustls::Error::InvalidCertificate(why) => of_certificate(why, keys),
@@ -104,7 +104,7 @@ fn of_certificate(why: &CertificateError, keys: Keys) -> Option<String> {
     Some(words)
 }
 
-/// What the server said of us.
+/// The server's alert about our certificate.
 fn of_alert(alert: AlertDescription, keys: Keys) -> Option<String> {
     let words = match alert {
         AlertDescription::CertificateRequired => "the server demands a client certificate",
@@ -124,7 +124,7 @@ fn of_alert(alert: AlertDescription, keys: Keys) -> Option<String> {
     Some(format!("{words}: it says {alert:?}{keys}"))
 }
 
-/// The name in what the library writes as `DnsName("a.example")`.
+/// The name in the library's notation `DnsName("a.example")`.
 fn bare(name: &str) -> String {
     let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')')).unwrap_or(name);
     plain(inner.trim_matches('"')).into_owned()

@@ -1,4 +1,4 @@
-//! What it means that one address did not answer: which fault it is, and whether the next one may be asked.
+//! Decides what it means that one address did not answer: which fault it is, and whether to ask the next one.
 //!
 //! *Invariant:* pure; the wall clock is an argument.
 
@@ -12,7 +12,7 @@ use super::origin::Origin;
 use super::{Answer, Repeat, words};
 use crate::source::Fault;
 
-/// Takes out the answers of a server that cannot be asked now.
+/// Turns the answers of a server that cannot be asked now into failures.
 pub(super) fn usable(origin: &Origin, answer: Answer, now: SystemTime) -> Result<Answer, Failure> {
     let words = || words(answer.body.expose()).map(|words| format!(": {words}")).unwrap_or_default();
     let fault = || Fault::Unreachable {
@@ -20,7 +20,7 @@ pub(super) fn usable(origin: &Origin, answer: Answer, now: SystemTime) -> Result
         retry_after: retry_after(&answer.headers, now),
     };
     match answer.status.as_u16() {
-        // Asking elsewhere would only go round the limit.
+        // Asking another address would only evade the limit.
         429 => Err(Failure::last(fault())),
         407 => Err(Failure::last(Fault::Unreachable {
             why: format!("{origin}: the proxy demands a login (HTTPS_PROXY and HTTP_PROXY may hold one)"),
@@ -31,7 +31,7 @@ pub(super) fn usable(origin: &Origin, answer: Answer, now: SystemTime) -> Result
     }
 }
 
-/// How long the server asked us to wait, in seconds or until a date.
+/// The pause that the server asked for, in seconds or until a date.
 fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     match text.parse() {
@@ -74,7 +74,7 @@ impl Failure {
     }
 }
 
-/// One fault for all addresses: the last one's class, and the words of all that could not be reached.
+/// One fault for all addresses: the class of the last one, and the messages of all that could not be reached.
 pub(super) fn together(mut faults: Vec<Fault>) -> Fault {
     let last =
         faults.pop().unwrap_or_else(|| Fault::Unreachable { why: "no address".into(), retry_after: None });
@@ -91,13 +91,13 @@ pub(super) fn together(mut faults: Vec<Fault>) -> Fault {
     Fault::Unreachable { why: whys.join("; "), retry_after: asked }
 }
 
-/// An error and its causes in one line, each said once; what TLS says, in words.
+/// An error and its causes in one line, each once; TLS errors in our own words.
 pub(crate) fn causes(error: Option<&(dyn Error + 'static)>, keys: Keys) -> String {
     let words = error.and_then(tls_error).and_then(|tls| explained(tls, keys));
     words.unwrap_or_else(|| chained(error))
 }
 
-/// An error and its causes in one line, each said once.
+/// An error and its causes in one line, each once.
 pub(super) fn chained(mut error: Option<&(dyn Error + 'static)>) -> String {
     let mut line = String::new();
     while let Some(cause) = error {

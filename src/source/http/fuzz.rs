@@ -1,4 +1,4 @@
-//! Addresses, PEM files and words that nobody would write.
+//! Fuzzes addresses, PEM files and server messages.
 
 use std::fs;
 use std::path::Path;
@@ -65,7 +65,7 @@ thread_local! {
     static PEM: NamedTempFile = NamedTempFile::new_in("/dev/shm").unwrap();
 }
 
-/// It is authority, certificate and key.
+/// The same file is authority, certificate and key.
 fn reach(file: &Path) -> Reach {
     Reach {
         authorities: Authorities::File(file.to_owned()),

@@ -1,4 +1,4 @@
-//! Lays the line to a server: by the network, by a socket, or through a proxy. TLS with the server itself comes on top.
+//! Makes the connection to a server: by the network, by a socket, or through a proxy. TLS with the server itself comes on top.
 
 use std::error::Error;
 use std::fmt;
@@ -26,7 +26,7 @@ type BoxError = Box<dyn Error + Send + Sync>;
 pub(super) struct Layer {
     pub(super) routes: Arc<Routes>,
     pub(super) tcp: HttpConnector,
-    /// To proxies, some of which speak TLS themselves.
+    /// For proxies, some of which use TLS themselves.
     pub(super) to_proxy: HttpsConnector<HttpConnector>,
 }
 
@@ -36,7 +36,7 @@ impl Service<Uri> for Layer {
     type Future = Pin<Box<dyn Future<Output = Result<Line, BoxError>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        // Neither of the two ever has to be waited for.
+        // Neither of the two ever has to wait.
         Poll::Ready(Ok(()))
     }
 
@@ -72,13 +72,13 @@ impl Service<Uri> for Layer {
     }
 }
 
-/// Says which proxy it was.
+/// Adds the proxy's name to an error.
 fn by<E: Into<BoxError>>(proxy: &Intercept) -> impl FnOnce(E) -> BoxError {
     let proxy = proxy.uri().authority().map(ToString::to_string).unwrap_or_default();
     |error| Box::new(ProxyError { proxy, why: error.into() })
 }
 
-/// A proxy that did not help.
+/// A proxy that refused or failed.
 #[derive(Debug)]
 struct ProxyError {
     proxy: String,
@@ -97,10 +97,10 @@ impl Error for ProxyError {
     }
 }
 
-/// Bytes to a server and back.
+/// A stream of bytes to a server and back.
 pub(super) struct Line {
     stream: Box<dyn Stream>,
-    /// The other end is a proxy that reads requests, and wants whole addresses in them.
+    /// The other end is a proxy that reads requests, so they need complete addresses.
     forward: bool,
 }
 

@@ -20,16 +20,16 @@ pub(super) enum Origin {
     Socket(String),
 }
 
-/// A configured address: a server, and what stands before each path there.
+/// A configured address: a server, and the prefix of every path there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Address {
     pub(super) origin: Origin,
-    /// Without a slash at its end, so mostly empty.
+    /// The prefix, without a slash at its end; it is usually empty.
     pub(super) base: String,
 }
 
 impl Address {
-    /// Reads one.
+    /// Reads an address.
     pub(super) fn parse(address: &str) -> Result<Self, HttpError> {
         let refused = || HttpError::Address { address: address.to_owned() };
         if let Some(socket) = address.strip_prefix(SOCKET) {
@@ -49,11 +49,11 @@ impl Address {
     }
 }
 
-/// What the address of a socket begins with.
+/// The beginning of a socket's address.
 const SOCKET: &str = "unix://";
 
-/// The end of a host's name that stands for a socket: a name that no network ever has, behind the socket's path in hexadecimal digits. So a
-/// socket has an address like every server, and connections to it are pooled like others.
+/// The end of a host name that stands for a socket. No network has such a name; before it comes the socket's path in hexadecimal digits. So
+/// a socket has an address like every server, and its connections are pooled like others.
 const SOCKET_HOST: &str = ".unix.invalid";
 
 /// A byte as two hexadecimal digits.
@@ -61,7 +61,7 @@ fn digits(byte: u8) -> [char; 2] {
     [byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16).unwrap_or_default())
 }
 
-/// The socket that a host's name stands for.
+/// The socket that a host name stands for.
 pub(super) fn socket(host: &str) -> Option<String> {
     let digits = host.strip_suffix(SOCKET_HOST)?;
     let byte = |at: usize| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok();
@@ -73,7 +73,7 @@ impl Origin {
         matches!(self, Self::Net { https: true, .. })
     }
 
-    /// The address of a path here; `None` if the path is none.
+    /// The address of a path on this server; `None` if the path is not valid.
     pub(super) fn uri(&self, path: &str) -> Option<Uri> {
         match self {
             Self::Net { .. } => format!("{self}{path}").parse().ok(),
@@ -96,7 +96,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Takes an address apart: the server, or `None` where it is a path alone, and path with query. `None` if it is neither.
+/// Splits an address into the server (`None` if it is only a path) and the path with its query. `None` if it is neither.
 pub(super) fn split(address: &str) -> Option<(Option<Origin>, String)> {
     let uri: Uri = address.parse().ok()?;
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
@@ -109,16 +109,16 @@ pub(super) fn split(address: &str) -> Option<(Option<Origin>, String)> {
         Some(_) | None => return None,
     };
     let host = authority.host().to_ascii_lowercase();
-    // No server may name a socket of ours.
+    // A server must not redirect to one of our sockets.
     if authority.as_str().contains('@') || host.is_empty() || host.ends_with(SOCKET_HOST) {
         return None;
     }
-    // Of `a[::1]:8200` the crate makes the host `a[`.
+    // From `a[::1]:8200` the crate makes the host `a[`.
     let bare = authority.host().strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     if bare.unwrap_or(authority.host()).contains(['[', ']']) {
         return None;
     }
-    // `host:` and `host:99999` have a colon after the host, but no port.
+    // `host:` and `host:99999` have a colon after the host, but no valid port.
     if authority.port_u16().is_none() && authority.as_str().len() != authority.host().len() {
         return None;
     }

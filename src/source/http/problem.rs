@@ -1,15 +1,15 @@
-//! What keeps a configuration from becoming a client.
+//! Why no client can be made from a configuration.
 //!
-//! *Invariant:* each error names the key or the file, and the way out.
+//! *Invariant:* each error names the key or the file, and what to do.
 
 use std::path::PathBuf;
 
 use rustls::pki_types::pem;
 
-/// Why no client can be made of a configuration.
+/// Why no client can be made from a configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
-    /// An address that is none.
+    /// The text is not an address.
     #[error(
         "`{address}` is not an address: write `https://host:port`, `http://host:port` or `unix:///path/of/socket`"
     )]
@@ -17,10 +17,10 @@ pub enum HttpError {
         /// As configured.
         address: String,
     },
-    /// No address at all.
+    /// There is no address.
     #[error("there is no address to ask: set `address`")]
     NoAddress,
-    /// A PEM file that cannot be read.
+    /// A PEM file cannot be read.
     #[error("cannot read {setting} {}: it has to be a readable PEM file", file.display())]
     Pem {
         /// The key in the configuration.
@@ -31,7 +31,7 @@ pub enum HttpError {
         #[source]
         source: pem::Error,
     },
-    /// A PEM file without a certificate in it.
+    /// A PEM file contains no certificate.
     #[error("{setting} {} holds no certificate: it has to contain `-----BEGIN CERTIFICATE-----`", file.display())]
     NoCertificate {
         /// The key in the configuration.
@@ -39,7 +39,7 @@ pub enum HttpError {
         /// The file.
         file: PathBuf,
     },
-    /// A certificate in `ca_file` that cannot be used as an authority.
+    /// A certificate in `ca_file` cannot be used as an authority.
     #[error("a certificate in ca_file {} cannot be used as an authority", file.display())]
     Authority {
         /// The file.
@@ -53,7 +53,7 @@ pub enum HttpError {
         "this system has no certificate authorities: set `ca_file`, or install them (package `ca-certificates`)"
     )]
     NoAuthorities,
-    /// The client's key and certificate do not fit each other, or cannot be used.
+    /// The client's key and certificate do not belong together, or cannot be used.
     #[error("client_cert_file {} and client_key_file {} cannot be used together", cert.display(), key.display())]
     Identity {
         /// `client_cert_file`
@@ -64,19 +64,19 @@ pub enum HttpError {
         #[source]
         source: rustls::Error,
     },
-    /// `tls_server_name` is none.
+    /// `tls_server_name` is not a valid name.
     #[error("tls_server_name `{name}` is neither a DNS name nor an IP address")]
     ServerName {
         /// As configured.
         name: String,
     },
-    /// The namespace cannot stand in a header.
+    /// The namespace cannot be put into a header.
     #[error("namespace `{namespace}` holds characters that no namespace has")]
     Namespace {
         /// As configured.
         namespace: String,
     },
-    /// Nothing can be verified with the authorities.
+    /// The authorities cannot verify anything.
     #[error("the authorities cannot be used")]
     Verifier(#[source] rustls::client::VerifierBuilderError),
     /// TLS itself cannot be set up.
@@ -85,7 +85,7 @@ pub enum HttpError {
 }
 
 impl HttpError {
-    /// Whether it is about the client certificate, which may be half written at the moment.
+    /// Whether the error is about the client certificate, which may be only half written at the moment.
     pub(crate) fn is_of_identity(&self) -> bool {
         match self {
             Self::Pem { setting, .. } | Self::NoCertificate { setting, .. } => setting.starts_with("client_"),

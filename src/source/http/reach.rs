@@ -1,4 +1,4 @@
-//! How the servers of a source are reached, as far as it is the same for every kind of source.
+//! How to reach the servers of a source: the part that is the same for every kind of source.
 
 #[cfg(feature = "aws")]
 use crate::config::AwsConfig;
@@ -6,28 +6,28 @@ use crate::config::{Authorities, ClientIdentity, Proxy, VaultConfig};
 
 use super::origin::Address;
 
-/// The part of a source's configuration that connections are made by.
+/// The part of a source's configuration that its connections use.
 #[derive(Clone, Debug)]
 pub(crate) struct Reach {
-    /// Whom we trust.
+    /// The trusted authorities.
     pub(super) authorities: Authorities,
-    /// Whether there is anything to trust somebody for.
+    /// Whether TLS is used at all.
     pub(super) tls: Expected,
-    /// Who we are.
+    /// The client certificate.
     pub(super) identity: Option<ClientIdentity>,
-    /// The name that the server's certificate has to bear, where it is not the address's.
+    /// The name that the server's certificate has to have, if it is not the address's.
     pub(super) server_name: Option<String>,
-    /// By which way.
+    /// The proxy.
     pub(super) proxy: Proxy,
-    /// Verify nothing.
+    /// Do not verify the server.
     pub(super) insecure: bool,
 }
 
-/// Whether TLS is spoken.
+/// Whether TLS is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Expected {
     No,
-    /// It is decided later by whom, if anybody.
+    /// It is not known yet which server will be used.
     #[cfg_attr(
         not(feature = "aws"),
         expect(dead_code, reason = "only the SDK of AWS decides by itself whom it asks")

@@ -1,6 +1,6 @@
-//! By which way an address is reached: directly, through a proxy, or by a socket of this machine.
+//! Chooses the way to an address: directly, through a proxy, or by a socket of this machine.
 //!
-//! *Invariant:* pure. What is on this machine, or can be reached from nowhere else, is never asked through a proxy.
+//! *Invariant:* pure. This machine, and addresses that only this machine can reach, are never asked through a proxy.
 
 use std::net::IpAddr;
 
@@ -15,13 +15,13 @@ use crate::secret::Secret;
 #[derive(Debug)]
 pub(super) struct Routes(Option<Matcher>);
 
-/// One way.
+/// One way to a server.
 pub(super) enum Route {
     /// By the network.
     Direct,
     /// By this socket.
     Socket(String),
-    /// Through a proxy that only carries bytes, since TLS is spoken with the server itself.
+    /// Through a proxy that only forwards bytes, since TLS is with the server itself.
     Tunnel(Intercept),
     /// Through a proxy that reads the request.
     Forward(Intercept),
@@ -56,14 +56,14 @@ impl Routes {
     }
 }
 
-/// Whether a host is this machine, or what only this machine reaches: the services of a cloud for its machines are link-local.
+/// Whether a host is this machine, or only this machine reaches it: the services of a cloud for its machines have link-local addresses.
 fn is_near(host: &str) -> bool {
     if is_this_machine(host) {
         return true;
     }
     match host.trim_matches(['[', ']']).parse() {
         Ok(IpAddr::V4(address)) => address.is_link_local(),
-        // The second is where AWS has the same for machines without IPv4.
+        // The second address is where AWS has the same service over IPv6.
         Ok(IpAddr::V6(address)) => {
             address.is_unicast_link_local() || address.segments() == [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254]
         }

@@ -1,6 +1,6 @@
-//! What TLS is made of: whom we trust and who we are, as the files say it now.
+//! The contents of the TLS files: the trusted authorities and the client certificate.
 //!
-//! *Invariant:* the server's certificate is verified unless `insecure_tls` says otherwise, and signatures even then. No file is waited for.
+//! *Invariant:* the server's certificate is verified unless `insecure_tls` is set, and signatures even then. No read waits for a file.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -20,13 +20,13 @@ use super::trust::{AnyCertificate, Trust};
 use crate::config::{Authorities, ClientIdentity};
 use crate::files;
 
-/// The largest file of certificates that is read; all of a system's are a quarter of a MiB.
+/// The largest file of certificates that is read; all certificates of a system are a quarter of a MiB.
 const LARGEST: u64 = 4 << 20;
 
-/// What the library calls the system's authorities, wherever they are.
+/// The library's name for the system's authorities, wherever they are.
 const SYSTEM: &str = "the system's authorities";
 
-/// Where authorities are that no file is named for.
+/// Where authorities come from if no file is named.
 const CA_PATH: &str = "VAULT_CAPATH";
 const CA_TEXT: &str = "VAULT_CACERT_BYTES";
 
@@ -37,7 +37,7 @@ pub(super) struct Material {
     identity: Option<Identity>,
 }
 
-/// A client certificate, with those that lead to its authority, and its key.
+/// A client certificate, with the chain to its authority, and its key.
 #[derive(Debug)]
 struct Identity {
     chain: Vec<CertificateDer<'static>>,
@@ -45,14 +45,14 @@ struct Identity {
 }
 
 impl Material {
-    /// Reads it.
+    /// Reads the certificate and the key.
     pub(super) fn read(reach: &Reach) -> Result<Self, HttpError> {
         let authorities = if reach.insecure { Vec::new() } else { authorities(reach)? };
         let identity = reach.identity.as_ref().map(identity).transpose()?;
         Ok(Self { authorities, identity })
     }
 
-    /// Tells one from another.
+    /// A digest that tells whether it changed.
     pub(super) fn digest(&self) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new();
         let mut add = |bytes: &[u8]| {
@@ -62,7 +62,7 @@ impl Material {
         for certificate in &self.authorities {
             add(certificate);
         }
-        // Nothing is a certificate without bytes.
+        // A certificate always has bytes.
         add(&[]);
         if let Some(Identity { chain, key }) = &self.identity {
             for certificate in chain {
@@ -73,7 +73,7 @@ impl Material {
         *hasher.finalize().as_bytes()
     }
 
-    /// What the library needs to speak with a server.
+    /// The TLS settings for a server.
     pub(super) fn client_config(&self, reach: &Reach) -> Result<ClientConfig, HttpError> {
         let builder = self.trusting(reach)?;
         let (Some(Identity { chain, key }), Some(files)) = (&self.identity, &reach.identity) else {
@@ -86,7 +86,7 @@ impl Material {
         })
     }
 
-    /// The same with a proxy, who is trusted by the same authorities, and is shown nothing.
+    /// The TLS settings for a proxy: the same authorities, but no client certificate.
     pub(super) fn proxy_config(&self, reach: &Reach) -> Result<ClientConfig, HttpError> {
         Ok(self.trusting(reach)?.with_no_client_auth())
     }
@@ -101,7 +101,7 @@ impl Material {
         })
     }
 
-    /// Who decides about a server's certificate; `None` trusts nobody.
+    /// The verifier of a server's certificate; `None` trusts nobody.
     fn verifier(
         &self,
         reach: &Reach,
@@ -116,7 +116,7 @@ impl Material {
                 let added = store.add(certificate.clone());
                 added.map_err(|source| HttpError::Authority { file: file.to_owned(), source })
             })?,
-            // One odd certificate among a hundred is no reason to trust none of them.
+            // One invalid certificate among a hundred is no reason to reject the others.
             Authorities::System | Authorities::Directory(_) | Authorities::Text(_) => {
                 let (_added, _odd) = store.add_parsable_certificates(self.authorities.iter().cloned());
             }
@@ -155,7 +155,7 @@ fn authorities(reach: &Reach) -> Result<Vec<CertificateDer<'static>>, HttpError>
     }
 }
 
-/// What is in any file there; a file that holds none is no obstacle.
+/// The certificates of all files in a directory; a file without certificates is skipped.
 fn in_directory(directory: &Path) -> Result<Vec<CertificateDer<'static>>, HttpError> {
     let path = directory.to_owned();
     let files = files::within(directory, move || {

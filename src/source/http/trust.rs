@@ -1,9 +1,10 @@
-//! Which certificate of a server is good.
+//! Decides which certificate of a server is valid.
 //!
-//! One that a trusted authority signed; and one that is itself among the trusted ones. `openssl req -x509` makes servers certificates
-//! that say `CA:TRUE`, which the library takes for the end of no chain; whoever writes one into `ca_file` has said that it is the server's.
+//! A certificate is valid if a trusted authority signed it, or if it is itself among the trusted ones. `openssl req -x509` makes servers
+//! certificates that say `CA:TRUE`, which the library refuses as the end of a chain. Whoever writes such a certificate into `ca_file` has
+//! said that it is the server's.
 //!
-//! *Invariant:* names and times are checked in every case, and that the server holds the key.
+//! *Invariant:* names and times are always checked, and so is that the server has the key.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,16 +16,16 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
 
-/// Trusts what was signed by the authorities, and the authorities' certificates themselves.
+/// Trusts certificates that the authorities signed, and the authorities' certificates themselves.
 #[derive(Debug)]
 pub(super) struct Trust {
     signed: Arc<WebPkiServerVerifier>,
-    /// Of each trusted certificate.
+    /// A digest of each trusted certificate.
     digests: BTreeSet<[u8; 32]>,
 }
 
 impl Trust {
-    /// `certificates` are what the authorities were made of. At least one.
+    /// `certificates` are those of the authorities. There is at least one.
     pub(super) fn new(
         authorities: RootCertStore,
         certificates: &[CertificateDer<'_>],
@@ -35,8 +36,8 @@ impl Trust {
         Ok(Self { signed, digests })
     }
 
-    /// Whether a certificate that is itself trusted was refused for nothing but its place in a chain. The library looks at times before
-    /// it looks for that, which a test holds it to.
+    /// Whether a certificate that is itself trusted was refused only because of its place in a chain. The library checks times before that
+    /// place; a test makes sure that it does.
     fn excuses(&self, refused: &rustls::Error, certificate: &CertificateDer<'_>) -> bool {
         let rustls::Error::InvalidCertificate(why) = refused else { return false };
         (is_authority(why) || *why == CertificateError::UnknownIssuer)
@@ -95,7 +96,7 @@ impl ServerCertVerifier for Trust {
     }
 }
 
-/// Takes every certificate (`insecure_tls`), but checks that the server holds its key.
+/// Accepts every certificate (`insecure_tls`), but checks that the server has its key.
 #[derive(Debug)]
 pub(super) struct AnyCertificate(pub(super) Arc<CryptoProvider>);
 

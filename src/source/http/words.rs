@@ -1,12 +1,12 @@
-//! The server's own words about what went wrong, made fit to be shown.
+//! The server's own error messages, made harmless to show.
 //!
-//! *Invariant:* only what stands in `errors` is shown; at most 300 characters, all of them plain.
+//! *Invariant:* only texts of `errors` are shown; at most 300 characters, all of them plain.
 
 use serde::Deserialize;
 
 use crate::plain::plain;
 
-/// The most that is shown, in characters.
+/// The largest number of characters that are shown.
 const SHOWN: usize = 300;
 
 #[derive(Deserialize)]
@@ -14,7 +14,7 @@ struct Errors {
     errors: Option<Vec<String>>,
 }
 
-/// What stands in the `errors` of a JSON body; `None` if there is none, or it is empty.
+/// The text of `errors` in a JSON body; `None` if there is none, or it is empty.
 pub(crate) fn words(body: &[u8]) -> Option<String> {
     let errors = serde_json::from_slice::<Errors>(body).ok()?.errors?;
     let joined = errors.join("; ");

@@ -1,4 +1,4 @@
-//! What went wrong in a store, as the class of a fault.
+//! Turns the errors of a store into the classes of faults.
 //!
 //! *Invariant:* pure.
 
@@ -9,7 +9,7 @@ use crate::fact::chain;
 use crate::source::wrapped::Closed;
 use crate::store::StoreError;
 
-/// While it is opened, what is refused is the credential.
+/// When the store is being opened, a refusal concerns the credential.
 pub(super) fn fault_of_log_in(error: &StoreError) -> Fault {
     if matches!(error, StoreError::Refused | StoreError::Ended { .. }) {
         Fault::Refused { why: chain(error), again_in: Some(AGAIN_IN) }
@@ -18,7 +18,7 @@ pub(super) fn fault_of_log_in(error: &StoreError) -> Fault {
     }
 }
 
-/// What a credential's file is waited for, or who unwraps it is asked again.
+/// The fault of a credential: wait for its file, or ask the server that unwraps it again.
 pub(super) fn not_opened(file: &Path, closed: Closed) -> Fault {
     let of_file = |why: &dyn std::fmt::Display| format!("{} cannot be unwrapped: {why}", file.display());
     match closed {
@@ -27,7 +27,7 @@ pub(super) fn not_opened(file: &Path, closed: Closed) -> Fault {
         Closed::Server(Fault::Unreachable { why, retry_after }) => {
             Fault::Unreachable { why: of_file(&why), retry_after }
         }
-        // Its server may lock the role for everyone: it says when again.
+        // The server may lock the role for everyone, so it says when to try again.
         Closed::Server(Fault::Refused { why, again_in }) => Fault::Refused { why: of_file(&why), again_in },
         Closed::Server(
             fault @ (Fault::Failing { .. }

@@ -1,6 +1,6 @@
-//! When the store is asked: whether it was changed, and whether something is due to be rotated.
+//! Decides when to ask the store whether it was changed, and whether a rotation is due.
 //!
-//! Both ask when something happened to the store's files. Nothing else is planned while all is well, but the next rotation.
+//! Both questions are asked when something happened to the store's files. While all is well, only the next rotation is planned beside that.
 //!
 //! *Invariant:* pure; time is an argument.
 
@@ -9,26 +9,26 @@ use std::time::{Duration, Instant};
 use crate::source::Fault;
 use crate::store::{Due, Moment};
 
-/// However much happens, whether secrets were changed is asked no more often than this …
+/// However much happens, the question for changes is asked no more often than this …
 const CHANGES_APART: Duration = Duration::from_millis(50);
-/// … and what is due is looked for no more often than this, so that rotations are not begun in a loop.
+/// … and the question for rotations no more often than this, so that rotations are not begun in a loop.
 const ROTATIONS_APART: Duration = Duration::from_secs(1);
 
-/// How often it is asked where nothing tells that something happened.
+/// How often to ask if changes of the files cannot be heard.
 pub(super) const ASK_EVERY: Duration = Duration::from_secs(3);
 
-/// A rotation that was asked for and not begun by then is asked for again; so is what could not be asked.
+/// A rotation that was asked for and has not begun by then is asked for again; so is a question that failed.
 const AGAIN_AFTER: Duration = Duration::from_mins(1);
 
-/// The wall clock is compared at least this often: a rotation is due by it, and it may be set.
+/// The wall clock is compared at least this often: rotations are due by it, and it may be set.
 const LONGEST_WAIT: Duration = Duration::from_hours(1);
 
-/// Who asks.
+/// The two questions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asker {
     /// Whether secrets were changed.
     Changes,
-    /// Whether something is due to be rotated.
+    /// Whether a rotation is due.
     Rotations,
 }
 
@@ -41,39 +41,39 @@ impl Asker {
     }
 }
 
-/// What the two that ask have to keep: their futures may be lost at any time.
+/// The state of both questions: their futures may be dropped at any time.
 #[derive(Debug, Default)]
 pub(super) struct Looks {
     changes: Look,
     rotations: Look,
-    /// What was found last, when it was asked whether secrets were changed.
+    /// The last answer about changes.
     found: Option<Result<u64, Fault>>,
-    /// How often secrets had been changed when what is due was looked for.
+    /// The counter of changes when rotations were last looked for.
     looked_at: Option<u64>,
-    /// When something may be due.
+    /// When a rotation may be due.
     due: Option<Moment>,
 }
 
 #[derive(Debug, Default)]
 struct Look {
-    /// How much had been heard when it was asked last.
+    /// How many events had been heard when it was asked last.
     heard: u64,
     asked: Option<Instant>,
 }
 
-/// When an asker asks next.
+/// When to ask next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Plan {
-    /// As soon as more than this was heard …
+    /// As soon as more events than this were heard …
     pub(super) heard: u64,
-    /// … or then, whatever was heard …
+    /// … or then, even without an event …
     pub(super) by: Option<Instant>,
-    /// … but never before.
+    /// … but never earlier than this.
     pub(super) not_before: Option<Instant>,
 }
 
 impl Looks {
-    /// When this one asks next.
+    /// When to ask this question next.
     pub(super) fn plan(&self, asker: Asker, is_deaf: bool, now: Instant, wall: Moment) -> Plan {
         let look = self.look(asker);
         let is_blind = is_deaf || matches!((asker, &self.found), (Asker::Changes, Some(Err(_))));
@@ -87,12 +87,12 @@ impl Looks {
         }
     }
 
-    /// It asks now.
+    /// Notes that the question is asked now.
     pub(super) fn asks(&mut self, asker: Asker, now: Instant) {
         self.look_mut(asker).asked = Some(now);
     }
 
-    /// Whether what was found is to be told. `heard` is how much had been heard before it was asked.
+    /// Whether an answer is news. `heard` is how many events had been heard before the question.
     pub(super) fn found(&mut self, heard: u64, found: Result<u64, Fault>) -> bool {
         self.changes.heard = heard;
         let is_news = self.found.as_ref() != Some(&found);
@@ -100,17 +100,17 @@ impl Looks {
         is_news
     }
 
-    /// Whether it was not there, or could not be asked, when it was asked last.
+    /// Whether the last question about changes failed.
     pub(super) const fn is_in_trouble(&self) -> bool {
         matches!(self.found, Some(Err(_)))
     }
 
-    /// How often secrets had been changed when what is due was looked for, unless it may be due by now whoever changed it.
+    /// The counter of changes when rotations were last looked for; `None` if a rotation may be due by now without any change.
     pub(super) fn looked_at(&self, wall: Moment) -> Option<u64> {
         self.looked_at.filter(|_| self.due.is_none_or(|due| due > wall))
     }
 
-    /// Whether something is to be rotated, of what was found to be due after so many changes; `None` where nothing had changed.
+    /// Takes the rotations that are due, with the counter of changes (`None` if nothing changed); returns whether to rotate now.
     pub(super) fn found_due(
         &mut self,
         heard: u64,
@@ -122,7 +122,7 @@ impl Looks {
             Ok(None) => false,
             Ok(Some((changes, due))) => {
                 let is_due = !due.now.is_empty();
-                // What is due is no longer so once its rotation has begun, and that is a change.
+                // A rotation that has begun is no longer due, and its beginning is a change.
                 let again = is_due.then(|| wall.plus(AGAIN_AFTER));
                 self.looked_at = Some(changes);
                 self.due = [due.next, again].into_iter().flatten().min();
@@ -135,7 +135,7 @@ impl Looks {
         }
     }
 
-    /// It was opened, perhaps from another file, when secrets had been changed this often.
+    /// The store was opened, perhaps from another file, with this counter of changes.
     pub(super) fn opened(&mut self, changes: u64) {
         self.found = Some(Ok(changes));
         (self.looked_at, self.due) = (None, None);

@@ -1,7 +1,7 @@
 //! An open store, and whether its file is still the one at its path.
 //!
-//! *Invariant:* nothing but `SQLite` opens the file or its `-shm`, because to close a descriptor of one takes off every lock that it has there.
-//! The `-wal` has no locks.
+//! *Invariant:* nothing but `SQLite` opens the file or its `-shm`, because closing a descriptor of them releases every lock that it has
+//! there. The `-wal` has no locks.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -22,17 +22,17 @@ use crate::store::{Credential, Past, SecretPath, Store, StoreError, Witness};
 #[derive(Debug)]
 pub(super) struct Open {
     pub(super) store: Store,
-    /// By which it was opened.
+    /// The path by which it was opened.
     path: PathBuf,
     file: Inode,
-    /// Beside which `SQLite` writes, whatever links led there.
+    /// The path beside which `SQLite` writes, with all links resolved.
     real: PathBuf,
     log: Option<Inode>,
-    /// What was read last.
+    /// The last read.
     known: BTreeMap<SecretName, (u64, Secret<Fields>)>,
 }
 
-/// Which file it is, whatever its name. While it is open the system gives its number to no other.
+/// The number of the file, whatever its name. While it is open the system gives this number to no other file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Inode {
     device: u64,
@@ -40,7 +40,7 @@ struct Inode {
 }
 
 impl Open {
-    /// Opens the store at this path, which has to go on from what was seen of it.
+    /// Opens the store at this path, which has to continue from the witness.
     pub(super) fn at(path: &Path, credential: &Credential, seen: Option<&Witness>) -> Result<Self, Fault> {
         let before = there(path)?;
         let store = Store::open_after(path, credential, Past::Seen(seen));
@@ -54,7 +54,7 @@ impl Open {
         Ok(Self { store, path: path.to_owned(), file: before, real, log, known: BTreeMap::new() })
     }
 
-    /// That its file is the one at its path. Else it is another store, of which this one knows nothing, or none at all.
+    /// Checks that its file is the one at its path. If it is not, there is another store, of which this one knows nothing, or none.
     pub(super) fn is_there(&self) -> Result<(), Fault> {
         if there(&self.path)? == self.file { Ok(()) } else { Err(Fault::Dead) }
     }
@@ -64,26 +64,27 @@ impl Open {
         self.is_there() == Err(Fault::Dead)
     }
 
-    /// Sets the log of a replaced file aside. It is still beside the path, where `SQLite` would take it for the log of the new file and
-    /// mix the two. It is kept, because what was put into the replaced file last may be in there alone.
+    /// Renames the `-wal` of a replaced file. It is still beside the path, where `SQLite` would take it for the `-wal` of the new file and
+    /// mix the two. It is kept, because the last `put` into the replaced file may be only in it.
     pub(super) fn set_log_aside(&self) -> Result<(), Fault> {
         let log = log_of(&self.real);
         let aside = beside(&log, ".replaced");
         let failed = |source| fault(&StoreError::Io { doing: "set aside", file: log.clone(), source });
         let Some(held) = File::open(&log).map(Some).or_else(absent).map_err(failed)? else { return Ok(()) };
-        // Other agents see the replacement at the same time; the log of whoever is through already is not this one.
+        // Other agents see the replacement at the same time; if one of them has already done this, the `-wal` there belongs to the new
+        // file.
         flock(&held, FlockOperation::LockExclusive).map_err(|errno| failed(errno.into()))?;
         if self.log.is_none() || inode(&log).ok() != self.log {
             return Ok(());
         }
         fs::rename(&log, &aside).map_err(failed)?;
-        // Made anew from the log by whoever opens the file first.
+        // Whoever opens the file first makes it anew from the `-wal`.
         fs::remove_file(beside(&self.real, "-shm")).map(Some).or_else(absent).map_err(failed)?;
         tracing::warn!(store = %self.path.display(), log = %aside.display(), "log of the store before is kept");
         Ok(())
     }
 
-    /// Reads a secret, unless the version is one that is known: who reads again what did not change would fill the audit.
+    /// Reads a secret, unless its version is already known: reading unchanged secrets again would fill the audit.
     pub(super) fn read(
         &mut self,
         name: SecretName,

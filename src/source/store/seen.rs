@@ -1,7 +1,7 @@
-//! What this agent saw of its store last: an earlier state that is put back does not fit it.
+//! The last entry that this agent saw of its store: an earlier state that is put back does not match it.
 //!
-//! *Invariant:* it only goes forward, but for a store that the owner restored. It is in the ledger before what was read is used, where there
-//! is a ledger; a failure to write it is said, and stops nothing.
+//! *Invariant:* it only moves forward, except for a store that the owner restored. If there is a ledger, the entry is in it before a value
+//! is used; a failure to write it is logged, and stops nothing.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,7 +19,7 @@ pub(super) struct Seen {
     ledger: Option<Kept>,
 }
 
-/// Where it outlives this run: the page of this source, whose token is the witness. A store has no other token.
+/// The page of this source in the ledger, which outlives this run; its token is the witness. A store has no other token.
 #[derive(Debug)]
 struct Kept {
     ledger: Arc<Ledger>,
@@ -28,7 +28,7 @@ struct Kept {
 }
 
 impl Seen {
-    /// What an earlier run left in the ledger, and where this one leaves what it sees.
+    /// Reads the entry that an earlier run left in the ledger, and writes later ones there.
     pub(super) fn kept_in(ledger: Arc<Ledger>, source: SourceName, identity: Identity) -> Self {
         let page = ledger.read(&source, &identity);
         let latest = page.and_then(|page| page.token.expose().parse().ok());
@@ -39,7 +39,7 @@ impl Seen {
         *self.latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes what was seen. It was checked against what was seen before, when the store was opened and with every question since.
+    /// Notes the latest entry. The store compared it with the one before, when it was opened and at every operation since.
     pub(super) fn note(&self, witness: Option<Witness>) {
         let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(witness) = witness.filter(|witness| *latest != Some(*witness)) else { return };

@@ -1,8 +1,8 @@
-//! Hears when something happens to the files of a store, so that nobody has to ask while it is at rest.
+//! Listens for changes of a store's files, so that nobody has to ask while the store is at rest.
 //!
-//! `SQLite` writes the file's `-wal` at each commit. Directories are watched: a file that is put in another's place changes them.
+//! `SQLite` writes the file's `-wal` at each commit. The directories are watched, because a file that replaces another changes them.
 //!
-//! *Invariant:* opens no file of the store: to close a descriptor of one takes off every lock that `SQLite` has there.
+//! *Invariant:* opens no file of the store: closing a descriptor of one releases every lock that `SQLite` has there.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -19,26 +19,25 @@ use tokio::sync::watch;
 use super::looks::ASK_EVERY;
 use crate::fact::chain;
 
-/// File systems whose files another machine may replace, of which this machine's kernel tells nothing: NFS, SMB (both of it),
-/// 9P, FUSE, Ceph.
+/// File systems whose files another machine may replace, which causes no event on this machine: NFS, SMB (both versions), 9P, FUSE, Ceph.
 const REMOTE: [FsWord; 6] = [0x6969, 0xff53_4d42, 0xfe53_4d42, 0x0102_1997, 0x6573_5546, 0x00c3_6400];
 
-/// What is heard of the files of one store.
+/// The events of one store's files.
 #[derive(Debug)]
 pub(super) struct Watch {
     file: PathBuf,
-    /// Counts what was heard.
+    /// The number of events so far.
     heard: watch::Sender<u64>,
     ear: Mutex<Ear>,
 }
 
 #[derive(Debug, Default)]
 enum Ear {
-    /// Nobody listened yet.
+    /// Listening has not begun.
     #[default]
     None,
     Hears {
-        /// Listens for as long as it is kept.
+        /// Listens until it is dropped.
         _watcher: RecommendedWatcher,
     },
     Deaf,
@@ -55,12 +54,12 @@ enum WatchError {
 }
 
 impl Watch {
-    /// Nothing is listened to yet.
+    /// Does not listen yet.
     pub(super) fn new(file: &Path) -> Self {
         Self { file: file.to_owned(), heard: watch::Sender::new(0), ear: Mutex::default() }
     }
 
-    /// Listens from now on, anew: directories may be others by now. Where that cannot be, it is said once.
+    /// Begins to listen anew, since the directories may have been replaced. If that is not possible, it is logged once.
     pub(super) fn listen(&self) {
         let ear = self.watcher();
         let mut present = self.ear.lock().unwrap_or_else(PoisonError::into_inner);
@@ -76,31 +75,31 @@ impl Watch {
         };
     }
 
-    /// Whether nothing is heard, so that it has to be asked again and again.
+    /// Whether no events can be heard, so that the store has to be asked regularly.
     pub(super) fn is_deaf(&self) -> bool {
         matches!(*self.ear.lock().unwrap_or_else(PoisonError::into_inner), Ear::Deaf)
     }
 
-    /// How much was heard.
+    /// The number of events so far.
     pub(super) fn heard(&self) -> u64 {
         *self.heard.borrow()
     }
 
-    /// Waits until more is heard than this. Losing it is safe.
+    /// Waits until there are more events than this. The future may be dropped.
     pub(super) async fn more_than(&self, heard: u64) {
         let mut receiver = self.heard.subscribe();
-        // The sender is this one's own.
+        // The sender cannot be gone, because `self` holds it.
         receiver.wait_for(|now| *now != heard).await.ok();
     }
 
-    /// Makes whoever waits ask.
+    /// Wakes the askers.
     pub(super) fn stir(&self) {
         stir(&self.heard);
     }
 
     fn watcher(&self) -> Result<RecommendedWatcher, WatchError> {
         let heard = self.heard.clone();
-        // `SQLite` writes beside the file that a link leads to.
+        // `SQLite` writes beside the target of a link.
         let links = [self.file.clone(), fs::canonicalize(&self.file).unwrap_or_else(|_| self.file.clone())];
         let directories: BTreeSet<_> = links.iter().map(|file| directory_of(file)).collect();
         let files: BTreeSet<_> = links
@@ -128,24 +127,24 @@ fn stir(heard: &watch::Sender<u64>) {
     heard.send_modify(|heard| *heard = heard.wrapping_add(1));
 }
 
-/// Whether it may have changed one of these files, or one of the directories itself. To open a file or to read it does not.
+/// Whether an event may have changed one of these files, or one of the directories. Opening or reading a file does not.
 fn concerns(event: &Event, files: &BTreeSet<OsString>, directories: &BTreeSet<PathBuf>) -> bool {
     if matches!(event.kind, EventKind::Access(access) if access != AccessKind::Close(AccessMode::Write)) {
         return false;
     }
-    // What was lost has no path.
+    // An event about lost events has no path.
     event.paths.is_empty()
         || event.paths.iter().any(|path| {
             directories.contains(path) || path.file_name().is_some_and(|name| files.contains(name))
         })
 }
 
-/// What `SQLite` writes a commit to.
+/// The file to which `SQLite` writes a commit.
 pub(super) fn log_of(file: &Path) -> PathBuf {
     beside(file, "-wal")
 }
 
-/// What is called as a file, with something after it.
+/// A path with a suffix after its file name.
 pub(super) fn beside(file: &Path, suffix: &str) -> PathBuf {
     let mut name = file.as_os_str().to_owned();
     name.push(suffix);

@@ -1,7 +1,7 @@
-//! What the server's answers mean: JSON in, secrets and their lives out.
+//! The meaning of the server's answers: takes JSON, returns secrets with their time to live.
 //!
-//! *Invariant:* pure; the wall clock is an argument. Tokens and fields are behind [`Secret`] before anybody else sees them. No life is
-//! longer than [`LONGEST_LIFE`], whatever number the server says.
+//! *Invariant:* pure; the wall clock is an argument. Tokens and fields are behind [`Secret`] before other code sees them. No time to live
+//! is longer than [`LONGEST_LIFE`], whatever number the server says.
 
 #![deny(clippy::arithmetic_side_effects, reason = "these numbers are the server's")]
 
@@ -14,10 +14,10 @@ use crate::names::LeaseId;
 use crate::secret::{Fields, Secret};
 use crate::source::{Fault, Fetched, Grant, GrantLife, LONGEST_LIFE, Life, Renewal};
 
-/// A deletion is looked for so long after its time: the server's second may not have begun yet by our clock.
+/// How long after its time a deletion is looked for: by the server's clock that second may not have begun yet.
 const A_SECOND: Duration = Duration::from_secs(1);
 
-/// What every answer is wrapped in.
+/// The envelope of every answer.
 #[derive(Deserialize)]
 pub(super) struct Envelope<Data, Auth = Value> {
     lease_id: Option<String>,
@@ -41,7 +41,7 @@ pub(super) struct AuthAnswer {
     num_uses: i64,
 }
 
-/// A token as it looks itself up.
+/// A token, as its own look-up shows it.
 #[derive(Deserialize)]
 pub(super) struct TokenState {
     ttl: i64,
@@ -51,7 +51,7 @@ pub(super) struct TokenState {
     num_uses: i64,
 }
 
-/// A response-wrapping token as it was looked up.
+/// A response-wrapping token, as its look-up shows it.
 #[derive(Deserialize)]
 pub(super) struct WrappingState {
     /// The path whose answer it wraps.
@@ -72,13 +72,13 @@ pub(super) struct MadeSecretId {
     ttl: Value,
 }
 
-/// A lease that was looked up.
+/// A lease, as its look-up shows it.
 #[derive(Deserialize)]
 pub(super) struct LeaseState {
     ttl: i64,
 }
 
-/// What is mounted at a path.
+/// The engine at a path.
 #[derive(Deserialize)]
 pub(super) struct MountState {
     /// With a slash at the end.
@@ -93,21 +93,21 @@ struct MountOptions {
     version: Option<String>,
 }
 
-/// How the secrets below a mount are read.
+/// The kind of engine below a mount, which decides how its secrets are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Engine {
     /// KV v2.
     Versioned,
-    /// KV v1 and what is like it.
+    /// KV v1 and similar engines.
     Unversioned,
-    /// All that makes its answers itself: databases, PKI, clouds.
+    /// All engines that make their answers themselves: databases, PKI, clouds.
     Other,
-    /// Nobody may ask what it is: paths are taken as they are written, and the answer shows what it was.
+    /// The token may not look up the mount: paths are taken as they are written, and the answer shows the kind.
     AsWritten,
 }
 
 impl Engine {
-    /// Whether it keeps what somebody wrote.
+    /// Whether it stores what somebody wrote.
     pub(super) fn is_kv(self) -> bool {
         match self {
             Self::Versioned | Self::Unversioned => true,
@@ -133,13 +133,13 @@ struct VersionState {
 }
 
 impl<Data, Auth> Envelope<Data, Auth> {
-    /// What the answer is about; an answer without it is none.
+    /// The data of an answer; an answer without data is not valid.
     pub(super) fn into_data(self, path: &str) -> Result<Data, Fault> {
         self.data.ok_or_else(|| nothing_in("data", path))
     }
 
-    /// A renewed lease that was asked to live `asked` seconds. The server rounds up what it grants, so up to a second less
-    /// is true; of a single second half is left, since no lease is renewed to be over at once.
+    /// A renewed lease, for which `asked` seconds were requested. The server rounds the granted time up, so the true time is up to a second
+    /// less. Of a single second only half is counted, so that no renewed lease has ended at once.
     pub(super) fn renewal(&self, asked: u64) -> Renewal {
         let granted = self.lease_duration.unwrap_or_default();
         let warned = self.warnings.as_ref().is_some_and(|warnings| !warnings.is_empty());
@@ -155,16 +155,16 @@ impl<Data, Auth> Envelope<Data, Auth> {
 }
 
 impl<Data> Envelope<Data, AuthAnswer> {
-    /// The grant that a login gave.
+    /// The grant of a login.
     pub(super) fn grant(self, path: &str) -> Result<Grant, Fault> {
         let auth = self.auth.ok_or_else(|| nothing_in("auth", path))?;
         let life = auth.life();
-        // The server cannot end a batch token.
+        // The server cannot revoke a batch token.
         let revocable = auth.token_type != "batch";
         Ok(Grant { token: auth.client_token, life, revocable, uses: uses(auth.num_uses) })
     }
 
-    /// The life of a grant that was renewed.
+    /// The life of a renewed grant.
     pub(super) fn grant_life(&self, path: &str) -> Result<GrantLife, Fault> {
         self.auth.as_ref().map(AuthAnswer::life).ok_or_else(|| nothing_in("auth", path))
     }
@@ -178,13 +178,13 @@ impl AuthAnswer {
 }
 
 impl TokenState {
-    /// How long the token lives. Only one without an end has no `expire_time`: a `ttl` of 0 alone may be its last second.
+    /// The time to live of the token. Only a token without an end has no `expire_time`: a `ttl` of 0 alone may be its last second.
     pub(super) fn life(&self) -> GrantLife {
         let ttl = self.expire_time.as_ref().map(|_| seconds(positive(self.ttl)));
         GrantLife { ttl, renewable: self.renewable.unwrap_or_default() }
     }
 
-    /// How many requests it may still make; `None` for any number.
+    /// The number of requests that it may still make; `None` for any number.
     pub(super) fn uses(&self) -> Option<u64> {
         uses(self.num_uses)
     }
@@ -212,7 +212,7 @@ impl MadeSecretId {
 }
 
 impl LeaseState {
-    /// What is left of it; `None` if it has ended, whether or not the server has cleaned up yet.
+    /// The time that is left; `None` if it has ended, even if the server has not cleaned up yet.
     pub(super) fn left(&self) -> Option<Duration> {
         (self.ttl > 0).then(|| seconds(positive(self.ttl)))
     }
@@ -245,7 +245,7 @@ impl Versioned {
     }
 }
 
-/// A secret of KV v2. A deletion that is still to come tells when to look again.
+/// A secret of KV v2. If it has a planned deletion, the time of that tells when to look again.
 pub(super) fn versioned(
     envelope: Envelope<Versioned>,
     path: &str,
@@ -259,20 +259,20 @@ pub(super) fn versioned(
     Ok(Fetched { fields: Secret::new(secret.data.ok_or(gone)?), life: Life::Versioned { within } })
 }
 
-/// Whether an answer about which nothing is known is one of KV v2.
+/// Whether an answer of an unknown engine is one of KV v2.
 pub(super) fn is_versioned(answer: &Envelope<Fields, Fields>) -> bool {
     let Some(fields) = &answer.data else { return false };
     let of_version = |state: &Value| state.get("version").is_some_and(Value::is_u64);
     fields.len() == 2 && fields.contains_key("data") && fields.get("metadata").is_some_and(of_version)
 }
 
-/// A secret of KV v1. It looks leased, but its `lease_duration` only says when to look again.
+/// A secret of KV v1. It looks like a lease, but its `lease_duration` only says when to look again.
 pub(super) fn unversioned<A>(envelope: Envelope<Fields, A>, path: &str) -> Result<Fetched, Fault> {
     let within = envelope.lease_duration.filter(|number| *number > 0).map(seconds);
     Ok(Fetched { fields: Secret::new(envelope.into_data(path)?), life: Life::Versioned { within } })
 }
 
-/// What an engine made for us. A token that was made stands in `auth`; it is no lease, but it ends.
+/// A secret that an engine made for us. A new token is in `auth`; it is no lease, but it ends.
 pub(super) fn made(
     envelope: Envelope<Fields, Fields>,
     path: &str,
@@ -298,7 +298,7 @@ pub(super) fn made(
     Ok(Fetched { fields: Secret::new(fields), life })
 }
 
-/// The life of what has no lease, from its own fields: a certificate's end, or a static role's next rotation.
+/// The life of a secret without a lease, from its own fields: a certificate's end, or a static role's next rotation.
 fn unleased(fields: &Fields, now: SystemTime) -> Life {
     let number = |name: &str| fields.get(name).and_then(Value::as_u64);
     let rotates = ["rotation_period", "rotation_schedule", "last_vault_rotation"];
@@ -322,17 +322,17 @@ fn nothing_in(part: &str, path: &str) -> Fault {
     Fault::Malformed { why: format!("{path}: the answer has no `{part}`") }
 }
 
-/// 0 is any number; less than that is a token that is being revoked, which its next use shows.
+/// 0 means any number. A lower number is a token that is being revoked; its next use shows that.
 fn uses(number: i64) -> Option<u64> {
     u64::try_from(number).ok().filter(|number| *number > 0)
 }
 
-/// A life of so many seconds.
+/// A duration of this many seconds.
 fn seconds(number: u64) -> Duration {
     Duration::from_secs(number).min(LONGEST_LIFE)
 }
 
-/// What has ended long ago has nothing left.
+/// A time that is long past leaves 0.
 fn positive(number: i64) -> u64 {
     u64::try_from(number).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! One call of the HTTP API: its headers, and what its status means.
+//! One call of the HTTP API: its headers, and the meaning of its status.
 //!
 //! *Invariant:* the token's header is marked sensitive, so that no library prints it; of a body only `errors` is ever shown.
 
@@ -22,7 +22,7 @@ const TOKEN: HeaderName = HeaderName::from_static("x-vault-token");
 const INDEX: HeaderName = HeaderName::from_static("x-vault-index");
 const INCONSISTENT: HeaderName = HeaderName::from_static("x-vault-inconsistent");
 
-/// What is asked of the API.
+/// A call of the API.
 #[derive(Debug)]
 pub(super) struct Call {
     method: Method,
@@ -43,7 +43,7 @@ impl Call {
     }
 }
 
-/// The servers, and what every request to them carries.
+/// The servers, and the headers of every request to them.
 #[derive(Debug)]
 pub(super) struct Api {
     http: Http,
@@ -60,17 +60,17 @@ impl Api {
         Ok(Self { http, namespace: namespace.transpose()?, index: NewestIndex::default() })
     }
 
-    /// Trusts what its files say from now on, and shows the client certificate that is in its file.
+    /// Reads the TLS files again: authorities and client certificate.
     pub(super) fn look_again(&self) -> Result<bool, HttpError> {
         self.http.look_again()
     }
 
-    /// The files of TLS that are worth watching.
+    /// The TLS files to watch.
     pub(super) fn tls_files(&self) -> Vec<PathBuf> {
         self.http.tls_files()
     }
 
-    /// Makes a call. Statuses that belong to one path are left to the caller.
+    /// Makes a call. The caller handles statuses that belong to one path.
     pub(super) async fn ask(&self, token: Option<&Secret<str>>, call: Call) -> Result<Answer, Fault> {
         let Call { method, path, body, query, repeat } = call;
         let headers = self.headers(token)?;
@@ -103,7 +103,7 @@ fn bad_token() -> Fault {
     Fault::Refused { why: "the token holds characters that no token has".into(), again_in: None }
 }
 
-/// What a successful answer says; else the fault of its status.
+/// The data of a successful answer; otherwise the fault of its status.
 pub(super) fn parsed<T: DeserializeOwned>(
     answer: &Answer,
     path: &str,
@@ -112,7 +112,7 @@ pub(super) fn parsed<T: DeserializeOwned>(
     done(answer, path, capability)?;
     let body = answer.body.expose();
     serde_json::from_slice(body).map_err(|error| Fault::Malformed {
-        // The error's own words would quote the value that does not fit.
+        // The library's error message would quote the value.
         why: match (body.len(), error.line(), error.column()) {
             (0, ..) => format!("{path}: {} with an empty body", answer.status),
             (size, line, column) => format!(
@@ -124,12 +124,12 @@ pub(super) fn parsed<T: DeserializeOwned>(
     })
 }
 
-/// Whether the call succeeded; else the fault of its status.
+/// Whether the call succeeded; otherwise the fault of its status.
 pub(super) fn done(answer: &Answer, path: &str, capability: &'static str) -> Result<(), Fault> {
     if answer.status.is_success() { Ok(()) } else { Err(refusal(answer, path, capability)) }
 }
 
-/// What a status means that is neither a success nor one of a server that cannot be asked.
+/// The fault of a status that is neither a success nor one of a server that cannot be asked now.
 pub(super) fn refusal(answer: &Answer, path: &str, capability: &'static str) -> Fault {
     let said = words(answer.body.expose());
     match (answer.status, said) {
@@ -157,7 +157,7 @@ pub(super) fn tombstone(answer: &Answer, path: &str) -> Option<Fault> {
     Some(body.data?.tombstone(path))
 }
 
-/// The fault of a path that is not there, on a mount that nobody may ask about.
+/// The fault of a path that is not there, on a mount that may not be looked up.
 pub(super) fn unclear(answer: &Answer, path: &str) -> Fault {
     let mut fault = refusal(answer, path, "read");
     if let Fault::Gone { why } = &mut fault {

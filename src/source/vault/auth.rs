@@ -1,6 +1,6 @@
-//! Logging in: which method, which files, and what the server says.
+//! Logging in: the method, its files, and the meaning of the server's answers.
 //!
-//! *Invariant:* what is in a credential file is in no fault and no log line, and sent to the server only.
+//! *Invariant:* the content of a credential file is in no fault and no log line, and is sent only to the server.
 
 mod approle;
 mod credential;
@@ -25,7 +25,7 @@ use crate::source::{Fault, Grant};
 pub(super) use drawer::Drawer;
 use secret_id::Memory;
 
-/// The one login method of a source, with what it has to remember.
+/// The login method of a source, with its state.
 #[derive(Debug)]
 pub(super) struct Login {
     method: AuthConfig,
@@ -78,8 +78,8 @@ impl Login {
         matches!(&self.method, AuthConfig::Token { from } if from.file().is_some())
     }
 
-    /// The method, where it is mounted, and as whom it logs in. A role that stands in a file is named by what is in it, or by
-    /// the file while that cannot be read; a token, by its hash.
+    /// The method, its mount, and the role. If the role is in a file, its name is the content of the file, or the path of the file while
+    /// that cannot be read. A token is named by its hash.
     pub(super) fn identity(&self) -> (&'static str, Option<String>, Option<String>) {
         let in_file = |file: &Path, name: fn(&str) -> String| {
             let read = credential::Credential::read(file);
@@ -124,15 +124,15 @@ impl Login {
             AuthConfig::Jwt(config) | AuthConfig::Kubernetes(config) => vec![config.file.clone()],
             AuthConfig::Cert(_) => Vec::new(),
         };
-        // Of a token source, only the token's file may change the grant.
+        // For a token source, only the token's file may change the grant.
         if let Some(identity) = self.identity.iter().find(|_| !self.is_grant()) {
             files.extend([identity.cert_file.clone(), identity.key_file.clone()]);
         }
         files
     }
 
-    /// A certificate that was replaced is shown from now on; half of one is waited for. Whom we trust we know from before, where it cannot
-    /// be read.
+    /// Uses a client certificate that was replaced; waits if it is only half written. If the authorities cannot be read, the previous ones
+    /// stay.
     fn look_again(&self, api: &Api) -> Result<(), Fault> {
         match (api.look_again(), &self.identity) {
             (Err(error), Some(identity)) if error.is_of_identity() => Err(Fault::Awaiting {
@@ -144,7 +144,7 @@ impl Login {
     }
 }
 
-/// What the refusals of one method mean, for who has to do something about them.
+/// What the refusals of one method mean, for the person who has to correct them.
 struct Meaning {
     /// A 400.
     rejected: &'static str,
@@ -154,8 +154,8 @@ struct Meaning {
     again_in: Option<Duration>,
 }
 
-/// No server locks a role for a wrong JWT or certificate, and what is wrong may be the server's: a role that is not written yet,
-/// or a cluster that cannot be asked just now, which is a 403 too.
+/// No server locks a role for a wrong JWT or certificate, and the cause may be on the server: a role that is not written yet, or a cluster
+/// that cannot be asked now, which is a 403 too.
 const NOTHING_LOCKS: Option<Duration> = Some(Duration::from_mins(1));
 
 const JWT: Meaning = Meaning {

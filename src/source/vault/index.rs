@@ -1,7 +1,7 @@
 //! The newest state of the cluster that was seen, so that no standby answers with an older one.
 //!
-//! Standbys answer reads themselves, and may be behind: what was just written, a fresh secret-id even, is unknown to them.
-//! With this index a standby that has not come so far passes the request on to the active server.
+//! Standbys answer reads themselves, and may be behind: they may not know a value, or a secret-id, that was just written. If a request
+//! carries this index, a standby that is behind passes it on to the active server.
 //!
 //! *Invariant:* within one cluster the index only grows, in whatever order the answers come.
 
@@ -25,20 +25,20 @@ impl NewestIndex {
         }
     }
 
-    /// What to send along.
+    /// The header to send.
     pub(super) fn newest(&self) -> Option<HeaderValue> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-/// What OpenBao puts into an index.
+/// The content of an OpenBao index.
 #[derive(Deserialize)]
 struct State {
     cluster: String,
     value: String,
 }
 
-/// Whether the first is surely older. Of what cannot be compared (another cluster, another server's form) the last counts.
+/// Whether the first is surely older. If two indexes cannot be compared (another cluster, another server's form), the last one counts.
 fn is_older(one: &HeaderValue, other: &HeaderValue) -> bool {
     let (Some(one), Some(other)) = (state(one), state(other)) else { return false };
     one.0 == other.0 && one.1 < other.1

@@ -1,7 +1,7 @@
-//! What is mounted where: asked once a mount, however many secrets below it are fetched at once.
+//! Which engine is mounted where: the server is asked once for each mount, even if many secrets below it are fetched at once.
 //!
-//! *Invariant:* one question at a time for all paths with the same first segment; no lock is held while another one waits
-//! for the network, but for that one question.
+//! *Invariant:* there is one request at a time for all paths with the same first segment. No lock is held while waiting for the network,
+//! except the one for that request.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +15,7 @@ use crate::config::EngineKind;
 use crate::secret::Secret;
 use crate::source::Fault;
 
-/// Of so many times that the look-up of a mount is refused, the path is asked for as it is written once: the first time.
+/// How often a look-up has to be refused before the path itself is tried again; it is tried after the first refusal.
 const TRIED_EACH: u64 = 4;
 
 /// One mounted engine.
@@ -27,7 +27,7 @@ pub(super) struct Mount {
 }
 
 impl Mount {
-    /// What the configuration says of this path: it has the API's form, `MOUNT/data/NAME`, or the first part is the mount.
+    /// The mount from the configured kind: the part before `/data/` if the path has the API's form, otherwise the first segment.
     pub(super) fn said(kind: EngineKind, path: &str) -> Self {
         let first = path.split_inclusive('/').next().unwrap_or_default();
         let engine = match kind {
@@ -42,7 +42,7 @@ impl Mount {
         Self { path, engine }
     }
 
-    /// Where nobody may ask: the first part stands for the mount.
+    /// The mount if the token may not look it up: the first segment stands for it.
     fn unknown(path: &str) -> Self {
         let first = path.split('/').next().unwrap_or_default();
         Self { path: format!("{first}/"), engine: Engine::AsWritten }
@@ -62,16 +62,16 @@ impl Mount {
 #[derive(Debug, Default)]
 pub(super) struct Mounts {
     known: Mutex<Vec<Mount>>,
-    /// By first segment. There are no more of them than the configuration has.
+    /// By first segment. There are no more of them than in the configuration.
     questions: Mutex<HashMap<String, Arc<Question>>>,
-    /// How often in a row the look-up was refused for each path, and the path itself was not known to be let through.
+    /// How often in a row the look-up was refused for each path, as far as the path itself was not answered.
     refusals: Mutex<HashMap<String, u64>>,
 }
 
 /// The right to ask about one first segment.
 #[derive(Debug, Default)]
 struct Question {
-    /// Held while asking; inside is what kept the last one from an answer.
+    /// Held while asking; it contains the fault of the last request.
     turn: tokio::sync::Mutex<Option<Fault>>,
     /// How often it was asked.
     asked: AtomicU64,
@@ -86,7 +86,7 @@ impl Mounts {
         let question = self.question(path);
         let asked_before = question.asked.load(Ordering::Relaxed);
         let mut last = question.turn.lock().await;
-        // Whoever had the turn while we waited may have asked for us as well.
+        // The task that asked while this one waited may have found the mount for both.
         if let Some(mount) = self.recall(path) {
             return Ok(mount);
         }
@@ -103,7 +103,7 @@ impl Mounts {
         Ok(mount)
     }
 
-    /// Mostly the policy is the reason, and the path itself would be denied too: so that is not tried each time.
+    /// Usually the cause is the policy, and the path itself would be denied too. So the path is not tried each time.
     fn refused(&self, path: &str) -> Result<Mount, Fault> {
         let mut refusals = lock(&self.refusals);
         let before = refusals.entry(path.to_owned()).or_default();
@@ -113,12 +113,12 @@ impl Mounts {
         is_tried.then(|| Mount::unknown(path)).ok_or_else(denied)
     }
 
-    /// The path itself is let through, whatever is there: it is asked for each time.
+    /// The path itself was answered, whatever it is: it is tried each time.
     pub(super) fn is_let_through(&self, path: &str) {
         lock(&self.refusals).remove(path);
     }
 
-    /// What is mounted there, or that nobody may ask and a path was right as it is written.
+    /// Remembers an engine, or that a mount may not be looked up and a path was right as it is written.
     pub(super) fn remember(&self, mount: &Mount) {
         let mut known = lock(&self.known);
         if !known.contains(mount) {
@@ -126,7 +126,7 @@ impl Mounts {
         }
     }
 
-    /// Makes the next read ask again: what came back suggests that something else is mounted there now.
+    /// Makes the next read ask again: the answer suggests that another engine is mounted there now.
     pub(super) fn forget(&self, mount: &Mount) {
         lock(&self.known).retain(|known| known != mount);
     }
@@ -142,19 +142,19 @@ impl Mounts {
     }
 }
 
-/// What is there on every server and never KV. (Asked about `auth/token/x`, the server names the mount `token/`.)
+/// Mounts that are on every server and never KV. (Asked about `auth/token/x`, the server names the mount `token/`.)
 fn built_in(path: &str) -> Option<Mount> {
     let prefix = ["auth/", "sys/"].into_iter().find(|prefix| path.starts_with(prefix))?;
     Some(Mount { path: prefix.to_owned(), engine: Engine::Other })
 }
 
-/// Asks the server. Any token may ask this of a server, whatever its policies say: a 403 means that it may read nothing below that
-/// mount, or that there is no such mount. But what stands before a server may let through nothing but the path of the secret, in whatever
-/// words it refuses: then there is no answer, and the path itself has to show it.
+/// Asks the server. Every token may ask this, whatever its policies say: a 403 means that it may read nothing below that mount, or that
+/// there is no such mount. But a proxy before the server may allow only the path of the secret, and refuse this with any error. Then there
+/// is no answer here, and the answer to the path itself has to show the engine.
 async fn ask(api: &Api, token: &Secret<str>, path: &str) -> Result<Option<Mount>, Fault> {
     let question = format!("sys/internal/ui/mounts/{path}");
     let answer = api.ask(Some(token), Call::get(&question)).await?;
-    // These two say nothing of the right to ask.
+    // These two do not mean that the look-up is refused.
     let is_later = matches!(answer.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT);
     if answer.status.is_client_error() && !is_later {
         return Ok(None);

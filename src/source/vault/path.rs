@@ -1,6 +1,6 @@
-//! Paths of the API as they stand in a request line.
+//! Paths of the API in a request line.
 //!
-//! *Invariant:* a slash separates segments; every other character that is not plain is percent-encoded.
+//! *Invariant:* a slash separates segments; every character that is not plain is percent-encoded.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 

@@ -1,4 +1,4 @@
-//! The transit engine: it seals and opens what others keep. Not a part of what an agent does with its secrets.
+//! The transit engine: it seals and opens data that others keep. An agent does not use it for its secrets.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -24,7 +24,7 @@ impl Vault {
     /// Seals this with a key of the transit engine at this mount.
     ///
     /// # Errors
-    /// What any question may meet.
+    /// Those of any request.
     pub async fn encrypt(
         &self,
         grant: &Grant,
@@ -41,7 +41,7 @@ impl Vault {
     /// Opens what [`Self::encrypt`] sealed.
     ///
     /// # Errors
-    /// What any question may meet; [`Fault::Failing`] for what this key did not seal.
+    /// Those of any request; [`Fault::Failing`] for data that this key did not seal.
     pub async fn decrypt(
         &self,
         grant: &Grant,

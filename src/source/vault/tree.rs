@@ -1,4 +1,4 @@
-//! Every secret of a part of a KV mount, by name.
+//! Lists the names of all secrets of a part of a KV mount.
 
 use hyper::StatusCode;
 use serde::Deserialize;
@@ -14,10 +14,10 @@ struct Names {
 }
 
 impl Vault {
-    /// The paths of all secrets at and below this one, in order. Not a part of what an agent does: it is told what it may read.
+    /// The paths of all secrets at and below this one, in order. An agent does not use it, because its configuration names its paths.
     ///
     /// # Errors
-    /// [`Fault::Malformed`] where no KV is mounted, [`Fault::Gone`] where nothing is there, and what any question may meet.
+    /// [`Fault::Malformed`] if no KV is mounted there, [`Fault::Gone`] if nothing is there, and those of any request.
     pub async fn tree(&self, grant: &Grant, path: &str) -> Result<Vec<String>, Fault> {
         let mount = self.mounts.of(&self.api, &grant.token, path).await?;
         if !mount.engine.is_kv() {
@@ -38,7 +38,7 @@ impl Vault {
             }
         }
         if found.is_empty() {
-            // It may be a secret itself.
+            // A folder may be a secret too.
             found.push(root.to_owned());
         }
         found.sort();

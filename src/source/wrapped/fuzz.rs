@@ -1,4 +1,4 @@
-//! Files of credentials that were cut, edited, or never were any.
+//! Fuzzes files of credentials.
 
 use super::{Written, parse};
 use crate::fuzz::{CANARY, Reader};
@@ -25,7 +25,7 @@ fn read(input: &[u8]) {
         Ok(Written::Plain(secret)) => assert!(!secret.expose().is_empty()),
         Ok(Written::Wrapped(wrapped)) => match parse(wrapped.document().as_bytes()) {
             Ok(Written::Wrapped(again)) => assert_eq!(again, wrapped),
-            // What is written with indentation may be too long, which is said.
+            // With indentation it may be too long; that error is allowed.
             Ok(Written::Plain(_)) | Err(_) => assert!(wrapped.document().len() > super::LONGEST_DOCUMENT),
         },
         Err(why) => assert!(!why.contains(CANARY) && !why.is_empty(), "{why}"),

@@ -1,6 +1,6 @@
-//! The file is read, and who unwraps it is asked.
+//! Reads the file, and asks the server or the TPM to unwrap it.
 //!
-//! *Invariant:* a TPM is asked on a thread for blocking work. No more of a file is read than a credential may have.
+//! *Invariant:* a TPM is asked on a thread for blocking work. Never more bytes of a file are read than a credential may have.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -11,10 +11,10 @@ use crate::config::ServerVariables;
 use crate::files;
 use crate::secret::Secret;
 
-/// One byte more than a credential may have, so that a longer one is found out.
+/// One byte more than a credential may have, so that a longer file is noticed.
 const ENOUGH: u64 = LONGEST_DOCUMENT as u64 + 1;
 
-/// What is in a regular file, wrapped or not; an agent never waits for it.
+/// The content of a regular file, wrapped or not; an agent never waits for it.
 ///
 /// # Errors
 /// What is wrong with the file.
@@ -23,7 +23,7 @@ pub fn read(file: &Path) -> Result<Written, Closed> {
     parse(&contents.bytes).map_err(Closed::File)
 }
 
-/// What is in a file, which may be a pipe: whoever stands at a prompt can wait for another program.
+/// The content of a file, which may be a pipe: a user at a prompt can wait for another program.
 ///
 /// # Errors
 /// What is wrong with the file.
@@ -38,10 +38,10 @@ fn unreadable(error: &io::Error) -> Closed {
     Closed::File(format!("cannot be read: {error}"))
 }
 
-/// The credential that was written so, unwrapped. A server is reached as these variables say.
+/// Unwraps a credential. `server` has the variables for the login.
 ///
 /// # Errors
-/// What is wrong with it, or with who unwraps it.
+/// What is wrong with it, or with the server or TPM that unwraps it.
 pub async fn open(written: Written, server: &ServerVariables) -> Result<Secret<str>, Closed> {
     match written {
         Written::Plain(credential) => Ok(credential),

@@ -1,6 +1,6 @@
 //! Wrapped by the TPM 2.0 of this machine: through the kernel's device, or the socket of an emulator such as `swtpm`.
 //!
-//! *Invariant:* no process is started, since in an agent nobody but the main thread may wait for one. Nothing stays in the TPM.
+//! *Invariant:* no process is started, since in an agent only the main thread may wait for one. Nothing stays in the TPM.
 
 mod frames;
 
@@ -16,17 +16,17 @@ use std::time::Duration;
 use super::{Closed, Sealed, Wrapped};
 use crate::secret::Secret;
 
-/// The device behind which the kernel shares a TPM among all who use it.
+/// The device with which the kernel shares a TPM among all its users.
 pub const TPM_DEVICE: &str = "/dev/tpmrm0";
 
-/// An emulator has this long for an answer; a device has the kernel's own limit.
+/// The time-out for an emulator; a device has the kernel's own limit.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A busy TPM is asked so often again, after these pauses.
+/// The pauses before a busy TPM is asked again.
 const TRIES: usize = 40;
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// What can go wrong with a TPM.
+/// The faults of a TPM.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 enum Trouble {
     #[error(
@@ -52,18 +52,18 @@ enum Trouble {
 const WAY_OUT: &str =
     "wrap the plain credential by a server with --transit, or combine the shares of the key";
 
-/// A TPM that is spoken to.
+/// A connection to a TPM.
 struct Tpm<'a> {
     name: &'a Path,
     device: File,
 }
 
-/// Seals a credential, and tries whether it opens.
+/// Seals a credential, and tests that it can be opened.
 ///
 /// # Errors
 /// What is wrong with the TPM, or the credential.
 pub fn wrap(credential: &Secret<str>, device: &Path) -> Result<Wrapped, Closed> {
-    // Whoever opens it may be elsewhere.
+    // Whoever opens it may start in another directory.
     let device = std::path::absolute(device).map_err(|error| Closed::Way(error.to_string()))?;
     let sealed = Tpm::open(&device).and_then(|mut tpm| {
         let secret = credential.expose().as_bytes();
@@ -111,13 +111,13 @@ impl<'a> Tpm<'a> {
         } else if kind.is_char_device() {
             OpenOptions::new().read(true).write(true).open(name).map_err(failed)?
         } else {
-            // Written to, it would be spoilt.
+            // Writing to a regular file would destroy it.
             return Err(Trouble::NoDevice { device: name.display().to_string() });
         };
         Ok(Self { name, device })
     }
 
-    /// Does something with the storage key, and has it forgotten.
+    /// Runs a closure with the storage key, then flushes the key.
     fn with_storage_key<T>(
         &mut self,
         act: impl FnOnce(&mut Self, u32) -> Result<T, Trouble>,
@@ -139,12 +139,12 @@ impl<'a> Tpm<'a> {
         frames::body(self.ask(command)?.expose())?.handle()
     }
 
-    /// What cannot be forgotten now is with the next start of the TPM.
+    /// If the object cannot be flushed now, it is gone at the next start of the TPM.
     fn forget(&mut self, object: u32) {
         drop(frames::flush(object).and_then(|command| self.ask(&command)));
     }
 
-    /// Asks, and again while the TPM is busy.
+    /// Sends a command, again while the TPM is busy.
     fn ask(&mut self, command: &[u8]) -> Result<Secret<[u8]>, Trouble> {
         for _ in 0..TRIES {
             let answer = self.exchange(command)?;
@@ -160,7 +160,7 @@ impl<'a> Tpm<'a> {
         let name = self.name;
         let failed =
             |why: io::Error| Trouble::Io { device: name.display().to_string(), why: why.to_string() };
-        // A device takes a command in one piece, and gives its answer to one that asks for all of it.
+        // A device takes a command in one write, and gives its answer in one read.
         self.device.write_all(command).map_err(failed)?;
         let mut buffer = vec![0; frames::LONGEST_FRAME];
         let mut read = 0;

@@ -1,6 +1,6 @@
 //! Wrapped by the transit engine of a server.
 //!
-//! *Invariant:* a token that was made for it is ended with it.
+//! *Invariant:* a token that was made for this is revoked afterwards.
 
 use super::{Closed, Transit, Wrapped};
 use crate::config::{ServerVariables, VaultConfig};
@@ -9,12 +9,12 @@ use crate::secret::Secret;
 use crate::source::vault::Vault;
 use crate::source::{Fault, Grant, Source as _};
 
-/// What a server said to something that was wrapped, tried at once.
+/// The result of unwrapping once, right after wrapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tried {
-    /// It unwraps it to the same again.
+    /// The server unwraps it to the same credential.
     Well,
-    /// The login may wrap and not unwrap.
+    /// The login may wrap, but not unwrap.
     Denied,
 }
 
@@ -64,7 +64,7 @@ async fn log_in(config: &VaultConfig) -> Result<(Vault, Grant), Closed> {
 
 async fn end(vault: &Vault, grant: &Grant) {
     if grant.revocable {
-        // It ends by itself too.
+        // It also ends by itself.
         vault.revoke_grant(grant).await.ok();
     }
 }

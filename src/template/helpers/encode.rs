@@ -1,6 +1,6 @@
 //! Helpers that write text so that another language reads it back unchanged.
 //!
-//! *Invariant:* whatever the text is, it cannot leave the quotes or the alphabet that it is put in.
+//! *Invariant:* no text can leave the quotes or the alphabet that it is put in.
 
 use std::fmt::Write as _;
 
@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Arguments, Complaint};
 
-/// All but the unreserved characters of RFC 3986, section 2.3.
+/// All characters except the unreserved ones of RFC 3986, section 2.3.
 const RESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// One word of a POSIX shell: in single quotes, where nothing but the quote itself is special.
@@ -39,11 +39,11 @@ pub(super) fn base64(arguments: &Arguments<'_>) -> Result<Value, Complaint> {
     Ok(STANDARD.encode(arguments.text(0)?.as_bytes()).into())
 }
 
-/// Standard alphabet, padded or not; white space is skipped. What is encoded has to be text.
+/// Standard alphabet, padded or not; white space is skipped. The decoded bytes have to be text.
 pub(super) fn base64_decode(arguments: &Arguments<'_>) -> Result<Value, Complaint> {
     let text = arguments.text(0)?;
     let label = arguments.label(0);
-    // The errors of both steps tell bytes of the value.
+    // The library's errors for both steps contain bytes of the value.
     let Some(bytes) = decoded(&text) else {
         return Err(Complaint::new(format_args!("{label} is not base64")));
     };
@@ -55,7 +55,7 @@ pub(super) fn base64_decode(arguments: &Arguments<'_>) -> Result<Value, Complain
     }
 }
 
-/// What is written in base64, of the standard alphabet, padded or not; white space is skipped.
+/// Decodes base64 of the standard alphabet, padded or not; white space is skipped.
 pub(in crate::template) fn decoded(text: &str) -> Option<Vec<u8>> {
     const LENIENT: GeneralPurpose = GeneralPurpose::new(
         &alphabet::STANDARD,
@@ -69,7 +69,7 @@ pub(in crate::template) fn decoded(text: &str) -> Option<Vec<u8>> {
 pub(super) fn sha256(arguments: &Arguments<'_>) -> Result<Value, Complaint> {
     let digest = Sha256::digest(arguments.text(0)?.as_bytes());
     let hex = digest.iter().fold(String::new(), |mut hex, byte| {
-        // Writing to a String cannot fail.
+        // Writing to a `String` cannot fail.
         write!(hex, "{byte:02x}").unwrap_or_default();
         hex
     });

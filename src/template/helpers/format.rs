@@ -1,6 +1,6 @@
 //! Helpers that write a value of any kind in a data format.
 //!
-//! *Invariant:* what is written reads back as the same value.
+//! *Invariant:* the text, when it is parsed, gives the same value.
 #![expect(clippy::unnecessary_wraps, reason = "every helper has the same signature")]
 
 use std::fmt::Write as _;
@@ -19,15 +19,15 @@ pub(super) fn json_pretty(arguments: &Arguments<'_>) -> Result<Value, Complaint>
     Ok(format!("{:#}", arguments.value(0)).into())
 }
 
-/// A scalar on one line, fit for any indentation; fields and lists as a block from column 0. Text is always in quotes, so
-/// that no reader, of YAML 1.1 or 1.2, takes it for a number, a date or a boolean.
+/// A scalar on one line, for any indentation; maps and lists as a block from column 0. Text is always in quotes, so that no parser, of YAML
+/// 1.1 or 1.2, takes it for a number, a date or a boolean.
 pub(super) fn yaml(arguments: &Arguments<'_>) -> Result<Value, Complaint> {
     let mut block = String::new();
     write_yaml(arguments.value(0), 0, &mut block);
     Ok(block.trim_start().into())
 }
 
-/// Writes what stands behind a `:` or a `-`, from the space on.
+/// Writes the part after a `:` or a `-`, beginning with the space.
 fn write_yaml(value: &Value, depth: usize, block: &mut String) {
     let new_line = |block: &mut String| {
         block.push('\n');
@@ -61,13 +61,13 @@ fn write_yaml(value: &Value, depth: usize, block: &mut String) {
     }
 }
 
-/// JSON, with escapes for what YAML takes for a line break or does not allow.
+/// JSON, with escapes for characters that YAML takes for a line break or does not allow.
 fn yaml_scalar(scalar: &Value) -> String {
     let mut text = String::new();
     for c in scalar.to_string().chars() {
         match c {
             '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}' => {
-                // Writing to a String cannot fail.
+                // Writing to a `String` cannot fail.
                 write!(text, "\\u{:04x}", u32::from(c)).unwrap_or_default();
             }
             c => text.push(c),
@@ -76,7 +76,7 @@ fn yaml_scalar(scalar: &Value) -> String {
     text
 }
 
-/// A key without quotes, if no reader can misunderstand it.
+/// A key without quotes, if no parser can misunderstand it.
 fn yaml_key(key: &str) -> String {
     const WORDS: [&str; 9] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null"];
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
@@ -86,7 +86,7 @@ fn yaml_key(key: &str) -> String {
     if plain { key.to_owned() } else { yaml_scalar(&Value::from(key)) }
 }
 
-/// What stands behind a `key =`. A number stays as it is written.
+/// The part after `key =`. A number stays as it is written.
 pub(super) fn toml(arguments: &Arguments<'_>) -> Result<Value, Complaint> {
     let label = arguments.label(0);
     let mut line = String::new();
@@ -98,7 +98,7 @@ pub(super) fn toml(arguments: &Arguments<'_>) -> Result<Value, Complaint> {
     }
 }
 
-/// On one line; `None` for what has no TOML.
+/// On one line; `None` for a value that TOML cannot express.
 fn write_toml(value: &Value, line: &mut String) -> Option<()> {
     match value {
         Value::Null => return None,

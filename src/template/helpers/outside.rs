@@ -1,6 +1,6 @@
-//! Helpers that ask the surroundings: the environment and files.
+//! Helpers that read the environment and files.
 //!
-//! *Invariant:* an error tells the name or path only where the template has it literally, and of the cause only its kind.
+//! *Invariant:* an error contains the name or path only if the template has it literally, and of the cause only its kind.
 
 use std::io;
 use std::path::Path;

@@ -8,10 +8,10 @@ use super::{Arguments, Complaint, too_large};
 use crate::template::OUTPUT_LIMIT;
 use crate::template::arguments::text;
 
-/// The most parts that a text may be split into.
+/// The largest number of parts that a text may be split into.
 const PARTS: usize = 100_000;
 
-/// Indents every line but the first, which stands where the tag stands, and but empty ones.
+/// Indents every line except the first, which follows the tag's own indentation, and except empty ones.
 pub(super) fn indent(arguments: &Arguments<'_>) -> Result<Value, Complaint> {
     let (text, width) = (arguments.text(0)?, arguments.count(1)?);
     let breaks = text.matches('\n').count();
@@ -72,7 +72,7 @@ pub(super) fn join(arguments: &Arguments<'_>) -> Result<Value, Complaint> {
     Ok(items.join(separator.as_ref()).into())
 }
 
-/// Refuses to begin what would end beyond the limit.
+/// Refuses an operation whose result would exceed the limit, before it begins.
 fn bounded(helper: &str, size: Option<usize>) -> Result<(), Complaint> {
     match size {
         Some(size) if size <= OUTPUT_LIMIT => Ok(()),

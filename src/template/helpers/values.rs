@@ -1,4 +1,4 @@
-//! Helpers about values of any kind: the fallback, the look-up, and those that `prepare` puts around every value.
+//! Helpers for values of any kind: the fallback, the look-up, and those that `prepare` puts around every value.
 //!
 //! *Invariant:* only text, numbers and booleans are ever printed.
 #![expect(clippy::unnecessary_wraps, reason = "every helper has the same signature")]
@@ -56,7 +56,7 @@ pub(super) fn lookup(arguments: &Arguments<'_>, absent_is_null: bool) -> Result<
     }
 }
 
-/// The key is told only where the template has it literally: it could be a value.
+/// An error contains the key only if the template has it literally: the key could be a value.
 fn absent_field(arguments: &Arguments<'_>) -> String {
     let label = arguments.label(0);
     let key = arguments.literal(1).map(|key| format!(" `{}`", catalogue::plain(key))).unwrap_or_default();
@@ -73,7 +73,7 @@ fn absent_field(arguments: &Arguments<'_>) -> String {
     }
 }
 
-/// Registers what `prepare` puts around values.
+/// Registers the helpers that `prepare` puts around values.
 pub(super) fn register(registry: &mut Handlebars<'static>) {
     registry.register_helper(prepare::PRINT, Box::new(Around { absence: Refuse, check: printed }));
     registry.register_helper(prepare::VALUE, Box::new(Around { absence: Refuse, check: passed }));
@@ -85,18 +85,18 @@ pub(super) fn register(registry: &mut Handlebars<'static>) {
         .register_helper(prepare::ENTERABLE, Box::new(Around { absence: AcceptWithElse, check: enterable }));
 }
 
-/// What to do about a value that is missing.
+/// What to do if a value is missing.
 #[derive(PartialEq)]
 enum Missing {
     Refuse,
     Accept,
-    /// Accept it where the block has an `else`.
+    /// Accept it if the block has an `else`.
     AcceptWithElse,
 }
 
 use Missing::{Accept, AcceptWithElse, Refuse};
 
-/// A helper around the values of a call.
+/// A helper around the arguments of a call.
 struct Around {
     absence: Missing,
     check: fn(&[PathAndJson<'_>]) -> Result<Value, Complaint>,
@@ -174,7 +174,7 @@ fn enterable(values: &[PathAndJson<'_>]) -> Result<Value, Complaint> {
     }
 }
 
-/// The second value of the guards of blocks.
+/// The second argument of the guards of blocks.
 fn has_else(values: &[PathAndJson<'_>]) -> bool {
     values.get(1).and_then(|value| value.value().as_bool()).unwrap_or_default()
 }

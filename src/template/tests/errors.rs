@@ -1,4 +1,4 @@
-//! What is refused, in which words.
+//! Which templates are refused, and with which messages.
 
 use super::{CANARY, render};
 use crate::template::catalogue::Form;

@@ -1,4 +1,4 @@
-//! Templates that nobody would write.
+//! Fuzzes templates.
 
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -75,7 +75,7 @@ fn read(input: &[u8]) {
         assert!((1..=lines).contains(&error.line) && error.column > 0, "{error}");
         let said = error.to_string();
         assert!(said.starts_with("t:") && !said.contains('\n'), "{said:?}");
-        // The template may have the word itself; that is no secret's.
+        // The template may contain the canary word itself; then it is not a leak.
         assert!(text.contains(CANARY) || !said.contains(CANARY), "tells a value: {said}");
     };
     let template = match Template::compile("t", &text) {
@@ -100,6 +100,6 @@ fn fuzz() {
 fn a_path_that_leads_nowhere_is_explained_however_long_it_is() {
     let began = Instant::now();
     read(format!("{{{{db.users{}}}}}", ".x".repeat(2_000)).as_bytes());
-    // Each step was looked up from the beginning: a minute.
+    // When each step was looked up from the beginning, this took a minute.
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 }

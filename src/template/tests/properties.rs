@@ -1,4 +1,4 @@
-//! What holds for every text.
+//! Properties that hold for every text.
 
 use std::process::Command;
 
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{CANARY, data, render, render_with};
 use crate::template::{Data, Template};
 
-/// Texts with the characters that formats stumble over.
+/// Texts with characters that formats have problems with.
 fn text() -> impl Strategy<Value = String> {
     let odd = prop::sample::select(vec![
         "\n",
@@ -149,7 +149,7 @@ fn template() -> impl Strategy<Value = String> {
     prop_oneof![prop::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat()), any::<String>(),]
 }
 
-/// Templates that compile more often than not, with paths that mean different things in different scopes.
+/// Templates that usually compile, with paths that mean different things in different scopes.
 fn nested_template() -> impl Strategy<Value = String> {
     let leaf = prop::sample::select(vec![
         "{{default db.port 1}}",

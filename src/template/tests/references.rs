@@ -1,4 +1,4 @@
-//! Which secrets templates refer to.
+//! The secrets that templates refer to.
 
 use crate::template::Template;
 

@@ -1,4 +1,4 @@
-//! Answers that no server should give.
+//! Fuzzes the answers of a server.
 
 use std::time::Duration;
 
@@ -56,7 +56,7 @@ fn answer(body: &[u8]) -> Answer {
     Answer { status: StatusCode::OK, headers, body: Secret::new(body) }
 }
 
-/// No life is longer than the longest, and no error tells what was answered.
+/// No time to live is longer than the longest, and no error contains anything of the answer.
 fn read(input: &[u8]) {
     let now = humantime::parse_rfc3339("2024-10-01T00:00:00Z").unwrap();
     let answer = answer(input);
@@ -108,7 +108,7 @@ fn read(input: &[u8]) {
     refused(input, &answer);
 }
 
-/// Of a refusal only the server's own words are told, and they are plain.
+/// Of a refusal only the server's own message is shown, and it is plain.
 fn refused(input: &[u8], answer: &Answer) {
     for status in [StatusCode::NOT_FOUND, StatusCode::BAD_REQUEST, StatusCode::INTERNAL_SERVER_ERROR] {
         let answer = Answer { status, headers: answer.headers.clone(), body: answer.body.clone() };

@@ -1,15 +1,15 @@
-//! The five commands of a TPM 2.0 that seal and open a credential, as the bytes that it is sent, and what its answers say.
+//! The five commands of a TPM 2.0 that seal and open a credential, as bytes, and the parsing of the answers.
 //!
-//! The numbers are those of the TCG's "TPM 2.0 Library", parts 2 and 3. Every command stands for the owner's hierarchy without a
-//! password: whoever may use the device of this machine opens what was sealed on it, and nobody does on another.
+//! The numbers are those of the TCG's "TPM 2.0 Library", parts 2 and 3. Every command uses the owner's hierarchy without a password: every
+//! user who may use the device of this machine can open what was sealed on it, and nobody can on another machine.
 //!
-//! *Invariant:* pure. The keys that seal are made anew from the TPM's own seed each time, so that nothing has to be kept in it.
+//! *Invariant:* pure. The sealing keys are made anew from the TPM's own seed each time, so nothing has to be stored in it.
 
 use super::Trouble;
 
-/// A TPM takes and gives no longer frames.
+/// The longest frame that a TPM takes or gives.
 pub(super) const LONGEST_FRAME: usize = 4096;
-/// What can be sealed, in bytes.
+/// The largest data that can be sealed, in bytes.
 pub(super) const LONGEST_SECRET: usize = 128;
 /// Tag, size and code.
 const HEADER: usize = 10;
@@ -25,12 +25,13 @@ const FLUSH: u32 = 0x0165;
 
 const OWNER: u32 = 0x4000_0001;
 
-/// One session: the empty password, so many bytes.
+/// One session: the empty password, this many bytes.
 const EMPTY_PASSWORD: [u8; 13] = [0, 0, 0, 9, 0x40, 0, 0, 9, 0, 0, 0, 0, 0];
-/// No outside information, and no registers noted.
+/// No outside information, and no PCRs.
 const NOTHING_NOTED: [u8; 6] = [0; 6];
 
-/// The storage key: ECC on P-256 and AES-128 in CFB, which every TPM 2.0 has; restricted, decrypting, fixed to this TPM, without lockout.
+/// The storage key: ECC on P-256 and AES-128 in CFB, which every TPM 2.0 has; restricted, for decryption, fixed to this TPM, without
+/// lockout.
 const STORAGE_KEY: [u8; 26] = [
     0x00, 0x23, 0x00, 0x0b, 0x00, 0x03, 0x04, 0x72, 0x00,
     0x00, // ECC, names by SHA-256, attributes, no policy
@@ -38,7 +39,7 @@ const STORAGE_KEY: [u8; 26] = [
     0x00, 0x10, 0x00, 0x00, 0x00, 0x00, // no derivation, no point
 ];
 
-/// What is sealed: bytes that are fixed to this TPM and open with the empty password, without lockout.
+/// The sealed object: bytes that are fixed to this TPM and open with the empty password, without lockout.
 const SEALED: [u8; 14] = [
     0x00, 0x08, 0x00, 0x0b, 0x00, 0x00, 0x04, 0x52, 0x00,
     0x00, // bytes, names by SHA-256, attributes, no policy
@@ -62,18 +63,18 @@ pub(super) fn create(parent: u32, secret: &[u8]) -> Result<Vec<u8>, Trouble> {
     command(SESSIONS, CREATE, &[&handle, &EMPTY_PASSWORD, &sensitive, &template, &NOTHING_NOTED])
 }
 
-/// Takes in what was sealed.
+/// Loads the sealed object.
 pub(super) fn load(parent: u32, private: &[u8], public: &[u8]) -> Result<Vec<u8>, Trouble> {
     let handle = parent.to_be_bytes();
     command(SESSIONS, LOAD, &[&handle, &EMPTY_PASSWORD, &sized(private)?, &sized(public)?])
 }
 
-/// Opens it.
+/// Unseals it.
 pub(super) fn unseal(object: u32) -> Result<Vec<u8>, Trouble> {
     command(SESSIONS, UNSEAL, &[&object.to_be_bytes(), &EMPTY_PASSWORD])
 }
 
-/// Forgets something that was made or loaded.
+/// Flushes an object that was made or loaded.
 pub(super) fn flush(object: u32) -> Result<Vec<u8>, Trouble> {
     command(NO_SESSIONS, FLUSH, &[&object.to_be_bytes()])
 }
@@ -91,13 +92,13 @@ fn sized(bytes: &[u8]) -> Result<Vec<u8>, Trouble> {
     Ok([&size.to_be_bytes()[..], bytes].concat())
 }
 
-/// How long an answer is that begins so, once enough of it is there to tell.
+/// The length of an answer, if enough of its beginning is there to tell.
 pub(super) fn length(beginning: &[u8]) -> Option<usize> {
     let size = beginning.get(2..6)?.try_into().ok()?;
     usize::try_from(u32::from_be_bytes(size)).ok()
 }
 
-/// What stands behind the header of an answer.
+/// The part after the header of an answer.
 pub(super) fn body(answer: &[u8]) -> Result<Part<'_>, Trouble> {
     if length(answer) != Some(answer.len()) {
         return Err(Trouble::Garbled);
@@ -110,23 +111,23 @@ pub(super) fn body(answer: &[u8]) -> Result<Part<'_>, Trouble> {
     }
 }
 
-/// What is left to be read of an answer.
+/// The unread rest of an answer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Part<'a>(&'a [u8]);
 
 impl<'a> Part<'a> {
-    /// The handle of what was made or loaded.
+    /// The handle of an object that was made or loaded.
     pub(super) fn handle(mut self) -> Result<u32, Trouble> {
         self.number()
     }
 
-    /// The private and the public part of what was sealed.
+    /// The private and the public part of the sealed object.
     pub(super) fn created(mut self) -> Result<(Vec<u8>, Vec<u8>), Trouble> {
         self.number()?;
         Ok((self.sized()?.to_vec(), self.sized()?.to_vec()))
     }
 
-    /// What was opened.
+    /// The unsealed data.
     pub(super) fn unsealed(mut self) -> Result<Vec<u8>, Trouble> {
         self.number()?;
         Ok(self.sized()?.to_vec())
@@ -148,10 +149,10 @@ impl<'a> Part<'a> {
     }
 }
 
-/// What a refusal means to somebody who can do something about it.
+/// What a refusal means to a user who can correct it.
 pub(super) fn meaning(code: u32) -> &'static str {
     const FORMAT_1: u32 = 0x80;
-    // In this format the upper bits say which handle, session or parameter is meant.
+    // In this format the upper bits tell which handle, session or parameter is meant.
     let error = if code & FORMAT_1 == 0 { code } else { FORMAT_1 | code & 0x3f };
     match error {
         0x9f => {
