@@ -1,4 +1,4 @@
-//! `squire check`: every problem, without asking any server.
+//! `squire check`: finds every problem without asking a server.
 
 use std::io::Write;
 
@@ -13,7 +13,7 @@ use crate::memory;
 use crate::plan::{Plan, Setting};
 use crate::supervise;
 
-/// Checks a configuration; answers with the exit code.
+/// Checks a configuration; returns the exit code.
 pub(super) fn check(origin: &Origin, command: Option<Vec<String>>) -> u8 {
     let loaded = match load(origin, command) {
         Ok(loaded) => loaded,
@@ -66,7 +66,8 @@ pub(super) fn check(origin: &Origin, command: Option<Vec<String>>) -> u8 {
     0
 }
 
-/// What `run` may not be able to do for the process here. It may be meant for another machine, so nothing of it is a problem.
+/// What `run` may not be able to do for the process on this machine. The configuration may be meant for another machine, so these are no
+/// problems.
 fn complain_of_setting(plan: &Plan) {
     let Some(process) = &plan.process else { return };
     let Setting { person, working_dir, .. } = &*process.setting;
@@ -81,11 +82,11 @@ fn complain_of_setting(plan: &Plan) {
     }
 }
 
-/// Whether the places that the configuration wants for secrets may hold some.
+/// Whether the configured places for secrets are on file systems that may hold them.
 fn places(loaded: &Loaded) -> Vec<String> {
     let output = &loaded.config.output;
     let absolute = loaded.plan.files.iter().filter(|file| file.path.is_absolute());
-    // What is mounted first is in memory.
+    // A directory that Squire mounts a tmpfs on is in memory.
     let dir = output.dir.as_deref().filter(|_| loaded.config.mount.is_none());
     let places = dir.into_iter().chain(absolute.filter_map(|file| file.path.parent()));
     let places = places.chain(loaded.config.agent.ledger.as_ref().map(|ledger| ledger.directory.as_path()));

@@ -1,4 +1,4 @@
-//! From the name of a configuration file to a plan, with everything on this machine that a plan refers to.
+//! Makes a plan from the name of a configuration file, together with the templates and users on this machine that the plan refers to.
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -16,10 +16,10 @@ use crate::plan::{self, Person, Plan, Surroundings};
 use crate::supervise;
 use crate::template::{self, Engine};
 
-/// A file that a template is, or includes, may have this many bytes.
+/// The largest template, or file that a template includes, in bytes.
 const LARGEST_FILE: u64 = 1024 * 1024;
 
-/// Where the configuration is.
+/// Where the configuration comes from.
 #[derive(Clone, Debug)]
 pub(super) enum Origin {
     /// In a file.
@@ -37,23 +37,23 @@ impl fmt::Display for Origin {
     }
 }
 
-/// What renders to stdout, and nowhere else, stands in the plan as this variable.
+/// A template that is rendered only to stdout is this variable of the plan.
 pub(super) const STDOUT: &str = "stdout";
 
-/// What a configuration made of the environment is called in problems.
+/// The name, in problems, of a configuration that was made from the environment.
 const ENVIRONMENT: &str = "the environment";
 
-/// How often static secrets are re-read, where there is no file to say it.
+/// How often static secrets are re-read if no file sets it.
 const REFRESH: &str = "SQUIRE_REFRESH";
 
-/// A configuration with its plan, and what renders it.
+/// A configuration with its plan and its template engine.
 pub(super) struct Loaded {
     pub(super) config: Config,
     pub(super) plan: Plan,
     pub(super) engine: Engine,
 }
 
-/// Reads and compiles everything; or every problem there is, a line each.
+/// Reads and compiles everything; or returns every problem, a line each.
 pub(super) fn load(origin: &Origin, command: Option<Vec<String>>) -> Result<Loaded, Vec<String>> {
     let (file, text) = match origin {
         Origin::File(file) => (file.as_path(), configuration(file)?),
@@ -67,7 +67,7 @@ pub(super) fn load(origin: &Origin, command: Option<Vec<String>>) -> Result<Load
     }
 }
 
-/// With a configuration, nobody resolves what variables refer to: the process would be given the text of the reference as its password.
+/// With a configuration, references in variables are not resolved: the process would get the text of the reference as its password.
 fn refuse_references(file: &Path, loaded: Loaded) -> Result<Loaded, Vec<String>> {
     let Some(process) = &loaded.plan.process else { return Ok(loaded) };
     let own: Vec<_> = std::env::vars_os().collect();
@@ -117,11 +117,11 @@ fn configuration(file: &Path) -> Result<String, Vec<String>> {
     read(file).map_err(|error| vec![format!("{}: cannot read the configuration: {error}", file.display())])
 }
 
-/// What the variables refer to, as a configuration.
+/// The configuration of the references in the variables.
 fn of_environment(files: &[PathBuf]) -> Result<String, Vec<String>> {
     let mut references = References::default();
     let mut problems = Vec::new();
-    // What is no text refers to nothing.
+    // A value that is not UTF-8 contains no reference.
     for (name, value) in
         std::env::vars_os().filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()))
     {
@@ -187,7 +187,7 @@ fn lines<T: ToString>(problems: &[T]) -> Vec<String> {
     problems.iter().map(ToString::to_string).collect()
 }
 
-/// Read once, before anything runs: whoever starts Squire may hand over a pipe.
+/// Read once, before anything runs, so it may be a pipe.
 fn read(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     File::open(path)?.take(LARGEST_FILE + 1).read_to_string(&mut text)?;
@@ -201,7 +201,7 @@ fn user(name: &str) -> Option<u32> {
     User::from_name(name).ok().flatten().map(|user| user.uid.as_raw())
 }
 
-/// Nobody where the user has no entry in the system's database.
+/// `None` if the user has no entry in the system's database.
 fn person(account: &Account) -> Option<Person> {
     let user = match account {
         Account::Name(name) => User::from_name(name),
@@ -225,6 +225,6 @@ fn group(name: &str) -> Option<u32> {
 /// Writes problems to stderr, a line each.
 pub(super) fn complain(problems: &[String]) {
     let lines = problems.iter().map(|problem| plain(problem)).collect::<Vec<_>>().join("\n");
-    // Where stderr is closed, the exit code has to say it alone.
+    // If stderr is closed, only the exit code can tell.
     drop(io::Write::write_all(&mut io::stderr(), format!("{lines}\n").as_bytes()));
 }

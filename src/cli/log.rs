@@ -1,4 +1,4 @@
-//! Logs on stderr: text on a terminal, JSON otherwise. stdout is the process's.
+//! Logs on stderr: text on a terminal, JSON otherwise. stdout belongs to the process.
 
 mod queue;
 
@@ -20,7 +20,7 @@ use crate::plain::plain;
 
 pub(super) use queue::Queue;
 
-/// Starts logging, as `SQUIRE_LOG` and `SQUIRE_LOG_FORMAT` say. Without a thread there is no log.
+/// Starts logging, as configured by `SQUIRE_LOG` and `SQUIRE_LOG_FORMAT`. If no thread can be started, there is no log.
 pub(super) fn start() -> Option<Queue> {
     let (wanted, format) = (variable("SQUIRE_LOG"), variable("SQUIRE_LOG_FORMAT"));
     let (filter, no_filter) =
@@ -35,11 +35,11 @@ pub(super) fn start() -> Option<Queue> {
         }
     };
     let queue = Queue::start(if text { missing_as_text } else { missing_as_json }).ok()?;
-    // What the layer itself has to say it would write to stderr, and panic where that cannot be written.
+    // The layer would write its own errors to stderr, and panic if it cannot.
     let layer = tracing_subscriber::fmt::layer().log_internal_errors(false).with_writer(queue.clone());
     let filter =
         filter.or(filter_fn(is_own_error).with_max_level_hint(Level::ERROR)).and(filter_fn(holds_no_body));
-    // It can only fail where a log was started already, which then serves as well.
+    // This fails only if a log was started already, and then that one is used.
     drop(if text {
         let layer = layer.fmt_fields(debug_fn(field).delimited(" "));
         let layer = layer.with_ansi(io::stderr().is_terminal()).with_target(false);
@@ -59,23 +59,24 @@ fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_default().trim().to_owned()
 }
 
-/// Whatever was asked for: what ends Squire is said.
+/// An error that ends Squire is logged whatever the filter is.
 fn is_own_error(metadata: &Metadata<'_>) -> bool {
     *metadata.level() == Level::ERROR && metadata.target().starts_with("squire")
 }
 
-/// The SDK for AWS logs whole requests and answers, if a variable of its own says so. Our log holds no value, whoever asks for it.
+/// The SDK for AWS logs whole requests and answers if its own variable asks for that. Our log never contains a value, whoever asks for it.
 fn holds_no_body(metadata: &Metadata<'_>) -> bool {
     *metadata.level() < Level::TRACE
         || !metadata.target().starts_with("aws_smithy_runtime::client::orchestrator")
 }
 
-/// What a library thinks worth telling is seldom what an operator of Squire has to know.
+/// Most messages of libraries are of no use to an operator of Squire.
 fn default_filter() -> EnvFilter {
     EnvFilter::new("warn,squire=info")
 }
 
-/// Levels, and modules with one. A word alone is a level: taken for a module, as the library would, a misspelt level silences everything.
+/// Levels, and modules with a level. A word alone has to be a level: the library would take a misspelt one for a module, which silences
+/// everything.
 fn filter(wanted: &str) -> Result<EnvFilter, String> {
     if wanted.is_empty() {
         return Ok(default_filter());
@@ -97,7 +98,7 @@ fn filter(wanted: &str) -> Result<EnvFilter, String> {
 
 const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
 
-/// One field of a line for people: a duration with its unit, and nothing that a terminal would obey.
+/// One field of a line for people: a duration with its unit, and no character that controls a terminal.
 fn field(writer: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> fmt::Result {
     let value = format!("{value:?}");
     let value = plain(&value);
@@ -110,7 +111,7 @@ fn field(writer: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> fmt::Resu
     }
 }
 
-/// In one line, by the log. What the panic itself says may quote a value.
+/// Logs a panic in one line. Its message is left out, because it may quote a value.
 fn panicked(panic: &panic::PanicHookInfo<'_>) {
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
     let thread = thread::current().name().unwrap_or("a thread").to_owned();

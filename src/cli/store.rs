@@ -1,6 +1,6 @@
 //! `squire store`: the embedded store on the command line.
 //!
-//! *Invariant:* no value is taken from an argument that is to be secret, and none is shown on a terminal unasked.
+//! *Invariant:* no secret value is taken from an argument, and none is shown on a terminal unless that was asked for.
 
 mod anchor;
 mod audit;
@@ -35,7 +35,7 @@ use transfer::{ExportAsked, ImportAsked};
 
 use crate::harden;
 
-/// What is asked of a store, and of which.
+/// A command for a store, and which store.
 #[derive(Args, Debug)]
 pub(super) struct Asked {
     #[command(flatten)]
@@ -178,13 +178,13 @@ Examples:
 
 A value is not taken from the command line: there every user of the machine sees it, and the shell keeps it.";
 
-/// Does what is asked; answers with the exit code.
+/// Runs the command; returns the exit code.
 pub(super) fn perform(asked: &Asked) -> u8 {
-    // Keys and values are in this memory, as in that of an agent.
+    // Keys and values are in this process's memory, as in that of an agent.
     let limits = harden::seal();
     match asked.command.perform(&asked.place, &limits) {
         Ok(()) => 0,
-        // Whoever read the output has enough of it.
+        // The reader of the output closed the pipe.
         Err(Failed::Store(StoreError::Io { file, source, .. }))
             if source.kind() == io::ErrorKind::BrokenPipe && file == Path::new("stdout") =>
         {
@@ -202,11 +202,11 @@ pub(super) fn perform(asked: &Asked) -> u8 {
     }
 }
 
-/// Why a command did not succeed.
+/// Why a command failed.
 enum Failed {
     Store(StoreError),
     Usage(String),
-    /// They were shown.
+    /// The findings were already printed.
     Findings,
 }
 
@@ -296,7 +296,7 @@ impl Command {
     }
 }
 
-/// Says on stderr what went wrong, in which may be words of somebody else.
+/// Prints an error on stderr; it may contain text from outside.
 fn complain(what: &str) {
     super::load::complain(&[format!("squire: {what}")]);
 }
@@ -305,7 +305,7 @@ fn secret_path(text: &str) -> Result<SecretPath, Failed> {
     SecretPath::parse(text).map_err(|why| Failed::Usage(format!("the path {text:?} {why}")))
 }
 
-/// For its owner alone; never over something that is there.
+/// Makes a file that only its owner can read; it never replaces an existing one.
 fn write_private(file: &Path, text: &str, doing: &'static str) -> Result<(), StoreError> {
     let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
     let written = written.and_then(|mut opened| {

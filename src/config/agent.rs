@@ -1,6 +1,6 @@
-//! `[agent]`: what Squire itself keeps, and how it goes.
+//! `[agent]`: the ledger, the limits and the stop of Squire itself.
 //!
-//! *Invariant:* the ledger and the output are apart: one is for nobody else's eyes, the other is for others to read.
+//! *Invariant:* the ledger and the output are in different directories: only Squire may read the ledger, others read the output.
 
 use std::path::{Path, PathBuf};
 

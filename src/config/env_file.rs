@@ -1,16 +1,16 @@
-//! Files of environment variables, as `docker run --env-file` and `.env` have them.
+//! Files of environment variables, in the format of `docker run --env-file` and `.env`.
 //!
-//! `NAME=value` a line; `export` before it, blank lines and lines that begin with `#` mean nothing; quotes around a value are taken off,
-//! and nothing in it is expanded: `${…}` may be a reference.
+//! Each line is `NAME=value`. `export` before it, blank lines and lines that begin with `#` are ignored. Quotes around a value are removed.
+//! Nothing in it is expanded, since `${…}` may be a reference.
 //!
-//! *Invariant:* pure; no value is in a problem.
+//! *Invariant:* pure; no problem contains a value.
 
 use super::text;
 
 /// Every variable of the text, in the order written.
 ///
 /// # Errors
-/// What is wrong, with its line: all of it.
+/// Every problem, with its line.
 pub fn variables(file: &str, text: &str) -> Result<Vec<(String, String)>, Vec<String>> {
     let mut problems = Vec::new();
     let mut variables = Vec::new();

@@ -1,4 +1,4 @@
-//! The document as written → [`Config`].
+//! The text of a configuration file → [`Config`].
 //!
 //! *Invariant:* [`parse`] gives either a whole configuration or at least one problem.
 
@@ -17,13 +17,12 @@ use super::syntax::Damage;
 use super::value::POSITIVE_DURATION;
 use super::{Config, Environment, Problem};
 
-/// Reads the text of a configuration file. `file` is its name as the user gave it: it stands in every problem, and files that
-/// the configuration names with a relative path (templates, credentials, certificates) are beside it.
+/// Reads the text of a configuration file. `file` is its name as the user gave it. The name is in every problem, and files that the
+/// configuration names with a relative path (templates, credentials, certificates) are relative to its directory.
 ///
 /// # Errors
 ///
-/// Every problem there is, sorted by line. Where the text is not even TOML, and so badly that the rest of it cannot be trusted,
-/// only that is reported.
+/// Every problem, sorted by line. If the text is not even TOML, and the rest of it cannot be trusted, only that is reported.
 pub fn parse(file: &Path, text: &str, environment: Environment<'_>) -> Result<Config, Vec<Problem>> {
     match survey(file, text, environment) {
         (Some(config), problems) if problems.is_empty() => Ok(config),
@@ -31,8 +30,8 @@ pub fn parse(file: &Path, text: &str, environment: Environment<'_>) -> Result<Co
     }
 }
 
-/// [`parse`] for whoever looks for problems: beside them, what could be read. Where there is a problem, that is only good for finding
-/// more of them.
+/// [`parse`] for a search for problems: beside them, it returns the part that could be read. If there is a problem, that part is only good
+/// for finding more of them.
 pub fn survey(file: &Path, text: &str, environment: Environment<'_>) -> (Option<Config>, Vec<Problem>) {
     let (tree, errors) = DeTable::parse_recoverable(text);
     let reader = Reader::new(file, text, environment);

@@ -1,8 +1,8 @@
-//! Recognizes what is written in another tool's language: the commonest slip of whoever comes from one.
+//! Recognizes the language of another tool: the most common mistake of users who come from one.
 //!
-//! *Invariant:* asked only about a text that is no TOML, so that a wrong guess costs no more than a clearer word.
+//! *Invariant:* used only for a text that is no TOML, so a wrong guess only makes an error less clear.
 
-/// What the text is instead of TOML, with what to write, and the line that shows it; `None` where it looks like TOML with slips.
+/// The language of the text, with what to write instead, and the line that shows it; `None` if it looks like TOML with mistakes.
 pub(super) fn recognized(text: &str) -> Option<(usize, &'static str)> {
     let lines = || text.lines().enumerate().map(|(at, line)| (at + 1, line.trim()));
     let mut meaningful =
@@ -25,7 +25,7 @@ const HCL: &str = "this is HCL, as Vault Agent, OpenBao Agent and consul-templat
 const YAML: &str = "this is YAML; Squire's configuration is TOML: write [source.vault] with address = \"https://…\", [secret.db] with path = \
                     \"secret/data/app/db\", and [[file]] with path and inline";
 
-/// `vault {`, `template {`, `listener "tcp" {`, and `vault = {` over several lines, which no TOML of ours needs.
+/// `vault {`, `template {`, `listener "tcp" {`, and `vault = {` over several lines, which our configuration never needs.
 fn opens_block(line: &str) -> bool {
     let Some(head) = line.strip_suffix('{').map(str::trim) else { return false };
     let mut words = head.split_whitespace();

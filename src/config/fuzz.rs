@@ -1,4 +1,4 @@
-//! Configurations that nobody would write.
+//! Fuzzes configurations.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use super::*;
 use crate::fuzz::{CANARY, Reader, examples};
 use crate::plan::{self, Surroundings};
 
-/// Everything at once, with a canary wherever somebody may have written a secret.
+/// A document with all keys, with a canary in every place where a secret may have been written.
 const SECRETS: &str = r#"
 [source.vault]
 addresses = ["https://app:canary-2b7e151628@vault.internal:8200"]
@@ -60,7 +60,7 @@ const WORDS: [&str; 24] = [
     "probe = \"none\"",
 ];
 
-/// Where a secret may stand: whoever writes one there is not told it again.
+/// Keys where a secret may be written: no problem may quote it.
 fn is_secret(place: &[&str]) -> bool {
     match place {
         ["source", _, "address" | "addresses", ..] | ["secret", _, "params", ..] | ["process", "env", ..] => {
@@ -71,7 +71,7 @@ fn is_secret(place: &[&str]) -> bool {
     }
 }
 
-/// Whether the canary is in this value, but only where secrets are.
+/// Whether the canary is in this value, looking only at the keys for secrets.
 fn hides(place: &mut Vec<String>, value: &Value) -> bool {
     let here: Vec<&str> = place.iter().map(String::as_str).collect();
     match value {
@@ -107,7 +107,7 @@ fn read(input: &[u8]) {
         assert!((1..=lines + 1).contains(line) && !problem.message.is_empty(), "{problem}");
     }
     let names_credentials = CREDENTIAL_VARIABLES.iter().any(|name| text.contains(name));
-    // Comments are no secrets; in a text that is no TOML, nobody knows what is one.
+    // Comments are not secret. In a text that is no TOML, nobody can tell what is secret.
     let hides = text.parse::<Table>().is_ok_and(|table| hides_all(&mut Vec::new(), &table));
     if hides && !names_credentials {
         let leak = problems.iter().find(|problem| problem.to_string().contains(CANARY));

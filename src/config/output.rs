@@ -1,6 +1,6 @@
 //! `[output]` and `[[file]]`: which files are published, where and how.
 //!
-//! *Invariant:* no two files have one path, and none is where another needs a directory.
+//! *Invariant:* no two files have the same path, and no file has the path of a directory that another file needs.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,16 +12,16 @@ use super::{
     Account, DirectoryConfig, FileConfig, Mode, MountConfig, MountKind, OutputConfig, Place, TemplateSource,
 };
 
-/// Only who reads the file: nobody changes it.
+/// Only the owner may read a file, and nobody may write it.
 const FILE_MODE_DEFAULT: Mode = Mode::new(0o400);
-/// The files' own modes protect them.
+/// The files are protected by their own modes.
 const DIRECTORY_MODE_DEFAULT: Mode = Mode::new(0o755);
 
-/// `[output]`, with what it says for files that do not.
+/// `[output]`, with the defaults for all files.
 pub(super) struct Output {
     pub(super) config: OutputConfig,
     pub(super) mount: Option<MountConfig>,
-    /// Whether `dir` is written, even if it is wrong.
+    /// Whether `dir` is set, even if it is wrong.
     has_dir: bool,
     mode: Mode,
     owner: Option<Account>,
@@ -67,7 +67,7 @@ impl Output {
     }
 }
 
-/// Room for some generations of many files.
+/// Enough for some generations of many files.
 const MOUNT_SIZE: &str = "16m";
 
 const MOUNT: Form<Option<MountKind>> = Form {
@@ -120,7 +120,7 @@ pub(super) fn files(value: Option<Value<'_>>, output: &Output) -> Vec<FileConfig
     files
 }
 
-/// A path that a file wants, with the value to blame.
+/// The path of a file, with the value that a problem points to.
 type Claim<'a> = (Value<'a>, PathBuf);
 
 fn file<'a>(mut table: Table<'a>, output: &Output, claims: &mut Vec<Claim<'a>>) -> Option<FileConfig> {
@@ -137,7 +137,7 @@ fn file<'a>(mut table: Table<'a>, output: &Output, claims: &mut Vec<Claim<'a>>) 
     let make_dir = table.take("make_dir").and_then(|made| made_directory(&made, path.as_deref(), output));
     let on_change = table.take("on_change").and_then(|on_change| process::reaction(&on_change));
     table.finish();
-    // Without its path it still has a template with problems of its own; nobody publishes what has problems.
+    // A file without a valid path is kept to find the problems of its template; it is never published, since there is a problem.
     Some(FileConfig {
         path: path.unwrap_or_default(),
         template: template?,
@@ -150,7 +150,7 @@ fn file<'a>(mut table: Table<'a>, output: &Output, claims: &mut Vec<Claim<'a>>) 
     })
 }
 
-/// `make_dir = true`, or a table that says how.
+/// `make_dir = true`, or a table with mode and owners.
 fn made_directory(value: &Value<'_>, path: Option<&Path>, output: &Output) -> Option<DirectoryConfig> {
     if path.is_some_and(Path::is_relative) {
         value.report(
@@ -212,7 +212,7 @@ fn template(table: &mut Table<'_>) -> Option<TemplateSource> {
     }
 }
 
-/// Files of one path, and files where another file, or the output directory, needs a directory.
+/// Problems of files with the same path, and of files where another file, or the output directory, needs a directory.
 fn report_collisions(claims: &[Claim<'_>], dir: Option<&Path>) {
     let mut first: BTreeMap<&Path, &Place> = BTreeMap::new();
     for (value, path) in claims {

@@ -1,13 +1,13 @@
 //! `params`: TOML → JSON.
 //!
-//! *Invariant:* what JSON cannot say is a problem, never a different value.
+//! *Invariant:* a value that JSON cannot express is a problem, never a different value.
 
 use serde_json::{Map, Number};
 use toml::de::DeValue;
 
 use super::reader::{Table, Value, every};
 
-/// A table as JSON, with its `${NAME}`s filled in. Dates and times become text.
+/// A table as JSON, with each `${NAME}` expanded. Dates and times become text.
 pub(super) fn params(value: &Value<'_>) -> Option<Map<String, serde_json::Value>> {
     fields(&value.table("a table such as { common_name = \"web.internal\" }")?)
 }

@@ -1,6 +1,6 @@
-//! What is wrong with a configuration, and where.
+//! Problems of a configuration, with their places.
 //!
-//! *Invariant:* carries no value of a secret, so every problem may be printed and logged.
+//! *Invariant:* contains no value of a secret, so every problem may be printed and logged.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -16,12 +16,12 @@ pub struct Place {
     pub key: String,
 }
 
-/// One thing that is wrong, with the way out in its words. Never a value that could be secret.
+/// One problem, whose text says what to do. It never contains a value that could be secret.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
     /// Where.
     pub place: Place,
-    /// What, in one sentence without a full stop.
+    /// What is wrong, in one sentence without a full stop.
     pub message: String,
 }
 

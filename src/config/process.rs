@@ -1,6 +1,6 @@
-//! `[process]`: the child, and what a change asks of it.
+//! `[process]`: the child, and the reaction of a change.
 //!
-//! *Invariant:* a value in the environment is never given to a process that keeps running.
+//! *Invariant:* a new value in the environment always leads to a restart: a running process cannot get it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use super::{
     RestartPolicy, RunCommand, SettingConfig, SignalTarget, SignalTo, setting,
 };
 
-/// From the stop signal to SIGKILL, as other supervisors and Kubernetes do.
+/// From the stop signal to SIGKILL; other supervisors and Kubernetes use the same.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) const RUN_TIMEOUT: Duration = Duration::from_secs(30);
 /// A process that fails this often in this time does not fail by chance.
@@ -53,7 +53,7 @@ pub(super) fn process(table: Option<Table<'_>>) -> ProcessConfig {
     let Some(mut table) = table else { return process };
     process.said =
         table.named().into_iter().find(|(key, _)| *key != "env").map(|(_, value)| value.place().clone());
-    // One that is wrong was meant: that there is none would be a second problem which is not true.
+    // A wrong command was still meant as one, so there is no second problem that a command is missing.
     process.command = table.take("command").map(|command| self::command(&command).unwrap_or_default());
     let env = table.table("env", "a table such as { DATABASE_URL = \"{{db.url}}\" }");
     let has_env = env.as_ref().is_some_and(|env| !env.is_empty());
@@ -215,7 +215,8 @@ pub(super) fn command(value: &Value<'_>) -> Option<Vec<String>> {
 
 fn variables(table: &Table<'_>) -> BTreeMap<String, EnvConfig> {
     let variable = |(name, value): (&str, Value<'_>)| {
-        // The kernel takes any but `=`. No program looks for the others, and shells and tools disagree about what they are.
+        // The kernel takes any character except `=`. No program looks for names with white space or control characters, and shells and
+        // tools do not agree on them.
         let is_foreign = |c: char| c == '=' || c.is_whitespace() || c.is_control();
         if name.is_empty() || name.contains(is_foreign) {
             value.report(

@@ -1,8 +1,8 @@
-//! Walks a parsed document by hand: hands out typed values, remembers which keys were asked for, gathers problems.
+//! Walks a parsed document: returns typed values, remembers which keys were asked for, gathers problems.
 //!
-//! A value that is wrong is reported and then counts as absent, so that the walk goes on and finds the other problems.
+//! A wrong value is reported and then counts as absent, so that the walk goes on and finds the other problems.
 //!
-//! *Invariant:* every `None` for a key that is there, and every `None` of [`Table::require`], has left a [`Problem`] behind.
+//! *Invariant:* every `None` for a key that exists, and every `None` of [`Table::require`], has added a [`Problem`].
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -13,10 +13,10 @@ use toml::de::{DeString, DeTable, DeValue};
 use super::value::{self, Form};
 use super::{Environment, Place, Problem, text};
 
-/// What the whole walk shares.
+/// The state of the whole walk.
 pub(super) struct Reader<'a> {
     file: &'a Path,
-    /// Where each line begins, as byte offsets.
+    /// The beginning of each line, as byte offsets.
     lines: Vec<usize>,
     environment: Environment<'a>,
     problems: RefCell<Vec<Problem>>,
@@ -76,18 +76,18 @@ impl<'a> Table<'a> {
         self.entries.is_empty()
     }
 
-    /// Whether a key is there, whatever is written behind it.
+    /// Whether a key exists, whatever its value.
     pub(super) fn has(&self, key: &str) -> bool {
         self.entries.contains_key(key)
     }
 
-    /// The value of a key, which is known from now on.
+    /// The value of a key, which from now on counts as known.
     pub(super) fn take(&mut self, key: &'static str) -> Option<Value<'a>> {
         self.known.push(key);
         self.entries.get_key_value(key).map(|(key, value)| self.value(key, value))
     }
 
-    /// [`Self::take`], where its absence is a problem. `example` is what to write.
+    /// [`Self::take`] for a required key. `example` is what to write.
     pub(super) fn require(&mut self, key: &'static str, example: &str) -> Option<Value<'a>> {
         let value = self.take(key);
         if value.is_none() {
@@ -96,7 +96,7 @@ impl<'a> Table<'a> {
         value
     }
 
-    /// A key that is understood and not accepted.
+    /// Reports a key that is known but not allowed here.
     pub(super) fn refuse(&mut self, key: &'static str, why: &str) {
         self.refused.push(key);
         if let Some((key, value)) = self.entries.get_key_value(key) {
@@ -104,12 +104,12 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// The text of a key in the form that is asked for.
+    /// The text of a key, read in this form.
     pub(super) fn read<T>(&mut self, key: &'static str, form: &Form<T>) -> Option<T> {
         self.take(key)?.read(form)
     }
 
-    /// A file to be read; a relative one is beside the configuration.
+    /// The path of a file to read; a relative one is relative to the configuration's directory.
     pub(super) fn path(&mut self, key: &'static str) -> Option<PathBuf> {
         self.take(key)?.path()
     }
@@ -130,7 +130,7 @@ impl<'a> Table<'a> {
         names.into_iter().find_map(set)
     }
 
-    /// The surroundings that [`Self::variable`] asks.
+    /// The environment for [`Self::variable`].
     pub(super) fn environment(&self) -> Environment<'a> {
         self.reader.environment
     }
@@ -145,7 +145,7 @@ impl<'a> Table<'a> {
         self.finish_as("key");
     }
 
-    /// [`Self::finish`] for a table whose keys have a better word.
+    /// [`Self::finish`] for a table whose keys have a name of their own in problems.
     pub(super) fn finish_as(self, noun: &str) {
         for (name, value) in self.named() {
             if !self.known.contains(&name) && !self.refused.contains(&name) {
@@ -165,7 +165,7 @@ impl<'a> Table<'a> {
     }
 }
 
-/// Keys of the document itself. Written after a `[table]` they silently become keys of that table.
+/// Keys of the document itself. If they are written after a `[table]`, they silently become keys of that table.
 const TOP_LEVEL: [&str; 1] = ["startup_timeout"];
 
 fn unknown_key(noun: &str, name: &str, known: &[&'static str]) -> String {
@@ -178,7 +178,7 @@ fn unknown_key(noun: &str, name: &str, known: &[&'static str]) -> String {
     }
 }
 
-/// One value and where it stands.
+/// One value and its place.
 #[derive(Clone)]
 pub(super) struct Value<'a> {
     reader: &'a Reader<'a>,
@@ -217,7 +217,7 @@ impl<'a> Value<'a> {
         self.report(format!("expected {what}, found {}", described(self.written)));
     }
 
-    /// Text with its `${NAME}`s filled in.
+    /// Text with each `${NAME}` expanded.
     pub(super) fn text(&self) -> Option<String> {
         self.read(&value::TEXT)
     }
@@ -228,7 +228,7 @@ impl<'a> Value<'a> {
         self.without_nul(text).then(|| text.to_owned())
     }
 
-    /// Text with its `${NAME}`s filled in, in the form that is asked for.
+    /// Text with each `${NAME}` expanded, read in this form.
     pub(super) fn read<T>(&self, form: &Form<T>) -> Option<T> {
         let written = self.quoted(form.expected)?;
         let text = text::expand(written, self.reader.environment).map_err(|why| self.report(why)).ok()?;
@@ -253,7 +253,7 @@ impl<'a> Value<'a> {
         boolean
     }
 
-    /// A number that is written as one, if it is: in range of an `i128`, so that the caller names its own limits.
+    /// The number, if the value is one: in the range of an `i128`, so that the caller can name its own limits.
     pub(super) fn integer(&self) -> Option<i128> {
         let integer = self.written.as_integer()?;
         i128::from_str_radix(integer.as_str(), integer.radix()).ok()
@@ -297,14 +297,14 @@ impl<'a> Value<'a> {
     }
 }
 
-/// All of them, or `None` if one is missing; unlike collecting into an `Option`, it looks at every one, so that each reports
-/// its own problem.
+/// All of them, or `None` if one is missing. Unlike collecting into an `Option`, it looks at every one, so that each reports its own
+/// problem.
 pub(super) fn every<T, C: FromIterator<T>>(items: impl Iterator<Item = Option<T>>) -> Option<C> {
     let items: Vec<Option<T>> = items.collect();
     items.into_iter().collect()
 }
 
-/// What a value is, in words. Numbers and booleans are shown, text is not.
+/// The kind of a value, in words. Numbers and booleans are shown, text is not.
 fn described(value: &DeValue<'_>) -> String {
     match value {
         DeValue::String(_) => "text in quotes".to_owned(),

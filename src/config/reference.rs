@@ -1,14 +1,14 @@
-//! A configuration without a file: what the variables of an environment refer to.
+//! Makes a configuration from the references in the variables of an environment, without a file.
 //!
 //! ```text
 //! DB_PASSWORD = vault:secret/mysql#password
 //! DB_URL      = postgres://${vault:database/creds/app#username}:${vault:database/creds/app#password}@db/app
 //! ```
 //!
-//! Each path becomes one secret, however many variables refer to it, and each variable a template. The result is the text of a
-//! configuration: everything after it is as with a file.
+//! Each path becomes one secret, however many variables refer to it, and each variable becomes a template. The result is the text of a
+//! configuration; from there on everything is the same as with a file.
 //!
-//! *Invariant:* pure. What is no reference stays, to the letter, what it was; no variable's value is in a problem.
+//! *Invariant:* pure. Text that is no reference stays the same to the letter; no problem contains a variable's value.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -19,13 +19,13 @@ use toml::{Table, Value};
 
 use super::Version;
 
-/// The sources that can be referred to, by the word before the colon.
+/// The kinds of sources that references can name, by the word before the colon.
 const SCHEMES: [&str; 3] = ["vault", "aws", "store"];
 
-/// The longest path, to be told from text that only looks alike.
+/// The longest path; a longer text only looks like a reference.
 const LONGEST: usize = 1024;
 
-/// One thing that is referred to.
+/// One secret that is referred to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Target {
     scheme: &'static str,
@@ -33,7 +33,7 @@ struct Target {
     version: Option<Version>,
 }
 
-/// A reference: a thing, and a field of it; `None` where it has only one.
+/// A reference: a secret, and one of its fields; `None` if it has only one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Reference {
     target: Target,
@@ -47,7 +47,7 @@ enum Part {
     Reference(Reference),
 }
 
-/// What a set of texts refers to.
+/// The references of a set of texts.
 #[derive(Debug, Default)]
 pub struct References {
     targets: BTreeMap<Target, String>,
@@ -55,7 +55,7 @@ pub struct References {
 }
 
 impl References {
-    /// Takes in a variable with what it refers to; one that refers to nothing is left to the process as it is.
+    /// Adds a variable with its references; a variable without references is passed to the process as it is.
     ///
     /// # Errors
     /// What is wrong with a reference, and the variable.
@@ -73,7 +73,7 @@ impl References {
         parts(text).is_ok_and(|parts| parts.iter().any(|part| matches!(part, Part::Reference(_))))
     }
 
-    /// Takes in a variable that is given to the process whether it refers to something or not.
+    /// Adds a variable that the process gets with or without references.
     ///
     /// # Errors
     /// As [`Self::variable`].
@@ -84,7 +84,7 @@ impl References {
         Ok(())
     }
 
-    /// Takes in a template, in which `${…}` refers to secrets; answers with the template for the same.
+    /// Adds a template in which `${…}` refers to secrets; returns the template with these references replaced.
     ///
     /// # Errors
     /// What is wrong with a reference.
@@ -95,12 +95,12 @@ impl References {
         Ok(())
     }
 
-    /// Whether nothing was referred to.
+    /// Whether there are no references.
     pub fn is_empty(&self) -> bool {
         self.targets.is_empty()
     }
 
-    /// The configuration that follows. `refresh` is how often static secrets are re-read, in the words of a configuration.
+    /// The text of the configuration. `refresh` is how often static secrets are re-read, as a configuration writes it.
     pub fn document(&self, refresh: Option<&str>) -> String {
         let text = |text: &str| Value::String(text.to_owned());
         let mut sources = Table::new();
@@ -130,7 +130,7 @@ impl References {
                 Part::Reference(Reference { target, field }) => {
                     let next = format!("ref_{}", self.targets.len() + 1);
                     let name = self.targets.entry(target.clone()).or_insert(next);
-                    // Writing to a text cannot fail.
+                    // Writing to a `String` cannot fail.
                     match field {
                         Some(field) => write!(template, "{{{{{}}}}}", field_of(name, field)).ok(),
                         None => write!(template, "{{{{only {name}}}}}").ok(),
@@ -142,10 +142,10 @@ impl References {
     }
 }
 
-/// A version as a configuration has it.
+/// A version, as a configuration writes it.
 fn pin(version: &Version) -> (String, Value) {
     let (key, value) = match version {
-        // A greater one is no version that any server has.
+        // A greater number is no version of any server.
         Version::Number(number) => ("version", Value::Integer(i64::try_from(*number).unwrap_or(i64::MAX))),
         Version::Stage(stage) => ("version_stage", Value::String(stage.clone())),
         Version::Id(id) => ("version_id", Value::String(id.clone())),
@@ -161,25 +161,25 @@ fn field_of(secret: &str, field: &str) -> String {
     }
 }
 
-/// A template does not take these for part of a name.
+/// Characters that end a name in a template.
 const NOT_IN_BRACKETS: [char; 3] = ['"', '\'', '('];
 
-/// What can stand around a field where it is a text.
+/// Quotes that a field can be put in.
 fn quote_for(field: &str) -> Option<char> {
     ['"', '\''].into_iter().find(|quote| !field.contains([*quote, '\\']))
 }
 
-/// Text that a template prints to the letter.
+/// A text that a template prints to the letter.
 fn literal(text: &str) -> String {
     if text.contains(['{', '\\']) {
-        // To a template, braces and backslashes mean something, also at the seam to a tag.
+        // Braces and backslashes are special in a template, also directly before a tag.
         format!("{{{{base64_decode \"{}\"}}}}", BASE64.encode(text))
     } else {
         text.to_owned()
     }
 }
 
-/// A value is a reference as a whole, or text with references in it.
+/// Reads a value: a reference as a whole, or a text with references in it.
 fn parts(value: &str) -> Result<Vec<Part>, String> {
     match whole(value) {
         Some(reference) => Ok(vec![Part::Reference(reference?)]),
@@ -187,7 +187,7 @@ fn parts(value: &str) -> Result<Vec<Part>, String> {
     }
 }
 
-/// `vault:path#field`. What has neither a slash nor a field is no reference: `vault:8200` is a host and a port.
+/// `vault:path#field`. A text with neither a slash nor a field is no reference: `vault:8200` is a host and a port.
 fn whole(value: &str) -> Option<Result<Reference, String>> {
     let (scheme, rest) = scheme(value)?;
     (rest.contains(['/', '#']) && !rest.starts_with("//")).then(|| reference(scheme, rest))
@@ -198,7 +198,7 @@ fn scheme(text: &str) -> Option<(&'static str, &str)> {
     SCHEMES.into_iter().find(|scheme| *scheme == word).map(|scheme| (scheme, rest))
 }
 
-/// Every `${vault:…}` in a text. Other `${…}` are not ours.
+/// Every `${vault:…}` in a text. Other `${…}` are left alone.
 fn embedded(text: &str) -> Result<Vec<Part>, String> {
     let (mut parts, mut plain, mut rest) = (Vec::new(), String::new(), text);
     while let Some(at) = rest.find("${") {
@@ -261,7 +261,7 @@ fn reference(scheme: &'static str, text: &str) -> Result<Reference, String> {
     Ok(Reference { target: Target { scheme, path, version }, field: field.map(str::to_owned) })
 }
 
-/// `version=3`; with AWS `version_stage=AWSPREVIOUS` or `version_id=…`
+/// `version=3`; for AWS `version_stage=AWSPREVIOUS` or `version_id=…`
 fn version(scheme: &str, query: &str) -> Result<Version, &'static str> {
     let is_word = |word: &str| !word.is_empty() && word.chars().all(is_of_path);
     match (scheme, query.split_once('=')) {
@@ -279,7 +279,7 @@ fn version(scheme: &str, query: &str) -> Result<Version, &'static str> {
     }
 }
 
-/// Whether a path may have this character: others mean something to a template, or to the configuration that is made of it.
+/// Whether a path may have this character: others are special in a template, or in the configuration that is made.
 fn is_of_path(c: char) -> bool {
     !c.is_whitespace() && !c.is_control() && !matches!(c, '{' | '}' | '"')
 }

@@ -1,6 +1,6 @@
-//! `[rollout]`: how the process is taken to new secrets, and what they have to prove on the way.
+//! `[rollout]`: how a release is checked, tried and committed.
 //!
-//! *Invariant:* a check that looks at the staged files has some to look at, and a probe asks exactly one thing.
+//! *Invariant:* a check of the staged files needs relative files, and a probe asks exactly one thing.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use super::{HttpProbe, ProbeConfig, ProbeKind, Proof, RolloutConfig, RunCommand}
 
 const SETTLE: Duration = Duration::from_millis(100);
 const GRACE: Duration = Duration::from_secs(30);
-/// As a readiness probe of Kubernetes: often enough to lose no time, seldom enough not to be felt.
+/// As for a readiness probe of Kubernetes: often enough to lose no time, seldom enough to cost nothing.
 const PERIOD: Duration = Duration::from_secs(1);
 const TIMEOUT: Duration = Duration::from_secs(30);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What stands for the staged directory in a check.
+/// The placeholder for the staged directory in a check.
 pub(super) const STAGED: &str = "{dir}";
 
 /// Reads `[rollout]`. `has_dir` is whether there is a directory of relative files.
@@ -46,7 +46,7 @@ fn checks(value: &Value<'_>, has_dir: bool) -> Option<Vec<RunCommand>> {
     every(items.iter().map(|item| check(item, has_dir)))
 }
 
-/// A command, or a table that gives it more or less time.
+/// A command, or a table with its own timeout.
 fn check(value: &Value<'_>, has_dir: bool) -> Option<RunCommand> {
     let check = if value.is_list() {
         RunCommand { command: command(value)?, timeout: RUN_TIMEOUT }

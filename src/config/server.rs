@@ -1,6 +1,6 @@
-//! The variables by which a server of Vault's kind is reached and logged in to, where no configuration says how.
+//! The variables with the address and the login of a Vault server, for uses without a configuration.
 //!
-//! *Invariant:* which variables they are is said once, where a source without a word in its table is read.
+//! *Invariant:* the code that reads a source with an empty table decides which variables these are.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -9,15 +9,15 @@ use std::path::{Path, PathBuf};
 use super::{CREDENTIAL_VARIABLES, Environment, SourceConfig, VaultConfig, survey};
 use crate::secret::Secret;
 
-/// A source whose table says nothing.
+/// A source with an empty table.
 const NOTHING_SAID: &str = "[source.vault]\n";
 
-/// What the environment says of such a server, taken once: credentials in it are forgotten afterwards.
+/// The values of these variables, read once: the credentials among them are blanked in the environment afterwards.
 #[derive(Clone, Debug, Default)]
 pub struct ServerVariables(BTreeMap<String, Secret<str>>);
 
 impl ServerVariables {
-    /// Everything that is asked for there, and set.
+    /// Every variable that is asked for and set.
     pub fn of(environment: Environment<'_>) -> Self {
         let set = RefCell::new(BTreeMap::new());
         let remember = |name: &str| {
@@ -29,7 +29,7 @@ impl ServerVariables {
         Self(set.into_inner())
     }
 
-    /// The server and the login; these are the address and the namespace where the variables say none.
+    /// The server and the login; `address` and `namespace` are used if the variables set none.
     ///
     /// # Errors
     /// What is missing or wrong, in words.
@@ -48,7 +48,7 @@ impl ServerVariables {
         }
     }
 
-    /// The line that says it, where none of the variables does.
+    /// The line that sets it, if no variable does.
     fn or_written(&self, key: &str, variables: [&str; 2], written: Option<&str>) -> String {
         let is_set = |name: &str| self.0.get(name).is_some_and(|value| !value.expose().is_empty());
         match written {
@@ -65,7 +65,7 @@ impl ServerVariables {
         files.map(|(_, file)| PathBuf::from(file.expose()))
     }
 
-    /// Those that hold a credential themselves.
+    /// Variables that contain a credential themselves.
     pub fn credentials(&self) -> Vec<&'static str> {
         CREDENTIAL_VARIABLES.into_iter().filter(|name| self.0.contains_key(*name)).collect()
     }

@@ -1,4 +1,4 @@
-//! How the process stands on this machine: `user`, `limits`, `env_pass` and their like, and the sockets it is given.
+//! How the process runs on this machine: `user`, `limits`, `env_pass` and similar keys, and the sockets it gets.
 //!
 //! *Invariant:* pure: names are looked up by the plan.
 
@@ -11,7 +11,7 @@ use super::reader::{Table, Value, every};
 use super::value::{self, Form, PATH, WORD};
 use super::{Limit, Listen, SettingConfig};
 
-/// Reads what `[process]` says about it.
+/// Reads these keys of `[process]`.
 pub(super) fn setting(table: &mut Table<'_>) -> SettingConfig {
     SettingConfig {
         user: table.take("user").and_then(|user| account(&user)),
@@ -48,7 +48,7 @@ fn globs(value: Option<Value<'_>>) -> Vec<String> {
     value.and_then(globs).unwrap_or_default()
 }
 
-/// Their names in the configuration are those of `setrlimit`, without `RLIMIT_`.
+/// The names in the configuration are those of `setrlimit`, without `RLIMIT_`.
 const RESOURCES: [(&str, Resource); 10] = [
     ("as", Resource::RLIMIT_AS),
     ("core", Resource::RLIMIT_CORE),
@@ -72,7 +72,7 @@ fn limits(mut table: Table<'_>) -> BTreeMap<&'static str, Limit> {
     limits
 }
 
-/// One number is for both.
+/// One number sets both limits.
 fn bounds(value: &Value<'_>) -> Option<(u64, u64)> {
     if value.is_table() {
         let mut table = value.table("a number, \"unlimited\", or { soft = 1024, hard = 4096 }")?;

@@ -1,4 +1,4 @@
-//! `[source.NAME]`: where secrets come from, and how to reach it.
+//! `[source.NAME]`: where secrets come from, and how to reach the server.
 //!
 //! *Invariant:* no secret value is accepted, only the names of files that hold one.
 
@@ -21,17 +21,17 @@ use crate::names::SourceName;
 pub use address::is_this_machine;
 pub use aws::AWS_VARIABLES;
 
-/// How often static secrets are re-read where nothing is said.
+/// How often static secrets are re-read by default.
 const REFRESH: Duration = Duration::from_mins(5);
 
-/// How often the token and its leases are looked up where nothing is said.
+/// How often the token and its leases are looked up by default.
 const LOOK_UP_EVERY: Duration = Duration::from_mins(1);
 
-/// What the configuration says of sources.
+/// The sources of a configuration.
 pub(super) struct Sources {
     /// Those without a problem.
     pub(super) configs: BTreeMap<SourceName, SourceConfig>,
-    /// All of them, so that a problem in one does not become one of every secret.
+    /// The names of all, so that a problem in one does not cause a problem for each of its secrets.
     pub(super) names: Vec<String>,
 }
 
@@ -136,7 +136,7 @@ fn vault(mut table: Table<'_>) -> Option<VaultConfig> {
     })
 }
 
-/// What the key says, else the variables of the server's own tools, in their order.
+/// The key, else the variables of the server's own tools, in their order.
 fn authorities(table: &mut Table<'_>) -> Authorities {
     if let Some(file) = path_setting(table, "ca_file", ["VAULT_CACERT", "BAO_CACERT"]) {
         return Authorities::File(file);
@@ -151,7 +151,7 @@ fn authorities(table: &mut Table<'_>) -> Authorities {
     directory.map_or(Authorities::System, Authorities::Directory)
 }
 
-/// Variables of the server's own tools that mean nothing here.
+/// Variables of the server's own tools that Squire does not use.
 const IGNORED: [&str; 18] = [
     "VAULT_AGENT_ADDR",
     "BAO_AGENT_ADDR",
@@ -193,7 +193,7 @@ fn said_in_clear(host: &str) -> String {
     format!("http: whoever is between here and {host} can read the login and the secrets; use https")
 }
 
-/// What the table says, else the first of these variables that is set. A problem with a variable is one of the table.
+/// The value of the table, else the first of these variables that is set. A problem with a variable is reported for the table.
 fn setting<T>(
     table: &mut Table<'_>,
     key: &'static str,
@@ -206,8 +206,8 @@ fn setting<T>(
     }
 }
 
-/// [`setting`] for files. A relative path in a variable means what it means to the server's own tools: it is not beside the
-/// configuration.
+/// [`setting`] for files. A relative path in a variable is relative to the working directory, as for the server's own tools, and not to the
+/// configuration's directory.
 fn path_setting(table: &mut Table<'_>, key: &'static str, variables: [&'static str; 2]) -> Option<PathBuf> {
     match table.take(key) {
         Some(value) => value.path(),
@@ -248,7 +248,7 @@ fn addresses(table: &mut Table<'_>) -> Option<Vec<String>> {
     }
 }
 
-/// Sent in a header with every request. An empty one in the configuration overrules the variables.
+/// Sent in a header with every request. An empty one in the configuration overrides the variables.
 const NAMESPACE: Form<String> = Form { expected: "a namespace in quotes", shown: true, read: namespace };
 
 fn namespace(text: &str) -> Result<String, String> {
@@ -274,7 +274,7 @@ fn server_name(text: &str) -> Result<String, String> {
 const CERT_VARIABLES: [&str; 2] = ["VAULT_CLIENT_CERT", "BAO_CLIENT_CERT"];
 const KEY_VARIABLES: [&str; 2] = ["VAULT_CLIENT_KEY", "BAO_CLIENT_KEY"];
 
-/// Whether a client certificate is meant to be there, well written or not.
+/// Whether a client certificate is configured, correctly or not.
 fn says_identity(table: &Table<'_>) -> bool {
     table.has("client_cert_file")
         || table.has("client_key_file")
@@ -282,7 +282,7 @@ fn says_identity(table: &Table<'_>) -> bool {
         || table.variable(KEY_VARIABLES).is_some()
 }
 
-/// The two are a pair: both are the table's, or both come from the environment.
+/// The two are a pair: both come from the table, or both from the environment.
 fn client_identity(table: &mut Table<'_>) -> Option<ClientIdentity> {
     let (cert, key) = (table.take("client_cert_file"), table.take("client_key_file"));
     match (cert, key) {
@@ -334,7 +334,7 @@ fn insecure_tls(table: &mut Table<'_>) -> bool {
     insecure.unwrap_or(false)
 }
 
-/// A boolean as a variable holds it.
+/// A boolean in a variable.
 const SWITCH: Form<bool> = Form::unshown("true or false", switch);
 
 fn switch(text: &str) -> Result<bool, String> {

@@ -1,6 +1,6 @@
-//! What the TOML parser could not read, as problems.
+//! Turns the errors of the TOML parser into problems.
 //!
-//! *Invariant:* says nothing about keys and values that were read.
+//! *Invariant:* contains nothing of keys and values that were read.
 
 use std::collections::BTreeSet;
 
@@ -14,17 +14,17 @@ use super::reader::Reader;
 /// What is wrong with the text, and how much of the rest can be trusted.
 #[derive(Default)]
 pub(super) struct Damage {
-    /// One for each line that has any; a second one on a line is mostly an echo of the first.
+    /// One problem for each line; a second one on the same line is usually a consequence of the first.
     pub(super) problems: Vec<Problem>,
     /// Lines with a value that the parser had to make up.
     pub(super) lines: BTreeSet<usize>,
-    /// Whether the rest of the document was read as it was meant. A broken value leaves its neighbours alone; an open
-    /// bracket does not, and what a reader then misses may well be there.
+    /// Whether the rest of the document was read correctly. A broken value does not affect its neighbours. An open bracket does: keys that
+    /// then seem to be missing may well be there.
     pub(super) is_contained: bool,
 }
 
 impl Damage {
-    /// Sorts out the parser's errors.
+    /// Sorts the parser's errors.
     pub(super) fn assess(
         text: &str,
         tree: &DeTable<'_>,
@@ -61,10 +61,10 @@ impl Damage {
     }
 }
 
-/// The parser's word for a key or table that is there already. It keeps the first one.
+/// The parser's message for a key or table that exists already. It keeps the first one.
 const DUPLICATE: &str = "duplicate key";
 
-/// Whether the line assigns a single value that ends on it.
+/// Whether the line assigns a single value that ends on the same line.
 fn is_plain_assignment(line: &str) -> bool {
     let opens_more =
         |value: &str| ["[", "{", "\"\"\"", "'''"].iter().any(|bracket| value.starts_with(bracket));
@@ -75,8 +75,8 @@ fn is_plain_assignment(line: &str) -> bool {
     })
 }
 
-/// The line where the list, table or text opens that reaches over several lines up to this offset. A missing bracket is
-/// noticed far below the place where it is missing.
+/// The line where the list, table or text begins that goes on to this offset. A missing bracket is noticed far below the place where it is
+/// missing.
 fn opening(table: &DeTable<'_>, offset: usize, reader: &Reader<'_>) -> Option<usize> {
     let line = reader.line(offset);
     table.iter().find_map(|(_, value)| opening_of(value, offset, reader)).filter(|opening| *opening < line)
@@ -98,7 +98,7 @@ fn opening_of(value: &Spanned<DeValue<'_>>, offset: usize, reader: &Reader<'_>) 
     }
 }
 
-/// The parser's message, with the way out for the slips that are made most.
+/// The parser's message, with what to do for the most common mistakes.
 fn explained(message: &str, line: &str, written: &str) -> String {
     if message == DUPLICATE && line.starts_with('[') {
         let line = line.split('#').next().unwrap_or(line).trim();

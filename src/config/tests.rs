@@ -1,6 +1,6 @@
-//! Whole documents: what they mean, and every problem that they can have.
+//! Whole documents: their meaning, and every problem that they can have.
 //!
-//! *Invariant:* problems are compared as they are printed, so that a change of their words is seen.
+//! *Invariant:* problems are compared as they are printed, so that a change of their text is noticed.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -105,7 +105,7 @@ fn problems(text: &str) -> String {
     problems_with(&[], text)
 }
 
-/// The only source of a document that would be right without the lines.
+/// The only source of a document that would be valid without these lines.
 fn vault_with(variables: &[(&str, &str)], lines: &str) -> Result<VaultConfig, String> {
     let text = format!("[source.vault]\n{lines}\nauth.token.file = '/token'");
     let config = parse_with(variables, &text).map_err(|problems| {
@@ -517,7 +517,7 @@ eight = "vault"
     "#);
 }
 
-/// How the only source of a document logs in.
+/// The login of a document's only source.
 fn login(lines: &str) -> AuthConfig {
     let text = format!("[source.vault]\naddress = 'https://a'\n{lines}");
     let config = parse_with(&[], &text).unwrap();
@@ -980,7 +980,7 @@ on_change = "restrat"
     47: file[5].on_change.run[1]: expected text in quotes, found the number 1
     51: file[6].on_change: "restrat" is unknown; did you mean "restart"?
     "#);
-    // A shell could not use some of the others, but programs do.
+    // A shell could not use some of these names, but programs do.
     assert_snapshot!(problems("[process.env]\n'A B' = ''\n\"C\\n\" = ''\n\"\\u00a0\" = ''\n'D.e-f' = ''\n'é' = ''\n'1' = ''\n"), @r#"
     2: process.env."A B": is not a name for an environment variable; it may not be empty nor contain `=`, white space or a control character
     3: process.env."C\n": is not a name for an environment variable; it may not be empty nor contain `=`, white space or a control character
@@ -1307,7 +1307,7 @@ fn what_systemd_passed_to_the_unit_opens_a_store_where_nothing_else_is_said() {
     assert_eq!(login("", &[]).unwrap(), key);
     assert_eq!(login("role_id = 'r'", &[]).unwrap(), role);
     assert_eq!(login("", &[("SQUIRE_STORE_ROLE_ID", "r")]).unwrap(), role);
-    // Whatever is said is meant.
+    // Whatever is set is a decision of the user.
     assert_eq!(login("key_file = '/k'", &[]).unwrap(), "Owner { key_file: \"/k\" }");
     assert_eq!(login("", &[("SQUIRE_STORE_KEY_FILE", "/k")]).unwrap(), "Owner { key_file: \"/k\" }");
     let said = "Role { id: Inline(\"r\"), secret_id_file: \"/i\" }";

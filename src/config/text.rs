@@ -1,10 +1,10 @@
-//! What can be said of text before it is a value: variables in it, names, and the word that was probably meant.
+//! Operations on text before it becomes a value: expanding variables, checking names, and guessing the word that was probably meant.
 //!
 //! *Invariant:* pure; the environment is an argument.
 
 use super::Environment;
 
-/// Fills in every `${NAME}`; `$${` stands for the characters `${` themselves.
+/// Expands every `${NAME}`; `$${` stands for the characters `${` themselves.
 pub(super) fn expand(text: &str, environment: Environment<'_>) -> Result<String, String> {
     let mut expanded = String::with_capacity(text.len());
     let mut rest = text;
@@ -34,18 +34,18 @@ pub(super) fn expand(text: &str, environment: Environment<'_>) -> Result<String,
     Ok(expanded)
 }
 
-/// A letter or `_`, then letters, digits and `_`: what a shell and a template both take as a variable.
+/// A letter or `_`, then letters, digits and `_`: a variable for both a shell and a template.
 pub(super) fn is_identifier(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// The candidate that was probably meant, if one is near enough.
+/// The candidate that was probably meant, if one is similar enough.
 pub(super) fn nearest<'c>(text: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
-    /// Found by trial: takes in slips of the fingers and cut words (`addr`), leaves out words that only look alike.
+    /// Found by trial: accepts typing errors and shortened words (`addr`), and rejects words that only look similar.
     const NEAR: f64 = 0.85;
     let text = text.to_lowercase();
-    // In a short word one slip already makes it unlike.
+    // In a short word one mistake already makes it too different.
     let is_near = |likeness, candidate: &str| {
         likeness >= NEAR || (text.len() > 2 && strsim::osa_distance(&text, &candidate.to_lowercase()) == 1)
     };
@@ -62,7 +62,7 @@ pub(super) fn listed<'c>(words: impl IntoIterator<Item = &'c str>) -> String {
     words.into_iter().collect::<Vec<_>>().join(", ")
 }
 
-/// A key as TOML would write it.
+/// A key, as TOML would write it.
 pub(super) fn key(name: &str) -> String {
     let bare = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
     if bare { name.to_owned() } else { format!("{name:?}") }

@@ -1,9 +1,9 @@
-//! Single values of the configuration as types with units.
+//! Single values of the configuration, as types with units.
 //!
-//! A [`Form`] is one way that text can be read. Its errors are predicates (`is not a duration; write …`), so that they read
-//! well behind a key, a quoted value or the name of a variable.
+//! A [`Form`] is one way to read text. Its errors are predicates (`is not a duration; write …`), so that they can follow a key, a quoted
+//! value or the name of a variable.
 //!
-//! *Invariant:* pure text → value; where it stands is the reader's business.
+//! *Invariant:* pure text → value; the reader knows the place.
 
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
@@ -28,7 +28,7 @@ impl Mode {
         self.0
     }
 
-    /// The same without the bit that lets files in a directory have its group.
+    /// The same mode without the setgid bit, which gives files in a directory the directory's group.
     #[must_use]
     pub const fn without_setgid(self) -> Self {
         Self(self.0 & !0o2000)
@@ -50,11 +50,11 @@ pub enum Account {
     Id(u32),
 }
 
-/// One way that text is read.
+/// One way to read text.
 pub(super) struct Form<T> {
-    /// What to say to somebody who wrote no text at all.
+    /// The error for a value that is no text at all.
     pub(super) expected: &'static str,
-    /// Whether a problem may quote what was written.
+    /// Whether a problem may quote the text.
     pub(super) shown: bool,
     /// The value, or what is wrong with the text, as a predicate.
     pub(super) read: fn(&str) -> Result<T, String>,
@@ -72,9 +72,9 @@ impl<T> Form<T> {
 
 /// Any text.
 pub(super) const TEXT: Form<String> = Form::unshown("text in quotes", |text| Ok(text.to_owned()));
-/// Text that says something.
+/// Text that is not empty.
 pub(super) const WORD: Form<String> = Form::unshown("text in quotes", word);
-/// The name of a file to be read.
+/// The path of a file to read.
 pub(super) const PATH: Form<PathBuf> =
     Form::unshown("a path in quotes", |text| word(text).map(PathBuf::from));
 /// A duration that may be zero.
@@ -91,7 +91,7 @@ pub(super) const ACCOUNT: Form<Account> = Form::new("a name in quotes or a numbe
 /// A signal that asks a process to end.
 pub(super) const STOP_SIGNAL: Form<Signal> =
     Form::new("a signal in quotes, such as \"SIGTERM\"", stop_signal);
-/// Where something is on a secret server.
+/// A path on a secret server.
 pub(super) const SERVER_PATH: Form<String> =
     Form::new("a path in quotes, such as \"secret/app/db\"", server_path);
 
@@ -130,7 +130,7 @@ pub(super) fn absolute_path(path: &Path) -> Result<PathBuf, String> {
     if path.parent().is_none() { Err("is the root directory".to_owned()) } else { Ok(path) }
 }
 
-/// `None` with a `..`, whose meaning depends on symbolic links.
+/// `None` for a path with `..`, whose meaning depends on symbolic links.
 fn normalized(path: &Path) -> Option<PathBuf> {
     let climbs = path.components().any(|component| component == Component::ParentDir);
     let parts = path.components().filter(|component| *component != Component::CurDir);
@@ -143,7 +143,7 @@ fn word(text: &str) -> Result<String, String> {
 
 /// Whole numbers with units, each unit at most once, the longest first.
 fn duration(text: &str) -> Result<Duration, String> {
-    /// Longer ones are mistakes, and could not be added to a point in time without care.
+    /// Longer durations are mistakes, and adding them to a time could overflow.
     const LONGEST: Duration = Duration::from_hours(87600);
     const UNITS: [(&str, u64); 5] =
         [("d", 24 * 60 * 60 * 1000), ("h", 60 * 60 * 1000), ("m", 60 * 1000), ("s", 1000), ("ms", 1)];
@@ -158,12 +158,12 @@ fn duration(text: &str) -> Result<Duration, String> {
     loop {
         let (number, tail) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(malformed)?);
         let (unit, tail) = tail.split_at(tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len()));
-        // Searching on from the unit before makes the order strict.
+        // The search continues after the last unit, so the order of units is strict.
         let (_, factor) = units.find(|(name, _)| *name == unit).ok_or_else(malformed)?;
         if number.is_empty() {
             return Err(malformed());
         }
-        // Digits alone fail to be a number only by being too many; what is too much ends above the limit.
+        // Digits alone are not a number only if there are too many of them; such a number is above the limit anyway.
         let part = number.parse::<u64>().unwrap_or(u64::MAX).saturating_mul(factor);
         milliseconds = milliseconds.saturating_add(part);
         if tail.is_empty() {
@@ -225,7 +225,7 @@ fn account(text: &str) -> Result<Account, String> {
     Ok(Account::Name(text.to_owned()))
 }
 
-/// A user's or group's number. The largest `u32` means "leave as it is" to chown(2), so it belongs to nobody.
+/// A user's or group's number. The largest `u32` means "leave as it is" to chown(2), so it cannot be one.
 pub(super) fn account_number(number: i128) -> Result<Account, String> {
     match u32::try_from(number) {
         Ok(id) if id < u32::MAX => Ok(Account::Id(id)),

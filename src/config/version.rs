@@ -1,10 +1,10 @@
-//! `version`, `version_stage`, `version_id`: which version of a secret is meant.
+//! `version`, `version_stage`, `version_id`: the version of a secret that is pinned.
 
 use super::reader::{Table, Value};
 use super::value::WORD;
 use super::{SourceConfig, Version};
 
-/// Reads the pin of a secret. `kind` is its source where that is known, `is_write` whether it has `params`.
+/// Reads the pinned version of a secret. `kind` is the kind of its source, if that is known; `is_write` says whether it has `params`.
 pub(super) fn version(table: &mut Table<'_>, kind: Option<&SourceConfig>, is_write: bool) -> Option<Version> {
     let said = [
         ("version", table.take("version")),

@@ -15,7 +15,7 @@ const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Window(Vec<Span>);
 
-/// From one minute of a day to another, which is the next day's where it is not later; on the days on which it begins.
+/// From one minute of a day to another; if that is not later, it is on the next day. The days are those on which it begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Span {
     /// Monday first.
@@ -24,29 +24,29 @@ struct Span {
     to: u64,
 }
 
-/// Whether rollouts may happen, and how long that holds.
+/// Whether rollouts may happen, and for how long that stays so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opening {
     /// They may.
     pub is_open: bool,
-    /// For this long; `None` is for ever.
+    /// The time until that changes; `None` is for ever.
     pub lasts: Option<Duration>,
 }
 
 impl Window {
-    /// The hours of all these spans together.
+    /// The hours of all these spans.
     ///
     /// # Errors
-    /// What is wrong with one, as a predicate.
+    /// What is wrong with a span, as a predicate.
     pub fn parse(spans: &[String]) -> Result<Self, String> {
         let read = |text: &String| (SPAN.read)(text).map_err(|why| format!("{text:?} {why}"));
         spans.iter().map(read).collect::<Result<_, _>>().map(Self)
     }
 
-    /// What holds at this time of the wall clock.
+    /// Whether rollouts may happen at this time of the wall clock.
     pub fn at(&self, now: SystemTime) -> Opening {
         let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-        // The epoch was a Thursday.
+        // 1 January 1970 was a Thursday.
         let minute = (since.as_secs() / 60 + 3 * MINUTES_A_DAY) % MINUTES_A_WEEK;
         let is_open = self.is_open(minute);
         let change = (1..=MINUTES_A_WEEK).find(|ahead| self.is_open(minute + ahead) != is_open);
@@ -202,7 +202,7 @@ mod tests {
             prop_assume!(from != to);
             let window = Window(vec![Span { days, from, to }]);
             let opening = window.at(monday(0, 0, start));
-            // Asked of the week and not of the clock: each answer of the clock walks up to a week itself.
+            // Computed once for the whole week: each answer of the window may walk a week itself.
             let ahead = |minutes| window.is_open(start + minutes);
             match opening.lasts {
                 None => prop_assert!((0..MINUTES_A_WEEK).all(|minutes| ahead(minutes) == opening.is_open)),

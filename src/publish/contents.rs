@@ -1,7 +1,7 @@
-//! Files with their contents: written, linked, read back.
+//! The contents of files: writes, links and reads them.
 //!
-//! *Invariant:* nothing is ever overwritten: a file is made new, whole and with its final attributes, and goes away by
-//! unlinking. (A hard link would carry an overwrite into the live file.)
+//! *Invariant:* no file is ever overwritten. A file is made new, whole and with its final attributes, and is removed by unlinking. (A hard
+//! link would carry an overwrite into the live file.)
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -20,17 +20,17 @@ use crate::plan::{Attributes, FileGroup};
 use crate::render::RenderedFile;
 use crate::secret::DigestKey;
 
-/// A larger file is not one of ours, and is not read.
+/// A larger file is not Squire's, and is not read.
 const LARGEST: u64 = 64 * 1024 * 1024;
 
 impl Directory {
-    /// Writes a new file with its final group, mode and owner. On failure nothing of it is left.
+    /// Writes a new file with its final group, mode and owner. After a failure no part of it is left.
     pub(super) fn write(&self, name: impl AsRef<Path>, file: &RenderedFile) -> Result<(), PublishError> {
         let name = name.as_ref();
         self.write_new(name, file.contents.expose(), |open| self.hand_over(open, name, file.attributes))
     }
 
-    /// Writes a new file that is for Squire alone, and renames it over what had the name. On failure that stays.
+    /// Writes a new file that only Squire may read, and renames it over the file of that name. After a failure the old file stays.
     pub(super) fn replace_private(&self, name: &Path, next: &Path, bytes: &[u8]) -> Result<(), PublishError> {
         self.write_new(next, bytes, |_| Ok(()))?;
         self.rename(next, name).inspect_err(|_| self.forget(next))
@@ -54,7 +54,7 @@ impl Directory {
         kept.inspect_err(|_| self.forget(name))
     }
 
-    /// Makes a directory here that is this user's and group's, whatever the umask.
+    /// Makes a directory here with this user, group and mode, whatever the umask.
     pub(super) fn make_for(&self, name: &Path, wanted: Attributes) -> Result<(), PublishError> {
         let failing = |doing| move |errno| failed(doing, self.path(name), errno);
         let made = self.make(name)?;
@@ -69,8 +69,8 @@ impl Directory {
         Ok(())
     }
 
-    /// Group, mode, owner, in this order: the group's bits are never granted to the group that the file was born with, and
-    /// the mode is set while the file is ours, so that no capability is needed for it.
+    /// Sets group, mode, owner, in this order. So the group that the file was born with never gets the bits of the final group, and the
+    /// mode is set while the file is ours, which needs no capability.
     fn hand_over(&self, file: &File, name: &Path, wanted: Attributes) -> Result<(), PublishError> {
         let failing = |doing| move |errno| failed(doing, self.path(name), errno);
         let born = fstat(file).map_err(failing("look at"))?;
@@ -91,7 +91,7 @@ impl Directory {
         Ok(())
     }
 
-    /// The group that a new file here does not have yet by itself.
+    /// The wanted group, if a new file here does not get it by itself.
     fn group_to_set(&self, wanted: FileGroup) -> Result<Option<u32>, Errno> {
         Ok(match wanted {
             FileGroup::Of(group) => Some(group),
@@ -100,7 +100,7 @@ impl Directory {
         })
     }
 
-    /// Gives a file a second name here. `false` if that cannot be, or if what is behind the name is not what it should be.
+    /// Makes a hard link here. `false` if that is not possible, or if the file of that name is not what it should be.
     pub(super) fn link(&self, from: &Self, name: &Path, file: &RenderedFile, key: &DigestKey) -> bool {
         if linkat(&from.fd, name, &self.fd, name, AtFlags::empty()).is_err() {
             return false;
@@ -113,7 +113,7 @@ impl Directory {
         is_whole
     }
 
-    /// What stands here under this name, if it is a regular file that we can read.
+    /// The file of this name here, if it is a regular file that we can read.
     pub(super) fn read(&self, name: impl AsRef<Path>, key: &DigestKey) -> Option<Entry> {
         let (contents, found) = self.bytes(name, LARGEST)?;
         Some(Entry {
@@ -126,7 +126,7 @@ impl Directory {
         })
     }
 
-    /// The contents of a regular file here of at most this many bytes, and what it is.
+    /// The contents of a regular file here, of at most this many bytes, and its metadata.
     pub(super) fn bytes(&self, name: impl AsRef<Path>, limit: u64) -> Option<(Vec<u8>, Stat)> {
         // NONBLOCK, since opening a pipe would wait for its other end.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;

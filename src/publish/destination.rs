@@ -1,7 +1,7 @@
-//! Absolute destinations: one file each, replaced by one rename.
+//! Absolute destinations: one file each, replaced by a rename.
 //!
-//! *Invariant:* never follows a symlink at the destination, and never replaces one, nor a mount point (where the rename
-//! would fail), nor anything else that is not a regular file, nor a file that Squire did not put there.
+//! *Invariant:* never follows a symlink at the destination. Never replaces a symlink, a mount point (where the rename would fail), anything
+//! else that is not a regular file, or a file that Squire did not put there.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ use super::record::{Identity, Record};
 use crate::render::RenderedFile;
 use crate::secret::DigestKey;
 
-/// A larger record is none of ours.
+/// A larger record is not Squire's.
 const LARGEST_RECORD: u64 = 64 * 1024;
 
 /// An absolute path that a file may be published at, with its directory open.
@@ -26,14 +26,14 @@ pub(super) struct Destination {
 }
 
 impl Destination {
-    /// Opens the directory, and refuses what cannot be replaced.
+    /// Opens the directory, and refuses a destination that cannot be replaced.
     pub(super) fn open(path: &Path, allow_disk: bool) -> Result<Self, PublishError> {
         let destination = Self::at(path, allow_disk)?;
         destination.check()?;
         Ok(destination)
     }
 
-    /// Opens the directory, whatever stands there: to clean up.
+    /// Opens the directory without a look at the destination: to clean up.
     pub(super) fn at(path: &Path, allow_disk: bool) -> Result<Self, PublishError> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(unfit(path, "not the path of a file", "give the file a name"));
@@ -65,18 +65,18 @@ impl Destination {
         Err(unfit(&self.path, kind, way_out))
     }
 
-    /// Kernels before 5.8 do not tell; there the rename fails in its time.
+    /// Kernels before 5.8 do not tell; there the rename fails later.
     fn is_mount_point(&self) -> bool {
         let found = statx(&self.parent, &self.name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::TYPE);
         found.is_ok_and(|found| found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
     }
 
-    /// What stands here.
+    /// The file at the destination.
     pub(super) fn read(&self, key: &DigestKey) -> Option<Entry> {
         self.parent.read(&self.name, key)
     }
 
-    /// The files beside it that were not renamed over it.
+    /// Temporary files beside it that were not renamed over it.
     pub(super) fn leftovers(&self) -> Result<Vec<PathBuf>, PublishError> {
         let names = self.parent.names()?;
         let left = names
@@ -97,7 +97,7 @@ impl Destination {
         self.record().is_some()
     }
 
-    /// Refuses what stood here before Squire came.
+    /// Refuses a file that was at the destination before Squire came.
     pub(super) fn claim(&self) -> Result<(), PublishError> {
         let record = layout::record(&self.path);
         if self.parent.kind(&record)?.is_some() && !self.is_remembered() {
@@ -109,7 +109,7 @@ impl Destination {
         Err(PublishError::Foreign { path: self.path.clone() })
     }
 
-    /// Writes what is to replace it, and that it is ours.
+    /// Writes the file that will replace it, and a record that it is Squire's.
     pub(super) fn prepare(&self, temporary: &Path, file: &RenderedFile) -> Result<(), PublishError> {
         self.claim()?;
         self.parent.write(base(temporary), file)?;
@@ -129,7 +129,7 @@ impl Destination {
         self.parent.stat(&self.name).ok().map(|found| Identity::of(&found))
     }
 
-    /// What is remembered of this destination. A record of somebody else says nothing, but for who owns the file itself.
+    /// The record of this destination. A record that another user wrote counts only if the file itself belongs to that user too.
     fn record(&self) -> Option<Record> {
         let (bytes, found) = self.parent.bytes(layout::record(&self.path), LARGEST_RECORD)?;
         let owner = self.parent.stat(&self.name).ok().map(|found| found.st_uid);
@@ -137,13 +137,13 @@ impl Destination {
         trusted.contains(&Some(found.st_uid)).then(|| serde_json::from_slice(&bytes).ok())?
     }
 
-    /// Takes back what [`Self::prepare`] did.
+    /// Undoes [`Self::prepare`].
     pub(super) fn retract(&self, temporary: &Path) -> Result<(), PublishError> {
         self.parent.remove(base(temporary))?;
         self.forget_if_gone()
     }
 
-    /// Where nothing stands, there is nothing to remember.
+    /// If there is no file, no record is needed.
     fn forget_if_gone(&self) -> Result<(), PublishError> {
         if self.parent.kind(&self.name)?.is_none() && self.is_remembered() {
             return self.parent.remove(layout::record(&self.path));
@@ -151,10 +151,10 @@ impl Destination {
         Ok(())
     }
 
-    /// Removes everything of ours: what was prepared and never shown, the file if it is this entry, and what is remembered of it.
+    /// Removes everything of Squire's: temporary files, the file itself if it is this entry, and its record.
     ///
     /// # Errors
-    /// [`PublishError::Changed`] where somebody wrote to the file. It stays.
+    /// [`PublishError::Changed`] if somebody wrote to the file. It stays.
     pub(super) fn sweep(&self, entry: Option<&Entry>, key: &DigestKey) -> Result<(), PublishError> {
         self.clear_leftovers()?;
         if let Some(entry) = entry {
@@ -171,7 +171,7 @@ impl Destination {
         Ok(!leftovers.is_empty())
     }
 
-    /// The same for what a run left that was killed. `true` if there was anything.
+    /// The same for files that a killed run left. `true` if there were any.
     pub(super) fn sweep_as_recorded(&self) -> Result<bool, PublishError> {
         let cleared = self.clear_leftovers()?;
         let Some(record) = self.record() else { return Ok(cleared) };
@@ -182,13 +182,13 @@ impl Destination {
         if self.is_remembered() { Err(PublishError::Changed { path: self.path.clone() }) } else { Ok(true) }
     }
 
-    /// Renames over it.
+    /// Renames the prepared file over it.
     pub(super) fn replace(&self, temporary: &Path) -> Result<(), PublishError> {
         self.parent.rename(base(temporary), &self.name)?;
         self.parent.settle()
     }
 
-    /// Unlinks it if it is this.
+    /// Unlinks it if it is this entry.
     fn delete(&self, entry: &Entry, key: &DigestKey) -> Result<(), PublishError> {
         if self.read(key).is_some_and(|found| found.agrees(entry)) {
             self.parent.remove(&self.name)?;
@@ -196,14 +196,14 @@ impl Destination {
         Ok(())
     }
 
-    /// The same for a destination that is not wanted any more, and forgets it.
+    /// The same for a destination that is no longer wanted; its record is removed too.
     pub(super) fn give_up(&self, entry: &Entry, key: &DigestKey) -> Result<(), PublishError> {
         self.delete(entry, key)?;
         if self.is_remembered() { self.parent.remove(layout::record(&self.path)) } else { Ok(()) }
     }
 }
 
-/// Unlinks a temporary file, where its directory still is there.
+/// Unlinks a temporary file, if its directory still exists.
 pub(super) fn clear(temporary: &Path, allow_disk: bool) -> Result<(), PublishError> {
     let Some(parent) = temporary.parent() else { return Ok(()) };
     match Directory::open(parent, Symlink::Followed, allow_disk)? {

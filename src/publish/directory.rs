@@ -1,9 +1,9 @@
-//! An open directory, and what we do in it by name.
+//! An open directory, and operations on the names in it.
 //!
-//! Everything goes through the open descriptor, one component at a time and never through a symlink, so that a path that is
-//! exchanged under our hands cannot lead us elsewhere.
+//! Everything goes through the open descriptor, one component at a time and never through a symlink. So if somebody exchanges the path
+//! meanwhile, Squire still works in the same directory.
 //!
-//! *Invariant:* no component of a path below it is followed, and every result is checked.
+//! *Invariant:* no symlink in a path below it is followed, and every result is checked.
 
 use std::ffi::OsStr;
 use std::io;
@@ -22,7 +22,7 @@ use super::{PublishError, layout};
 use crate::config::Mode;
 use crate::memory;
 
-/// Until a directory is sealed, it is ours alone.
+/// A directory belongs to Squire alone until it is sealed.
 const UNSEALED: Bits = Bits::RWXU;
 
 /// An open directory.
@@ -33,7 +33,7 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    /// Opens a directory that is in memory, or anywhere if disk is allowed. `None` if it is not there.
+    /// Opens a directory that is in memory, or anywhere if disk is allowed. `None` if it does not exist.
     pub(super) fn open(
         path: &Path,
         symlink: Symlink,
@@ -59,12 +59,12 @@ impl Directory {
         Ok(Some(Self { fd, path: path.to_path_buf(), in_memory }))
     }
 
-    /// The path of this name here.
+    /// The path of this name in the directory.
     pub(super) fn path(&self, name: impl AsRef<Path>) -> PathBuf {
         self.path.join(name)
     }
 
-    /// The directory at this relative path, none of whose components is a symlink.
+    /// The directory at this relative path; no component may be a symlink.
     pub(super) fn descend(&self, path: impl AsRef<Path>) -> Result<Self, PublishError> {
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut directory = self.reopen()?;
@@ -77,7 +77,7 @@ impl Directory {
         Ok(directory)
     }
 
-    /// Whose it is, and who may write to it.
+    /// Its owner, and who may write to it.
     pub(super) fn found(&self) -> Result<Found, PublishError> {
         let found = fstat(&self.fd).map_err(|errno| failed("look at", self.path.clone(), errno))?;
         Ok(Found { owner: found.st_uid, group: found.st_gid, mode: found.st_mode })
@@ -92,7 +92,7 @@ impl Directory {
         Ok(Self { fd, path: self.path.clone(), in_memory: self.in_memory })
     }
 
-    /// The names that are here.
+    /// The names in it.
     pub(super) fn names(&self) -> Result<Vec<PathBuf>, PublishError> {
         let cannot = |errno| failed("list", self.path.clone(), errno);
         let mut names = Vec::new();
@@ -106,7 +106,7 @@ impl Directory {
         Ok(names)
     }
 
-    /// Whether this name is a regular file that is ours to unlink, even in a directory that everybody may write to.
+    /// Whether this name is a regular file that Squire may unlink, even in a directory that everybody may write to.
     pub(super) fn is_own_file(&self, name: &Path) -> bool {
         let own = nix::unistd::geteuid();
         self.stat(name).is_ok_and(|found| {
@@ -115,17 +115,18 @@ impl Directory {
         })
     }
 
-    /// Whether we, or root, made what has this name. In a directory that others may write to, they make names that look like ours.
+    /// Whether Squire's user or root made the file of this name. In a directory that others may write to, they can make names that look
+    /// like Squire's.
     pub(super) fn is_own(&self, name: impl AsRef<Path>) -> bool {
         self.stat(name).is_ok_and(|found| [0, nix::unistd::geteuid().as_raw()].contains(&found.st_uid))
     }
 
-    /// What has this name, without following it.
+    /// The metadata of this name; a symlink is not followed.
     pub(super) fn stat(&self, name: impl AsRef<Path>) -> Result<Stat, Errno> {
         statat(&self.fd, name.as_ref(), AtFlags::SYMLINK_NOFOLLOW)
     }
 
-    /// What kind of file has this name, without following it.
+    /// The type of this name; a symlink is not followed.
     pub(super) fn kind(&self, name: impl AsRef<Path>) -> Result<Option<FileType>, PublishError> {
         match self.stat(&name) {
             Ok(found) => Ok(Some(FileType::from_raw_mode(found.st_mode))),
@@ -161,8 +162,8 @@ impl Directory {
         Ok(fstat(&self.fd).map_err(|errno| failed("look at", self.path.clone(), errno))?.st_ino)
     }
 
-    /// Gives this directory its final mode, whatever the umask. A setgid bit that it inherited stays, so that what is made in it
-    /// later still gets the group.
+    /// Gives this directory its final mode, whatever the umask. An inherited setgid bit stays, so that files that are made in it later
+    /// still get the group.
     pub(super) fn seal(&self, mode: Mode) -> Result<(), PublishError> {
         let failing = |errno| failed("set the mode of", self.path.clone(), errno);
         let inherited = if self.is_setgid().map_err(failing)? { Bits::SGID } else { Bits::empty() };
@@ -175,7 +176,7 @@ impl Directory {
         Ok(Bits::from_raw_mode(fstat(&self.fd)?.st_mode).contains(Bits::SGID))
     }
 
-    /// Where the file system is on disk, waits until it has the names that are here.
+    /// If the file system is on disk, waits until the names in it are written.
     pub(super) fn settle(&self) -> Result<(), PublishError> {
         if self.in_memory {
             return Ok(());
@@ -183,7 +184,7 @@ impl Directory {
         fsync(&self.fd).map_err(|errno| failed("write to disk", self.path.clone(), errno))
     }
 
-    /// Where the symlink of this name points. `None` if there is no such name, or it is not a symlink.
+    /// The target of the symlink with this name. `None` if there is no such name, or it is not a symlink.
     pub(super) fn target(&self, name: impl AsRef<Path>) -> Result<Option<PathBuf>, PublishError> {
         match readlinkat(&self.fd, name.as_ref(), Vec::new()) {
             Ok(target) => Ok(Some(PathBuf::from(OsStr::from_bytes(target.to_bytes())))),
@@ -198,7 +199,7 @@ impl Directory {
             .map_err(|errno| failed("make the link", self.path(name), errno))
     }
 
-    /// Renames, replacing what has the new name.
+    /// Renames, replacing the file of the new name.
     pub(super) fn rename(&self, from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<(), PublishError> {
         renameat(&self.fd, from.as_ref(), &self.fd, to.as_ref())
             .map_err(|errno| failed("rename to", self.path(to), errno))
@@ -228,7 +229,7 @@ impl Directory {
         }
     }
 
-    /// For file systems that cannot exchange: `other` is there at every instant, `one` is not.
+    /// For file systems that cannot exchange: `other` exists at every instant, `one` does not.
     pub(super) fn exchange_by_renames(&self, one: &str, other: &str) -> Result<(), PublishError> {
         let target =
             self.target(other)?.ok_or_else(|| failed("read the link", self.path(other), Errno::NOENT))?;
@@ -238,7 +239,7 @@ impl Directory {
         self.rename(layout::SPARE, one)
     }
 
-    /// Unlinks a name that is not a directory. One that is gone already counts as unlinked.
+    /// Unlinks a name that is not a directory. A name that is gone already counts as unlinked.
     pub(super) fn remove(&self, name: impl AsRef<Path>) -> Result<(), PublishError> {
         self.unlink(name.as_ref(), AtFlags::empty())
     }
@@ -286,7 +287,7 @@ impl Directory {
         }
     }
 
-    /// Removes what a failed operation made; the failure that is being reported matters more than this one.
+    /// Removes what a failed operation made; an error here is ignored, because the first failure matters more.
     pub(super) fn forget(&self, name: impl AsRef<Path>) {
         if let Err(error) = self.remove(name) {
             tracing::warn!(error = &error as &dyn std::error::Error, "half-made file stays");
@@ -300,14 +301,14 @@ impl AsFd for Directory {
     }
 }
 
-/// What to do where the last component of a path is a symlink.
+/// What to do if the last component of a path is a symlink.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Symlink {
     Followed,
     Refused,
 }
 
-/// Splits a relative path into the directory it is in and its name there.
+/// Splits a relative path into its directory and its name there.
 pub(super) fn split(path: &Path) -> (&Path, &Path) {
     let name = path
         .components()
@@ -320,7 +321,7 @@ pub(super) fn bits(mode: Mode) -> Bits {
     Bits::from_raw_mode(mode.bits())
 }
 
-/// An error with its place.
+/// An error with its path.
 pub(super) fn failed(doing: &'static str, path: PathBuf, errno: Errno) -> PublishError {
     PublishError::System { doing, path, source: io::Error::from(errno) }
 }

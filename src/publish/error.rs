@@ -1,41 +1,41 @@
-//! Why something could not be published.
+//! Why a release could not be published.
 //!
-//! *Invariant:* names paths, never contents.
+//! *Invariant:* contains paths, never contents.
 
 use std::io;
 use std::path::PathBuf;
 
 use crate::memory::MemoryError;
 
-/// Why something could not be published. What was live before is live still.
+/// Why a release could not be published. The live release is still live.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
     /// A system call failed.
     #[error("cannot {doing} {path}")]
     System {
-        /// What we were doing: a verb, with its preposition where it needs one.
+        /// The operation: a verb, with its preposition if it needs one.
         doing: &'static str,
-        /// To which path.
+        /// The path.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// Secrets would reach a disk, or nobody can say.
+    /// Secrets would reach a disk, or the file system is unknown.
     #[error(transparent)]
     Memory(#[from] MemoryError),
-    /// Somebody else's file has a name that we need.
+    /// Another user's file has a name that Squire needs.
     #[error("{path} is there already and is not Squire's: remove it, or give the file another path")]
     Foreign {
         /// The name.
         path: PathBuf,
     },
-    /// A file would take one of our own names.
+    /// A file would have one of Squire's own names.
     #[error("{path} begins with `..`, which is reserved in the output directory: give the file another path")]
     Reserved {
         /// The name.
         path: PathBuf,
     },
-    /// This cannot be the output directory, or an absolute destination.
+    /// This path cannot be the output directory, or an absolute destination.
     #[error("{path} is {kind}: {way_out}")]
     Unfit {
         /// The path.
@@ -55,7 +55,7 @@ pub enum PublishError {
         /// The destination.
         path: PathBuf,
     },
-    /// Somebody wrote to a file of ours, which is therefore not removed.
+    /// Somebody wrote to one of Squire's files, so it is not removed.
     #[error("{path} stays: somebody else wrote to it after Squire did; remove it yourself")]
     Changed {
         /// The file.
@@ -80,16 +80,16 @@ pub enum PublishError {
         /// Its owner.
         owner: u32,
     },
-    /// Two would remove each other's files.
+    /// Two instances of Squire would remove each other's files.
     #[error("another Squire publishes in {path}: give each a directory of its own, or end the other first")]
     Shared {
         /// The output directory.
         path: PathBuf,
     },
-    /// There is a relative file, and no place for it.
+    /// There is a relative file, but no output directory.
     #[error("a relative file needs `dir` in [output]")]
     NoDirectory,
-    /// A generation that is live, or the way back.
+    /// The generation is live, or the previous one.
     #[error("{path} is still in use and cannot be removed")]
     InUse {
         /// Its directory.

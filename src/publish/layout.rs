@@ -1,6 +1,6 @@
-//! What things are called on disk.
+//! Names on disk.
 //!
-//! *Invariant:* pure; every name of ours in `output.dir` begins with two dots, except the stable links.
+//! *Invariant:* pure; every name of Squire's own in `output.dir` begins with two dots, except the stable links.
 
 use std::ffi::OsString;
 use std::io;
@@ -20,7 +20,7 @@ const NEXT: &str = "..data_next-";
 /// Used where the kernel or the file system cannot exchange.
 pub(super) const SPARE: &str = "..data_spare";
 
-/// Held by the one Squire that publishes here.
+/// The lock file of the one Squire that publishes here.
 pub(super) const LOCK: &str = "..lock";
 /// Which generations are ours.
 pub(super) const GENERATIONS: &str = "..generations";
@@ -28,7 +28,7 @@ pub(super) const GENERATIONS: &str = "..generations";
 const NEW: &str = "..new-";
 /// Where this run publishes.
 pub(super) const ROSTER: &str = "..published";
-/// The same in the directory of the ledger.
+/// The same file in the directory of the ledger.
 pub(super) const ROSTER_IN_LEDGER: &str = "published.json";
 
 const GENERATION: &str = "..gen-";
@@ -38,14 +38,14 @@ pub(super) fn directory(generation: Generation) -> String {
     format!("{GENERATION}{generation}")
 }
 
-/// The generation whose directory has this name, written just as [`directory`] writes it.
+/// The generation whose directory has this name, in exactly the form of [`directory`].
 pub(super) fn generation(name: &Path) -> Option<Generation> {
     let digits = name.to_str()?.strip_prefix(GENERATION)?;
     let generation = Generation::from_number(digits.parse().ok()?)?;
     (directory(generation) == name.to_str()?).then_some(generation)
 }
 
-/// Whether this top-level name is one of our own, so that no file may have it.
+/// Whether this top-level name is one of Squire's own, which no file may have.
 pub(super) fn is_reserved(name: &Path) -> bool {
     name.as_os_str().as_encoded_bytes().starts_with(b"..")
 }
@@ -77,25 +77,25 @@ pub(super) fn top_level(path: &Path) -> Option<PathBuf> {
     path.components().next().map(|component: Component<'_>| PathBuf::from(component.as_os_str()))
 }
 
-/// The directories that a relative path is in, without the generation's own.
+/// The directories in a relative path, without the generation's own.
 pub(super) fn directories(path: &Path) -> impl Iterator<Item = &Path> {
     path.ancestors().skip(1).filter(|ancestor| !ancestor.as_os_str().is_empty())
 }
 
-/// Where the stable link of this top-level name points.
+/// The target of the stable link with this top-level name.
 pub(super) fn stable_target(name: &Path) -> PathBuf {
     Path::new(DATA).join(name)
 }
 
-/// The file beside an absolute destination that is renamed over it. The digest has a random key, so nobody who may write there can
-/// take the name before us.
+/// The temporary file beside an absolute destination that is renamed over it. The digest has a random key, so no other user who may write
+/// there can take the name first.
 pub(super) fn temporary(destination: &Path, generation: Generation, digest: &Digest) -> PathBuf {
     let mut name = record(destination).into_os_string();
     name.push(format!("-{generation}-{:016x}", digest.short()));
     destination.with_file_name(name)
 }
 
-/// The file beside an absolute destination that says what Squire put there.
+/// The record beside an absolute destination of the files that Squire put there.
 pub(super) fn record(destination: &Path) -> PathBuf {
     let mut name = OsString::from(".");
     name.push(destination.file_name().unwrap_or_default());
@@ -103,14 +103,14 @@ pub(super) fn record(destination: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// The next record, before it is renamed over the one that is there: it goes with a temporary file.
+/// The next record, before it is renamed over the present one: it belongs to a temporary file.
 pub(super) fn next_record(temporary: &Path) -> PathBuf {
     let mut name = temporary.as_os_str().to_owned();
     name.push("-record");
     PathBuf::from(name)
 }
 
-/// Whether this name, in the directory of the destination, is one that [`temporary`] or [`next_record`] gives.
+/// Whether this name, in the directory of the destination, is one that [`temporary`] or [`next_record`] makes.
 pub(super) fn is_temporary(destination: &Path, name: &Path) -> bool {
     let prefix = record(destination);
     let Some(rest) = name.to_str().and_then(|name| name.strip_prefix(prefix.to_str()?)) else { return false };

@@ -1,7 +1,7 @@
-//! One Squire publishes in an output directory, and no other.
+//! The lock by which only one Squire publishes in an output directory.
 //!
-//! The adversary is another user of the machine, who could lock whatever he can open, and so keep Squire from its work. So the lock is on a
-//! file that only Squire's user can open.
+//! The adversary is another user of the machine, who could lock every file that he can open, and so stop Squire. So the lock is on a file
+//! that only Squire's user can open.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -14,7 +14,7 @@ use super::{PublishError, layout};
 use crate::config::OutputConfig;
 use crate::locked::lock;
 
-/// The lock of an output directory. A file that a killed Squire left behind is locked by nobody.
+/// The lock of an output directory. If a killed Squire left the file behind, it is not locked.
 #[derive(Debug)]
 pub struct OutputLock {
     directory: OwnedFd,
@@ -22,15 +22,15 @@ pub struct OutputLock {
 }
 
 impl OutputLock {
-    /// Takes the lock; `None` where there is no output directory.
+    /// Takes the lock; `None` if there is no output directory.
     ///
     /// # Errors
-    /// [`PublishError::Shared`] while another Squire has it, [`PublishError::Foreign`] where somebody else made its file.
+    /// [`PublishError::Shared`] while another Squire has it, [`PublishError::Foreign`] if another user made its file.
     pub fn take(output: &OutputConfig) -> Result<Option<Self>, PublishError> {
         let Some(path) = &output.dir else { return Ok(None) };
         let open = Directory::open(path, Symlink::Refused, output.allow_disk)?;
         let directory = open.ok_or_else(|| failed("open", path.clone(), Errno::NOENT))?;
-        // Its former holder removes it, so what is locked may be gone by then.
+        // Its former holder removes the file, so the locked file may be gone by then.
         loop {
             let file = file(&directory)?;
             let locked = lock(&file).map_err(|errno| failed("lock", directory.path(layout::LOCK), errno))?;
@@ -63,14 +63,14 @@ impl OutputLock {
 
 impl Drop for OutputLock {
     fn drop(&mut self) {
-        // Before it is unlocked, so that nobody else's is removed. One that stays is locked by nobody.
+        // Removed before it is unlocked, so that the file of another Squire is never removed. If it stays, it is not locked.
         unlinkat(&self.directory, layout::LOCK, AtFlags::empty()).unwrap_or_default();
     }
 }
 
 fn file(directory: &Directory) -> Result<OwnedFd, PublishError> {
     let foreign = || PublishError::Foreign { path: directory.path(layout::LOCK) };
-    // Not for writing: a file system with such a file cannot be turned read-only.
+    // Not opened for writing: a file system with a file that is open for writing cannot be made read-only.
     let flags = OFlags::RDONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file =
         openat(directory, layout::LOCK, flags, Bits::RUSR | Bits::WUSR).map_err(|errno| match errno {
@@ -121,7 +121,7 @@ mod tests {
         assert!(matches!(OutputLock::take(&output), Err(PublishError::Foreign { .. })));
     }
 
-    /// Each removes the file as it goes, and others are about to lock it.
+    /// Each removes the file at its end, while others try to lock it.
     #[test]
     fn many_that_come_and_go_are_never_two_at_once() {
         let directory = tempfile::tempdir().unwrap();

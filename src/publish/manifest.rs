@@ -1,6 +1,6 @@
-//! What is published, as data.
+//! The published state, as data.
 //!
-//! *Invariant:* holds digests, never contents.
+//! *Invariant:* contains digests, never contents.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -14,27 +14,27 @@ use crate::secret::Digest;
 
 use super::layout;
 
-/// What is published now. The empty one is what a fresh directory has.
+/// The present published state. A fresh directory has the empty one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Manifest {
     /// The generation that `..data` names.
     pub live: Option<Tree>,
-    /// The generation that `..data_prev` names: the way back.
+    /// The generation that `..data_prev` names: the one to go back to.
     pub previous: Option<Tree>,
     /// Older generations that are still there for slow readers.
     pub superseded: BTreeSet<Generation>,
-    /// Generations whose directories somebody else made, so that we cannot.
+    /// Generation numbers whose directories another user made, so Squire cannot use them.
     pub taken: BTreeSet<Generation>,
     /// The top-level names that have a stable link.
     pub exposed: BTreeSet<PathBuf>,
-    /// What stands at absolute destinations.
+    /// The files at absolute destinations.
     pub absolute: BTreeMap<PathBuf, Standing>,
-    /// What a run that did not end well left behind.
+    /// Files that an earlier run left behind because it was killed.
     pub leftovers: Vec<Leftover>,
 }
 
 impl Manifest {
-    /// The highest generation there is. The first release after a restart has to be numbered above it.
+    /// The highest generation number. The first release after a restart has to have a higher one.
     pub fn highest(&self) -> Option<Generation> {
         let named = self.live.iter().chain(&self.previous).map(|tree| tree.generation);
         let half_made = self.leftovers.iter().filter_map(|leftover| match leftover {
@@ -44,7 +44,7 @@ impl Manifest {
         named.chain(self.superseded.iter().copied()).chain(half_made).max()
     }
 
-    /// What is published at this path of a release: in the live generation, or at an absolute destination.
+    /// The published file at this path of a release: in the live generation, or at an absolute destination.
     pub fn entry(&self, path: &Path) -> Option<&Entry> {
         if path.is_absolute() {
             self.absolute.get(path).map(|standing| &standing.entry)
@@ -59,14 +59,14 @@ impl Manifest {
 pub struct Tree {
     /// Its number.
     pub generation: Generation,
-    /// Its mode, and that of the directories in it, without the setgid bit that a directory may inherit.
+    /// Its mode, and that of its directories, without the setgid bit that a directory may inherit.
     pub mode: Mode,
     /// Its files, by their path below it.
     pub files: BTreeMap<PathBuf, Entry>,
 }
 
 impl Tree {
-    /// The directory that would hold these files.
+    /// The directory for these files.
     pub(super) fn of(generation: Generation, mode: Mode, files: &[&RenderedFile]) -> Self {
         Self {
             generation,
@@ -75,7 +75,7 @@ impl Tree {
         }
     }
 
-    /// Whether both hold the same; the number does not matter.
+    /// Whether both have the same contents; the number does not matter.
     pub(super) fn is_like(&self, other: &Self) -> bool {
         self.mode == other.mode
             && self.files.len() == other.files.len()
@@ -89,19 +89,19 @@ impl Tree {
 /// One published file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Tells whether its contents are others.
+    /// A digest that tells whether its contents differ.
     pub digest: Digest,
-    /// Who may read it.
+    /// Its mode and owners.
     pub attributes: Attributes,
 }
 
 impl Entry {
-    /// What this file is once it is published.
+    /// The entry of this file once it is published.
     pub(super) fn of(file: &RenderedFile) -> Self {
         Self { digest: file.digest, attributes: file.attributes }
     }
 
-    /// Whether both are the same file, as far as that is known before a file system has given it its group.
+    /// Whether both are the same file, as far as that is known before a file system has chosen its group.
     pub(super) fn agrees(&self, other: &Self) -> bool {
         let (one, another) = (&self.attributes, &other.attributes);
         self.digest == other.digest
@@ -113,18 +113,18 @@ impl Entry {
 /// A file at an absolute destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
-    /// What it is.
+    /// Its entry.
     pub entry: Entry,
-    /// Whether it is what we published. Only such a file is ever removed.
+    /// Whether it is what Squire published. Only such a file is ever removed.
     pub ours: bool,
 }
 
-/// What a run that did not end well left behind.
+/// A file that a killed run left behind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Leftover {
     /// A generation that was never live.
     Generation(Generation),
-    /// A link in `output.dir` that was not renamed into its place.
+    /// A link in `output.dir` that was not renamed to its final name.
     Link(PathBuf),
     /// A file that was not renamed over its absolute destination.
     Temporary(PathBuf),

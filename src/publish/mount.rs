@@ -1,7 +1,7 @@
-//! Mounts the file system that secrets are published on: a tmpfs that everybody sees, or one in a mount namespace of Squire's own.
+//! Mounts the file system for secrets: a tmpfs that everybody sees, or one in a mount namespace of Squire's own.
 //!
-//! *Invariant:* called before any thread is started, since a mount namespace is left by one thread alone. What is there already is
-//! used and not covered; what holds files is not unmounted.
+//! *Invariant:* called before any thread is started, since only a single thread can enter another mount namespace. A tmpfs that is already
+//! there is used and not covered; one with files on it is not unmounted.
 
 use std::fs;
 use std::io;
@@ -15,7 +15,7 @@ use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
 use crate::config::{MountConfig, MountKind};
 use crate::memory;
 
-/// Why the file system is not there.
+/// Why the file system is missing.
 #[derive(Debug, thiserror::Error)]
 pub enum MountError {
     /// The directory to mount on.
@@ -23,10 +23,10 @@ pub enum MountError {
     Directory {
         /// Which one.
         dir: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// Only who has `CAP_SYS_ADMIN` may mount.
+    /// Mounting needs `CAP_SYS_ADMIN`.
     #[error(
         "may not mount a tmpfs on {}: that needs CAP_SYS_ADMIN; give Squire that, or let the platform mount one (an emptyDir with \
          medium: Memory, --tmpfs, RuntimeDirectory= below /run) and leave `mount` out", dir.display()
@@ -40,9 +40,9 @@ pub enum MountError {
     System {
         /// Where.
         dir: PathBuf,
-        /// What was being done.
+        /// The operation.
         doing: &'static str,
-        /// What the system said.
+        /// The system's error.
         source: Errno,
     },
 }
@@ -53,7 +53,7 @@ pub struct Mounted {
     dir: PathBuf,
 }
 
-/// Mounts what is wanted; `None` where it is there already.
+/// Mounts the wanted file system; `None` if it is already there.
 pub fn mount_output(config: &MountConfig) -> Result<Option<Mounted>, MountError> {
     let MountConfig { kind, dir, size } = config;
     fs::create_dir_all(dir).map_err(|source| MountError::Directory { dir: dir.clone(), source })?;
@@ -69,7 +69,7 @@ pub fn mount_output(config: &MountConfig) -> Result<Option<Mounted>, MountError>
     };
     let mut mounted = with(",noswap");
     if mounted == Err(Errno::EINVAL) {
-        // Before Linux 6.4, and in user namespaces.
+        // This option fails before Linux 6.4, and in user namespaces.
         tracing::warn!(dir = %dir.display(), "the kernel may swap this tmpfs out: it does not know noswap here");
         mounted = with("");
     }
@@ -78,7 +78,7 @@ pub fn mount_output(config: &MountConfig) -> Result<Option<Mounted>, MountError>
     Ok(Some(Mounted { dir: dir.clone() }))
 }
 
-/// Leaves the mount namespace for one of our own, in which the host's later mounts are still seen, and ours are seen by nobody else.
+/// Enters a mount namespace of Squire's own. It still gets later mounts of the host, but nobody else sees Squire's mounts.
 fn leave(dir: &Path) -> Result<(), MountError> {
     unshare(CloneFlags::CLONE_NEWNS).map_err(refused(dir, "leaving the mount namespace"))?;
     let flags = MsFlags::MS_REC | MsFlags::MS_SLAVE;
@@ -97,7 +97,7 @@ fn refused(dir: &Path, doing: &'static str) -> impl Fn(Errno) -> MountError {
     }
 }
 
-/// Whether a file system in memory is mounted just here.
+/// Whether a file system in memory is mounted exactly here.
 fn is_mounted(dir: &Path) -> bool {
     let found = statx(CWD, dir, AtFlags::empty(), StatxFlags::TYPE);
     let is_root = found.is_ok_and(|found| found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT));

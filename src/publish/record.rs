@@ -1,35 +1,36 @@
-//! What Squire remembers, beside what it publishes, so that a later run knows what was its own: after SIGKILL too.
+//! Records, beside the published files, of which files are Squire's own, for later runs: after SIGKILL too.
 //!
 //! ```text
 //! /etc/app/.app.key.squire   beside an absolute destination: the files that Squire put there
 //! OUTPUT/..published         or `published.json` in the ledger: where a run publishes
 //! ```
 //!
-//! Without the first, nobody could tell Squire's file from one that stood there before; without the second, a run with another
-//! configuration would not know where to look.
+//! Without the first, nobody could tell Squire's file from one that was there before. Without the second, a run with another configuration
+//! would not know where to look.
 //!
-//! *Invariant:* holds paths and numbers, and nothing of what is in the files. What cannot be read says nothing, and is no error.
+//! *Invariant:* contains paths and numbers, and nothing of the files' contents. A record that cannot be read counts as missing, and is no
+//! error.
 
 use std::path::PathBuf;
 
 use rustix::fs::Stat;
 use serde::{Deserialize, Serialize};
 
-/// The files that Squire put at one destination: the one that is there, and the one that is about to be.
+/// The files that Squire put at one destination: the present one, and the next one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
     pub(super) files: Vec<Identity>,
 }
 
 impl Record {
-    /// After this file was prepared. Of those before, only the one that stands there still counts.
+    /// Adds a file that was prepared. Of the older ones only the one at the destination still counts.
     pub(super) fn with(&self, standing: Option<Identity>, prepared: Identity) -> Self {
         let kept = standing.filter(|standing| self.files.contains(standing));
         Self { files: kept.into_iter().chain([prepared]).collect() }
     }
 }
 
-/// Tells a file from every other that had its name, and from itself once somebody wrote to it.
+/// Tells a file from every other file of that name, and from itself after somebody wrote to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Identity {
     inode: u64,

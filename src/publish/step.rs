@@ -1,6 +1,6 @@
-//! The single things that publishing does.
+//! The single steps of publishing.
 //!
-//! *Invariant:* a step is data; it names everything it needs, and shows no contents.
+//! *Invariant:* a step is data; it names everything it needs, and contains no contents.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -12,41 +12,41 @@ use crate::render::RenderedFile;
 use super::layout;
 use super::manifest::{Entry, Leftover};
 
-/// One step. Each is performed whole or not at all, as far as a reader of published files can see.
+/// One step. For readers of published files, each is done as a whole or not at all.
 #[derive(Clone, Debug)]
 pub enum Step {
-    /// Remove what an earlier run left half-made.
+    /// Remove half-made files of an earlier run.
     Clear(Leftover),
-    /// Make sure that this top-level name is free, or ours.
+    /// Check that this top-level name is free, or Squire's.
     Claim(PathBuf),
     /// Make the directory of a generation.
     MakeGeneration(Generation),
     /// Make a directory in it.
     MakeDirectory {
-        /// In which generation.
+        /// The generation.
         generation: Generation,
         /// Its path there.
         path: PathBuf,
     },
-    /// Give an unchanged file a second name; write it anew where that cannot be.
+    /// Link an unchanged file into the new generation; write it anew if that is not possible.
     Link {
         /// The generation that has the file.
         from: Generation,
         /// The generation that gets it.
         to: Generation,
-        /// What it is.
+        /// The file.
         file: RenderedFile,
     },
     /// Write a file whole, then give it its group, its mode and its owner.
     Write {
-        /// In which generation.
+        /// The generation.
         generation: Generation,
-        /// What to write.
+        /// The file.
         file: RenderedFile,
     },
     /// Give a directory its final mode.
     Seal {
-        /// In which generation.
+        /// The generation.
         generation: Generation,
         /// Its path there; empty for the generation itself.
         path: PathBuf,
@@ -55,11 +55,11 @@ pub enum Step {
     },
     /// Prepare the link that will become `..data`.
     Point(Generation),
-    /// Write what will replace an absolute destination, beside it.
+    /// Write the file that will replace an absolute destination, beside it.
     Prepare {
-        /// What to write.
+        /// The file.
         file: RenderedFile,
-        /// Where.
+        /// The destination.
         temporary: PathBuf,
     },
     /// Make the prepared link `..data`.
@@ -78,20 +78,20 @@ pub enum Step {
     },
     /// Make the stable link of a top-level name.
     Expose(PathBuf),
-    /// Rename over an absolute destination.
+    /// Rename the prepared file over an absolute destination.
     Replace {
         /// The destination.
         path: PathBuf,
-        /// What is renamed.
+        /// The prepared file.
         temporary: PathBuf,
     },
     /// Remove the stable link of a top-level name.
     Withdraw(PathBuf),
-    /// Remove an absolute file, if it still is what we published.
+    /// Remove an absolute file, if it is still as Squire published it.
     Delete {
         /// Its path.
         path: PathBuf,
-        /// What we published.
+        /// The entry as it was published.
         entry: Entry,
     },
     /// Make `..data_prev` name the first generation, so that nobody else takes the name.

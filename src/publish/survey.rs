@@ -1,6 +1,6 @@
-//! What is published now, as the disk has it: the manifest of a run that has just begun.
+//! Reads the published state from the disk: the manifest of a run that has just begun.
 //!
-//! *Invariant:* only looks. What it finds unreadable or strange counts as not published, and is published anew.
+//! *Invariant:* only reads. A file that it cannot read or does not recognize counts as not published, and is published anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -16,10 +16,10 @@ use crate::config::{Mode, OutputConfig};
 use crate::names::Generation;
 use crate::secret::DigestKey;
 
-/// Looks at what is published in `output.dir`, and at these absolute destinations.
+/// Reads what is published in `output.dir`, and at these absolute destinations.
 ///
 /// # Errors
-/// Where the output is on disk, or a link of ours names something that is not ours, or a destination cannot be one.
+/// If the output is on disk, if a link of Squire's names something that is not Squire's, or if a path cannot be a destination.
 pub fn survey(
     output: &OutputConfig,
     absolute: &[PathBuf],
@@ -78,7 +78,7 @@ fn survey_directory(directory: &Directory, key: &DigestKey) -> Result<Manifest, 
     Ok(manifest)
 }
 
-/// The generation that one of our links names. `None` if there is no such link, or the generation is gone.
+/// The generation that one of Squire's links names. `None` if there is no such link, or the generation is gone.
 pub(super) fn named(directory: &Directory, link: &str) -> Result<Option<Generation>, PublishError> {
     let foreign = || PublishError::Foreign { path: directory.path(link) };
     let Some(target) = directory.target(link)?.filter(|_| directory.is_own(link)) else {
@@ -94,7 +94,7 @@ pub(super) fn named(directory: &Directory, link: &str) -> Result<Option<Generati
     }
 }
 
-/// The top-level names whose link is ours.
+/// The top-level names whose link is Squire's.
 pub(super) fn exposed(directory: &Directory, names: &[PathBuf]) -> Result<BTreeSet<PathBuf>, PublishError> {
     let mut exposed = BTreeSet::new();
     for name in names {
@@ -105,7 +105,7 @@ pub(super) fn exposed(directory: &Directory, names: &[PathBuf]) -> Result<BTreeS
     Ok(exposed)
 }
 
-/// Whether the stable link of this top-level name is there, and ours.
+/// Whether the stable link of this top-level name exists, and is Squire's.
 pub(super) fn is_exposed(directory: &Directory, name: &Path) -> Result<bool, PublishError> {
     Ok(directory.target(name)? == Some(layout::stable_target(name)) && directory.is_own(name))
 }

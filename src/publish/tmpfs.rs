@@ -1,9 +1,9 @@
-//! Performs the steps of a [`Publication`]: the hands of publishing.
+//! Performs the steps of a [`Publication`].
 //!
 //! Call in this order: [`prepare`] and [`survey`] at the start; for each release [`stage`], its checks, then [`publish`] or
 //! [`discard`]; [`retire`] when slow readers of a superseded generation are done; [`sweep`] at the stop. All of it blocks.
 //!
-//! *Invariant:* after an error what was live is live still, and whole. Superseded generations are unlinked, never overwritten.
+//! *Invariant:* after an error the release that was live is still live, and whole. Superseded generations are unlinked, never overwritten.
 
 mod premises;
 
@@ -29,11 +29,11 @@ use crate::secret::DigestKey;
 pub use super::survey::survey;
 pub use premises::{Cleared, RosterPlaces, clear_former, examine, look};
 
-/// Makes `output.dir` if it is not there, with `dir_mode` whatever the umask; so with the directories above it. One that is
-/// there already keeps its mode.
+/// Makes `output.dir` and the directories above it if they are missing, with `dir_mode` whatever the umask. A directory that exists keeps
+/// its mode.
 ///
 /// # Errors
-/// Where it is on disk without leave, or is a symlink, or not a directory.
+/// If it is on disk without permission for that, or is a symlink, or not a directory.
 pub fn prepare(output: &OutputConfig) -> Result<(), PublishError> {
     let Some(dir) = &output.dir else { return Ok(()) };
     memory::require(dir, output.allow_disk)?;
@@ -42,10 +42,10 @@ pub fn prepare(output: &OutputConfig) -> Result<(), PublishError> {
     Directory::open(dir, Symlink::Refused, output.allow_disk).map(drop)
 }
 
-/// Makes the directories of these files, where that was asked for and they are not there.
+/// Makes the missing directories of these files, if the configuration asks for that.
 ///
 /// # Errors
-/// Where one would be on disk without leave.
+/// If one would be on disk without permission for that.
 pub fn prepare_directories(files: &[AbsoluteFile], output: &OutputConfig) -> Result<(), PublishError> {
     for file in files {
         if let (Some(wanted), Some(parent)) = (file.directory, file.path.parent()) {
@@ -56,15 +56,15 @@ pub fn prepare_directories(files: &[AbsoluteFile], output: &OutputConfig) -> Res
     Ok(())
 }
 
-/// Performs the first half: everything is on disk, nothing is visible. On failure all of it is taken back.
+/// Performs the first half: afterwards all files are written, and none is visible. After a failure all of it is undone.
 pub fn stage(output: &OutputConfig, key: &DigestKey, publication: &Publication) -> Result<(), PublishError> {
     let hands = Hands::new(output, key)?;
     hands.perform(&publication.stage)?;
     hands.settle().inspect_err(|_| hands.undo(&publication.stage))
 }
 
-/// Performs the second half. On failure the links are put back and what was staged is discarded; absolute files that were
-/// replaced by then stay replaced: [`survey`] sees them, and to plan the release before puts them back.
+/// Performs the second half. After a failure the links are put back and the staged files are discarded. Absolute files that were replaced
+/// by then stay replaced: [`survey`] sees them, and planning the previous release puts the old ones back.
 pub fn publish(
     output: &OutputConfig,
     key: &DigestKey,
@@ -72,7 +72,8 @@ pub fn publish(
 ) -> Result<(), PublishError> {
     let hands = Hands::new(output, key)?;
     hands.perform(&publication.publish).inspect_err(|_| hands.undo(&publication.stage))?;
-    // Visible by now, and whole on disk since it was staged: only a crash could lose the link, and a restart makes it again.
+    // It is visible now, and its files have been on disk since they were staged. Only a crash could lose the link, and a restart makes it
+    // again.
     if let Err(error) = hands.settle() {
         tracing::warn!(
             error = &error as &dyn std::error::Error,
@@ -92,7 +93,7 @@ pub fn perform(
     publish(output, key, publication)
 }
 
-/// Takes back what was staged and is not going to be published.
+/// Removes a staged release that will not be published.
 pub fn discard(
     output: &OutputConfig,
     key: &DigestKey,
@@ -106,7 +107,7 @@ pub fn discard(
 /// Unlinks a superseded generation.
 ///
 /// # Errors
-/// [`PublishError::InUse`] where it is live, or the way back.
+/// [`PublishError::InUse`] if it is live, or the previous one.
 pub fn retire(output: &OutputConfig, generation: Generation) -> Result<(), PublishError> {
     open(output)?.map_or(Ok(()), |directory| remove_generation(&directory, generation))
 }
@@ -133,8 +134,8 @@ fn remove_generation(directory: &Directory, generation: Generation) -> Result<()
     }
 }
 
-/// Removes everything that was published, and what was staged at these absolute destinations and never shown: stable links, generations,
-/// and files that still are what we wrote. Goes on after an error; says what could not be removed.
+/// Removes everything that was published or staged: stable links, generations, temporary files at these absolute destinations, and files
+/// that are still as Squire wrote them. Goes on after an error; returns what could not be removed.
 #[must_use = "these files are still there"]
 pub fn sweep(
     output: &OutputConfig,
@@ -180,7 +181,7 @@ fn open(output: &OutputConfig) -> Result<Option<Directory>, PublishError> {
     Directory::open(dir, Symlink::Refused, output.allow_disk)
 }
 
-/// Makes the directories of this path that are not there, the outermost first.
+/// Makes the missing directories of this path, the outermost first.
 fn make_directories(path: &Path, output: &OutputConfig, wanted: Attributes) -> Result<(), PublishError> {
     let Some(parent) = path.parent() else { return Ok(()) };
     if path.symlink_metadata().is_ok() {
@@ -192,7 +193,7 @@ fn make_directories(path: &Path, output: &OutputConfig, wanted: Attributes) -> R
     above.make_for(name, wanted)
 }
 
-/// What performing steps needs.
+/// What the steps need.
 struct Hands<'a> {
     output: &'a OutputConfig,
     key: &'a DigestKey,
@@ -206,7 +207,7 @@ impl<'a> Hands<'a> {
         Ok(Self { output, key, directory: open(output)?, building: RefCell::default() })
     }
 
-    /// All steps in order; on an error those that were done are undone, the last one first.
+    /// Performs all steps in order; after an error the steps that were done are undone, the last one first.
     fn perform(&self, steps: &[Step]) -> Result<(), PublishError> {
         for (done, step) in steps.iter().enumerate() {
             tracing::trace!(%step, "publishing");
@@ -215,7 +216,7 @@ impl<'a> Hands<'a> {
         Ok(())
     }
 
-    /// On disk: waits until the directory is as we made it.
+    /// If it is on disk: waits until the directory is written.
     fn settle(&self) -> Result<(), PublishError> {
         self.directory.as_ref().map_or(Ok(()), Directory::settle)
     }
@@ -308,7 +309,7 @@ impl<'a> Hands<'a> {
             Step::Reserve(_) => self.directory()?.remove(layout::PREVIOUS),
             Step::Expose(name) => self.withdraw(name),
             Step::Withdraw(name) => self.expose(name),
-            // Gone with their generation, or only looked, or (absolute files) beyond recall.
+            // These need no undoing: gone with their generation, only read something, or (absolute files) cannot be undone.
             Step::Clear(_)
             | Step::Claim(_)
             | Step::MakeDirectory { .. }

@@ -1,7 +1,7 @@
-//! Whose a directory is: who else could put something of their own in the place of what is published there.
+//! The owner of a directory, and who else could replace what is published there.
 //!
-//! The adversary is another user of the machine, or another container with the same volume. Modes of files keep them from reading; only
-//! the directory keeps them from exchanging what others read.
+//! The adversary is another user of the machine, or another container with the same volume. File modes keep them from reading; only the
+//! directory keeps them from replacing files.
 //!
 //! *Invariant:* pure.
 
@@ -16,13 +16,13 @@ const STICKY: u32 = 0o1000;
 /// Who may change the names in a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tenancy {
-    /// Whom we trust, and nobody else.
+    /// Only users whom Squire trusts.
     Ours,
-    /// Others may add names, and not change ours: the sticky bit is set, as on `/tmp` and `/dev/shm`.
+    /// Others may add names, but not change Squire's: the sticky bit is set, as on `/tmp` and `/dev/shm`.
     Sticky,
-    /// Others may exchange our names for theirs.
+    /// Others may replace Squire's names.
     Shared(Writer),
-    /// It belongs to a user whom we do not trust.
+    /// It belongs to a user whom Squire does not trust.
     Theirs(u32),
 }
 
@@ -47,7 +47,7 @@ impl fmt::Display for Writer {
     }
 }
 
-/// What `stat` says of a directory.
+/// The result of `stat` for a directory.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Found {
     pub(super) owner: u32,
@@ -55,7 +55,7 @@ pub(super) struct Found {
     pub(super) mode: u32,
 }
 
-/// Judges a directory. Root is trusted in any case: it can do everything anyway.
+/// Judges a directory. Root is always trusted, since it can do everything anyway.
 pub(super) fn judge(found: Found, trusted: &BTreeSet<u32>) -> Tenancy {
     if found.owner != 0 && !trusted.contains(&found.owner) {
         return Tenancy::Theirs(found.owner);
@@ -65,13 +65,13 @@ pub(super) fn judge(found: Found, trusted: &BTreeSet<u32>) -> Tenancy {
         (false, false) => Tenancy::Ours,
         _ if writes(STICKY) => Tenancy::Sticky,
         (true, _) => Tenancy::Shared(Writer::Everybody),
-        // The group of root has no other member, or they are as good as root.
+        // The group of root has no other members, or they have root's rights.
         (false, true) if found.group == 0 => Tenancy::Ours,
         (false, true) => Tenancy::Shared(Writer::Group(found.group)),
     }
 }
 
-/// A directory in which others could exchange what is published. It is used all the same: a volume of a pod has to be so.
+/// A directory in which others could replace what is published. It is still used: a volume of a pod has to be like that.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exposure {
     /// The directory.
@@ -98,17 +98,17 @@ mod tests {
     #[test]
     fn who_else_may_write_decides() {
         let cases = [
-            // Ours or root's, and nobody else writes.
+            // Squire's or root's, and nobody else may write.
             ((0, 0, 0o755), Tenancy::Ours),
             ((500, 7, 0o700), Tenancy::Ours),
             ((600, 7, 0o755), Tenancy::Ours),
             ((0, 0, 0o775), Tenancy::Ours),
-            // What platforms make: an emptyDir, one with an fsGroup, /dev/shm.
+            // Directories that platforms make: an emptyDir, one with an fsGroup, /dev/shm.
             ((0, 0, 0o777), Tenancy::Shared(Writer::Everybody)),
             ((0, 1234, 0o2770), Tenancy::Shared(Writer::Group(1234))),
             ((0, 0, 0o1777), Tenancy::Sticky),
             ((500, 7, 0o1770), Tenancy::Sticky),
-            // Somebody made it before us; no mode makes up for it.
+            // Another user made it first; no mode can make it safe.
             ((65534, 7, 0o700), Tenancy::Theirs(65534)),
             ((65534, 7, 0o1777), Tenancy::Theirs(65534)),
         ];

@@ -1,10 +1,11 @@
-//! Log lines on their way to stderr, on a thread of their own: whoever writes one never waits for whoever reads it.
+//! The queue of log lines for stderr, with a thread of its own: a thread that logs never waits for the reader of the log.
 //!
-//! A pipe that nobody reads, a full disk and a terminal that was closed are ordinary days, and none of them may hold up a process
-//! or a lease. So lines go into a queue of [`ROOM`]. What does not fit, or cannot be written, is dropped and counted, and the next line that
-//! gets through is preceded by how many are missing.
+//! A pipe that nobody reads, a full disk and a terminal that was closed are common, and none of them may hold up a process or a lease. So
+//! lines go into a queue of [`ROOM`] bytes. Lines that do not fit, or cannot be written, are dropped and counted, and the next line that
+//! gets through is preceded by the number of missing lines.
 //!
-//! *Invariant:* no line waits, fails or panics. [`Queue::finish`] waits for a reader who reads, and for no other longer than [`LAST_WORDS`].
+//! *Invariant:* logging never waits, fails or panics. [`Queue::finish`] waits as long as the reader reads, and otherwise for at most
+//! [`LAST_WORDS`].
 
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -19,14 +20,14 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::SigSet;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// So many bytes may wait: some thousand lines.
+/// The largest number of bytes in the queue: some thousand lines.
 const ROOM: usize = 1 << 20;
 
-/// What was said before the end is given this long to be written, and again as often as something was, up to ten times.
+/// How long the end waits for lines to be written. After each write it waits again, up to ten times.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 const LAST_TURNS: usize = 10;
 
-/// The way to the thread that writes.
+/// The sending end of the queue.
 #[derive(Clone, Debug)]
 pub(in crate::cli) struct Queue {
     parcels: Sender<Parcel>,
@@ -35,40 +36,40 @@ pub(in crate::cli) struct Queue {
 
 #[derive(Debug, Default)]
 struct State {
-    /// How many bytes wait.
+    /// The number of bytes in the queue.
     waiting: AtomicUsize,
-    /// How many lines are missing since the last one that was written.
+    /// The number of lines that are missing since the last one that was written.
     missing: AtomicU64,
 }
 
 #[derive(Debug)]
 enum Parcel {
     Line(Vec<u8>),
-    /// Everything before it was written, or given up.
+    /// Everything before it was written or dropped.
     Finish(Sender<()>),
 }
 
-/// How it is said that lines are missing.
+/// The line that reports missing lines.
 pub(super) type Notice = fn(u64) -> String;
 
 impl Queue {
     /// Starts the thread.
     ///
     /// # Errors
-    /// When there can be none.
+    /// When no thread can be started.
     pub(super) fn start(notice: Notice) -> io::Result<Self> {
         let (parcels, incoming) = mpsc::channel();
         let state = Arc::<State>::default();
         let writer = Writer { incoming, state: Arc::clone(&state), notice };
         drop(thread::Builder::new().name("log".to_owned()).spawn(move || {
-            // Signals are for others.
+            // This thread handles no signals.
             SigSet::all().thread_block().ok();
             writer.run(io::stderr().as_fd());
         })?);
         Ok(Self { parcels, state })
     }
 
-    /// Waits until what was said is written, as long as that makes sense.
+    /// Waits until all lines are written, as long as the reader reads.
     pub(in crate::cli) fn finish(&self) {
         let (done, is_done) = mpsc::channel();
         if self.parcels.send(Parcel::Finish(done)).is_err() {
@@ -94,7 +95,7 @@ impl Queue {
     }
 }
 
-/// One event on its way into the queue: it is put there whole when it is dropped.
+/// One event on its way into the queue: it is added as a whole when it is dropped.
 #[derive(Debug)]
 pub(in crate::cli) struct Line<'a> {
     queue: &'a Queue,
@@ -128,7 +129,7 @@ impl<'a> MakeWriter<'a> for Queue {
     }
 }
 
-/// The thread's side.
+/// The receiving end, on its own thread.
 struct Writer {
     incoming: Receiver<Parcel>,
     state: Arc<State>,
@@ -154,7 +155,7 @@ impl Writer {
         }
     }
 
-    /// Writes a line, or none where only what is missing is to be said. Answers whether what is there now ends with half a line.
+    /// Writes a line, or only the number of missing lines. Returns whether the output now ends with half a line.
     fn write(&self, stderr: BorrowedFd<'_>, line: &[u8], is_torn: bool) -> bool {
         let missing = self.state.missing.swap(0, Ordering::Relaxed);
         let mut text = Vec::with_capacity(line.len());
@@ -176,7 +177,7 @@ impl Writer {
     }
 }
 
-/// Waits for a reader, however long; what cannot be written to at all gives up after so many bytes.
+/// Waits for a reader, however long. If writing fails, it gives up after this many bytes.
 fn write_all(to: BorrowedFd<'_>, text: &[u8]) -> Result<(), usize> {
     let mut written = 0;
     while let Some(rest) = text.get(written..).filter(|rest| !rest.is_empty()) {
@@ -184,7 +185,7 @@ fn write_all(to: BorrowedFd<'_>, text: &[u8]) -> Result<(), usize> {
             Ok(0) => return Err(written),
             Ok(length) => written += length,
             Err(Errno::EINTR) => {}
-            // Whoever shares the terminal or the pipe has asked not to wait.
+            // Another process that shares the terminal or the pipe has made it non-blocking.
             Err(Errno::EAGAIN) => {
                 let mut polled = [PollFd::new(to, PollFlags::POLLOUT)];
                 poll(&mut polled, PollTimeout::NONE).map_err(|_| written)?;
@@ -209,7 +210,7 @@ mod tests {
         format!("{missing} missing\n")
     }
 
-    /// A queue whose thread writes to this.
+    /// A queue whose thread writes here.
     fn queue(to: File) -> Queue {
         let (parcels, incoming) = mpsc::channel();
         let state = Arc::<State>::default();
@@ -236,7 +237,7 @@ mod tests {
                 say(&queue, &line);
             }
             queue.finish();
-            // Somebody reads again: what waited comes first, and what is missing is said with what comes next.
+            // The reader reads again: first the waiting lines arrive, and the number of missing ones comes with the next line.
             let reader = thread::spawn(move || {
                 let mut all = String::new();
                 File::from(read).read_to_string(&mut all).map(|_| all)

@@ -1,6 +1,6 @@
-//! What the owner saw of a store last, kept beside the key: an earlier state of the store does not fit it.
+//! The anchor: what the owner saw of a store last, kept beside the key. An earlier state of the store does not match it.
 //!
-//! *Invariant:* it only goes forward. What cannot be kept is said, and stops no command: the store itself has it.
+//! *Invariant:* it only moves forward. If it cannot be written, that is reported, but no command fails: the change is in the store itself.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read as _, Write};
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::{Failed, complain};
 use crate::store::{StoreError, Witness};
 
-/// A witness is a line; nothing longer is one.
+/// A witness is a line; a longer text is none.
 const LONGEST: u64 = 1024;
 
 /// A file with a witness.
@@ -18,7 +18,7 @@ const LONGEST: u64 = 1024;
 pub(super) struct Anchor(pub(super) PathBuf);
 
 impl Anchor {
-    /// What was seen last, if anything was.
+    /// The last witness, if there is one.
     pub(super) fn read(&self) -> Result<Option<Witness>, Failed> {
         let Self(file) = self;
         let mut text = String::new();
@@ -38,9 +38,9 @@ impl Anchor {
         })
     }
 
-    /// Keeps what was seen, unless something later is kept.
+    /// Writes a witness, unless a later one is there.
     pub(super) fn keep(&self, witness: &Witness) {
-        // One command after the other, so that what is kept goes only forward. Where that cannot be, it is kept all the same.
+        // A lock makes commands take turns, so that the anchor only moves forward. If it cannot be locked, it is written all the same.
         let directory = self.0.parent().filter(|directory| !directory.as_os_str().is_empty());
         let directory = File::open(directory.unwrap_or(Path::new("."))).ok();
         let _locked = directory.filter(|directory| directory.lock().is_ok());
@@ -57,7 +57,7 @@ impl Anchor {
         }
     }
 
-    /// Beside it first: it is whole, or the one of before.
+    /// Written beside it first and renamed: the anchor is either the new one or the old one, whole.
     fn write(&self, witness: &Witness) -> Result<(), std::io::Error> {
         let new = self.0.with_added_extension(format!("{}.new", std::process::id()));
         let written = write_whole(&new, &format!("{witness}\n")).and_then(|()| fs::rename(&new, &self.0));
@@ -69,7 +69,7 @@ impl Anchor {
 }
 
 fn write_whole(file: &Path, text: &str) -> Result<(), std::io::Error> {
-    // Never through a link that somebody else put there.
+    // Never through a link that another user put there.
     fs::remove_file(file)
         .or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })?;
     let mut opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;

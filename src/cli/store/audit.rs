@@ -1,4 +1,4 @@
-//! `squire store audit`: shown, and taken out of the store.
+//! `squire store audit`: shows the audit, and moves it out of the store.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufReader, BufWriter, Write};

@@ -1,6 +1,6 @@
-//! Secrets as documents: `.env`, JSON and TOML in, JSON and `.env` out.
+//! Secrets as documents: reads `.env`, JSON and TOML, writes JSON and `.env`.
 //!
-//! *Invariant:* pure; no value is in an error.
+//! *Invariant:* pure; no error contains a value.
 
 use std::path::Path;
 
@@ -10,10 +10,10 @@ use toml::de::{DeTable, DeValue};
 use crate::config::env_file;
 use crate::secret::Fields;
 
-/// What a document of Squire's own begins with: what is in it is taken as it is.
+/// The beginning of a document of Squire's own: its content is taken as it is.
 const OWN: &str = "squire_store_export";
 
-/// The secrets of a document, each with its path below wherever they go; empty is that place itself.
+/// The secrets of a document, each with its path below the target; an empty path is the target itself.
 pub(super) fn secrets(file: &Path, text: &str) -> Result<Vec<(String, Fields)>, String> {
     let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let kind = file.extension().and_then(|kind| kind.to_str()).unwrap_or_default();
@@ -91,7 +91,7 @@ fn from_map(mut map: Map<String, Value>) -> Result<Vec<(String, Fields)>, String
     if found.is_empty() { Err("has no secret".to_owned()) } else { Ok(found) }
 }
 
-/// An object of values is a secret, and one of objects a folder.
+/// An object of values is a secret, and an object of objects is a folder.
 fn gather(at: &str, map: Map<String, Value>, found: &mut Vec<(String, Fields)>) -> Result<(), String> {
     let folders = map.values().filter(|value| value.is_object()).count();
     if folders == 0 {
@@ -137,7 +137,7 @@ pub(super) fn env(secrets: &[(String, Fields)]) -> Result<String, String> {
         };
         let quote = if written.contains('\'') { '"' } else { '\'' };
         let line = format!("{name}={quote}{written}{quote}");
-        // Whoever reads it has to find the same.
+        // A reader of the file has to get the same value.
         let read = env_file::variables("", &line).ok();
         if read.is_none_or(|read| read != [(name.clone(), written)]) {
             return Err(format!("the field {name} cannot be written as a variable: export it as JSON"));

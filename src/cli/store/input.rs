@@ -1,6 +1,6 @@
-//! What a `put` stores: from stdin, a file, or a prompt without echo.
+//! The input of a `put`: from stdin, a file, or a prompt without echo.
 //!
-//! *Invariant:* what is read is in no error.
+//! *Invariant:* no error contains the input.
 
 use std::fs::File;
 use std::io::{self, BufRead, IsTerminal, Read};
@@ -17,10 +17,10 @@ use crate::source::Fault;
 use crate::source::wrapped::{self, Closed, Wrapped, Written};
 use crate::store::{LARGEST_VALUE, StoreError};
 
-/// The field of a value that has no other.
+/// The field of a value without a field name.
 const VALUE: &str = "value";
 
-/// What nobody tries out, even with the store in hand, has some words.
+/// The shortest passphrase: a few words, so that nobody can try them all, even with a copy of the store.
 const SHORTEST_PASSPHRASE: usize = 12;
 
 /// The fields to store.
@@ -46,7 +46,7 @@ pub(super) fn credential(file: &Path) -> Result<Secret<str>, Failed> {
             let asks_server = matches!(wrapped, Written::Wrapped(Wrapped::Transit(_)));
             let opened = waited_for(wrapped::open(wrapped, server()))?;
             if asks_server {
-                // Not for the commands of a rotation, which have this environment.
+                // The commands of a rotation inherit this environment, and must not get these variables.
                 harden::forget(&server().credentials());
             }
             opened.map_err(|closed| not_opened(file, &closed))
@@ -54,13 +54,13 @@ pub(super) fn credential(file: &Path) -> Result<Secret<str>, Failed> {
     }
 }
 
-/// The server that the variables name. They are read once, since they are forgotten.
+/// The server that the variables name. They are read once, since they are blanked afterwards.
 pub(super) fn server() -> &'static ServerVariables {
     static SERVER: OnceLock<ServerVariables> = OnceLock::new();
     SERVER.get_or_init(|| ServerVariables::of(&|name| std::env::var(name).ok()))
 }
 
-/// Waits for it: a command does one thing.
+/// Blocks until the future is done: a command does only one thing.
 pub(super) fn waited_for<T>(future: impl Future<Output = T>) -> Result<T, Failed> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failed::Usage(format!("cannot start the runtime: {error}")))?;
@@ -79,7 +79,7 @@ fn not_opened(file: &Path, closed: &Closed) -> Failed {
     StoreError::Credential { what: file.display().to_string(), why }.into()
 }
 
-/// A JSON object is its fields; anything else is one value, without the line end that editors and `echo` add.
+/// A JSON object gives its fields; any other text is one value, without the line end that editors and `echo` add.
 fn whole(text: &str) -> Result<Secret<Fields>, Failed> {
     if let Ok(Value::Object(fields)) = serde_json::from_str(text) {
         return if fields.is_empty() {
@@ -118,7 +118,7 @@ fn named(written: &[String]) -> Result<Secret<Fields>, Failed> {
     Ok(Secret::new(fields))
 }
 
-/// A line of stdin, or what is typed without being shown.
+/// A line of stdin, or text that is typed without echo.
 fn marked(name: &str) -> Result<String, Failed> {
     if io::stdin().is_terminal() {
         return prompt(name);
@@ -131,7 +131,7 @@ fn marked(name: &str) -> Result<String, Failed> {
     Ok(line.trim_end_matches(['\n', '\r']).to_owned())
 }
 
-/// Asked for on the terminal.
+/// Asked for at a prompt on the terminal.
 pub(super) fn passphrase() -> Result<Secret<str>, Failed> {
     if !io::stdin().is_terminal() {
         return Err(Failed::Usage(
@@ -142,7 +142,7 @@ pub(super) fn passphrase() -> Result<Secret<str>, Failed> {
     prompt("passphrase").map(Secret::new)
 }
 
-/// Asked for twice, or in a file.
+/// Asked for twice, or read from a file.
 pub(super) fn new_passphrase(file: Option<&Path>) -> Result<Secret<str>, Failed> {
     let passphrase = if let Some(file) = file {
         credential(file)?
@@ -165,7 +165,7 @@ fn prompt(name: &str) -> Result<String, Failed> {
     rpassword::prompt_password(format!("{name}: ")).map_err(stdin)
 }
 
-/// More than any value may have is not read to its end.
+/// A text that is longer than any value may be is not read to its end.
 fn text(from: impl Read) -> io::Result<String> {
     let mut text = String::new();
     from.take(2 * LARGEST_VALUE as u64).read_to_string(&mut text)?;

@@ -1,6 +1,6 @@
-//! `squire store key`: what opens a store, elsewhere than in a plain file beside it.
+//! `squire store key`: keeps the credential of a store somewhere else than in a plain file beside it.
 //!
-//! *Invariant:* what opens a store goes into files of their owner's alone, never over something that is there, and never to stdout.
+//! *Invariant:* credentials are written only to files that their owner alone can read, never over an existing file, and never to stdout.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -16,7 +16,7 @@ use crate::shares::{self, Misfit, Quorum, Share};
 use crate::source::wrapped::{self, TPM_DEVICE, Tried, Wrapped, Written};
 use crate::store::{Credential, OwnerSecret, Store, StoreError};
 
-/// A share is a line; nothing longer is read, in bytes.
+/// The longest share that is read, in bytes: a share is a line.
 const LONGEST_SHARE: u64 = 4096;
 
 #[derive(Debug, Subcommand)]
@@ -135,7 +135,7 @@ fn split(place: &Place, quorum: Quorum, to_prefix: Option<&Path>) -> Result<(), 
     let bad =
         |why: &str| StoreError::Credential { what: key_file.display().to_string(), why: why.to_owned() };
     let shares = shares::split(key.expose(), quorum, &mut rand::rng()).map_err(bad)?;
-    // The shares of a key that opens something else would be found out only when they are needed.
+    // If the key did not open the store, its shares would turn out to be useless only when they are needed.
     if place.store.exists() {
         drop(Store::open(&place.store, &Credential::Owner(OwnerSecret::Key(key)))?);
     }
@@ -147,7 +147,7 @@ fn split(place: &Place, quorum: Quorum, to_prefix: Option<&Path>) -> Result<(), 
     for (written, (share, file)) in shares.iter().zip(&files).enumerate() {
         let outcome = write_private(file, share.line().expose(), "write a share to");
         if outcome.is_err() {
-            // Some of a set would only lie about.
+            // An incomplete set of shares is removed, since it would be of no use.
             files.iter().take(written).for_each(|file| drop(fs::remove_file(file)));
             return Ok(outcome?);
         }
@@ -184,7 +184,7 @@ fn share(file: &Path) -> Result<Share, Failed> {
     Share::parse(line.expose()).map_err(|why| unfit(file.display().to_string(), &why))
 }
 
-/// Says which file it is about.
+/// Names the file in an error.
 fn misfitting(files: &[PathBuf], misfit: &Misfit) -> Failed {
     let what = match misfit {
         Misfit::OtherSet { at, .. } | Misfit::Twice { at, .. } => files.get(*at),

@@ -1,4 +1,4 @@
-//! What is shown: text for people, JSON for programs.
+//! The output of commands: text for people, JSON for programs.
 //!
 //! *Invariant:* a value is shown on a terminal only when that was asked for.
 
@@ -14,7 +14,7 @@ use crate::store::{
     Head, Moment, Record, Refused, Report, Role, RoleKeyPair, Rotation, State, Stats, StoreError, Value,
 };
 
-/// What stands for a value.
+/// Shown in place of a masked value.
 const MASK: &str = "********";
 
 /// A line for people.
@@ -27,7 +27,7 @@ pub(super) fn json_line(json: &Json) -> Result<(), Failed> {
     raw(&plain_json(&json.to_string()))
 }
 
-/// What was asked for to the letter.
+/// Output that has to be exact.
 pub(super) fn raw(text: &str) -> Result<(), Failed> {
     let mut stdout = io::stdout().lock();
     let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.write_all(b"\n"));
@@ -56,13 +56,13 @@ pub(super) fn value(value: &Value, field: Option<&str>, show: bool, as_json: boo
             .collect();
         return json_line(&json!({ "version": value.version.number, "fields": fields }));
     }
-    // A program gets it to the letter; on a terminal a value is looked at, and does nothing to it.
+    // A program gets the exact bytes. On a terminal, characters that control it are made harmless.
     let show = if io::stdout().is_terminal() { line } else { raw };
     for (name, value) in fields {
         show(&format!("{name}={}", shown(value)))?;
     }
     if is_masked {
-        // For the person at the terminal, and in no pipe.
+        // Only for a person at a terminal, not in a pipe.
         io::stderr().write_all(b"masked; --show shows the values\n").ok();
     }
     Ok(())
@@ -159,7 +159,7 @@ pub(super) fn report(report: &Report, as_json: bool) -> Result<(), Failed> {
     end.map_or(Ok(()), |end| line(&format!("the audit ends with {end}")))
 }
 
-/// Refused log-ins since then, a minute and a role a line.
+/// The refused log-ins since that time: a line for each minute and role.
 pub(super) fn refused(refused: &[Refused], since: Option<Moment>, as_json: bool) -> Result<(), Failed> {
     for Refused { at, who, count } in
         refused.iter().filter(|refused| since.is_none_or(|since| since <= refused.at))
@@ -175,7 +175,7 @@ pub(super) fn refused(refused: &[Refused], since: Option<Moment>, as_json: bool)
     Ok(())
 }
 
-/// An entry a line, also as JSON.
+/// One entry in each line, also as JSON.
 pub(super) fn audit(records: &[Record], as_json: bool) -> Result<(), Failed> {
     for Record { number, at, who, action, outcome, about, version } in records {
         let (action, outcome) = (action.word(), outcome.word());
@@ -280,7 +280,7 @@ pub(super) fn policy(head: &Head, as_json: bool) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Who approved the next rotation.
+/// The name of who approved the next rotation.
 fn by(rotation: &Rotation) -> &str {
     rotation.approval.as_ref().map(|approval| approval.by.as_str()).unwrap_or_default()
 }

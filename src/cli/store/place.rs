@@ -1,6 +1,6 @@
-//! Which store is meant, and as whom it is opened.
+//! The options that say which store to open, and as whom.
 //!
-//! *Invariant:* there is never a store that nothing opens: a new key is in its file before the store knows it.
+//! *Invariant:* there is never a store that nothing opens: a new key is in its file before the store uses it.
 
 use std::fs;
 use std::ops::{Deref, DerefMut};
@@ -41,7 +41,7 @@ pub(super) struct Place {
     pub(super) json: bool,
 }
 
-/// A store that is open; what was seen of it is kept when it is closed.
+/// An open store; the anchor is written when it is closed.
 pub(super) struct Opened {
     store: Store,
     anchor: Option<Anchor>,
@@ -70,18 +70,19 @@ impl Drop for Opened {
 }
 
 impl Place {
-    /// Where the key is.
+    /// The path of the key.
     pub(super) fn key_file(&self) -> PathBuf {
         let passed = || given_by_systemd(PASSED_KEY).filter(|_| self.key_file.is_none());
         passed().unwrap_or_else(|| self.own_key_file())
     }
 
-    /// Where a new key goes: nobody can write what systemd passed.
+    /// The path for a new key: nobody can write where systemd passes credentials.
     fn own_key_file(&self) -> PathBuf {
         self.key_file.clone().unwrap_or_else(|| self.store.with_added_extension("key"))
     }
 
-    /// Who has a key has an anchor beside it; a passphrase is nowhere, and a role has one only where it says so.
+    /// With a key, the anchor is beside the key. A passphrase is in no file, so it has an anchor only if one is named; the same holds for a
+    /// role.
     pub(super) fn anchor(&self) -> Option<Anchor> {
         let beside_key = || {
             let has_key = self.role_id.is_none() && self.passphrase_file.is_none();
@@ -90,12 +91,12 @@ impl Place {
         self.anchor.clone().or_else(beside_key).map(Anchor)
     }
 
-    /// What was seen of the store last.
+    /// The last witness of the store.
     pub(super) fn seen(&self) -> Result<Option<Witness>, Failed> {
         self.anchor().map_or(Ok(None), |anchor| anchor.read())
     }
 
-    /// Says what was done: in words of ours, names and paths, or as JSON.
+    /// Reports the result: as text with names and paths, or as JSON.
     pub(super) fn tell(&self, text: &str, json: &Value) -> Result<(), Failed> {
         if self.json { output::json_line(json) } else { text.lines().try_for_each(output::line) }
     }
@@ -126,14 +127,14 @@ impl Place {
         self.tell(&text, &json!({ "store": self.store, "key_file": key_file }))
     }
 
-    /// Opens the store, which has to go on from what was seen of it.
+    /// Opens the store, which has to continue from the witness.
     pub(super) fn open(&self) -> Result<Opened, Failed> {
         let seen = self.seen()?;
         let store = self.open_after(Past::Seen(seen.as_ref()))?;
         Ok(Opened { store, anchor: self.anchor() })
     }
 
-    /// Opens it whatever its past, to look at it.
+    /// Opens it without a witness, to look at it.
     pub(super) fn open_whatever(&self) -> Result<Store, Failed> {
         self.open_after(Past::Whatever)
     }
@@ -148,7 +149,7 @@ impl Place {
         }
     }
 
-    /// What opens a store, which may be a copy of the one that is meant.
+    /// The credential of a store, which may be a copy of the named one.
     pub(super) fn credential(&self, store: &Path) -> Result<Credential, Failed> {
         let passed = || self.role_id.as_ref().and_then(|_| given_by_systemd(PASSED_SECRET_ID));
         match (&self.role_id, self.secret_id_file.clone().or_else(passed)) {
@@ -161,7 +162,7 @@ impl Place {
         }
     }
 
-    /// A passphrase where the store has one, else the key.
+    /// A passphrase if the store has one, else the key.
     fn owner(&self, store: &Path) -> Result<OwnerSecret, Failed> {
         let asks = self.key_file.is_none() && Store::takes_passphrase(store)?;
         if let Some(file) = self.passphrase_file.as_ref().filter(|_| self.key_file.is_none()) {
@@ -173,7 +174,7 @@ impl Place {
         input::credential(&self.key_file()).map(OwnerSecret::Key)
     }
 
-    /// A `rekey` that was killed after the store took the new key left that beside the old one.
+    /// A `rekey` that was killed after the store took the new key left the new key beside the old one.
     fn finish_rekey(&self, past: Past<'_>) -> Result<Store, Failed> {
         let (key_file, new) = (self.own_key_file(), self.pending_key_file());
         if !new.exists() {
@@ -185,7 +186,7 @@ impl Place {
         Ok(store)
     }
 
-    /// Where the key of a `rekey` is until the store has taken it.
+    /// The path of a new key until the store has taken it.
     fn pending_key_file(&self) -> PathBuf {
         self.own_key_file().with_added_extension("new")
     }
@@ -231,7 +232,8 @@ impl Place {
         self.tell(&text, &json!({ "store": self.store, "key_file": key_file }))
     }
 
-    /// Of what was taken away nothing stays in the log beside the store. What was done is done all the same.
+    /// Empties the `-wal` beside the store, so that revoked keys and destroyed values do not stay there. A failure of this does not undo
+    /// the command.
     pub(super) fn leave_nothing(&self, store: &Store) {
         if let Err(error) = store.empty_log() {
             super::complain(&format!(
@@ -247,7 +249,7 @@ fn replace(new: &Path, file: &Path) -> Result<(), Failed> {
         .map_err(|source| StoreError::Io { doing: "replace", file: file.to_owned(), source }.into())
 }
 
-/// A credential that this unit was passed, if it was.
+/// The path of a credential that systemd passed to this unit, if it passed one.
 fn given_by_systemd(name: &str) -> Option<PathBuf> {
     passed(&|variable| std::env::var(variable).ok(), name).filter(|file| file.exists())
 }

@@ -89,7 +89,7 @@ fn text(place: &Place, returned: &Returned) -> String {
     lines.join("\n")
 }
 
-/// Says that the store as it is now is the right one.
+/// Declares that the present state of the store is the right one.
 pub(super) fn accept(place: &Place) -> Result<(), Failed> {
     let seen = place.seen()?;
     let mut store = place.open_whatever()?;

@@ -1,4 +1,4 @@
-//! `squire store role`: who else may use the store.
+//! `squire store role`: the roles of a store.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -95,7 +95,7 @@ impl RoleCommand {
     }
 }
 
-/// The secret-id is in its file before the role is there, and is not where the role could not be made.
+/// The secret-id is in its file before the role is made, and is removed if the role could not be made.
 fn add(place: &Place, new: &NewRole, secret_id_to: Option<&Path>) -> Result<RoleKeyPair, Failed> {
     let mut written = None;
     let made = place.open()?.add_role(new, |pair| {

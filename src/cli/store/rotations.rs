@@ -1,4 +1,4 @@
-//! `squire store policy` and `rotate`: how secrets are rotated, and that they are.
+//! `squire store policy` and `rotate`: sets how secrets are rotated, and rotates them.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::agent::chain;
 use crate::config::Limit;
 use crate::store::{Generator, Hooks, How, Policy, Rotated, SecretPath, Standing, Store};
 
-/// How long a hook may take where nobody says otherwise.
+/// How long a hook may take by default.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Args, Debug)]
@@ -156,7 +156,7 @@ impl RotateAsked {
         let mut all_done = true;
         let paths = self.meant(&mut store, &mut all_done)?;
         for path in paths {
-            // What fails is no reason to leave the others.
+            // A failure of one must not stop the others.
             match store.rotate(&path, how, &hooks) {
                 Ok(rotated) => all_done &= say(place, &path, &rotated)?,
                 Err(error) => {
@@ -191,7 +191,7 @@ impl RotateAsked {
     }
 }
 
-/// Whether it came to a good end. That it is not due, or somebody else is at it, is one.
+/// Whether it is a success. It also is if the secret is not due, or another process is rotating it.
 fn say(place: &Place, path: &SecretPath, rotated: &Rotated) -> Result<bool, Failed> {
     match rotated {
         Rotated::Done { version } => {

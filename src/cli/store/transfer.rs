@@ -1,6 +1,6 @@
-//! `squire store export` and `import`: secrets with their values, out of the store and into it.
+//! `squire store export` and `import`: moves secrets with their values out of a store and into one.
 //!
-//! *Invariant:* each secret is read and written as `get` and `put` do it, with their rights and in the audit.
+//! *Invariant:* each secret is read and written as by `get` and `put`, with the same rights and audit entries.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Read as _};
@@ -18,7 +18,7 @@ use crate::source::Source as _;
 use crate::source::vault::Vault;
 use crate::store::{Store, StoreError, With};
 
-/// Nobody keeps more secrets in one file, in bytes.
+/// The largest document, in bytes.
 const LONGEST_DOCUMENT: u64 = 64 << 20;
 
 #[derive(Args, Debug)]
@@ -101,7 +101,7 @@ impl ImportAsked {
             (None, Some(path)) => from_vault(path)?,
             (None, None) => return Err(Failed::Usage("name a file, or --vault".to_owned())),
         };
-        // All of them are looked at before one is stored.
+        // All of them are checked before the first one is stored.
         let secrets: Vec<_> = secrets
             .into_iter()
             .map(|(path, fields)| Ok((secret_path(&self.joined(&path)?)?, fields)))
@@ -134,7 +134,7 @@ impl ImportAsked {
     }
 }
 
-/// The same again is no new version.
+/// An unchanged value is not stored as a new version.
 fn is_there(store: &mut Store, path: &crate::store::SecretPath, fields: &Fields) -> Result<bool, Failed> {
     match store.get(path, None) {
         Ok(value) => Ok(value.fields.expose() == fields),
@@ -159,7 +159,7 @@ fn from_file(file: &Path) -> Result<Vec<(String, Fields)>, Failed> {
     documents::secrets(file, &text).map_err(|why| Failed::Usage(format!("{} {why}", file.display())))
 }
 
-/// With address and login from the environment, as everywhere else.
+/// With address and login from the environment.
 fn from_vault(path: &str) -> Result<Vec<(String, Fields)>, Failed> {
     let vault = input::server().vault(None, None).map_err(Failed::Usage)?;
     let failed = |why: String| Failed::Usage(format!("cannot import {path}: {why}"));
@@ -174,7 +174,7 @@ fn from_vault(path: &str) -> Result<Vec<(String, Fields)>, Failed> {
             secrets.push((below.trim_start_matches('/').to_owned(), fetched.fields.expose().clone()));
         }
         if grant.revocable {
-            // It ends by itself too.
+            // The token also ends by itself.
             vault.revoke_grant(&grant).await.ok();
         }
         Ok(secrets)

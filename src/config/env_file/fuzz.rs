@@ -1,4 +1,4 @@
-//! Files of variables that nobody would write.
+//! Fuzzes files of variables.
 
 use super::variables;
 use crate::fuzz::{CANARY, Reader};
@@ -33,7 +33,7 @@ fn read(input: &[u8]) {
     }
 }
 
-/// Quotes are taken off once, and nothing between them means anything.
+/// Quotes are removed once, and no character between them is special.
 fn quoted(value: &str) -> String {
     format!("\"{value}\"")
 }

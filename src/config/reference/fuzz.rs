@@ -1,4 +1,4 @@
-//! Variables that look like references, and are not, or not quite.
+//! Fuzzes variables that look like references.
 
 use std::path::Path;
 
@@ -50,7 +50,7 @@ fn read(input: &[u8]) {
         assert!(error.starts_with("the variable VALUE has a ") && !error.contains(CANARY), "{error}");
         return;
     }
-    // An environment carries no such character, and a file of variables is refused with one.
+    // An environment cannot carry such a character, and a file of variables with one is refused.
     if value.contains('\0') {
         return;
     }
@@ -65,7 +65,7 @@ fn read(input: &[u8]) {
     let config = config::parse(Path::new("environment"), &document, &environment);
     let config = match config {
         Ok(config) => config,
-        // What a source takes for a name is the configuration's affair; nothing else can be wrong with what was made.
+        // The configuration checks names of its source; nothing else can be wrong with the text that was made.
         Err(problems) => {
             let is_name = problems.iter().all(|problem| problem.place.key.rsplit('.').next() == Some("path"));
             assert!(is_name, "{problems:?} in what was made of it:\n{document}");
@@ -81,7 +81,7 @@ fn read(input: &[u8]) {
     };
     let plan = plan::compile(&config, Some(vec!["app".to_owned()]), &surroundings);
     let plan = plan.unwrap_or_else(|findings| panic!("{findings:?} in what was made of it:\n{document}"));
-    // Every field is there, and has its secret and its own name as value.
+    // Every field exists, with its secret and its own name as value.
     let parts = parts(&value).unwrap();
     let name = |part: &Part| match part {
         Part::Reference(reference) => Some(references.targets[&reference.target].clone()),
@@ -97,7 +97,7 @@ fn read(input: &[u8]) {
         let fields = secrets.entry(name.clone()).or_insert_with(|| json!({}));
         fields[&field] = Value::from(format!("<{name} {field}>"));
     }
-    // `only` is for a secret of one field: where others are asked for too, it fails as it should.
+    // `only` is for a secret with one field: if others are asked for too, it fails as it should.
     let is_clear = parts.iter().all(|part| match part {
         Part::Reference(reference) if reference.field.is_none() => {
             secrets[&references.targets[&reference.target]].as_object().unwrap().len() == 1

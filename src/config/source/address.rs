@@ -1,4 +1,4 @@
-//! Addresses of servers, and what is to be said of them.
+//! Addresses of servers, and warnings about them.
 
 use std::net::IpAddr;
 
@@ -6,13 +6,13 @@ use hyper::Uri;
 
 use super::Form;
 
-/// Never quoted in a problem: people write passwords into addresses.
+/// No problem quotes it: people write passwords into addresses.
 pub(super) const SERVER: Form<String> =
     Form::unshown("an address in quotes, such as \"https://vault.internal:8200\"", |text| {
         text.strip_prefix("unix://").map_or_else(|| over_the_network(text), socket)
     });
 
-/// The same where no socket can be meant.
+/// The same for addresses that cannot be a socket.
 pub(super) const ENDPOINT: Form<String> =
     Form::unshown("an address in quotes, such as \"https://vault.internal:8200\"", over_the_network);
 
@@ -39,7 +39,7 @@ fn over_the_network(text: &str) -> Result<String, String> {
     if authority.as_str().contains('@') {
         return Err("contains a user name or password; the login goes into [source.NAME.auth.…]".to_owned());
     }
-    // The parser drops a fragment without a word.
+    // The parser silently drops a fragment.
     if uri.query().is_some() || text.contains('#') {
         return Err(format!("ends in `?…` or `#…`; {EXAMPLE}"));
     }
@@ -50,7 +50,7 @@ fn over_the_network(text: &str) -> Result<String, String> {
     if authority.host().is_empty() {
         return Err(format!("names no host; {EXAMPLE}"));
     }
-    // The parser takes any port; only those that a number fits are ones.
+    // The parser accepts any port; only numbers in range are valid.
     let port = authority.as_str().strip_prefix(authority.host()).unwrap_or_default();
     if !port.is_empty() && authority.port_u16().is_none_or(|port| port == 0) {
         return Err("has a port that is not a number from 1 to 65535".to_owned());
@@ -58,14 +58,14 @@ fn over_the_network(text: &str) -> Result<String, String> {
     Ok(format!("{scheme}://{authority}{path}"))
 }
 
-/// The host of an address where everybody between it and us can read along.
+/// The host of an address, if everybody on the way to it can read the connection.
 pub(super) fn in_clear(address: &str) -> Option<String> {
     let uri: Uri = address.parse().ok()?;
     let host = uri.host().filter(|host| uri.scheme_str() == Some("http") && !is_this_machine(host));
     host.map(str::to_owned)
 }
 
-/// Whether a host is this machine by its name or address.
+/// Whether a host is this machine, by its name or address.
 pub fn is_this_machine(host: &str) -> bool {
     let host = host.trim_matches(['[', ']']);
     host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())

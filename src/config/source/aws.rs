@@ -1,6 +1,6 @@
 //! `type = "aws"`: AWS Secrets Manager.
 //!
-//! Where the table is silent, the SDK finds region, endpoint and credentials where every tool of AWS does.
+//! If the table does not set region, endpoint or credentials, the SDK finds them in the same places as every tool of AWS.
 
 use super::{REFRESH, address, from_variable, path_setting, proxy, said_in_clear, setting};
 use crate::config::reader::{Table, Value};
@@ -8,7 +8,7 @@ use crate::config::value::{Form, POSITIVE_DURATION, TEXT, WORD};
 use crate::config::{AssumedRole, Authorities, AwsConfig, AwsKeys};
 use crate::secret::Secret;
 
-/// The variables that hold a key of AWS.
+/// The variables that contain an AWS key.
 pub const AWS_VARIABLES: [&str; 3] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
 
 pub(super) fn aws(mut table: Table<'_>) -> Option<AwsConfig> {
@@ -37,7 +37,7 @@ pub(super) fn aws(mut table: Table<'_>) -> Option<AwsConfig> {
     Some(AwsConfig { region, endpoint, profile, authorities, proxy, refresh, assume_role, keys, cautions })
 }
 
-/// AWS's own variables for the address are the SDK's to read, and ours to warn of.
+/// The SDK reads AWS's own variables for the address; Squire only warns about them.
 fn cautions(table: &Table<'_>, endpoint: Option<&str>) -> Vec<String> {
     let variable = table.variable(["AWS_ENDPOINT_URL_SECRETS_MANAGER", "AWS_ENDPOINT_URL"]);
     let variable = variable.map(|(_, address)| address);
@@ -59,7 +59,7 @@ fn assumed(value: &Value<'_>) -> Option<AssumedRole> {
     })
 }
 
-/// They are read here, because they are wiped from the environment before anybody could ask for them.
+/// They are read here, because they are wiped from the environment before the SDK could read them.
 fn keys(table: &Table<'_>) -> Option<AwsKeys> {
     let secret = |name| from_variable(table, [name; 2], &TEXT).filter(|text| !text.trim().is_empty());
     let id = secret("AWS_ACCESS_KEY_ID")?;
@@ -73,12 +73,12 @@ fn keys(table: &Table<'_>) -> Option<AwsKeys> {
     Some(AwsKeys { id: id.trim().to_owned(), key: Secret::new(key?.trim()), session_token })
 }
 
-/// A name or an ARN, to the letter: a slash at the beginning is part of it.
+/// A name or an ARN, taken to the letter: a slash at the beginning is part of it.
 pub(in crate::config) const SECRET_ID: Form<String> =
     Form { expected: "the name or ARN of a secret in quotes", shown: true, read: secret_id };
 
-/// What AWS accepts: <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_CreateSecret.html>, and what its own
-/// services name theirs.
+/// The characters that AWS accepts, <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_CreateSecret.html>, and those that
+/// its own services use in names.
 fn secret_id(text: &str) -> Result<String, String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || "/_+=.@-!:".contains(c);
     if text.is_empty() || !text.chars().all(fits) {
@@ -115,7 +115,7 @@ fn role(text: &str) -> Result<String, String> {
     }
 }
 
-/// What AWS accepts: <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html>
+/// The characters that AWS accepts: <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html>
 const SESSION_NAME: Form<String> = Form { expected: "a name in quotes", shown: true, read: session_name };
 
 fn session_name(text: &str) -> Result<String, String> {

@@ -1,4 +1,4 @@
-//! By which way servers are reached: directly, or through a proxy.
+//! How servers are reached: directly, or through a proxy.
 
 use hyper::Uri;
 use hyper::http::uri::Authority;
@@ -25,19 +25,19 @@ fn proxy(table: &mut Table<'_>, always: &[[&'static str; 2]]) -> Proxy {
     if https.is_none() && http.is_none() { Proxy::None } else { Proxy::Environment { https, http, except } }
 }
 
-/// Of a `vault`.
+/// For a `vault`.
 pub(super) fn of_vault(table: &mut Table<'_>) -> Proxy {
     proxy(table, &ALWAYS)
 }
 
-/// Of an `aws`.
+/// For an `aws`.
 pub(super) fn of_aws(table: &mut Table<'_>) -> Proxy {
     proxy(table, &[])
 }
 
 const EXAMPLE: &str = "write for example \"http://proxy.internal:3128\", or \"none\"";
 
-/// Never quoted in a problem: people write passwords into addresses.
+/// No problem quotes it: people write passwords into addresses.
 const KEY: Form<Proxy> = Form::unshown("the address of a proxy in quotes, or \"none\"", |text| {
     if text == "none" {
         return Ok(Proxy::None);
@@ -61,7 +61,7 @@ fn address(text: &str) -> Result<Secret<str>, String> {
     }
     let authority = uri.authority().filter(|authority| !authority.host().is_empty());
     let authority = authority.ok_or_else(|| format!("is not the address of a proxy; {EXAMPLE}"))?;
-    // A password with a slash would end the host, and be shown as one.
+    // A slash in a password would end the host, and a part of the password would be shown as the host.
     if !matches!(uri.path(), "" | "/") || uri.query().is_some() || !has_good_port(authority) {
         return Err(format!("goes on behind host and port; a login in it is percent-encoded; {EXAMPLE}"));
     }

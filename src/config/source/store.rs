@@ -18,7 +18,7 @@ pub(super) fn store(mut table: Table<'_>) -> Option<StoreConfig> {
     Some(StoreConfig { file: file?, refresh, hooks, login: login?, server })
 }
 
-/// A role, else the owner.
+/// A role, if one is named; otherwise the owner.
 fn store_login(table: &mut Table<'_>) -> Option<StoreLogin> {
     table.refuse(
         "secret_id",

@@ -1,4 +1,4 @@
-//! Looks at the places before anything is published: whose they are, and what an earlier run left.
+//! Looks at the places before anything is published: their owners, and files that an earlier run left.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
@@ -11,14 +11,14 @@ use crate::publish::record::Roster;
 use crate::publish::trust::{Exposure, Found, Tenancy, judge};
 use crate::publish::{AbsoluteFile, OutputLock, PublishError, layout};
 
-/// A larger roster is none of ours.
+/// A larger roster is not Squire's.
 const LARGEST_ROSTER: u64 = 4 * 1024 * 1024;
 
 /// Looks at the output directory and at the directories of absolute destinations: who, beside these users, could exchange what is
 /// published there. Of one that is not there yet, the nearest above it that is.
 ///
 /// # Errors
-/// [`PublishError::Theirs`] where one belongs to somebody else.
+/// [`PublishError::Theirs`] if one belongs to another user.
 pub fn examine(
     output: &OutputConfig,
     absolute: &[PathBuf],
@@ -64,7 +64,8 @@ fn refuse_their_links(place: &Path, trusted: &BTreeSet<u32>) -> Result<(), Publi
     Ok(())
 }
 
-/// Whether these destinations can be replaced: what `squire check` asks, which changes nothing. One whose directory Squire makes can.
+/// Whether these destinations can be replaced: for `squire check`, which changes nothing. A destination whose directory Squire makes can be
+/// replaced.
 ///
 /// # Errors
 /// All that stand against it.
@@ -115,7 +116,7 @@ impl RosterPlaces {
         others.iter().try_for_each(forget)
     }
 
-    /// Nothing is left of this run.
+    /// No file of this run is left, so the roster is removed.
     pub fn remove(&self) -> Result<(), PublishError> {
         self.0.iter().try_for_each(forget)
     }

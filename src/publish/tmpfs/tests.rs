@@ -76,7 +76,7 @@ impl Place {
         publication
     }
 
-    /// Performs this many steps and then nothing more, as a crash does.
+    /// Performs this many steps and then stops, as a crash does.
     fn crash_after(&self, publication: &Publication, steps: usize) {
         let hands_key = key();
         let hands = Hands::new(&self.output, &hands_key).unwrap();
@@ -85,7 +85,7 @@ impl Place {
         }
     }
 
-    /// The files of the release, and nothing else, are there; the disk says what the manifest says.
+    /// Exactly the files of the release exist, and the disk matches the manifest.
     fn assert_published(&self, release: &Release) {
         let mut wanted: BTreeMap<PathBuf, Entry> = BTreeMap::new();
         for file in &release.files {
@@ -195,7 +195,7 @@ fn a_staged_file_is_final_before_it_is_visible() {
     place.assert_published(&next);
 }
 
-/// Where the one absolute file is prepared.
+/// The temporary file of the only absolute file.
 fn temporary(publication: &Publication) -> PathBuf {
     let prepared = publication.stage.iter().find_map(|step| {
         let Step::Prepare { temporary, .. } = step else { return None };
@@ -222,7 +222,7 @@ fn a_file_that_was_there_before_is_refused_and_stays() {
     fs::remove_file(&abs).unwrap();
     place.manifest = place.survey(&first).unwrap();
     place.publish(&first);
-    // Another run knows it as Squire's, also when somebody wrote to it.
+    // Another run knows it as Squire's, even after somebody wrote to it.
     fs::set_permissions(&abs, fs::Permissions::from_mode(0o600)).unwrap();
     fs::write(&abs, "edited").unwrap();
     place.manifest = place.survey(&first).unwrap();
@@ -268,7 +268,7 @@ fn going_back_brings_back_the_same_inodes() {
     assert_eq!(fs::read_link(place.dir().join("..data_prev")).unwrap(), Path::new("..gen-2"));
 }
 
-/// Old and new differ in every way a file can.
+/// Old and new differ in every way in which a file can.
 fn transition(place: &Place) -> [Release; 3] {
     [
         place.release(1, &[("a", "0"), ("same", "s")]),
@@ -415,7 +415,7 @@ fn a_reader_that_resolves_data_once_never_sees_two_generations() {
     assert_eq!(place.names(), names(&["..data", "..data_prev", "..gen-200", "..gen-201", "a", "b"]));
 }
 
-/// Ends the reader, even where the writer panics.
+/// Ends the reader, even if the writer panics.
 struct SetOnDrop<'a>(&'a AtomicBool);
 
 impl Drop for SetOnDrop<'_> {
@@ -645,7 +645,7 @@ fn an_absolute_file_is_removed_only_while_it_is_ours() {
     let mut left: Vec<_> =
         fs::read_dir(place.root.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
-    // What is remembered of it stays, so that the next run does not take it for one that was there before.
+    // Its record stays, so that the next run does not take it for a file that was there before.
     assert_eq!(left, [".edited.squire", "dropped-edited", "edited", "out"]);
 }
 
@@ -746,7 +746,7 @@ fn the_way_back_needs_no_inode() {
     place.publish(&old);
 }
 
-/// Something mounted for one test, where we may.
+/// Something mounted for one test, if the test may mount.
 struct Mount(PathBuf);
 
 impl Mount {
@@ -762,7 +762,7 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        // Lazily: what another test forked may hold a file of it until it executes its program.
+        // Lazily: a process that another test forked may hold a file of it until it executes its program.
         let unmounted = Command::new("umount").arg("-l").arg(&self.0).status();
         assert!(unmounted.is_ok_and(|status| status.success()) || std::thread::panicking());
     }

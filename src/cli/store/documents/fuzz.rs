@@ -1,4 +1,4 @@
-//! Documents to import that nobody would write.
+//! Fuzzes documents to import.
 
 use std::path::Path;
 
@@ -34,7 +34,7 @@ const WORDS: [&str; 14] = [
     "\"\" = 1",
 ];
 
-/// Whether the canary is in a name, which is no secret.
+/// Whether the canary is in a name, which is not secret.
 fn is_named(fields: &Fields) -> bool {
     fields.iter().any(|(name, value)| {
         name.contains(CANARY) || matches!(value, Value::Object(inner) if is_named(inner))
