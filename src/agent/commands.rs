@@ -1,4 +1,4 @@
-//! The commands that are run: reactions, checks and tries of rollouts, and errands of sources, each with its time.
+//! The commands that run: reactions, checks and probes of rollouts, and errands of sources, each with its timeout.
 //!
 //! *Invariant:* pure. A command that was started is reported as ended exactly once.
 
@@ -21,13 +21,13 @@ pub(super) struct Commands {
 struct Running {
     program: String,
     purpose: Purpose,
-    /// `None` once it was killed for taking too long.
+    /// `None` once it was killed because it took too long.
     kill_at: Option<Instant>,
-    /// What it wrote at last, where that is wanted.
+    /// Its last output, if that is wanted.
     tail: Vec<u8>,
 }
 
-/// What a command is for.
+/// The purpose of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// The action of this number.
@@ -35,11 +35,11 @@ pub(super) enum Purpose {
     Check,
     /// The try of this number.
     Try(u64),
-    /// Of a source.
+    /// An errand of a source.
     Errand,
 }
 
-/// Many rotations with many hooks.
+/// An errand may do many rotations with many hooks.
 pub(super) const LONGEST_ERRAND: Duration = Duration::from_hours(1);
 
 /// A command that ended.
@@ -54,7 +54,7 @@ pub(super) struct Ended {
 #[derive(Debug)]
 pub(super) struct Trouble {
     pub(super) error: String,
-    /// What it wrote at last. May hold secrets.
+    /// Its last output. It may contain secrets.
     pub(super) tail: Vec<u8>,
 }
 
@@ -80,14 +80,14 @@ impl Commands {
         ]
     }
 
-    /// What it wrote at last.
+    /// Adds to its last output.
     pub(super) fn said(&mut self, ticket: Ticket, tail: Vec<u8>) {
         if let Some(running) = self.running.get_mut(&ticket) {
             running.tail = tail;
         }
     }
 
-    /// It ended, or could not be started. Nothing if the ticket is no command's.
+    /// A command ended, or could not be started. `None` if the ticket is no command's.
     pub(super) fn ended(&mut self, ticket: Ticket, result: Result<(), String>) -> Option<Ended> {
         let Running { program, purpose, kill_at, tail } = self.running.remove(&ticket)?;
         let result = result.map_err(|error| {
@@ -112,14 +112,14 @@ impl Commands {
             .collect()
     }
 
-    /// Squire ends: so do they.
+    /// Squire ends, so all commands are killed.
     pub(super) fn kill(&mut self) -> Vec<Effect> {
         let tickets = std::mem::take(&mut self.running).into_keys();
         tickets.map(|ticket| Effect::Order(Order::Kill { ticket })).collect()
     }
 }
 
-/// What the log calls it. Squire runs itself by a name that stays the same when its file is replaced.
+/// Its name in the log. Squire starts itself by a name that stays the same when its file is replaced.
 fn title(command: &[String]) -> String {
     match command {
         [own, topic, verb, ..] if own == OWN_PROGRAM => format!("squire {topic} {verb}"),

@@ -1,8 +1,8 @@
-//! Files of credentials and of TLS that appear or change → notices to the keepers that use them.
+//! Watches the files of credentials and of TLS, and sends notices to the keepers that use them when a file appears or changes.
 //!
-//! Directories are watched, not files: whoever replaces a file by a rename, or a symlink in it as Kubernetes does, changes
-//! the directory. A symlink further above may be exchanged too, and other machines change a network file system unseen, so every file is
-//! looked at now and then beside that. A change is a change of contents, since a credential that was refused must not be sent again for less.
+//! Directories are watched, not files: whoever replaces a file by a rename, or a symlink in it as Kubernetes does, changes the directory. A
+//! symlink further above may be exchanged too, and other machines may change a network file system without an event, so every file is also
+//! looked at regularly. Only a change of contents counts, since a refused credential must not be sent again without one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt as _;
@@ -17,17 +17,17 @@ use crate::files;
 use crate::secret::{Digest, DigestKey};
 use crate::session::keeper::Notice;
 
-/// How often a directory that is not there yet is looked for.
+/// How often to look for a directory that is missing.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
-/// How often every file is looked at, though nothing says that it changed.
+/// How often to look at every file, even without an event.
 const LOOK_ANYWAY: Duration = Duration::from_secs(5);
 
-/// The files of one source, and who wants to know.
+/// The files of one source, and the keeper to notify.
 pub struct Credentials {
-    /// Those of its credentials.
+    /// The files of its credentials.
     pub files: Vec<PathBuf>,
-    /// Those of its TLS.
+    /// The files of its TLS.
     pub tls_files: Vec<PathBuf>,
     /// The keeper that uses them.
     pub keeper: mpsc::UnboundedSender<Notice>,
@@ -37,12 +37,12 @@ pub struct Credentials {
 pub async fn watch(credentials: Vec<Credentials>, key: DigestKey) {
     let (woken, mut wake) = mpsc::channel(1);
     let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-        // Looking opens and reads the files: to be woken by that would never end.
+        // Looking opens and reads the files: if that woke the watch, it would never end.
         let only_looked_at = event.is_ok_and(|event| {
             matches!(event.kind, EventKind::Access(access) if access != AccessKind::Close(AccessMode::Write))
         });
         if !only_looked_at {
-            // One waiting wake-up is enough: it makes everything be looked at.
+            // One pending wake-up is enough: after it all files are looked at.
             woken.try_send(()).ok();
         }
     });
@@ -55,18 +55,18 @@ pub async fn watch(credentials: Vec<Credentials>, key: DigestKey) {
     }
 }
 
-/// No credential is longer than this, in bytes.
+/// The largest credential, in bytes.
 const LONGEST: u64 = 64 << 10;
 
-/// Nor is a file of certificates longer than this.
+/// The largest file of certificates.
 const LONGEST_OF_TLS: u64 = 4 << 20;
 
 struct Inbox {
     watched: Vec<Watched>,
     watcher: Option<RecommendedWatcher>,
-    /// Each with its device and number, by which it is known from another one in its place.
+    /// Each with its device and inode, which tell it from another directory in its place.
     directories: BTreeMap<PathBuf, (u64, u64)>,
-    /// Those that are not there, or do not answer.
+    /// Directories that are missing, or do not answer.
     absent: BTreeSet<PathBuf>,
     missing: bool,
     key: DigestKey,
@@ -79,7 +79,7 @@ struct Watched {
     contents: Option<Digest>,
 }
 
-/// What a file is for.
+/// The purpose of a file.
 #[derive(Clone, Copy)]
 enum Kind {
     Credential,
@@ -98,7 +98,7 @@ impl Kind {
 impl Inbox {
     fn new(credentials: Vec<Credentials>, key: DigestKey, watcher: Option<RecommendedWatcher>) -> Self {
         let all = credentials.into_iter().flat_map(|Credentials { files, tls_files, keeper }| {
-            // Whom to trust comes before a login.
+            // TLS files are handled before a login.
             let files = tls_files
                 .into_iter()
                 .map(|file| (file, Kind::Tls))
@@ -119,18 +119,18 @@ impl Inbox {
         inbox
     }
 
-    /// Without inotify, or while a directory is missing, files are looked at again and again instead.
+    /// Without inotify, or while a directory is missing, files are looked at regularly instead.
     fn watches_all(&self) -> bool {
         self.watcher.is_some() && !self.missing
     }
 
-    /// Says what changed. Whether anybody still wants to know.
+    /// Sends notices of changes. Returns whether any keeper is still there.
     fn look(&mut self) -> bool {
         self.look_at_directories();
         for watched in self.watched.iter_mut().filter(|watched| !Self::is_absent(&self.absent, &watched.file))
         {
             let contents = digest(&watched.file, watched.kind, &self.key);
-            // Whoever rewrites a file may empty it first: that is not a change, and the same contents again are not either.
+            // A program that rewrites a file may empty it first: that is not a change, and neither are the same contents again.
             if contents.is_some() && contents != watched.contents {
                 watched.contents = contents;
                 drop(watched.keeper.send(watched.kind.notice()));
@@ -145,7 +145,7 @@ impl Inbox {
         *missing = false;
         let parents: BTreeSet<_> = watched.iter().filter_map(|watched| watched.file.parent()).collect();
         for directory in parents {
-            // The kernel looks for it when a watch is added, and would wait for a file system that hangs.
+            // The kernel resolves the path when a watch is added, and would block on a file system that hangs.
             let found = identity(directory);
             if found.is_none() {
                 absent.insert(directory.to_owned());
@@ -155,7 +155,7 @@ impl Inbox {
                 continue;
             }
             if directories.remove(directory).is_some() {
-                // What is watched is another one than what has its name now.
+                // The watched directory is no longer the one with this path.
                 watcher.unwatch(directory).ok();
             }
             match found.filter(|_| watcher.watch(directory, RecursiveMode::NonRecursive).is_ok()) {
@@ -165,20 +165,20 @@ impl Inbox {
         }
     }
 
-    /// What does not answer need not be asked once for each file in it.
+    /// A directory that does not answer need not be asked once for each of its files.
     fn is_absent(absent: &BTreeSet<PathBuf>, file: &Path) -> bool {
         file.parent().is_some_and(|directory| absent.contains(directory))
     }
 }
 
-/// Device and number of what has this name, if it answers.
+/// Device and inode of this path, if it answers.
 fn identity(directory: &Path) -> Option<(u64, u64)> {
     let path = directory.to_owned();
     let metadata = files::within(directory, move || std::fs::metadata(path)).ok()?;
     Some((metadata.dev(), metadata.ino()))
 }
 
-/// Of what is in the file, a credential trimmed as a login trims it; `None` while it is missing, empty or not a regular file.
+/// A digest of the contents; a credential is trimmed as a login trims it. `None` while the file is missing, empty or not a regular file.
 fn digest(file: &Path, kind: Kind, key: &DigestKey) -> Option<Digest> {
     let limit = match kind {
         Kind::Credential => LONGEST,
@@ -187,7 +187,7 @@ fn digest(file: &Path, kind: Kind, key: &DigestKey) -> Option<Digest> {
     let contents = files::beginning(file, limit).ok()?;
     let value = match kind {
         Kind::Credential => files::one_value(contents.text().ok()?).as_bytes(),
-        // There may be remarks in it in any encoding.
+        // The file may contain remarks in any encoding.
         Kind::Tls => &contents.bytes,
     };
     (!value.is_empty()).then(|| key.digest(value))

@@ -1,4 +1,4 @@
-//! The tasks that keep the sessions of all sources, and how to reach them.
+//! The tasks that run the sessions of all sources, and the channels to them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use crate::session::keeper::{Delivery, Keeper, Notice};
 use crate::session::{Session, Settings};
 use crate::source::Source;
 
-/// So many deliveries may wait for the agent before keepers wait for it.
+/// The number of deliveries that may wait for the agent before keepers have to wait.
 const DELIVERIES: usize = 64;
 
-/// One task a source.
+/// One task for each source.
 pub struct Keepers {
     tasks: JoinSet<()>,
     notices: BTreeMap<SourceName, mpsc::UnboundedSender<Notice>>,
@@ -45,8 +45,7 @@ impl Default for Keepers {
 }
 
 impl Keepers {
-    /// Starts to keep the session of one source, and takes over what an earlier run wrote into the ledger. To be called within
-    /// the runtime.
+    /// Starts the session of one source, and takes over what an earlier run wrote into the ledger. Call it within the runtime.
     pub fn keep<S: Source>(
         &mut self,
         source: S,
@@ -75,8 +74,8 @@ impl Keepers {
         std::mem::take(&mut self.credentials)
     }
 
-    /// The next new value, or [`Event::Failed`] where a keeper ended: it does that only when it is told to, so whatever else
-    /// this is, it is a bug. Losing either arm is safe: a delivery stays in its channel, a task in its set.
+    /// The next new value, or [`Event::Failed`] if a keeper ended: it ends only when it is told to, so any other end is a bug. Either arm
+    /// may be dropped: a delivery stays in its channel, a task in its set.
     pub(super) async fn next_event(&mut self) -> Event {
         tokio::select! {
             Some(delivery) = self.incoming.recv() => match delivery {
@@ -90,7 +89,7 @@ impl Keepers {
     }
 
     pub(super) fn tell_all(&self, notice: &Notice) {
-        // A keeper that is gone has nothing left to do.
+        // A keeper that is gone needs no notice.
         self.notices.values().for_each(|keeper| drop(keeper.send(notice.clone())));
     }
 

@@ -1,6 +1,6 @@
-//! Performs what the agent decides: tasks, time, start and end.
+//! Performs the agent's effects: tasks, time, start and end.
 //!
-//! One task owns the agent; one a source keeps its session; one watches credential files. All run on the agent's thread, and the
+//! One task owns the agent; one task for each source runs its session; one watches credential files. All run on the agent's thread, and the
 //! publisher has one of its own.
 
 use std::io;
@@ -18,8 +18,7 @@ use crate::rollout::{probe, stranger};
 use crate::session::keeper::Notice;
 use crate::supervise::host::Orders;
 
-/// Runs an agent until its end; answers with the exit code of Squire, and with the last good release. `events` is where the main
-/// thread reports.
+/// Runs an agent until its end; returns the exit code of Squire, and the last committed release. The main thread reports through `events`.
 ///
 /// # Errors
 /// When the publisher's thread cannot be started.
@@ -49,18 +48,18 @@ struct Lifecycle {
     clock: WallClock,
 }
 
-/// Tells when it becomes, or ceases to be, a time for rollouts.
+/// Reports when the window for rollouts opens or closes.
 struct WallClock {
     window: Option<Window>,
-    /// What was told last.
+    /// The last report.
     is_open: bool,
 }
 
-/// A wall clock that is set is noticed within this.
+/// If the wall clock is set, that is noticed within this time.
 const LOOK_AT_CLOCK: Duration = Duration::from_secs(30);
 
 impl WallClock {
-    /// Losing it is safe: what was told last is only noted when it is told.
+    /// The future may be dropped: the last report is noted only when it was returned.
     async fn turn(&mut self) -> Event {
         let Some(window) = &self.window else { return std::future::pending().await };
         loop {
@@ -74,7 +73,7 @@ impl WallClock {
     }
 }
 
-/// How it ends.
+/// How the agent ends.
 struct End {
     code: u8,
     give_back: bool,
@@ -97,7 +96,7 @@ impl Lifecycle {
         (end.code, live)
     }
 
-    /// Losing any arm is safe: what was not received stays in its channel, and the deadline is computed anew.
+    /// Any arm may be dropped: an event stays in its channel, and the deadline is computed anew.
     async fn next_event(&mut self) -> Event {
         let deadline = self.agent.deadline();
         tokio::select! {
@@ -156,12 +155,12 @@ impl Lifecycle {
         let answers = self.answers.clone();
         drop(tokio::spawn(async move {
             let result = probe::attempt(&kind, timeout).await;
-            // An agent that is gone asked for itself alone.
+            // If the agent is gone, nobody needs the answer.
             drop(answers.send(Event::Tried(attempt, result)));
         }));
     }
 
-    /// Files first, since that is quick: whoever meets them missing knows that the process is gone.
+    /// Files are removed first, since that is quick: a reader that finds them missing knows that the process is gone.
     async fn close(self, end: &End) {
         self.desk.hand(if end.sweep { Job::Sweep } else { Job::Discard });
         if end.give_back {
@@ -175,7 +174,7 @@ impl Lifecycle {
     }
 }
 
-/// Sleeps until the deadline; for ever without one.
+/// Sleeps until the deadline; for ever if there is none.
 async fn sleep_until(deadline: Option<Instant>) {
     match deadline {
         Some(at) => tokio::time::sleep_until(at.into()).await,

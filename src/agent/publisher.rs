@@ -1,4 +1,4 @@
-//! The thread that writes: performs publications one after the other, away from the event loop.
+//! The publisher's thread: performs publications one after the other, away from the event loop.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -18,39 +18,39 @@ use crate::publish::{self, AbsoluteFile, Exposure, Manifest, OutputLock, Publica
 use crate::render::Release;
 use crate::secret::DigestKey;
 
-/// What there is to write.
+/// The jobs of the thread.
 #[derive(Debug)]
 pub(super) enum Job {
-    /// Write this where nobody looks; answered by an event.
+    /// Stage this release, where no reader looks; answered by an event.
     Stage(Arc<Release>),
-    /// Remove what is staged.
+    /// Remove the staged files.
     Discard,
-    /// Publish what is staged; answered by an event.
+    /// Publish the staged release; answered by an event.
     Publish,
-    /// Publish this, which was live before; answered by an event.
+    /// Publish this release, which was live before; answered by an event.
     Restore(Arc<Release>),
     /// Remove this superseded generation.
     Retire(Generation),
-    /// Remove all that was published.
+    /// Remove everything that was published.
     Sweep,
 }
 
-/// Where there is to publish, and who else is there.
+/// The places to publish in, and the users to trust.
 pub struct Premises {
     /// The output directory.
     output: OutputConfig,
     /// The destinations outside it.
     absolute: Vec<AbsoluteFile>,
-    /// Users who may own a directory that is published in: Squire's, and those that the files are for.
+    /// Users who may own such a directory: Squire's user, and the owners of the files.
     trusted: BTreeSet<u32>,
-    /// The directory of the ledger, where it could be opened.
+    /// The directory of the ledger, if it could be opened.
     ledger: Option<PathBuf>,
-    /// Everything is removed at the end. If this run cannot, since it is killed, the next one does.
+    /// Everything is removed at the end. If this run is killed, the next one removes it.
     sweeps: bool,
 }
 
 impl Premises {
-    /// Those of a plan.
+    /// The places of a plan.
     pub fn new(output: OutputConfig, plan: &Plan, ledger: Option<PathBuf>, sweeps: bool) -> Self {
         let own = nix::unistd::geteuid().as_raw();
         let process = plan.process.as_ref().and_then(|process| process.setting.person.as_ref());
@@ -62,29 +62,29 @@ impl Premises {
 }
 
 impl Premises {
-    /// Who else could exchange what is published.
+    /// Who else could replace what is published.
     ///
     /// # Errors
-    /// Where a directory is somebody else's.
+    /// If a directory belongs to another user.
     pub fn examine(&self) -> Result<Vec<Exposure>, PublishError> {
         let absolute: Vec<PathBuf> = self.absolute.iter().map(|file| file.path.clone()).collect();
         tmpfs::examine(&self.output, &absolute, &self.trusted)
     }
 
-    /// All that stands against publishing here, without changing anything.
+    /// Every problem with publishing in these places, without changing anything.
     pub fn look(&self) -> Vec<PublishError> {
         let unfit = tmpfs::look(&self.absolute, self.output.allow_disk);
         unfit.into_iter().chain(self.examine().err()).collect()
     }
 }
 
-/// The destinations of a plan that are outside the output directory.
+/// The absolute destinations of a plan.
 fn absolute_files(plan: &Plan) -> Vec<AbsoluteFile> {
     let absolute = plan.files.iter().filter(|file| file.path.is_absolute());
     absolute.map(|file| AbsoluteFile { path: file.path.clone(), directory: file.directory }).collect()
 }
 
-/// What is published, and how to publish more.
+/// The published state, and the means to publish more.
 pub struct Publisher {
     output: OutputConfig,
     key: DigestKey,
@@ -96,20 +96,20 @@ pub struct Publisher {
     lock: Option<OutputLock>,
 }
 
-/// How jobs reach the publisher's thread.
+/// The channel to the publisher's thread.
 pub(super) struct Desk {
     jobs: Sender<Job>,
     thread: JoinHandle<()>,
 }
 
 impl Desk {
-    /// Hands over a job; never blocks.
+    /// Sends a job; never blocks.
     pub(super) fn hand(&self, job: Job) {
-        // It takes jobs until this desk is closed.
+        // The thread takes jobs until this desk is closed.
         drop(self.jobs.send(job));
     }
 
-    /// Waits until everything handed over is done; blocks.
+    /// Waits until all jobs are done; blocks.
     pub(super) fn close(self) {
         drop(self.jobs);
         drop(self.thread.join());
@@ -117,10 +117,10 @@ impl Desk {
 }
 
 impl Publisher {
-    /// Prepares the places, looks whose they are, and at what an earlier run left there.
+    /// Prepares the places, and looks at their owners and at the files that an earlier run left there.
     ///
     /// # Errors
-    /// Where a place cannot be used, is somebody else's, or a file stands there that Squire did not write.
+    /// If a place cannot be used or belongs to another user, or if there is a file that Squire did not write.
     pub fn new(premises: Premises, key: DigestKey) -> Result<Self, PublishError> {
         // Before anything is made in a place of somebody else.
         premises.examine()?;
@@ -147,12 +147,12 @@ impl Publisher {
         Ok(Self { output, key, absolute, manifest, staged: None, rosters, lock })
     }
 
-    /// The number that the next generation has to have at least.
+    /// The lowest number for the next generation.
     pub fn next_generation(&self) -> Generation {
         self.manifest.highest().map_or(Generation::FIRST, Generation::next)
     }
 
-    /// What an earlier run left for its slow readers.
+    /// Generations that an earlier run left for its slow readers.
     pub fn superseded(&self) -> &BTreeSet<Generation> {
         &self.manifest.superseded
     }
@@ -168,7 +168,7 @@ impl Publisher {
     fn work(&mut self, jobs: &Receiver<Job>, events: &UnboundedSender<Event>) {
         for job in jobs {
             match job {
-                // An agent that is gone needs no answer.
+                // If the agent is gone, nobody needs the answer.
                 Job::Stage(release) => drop(events.send(self.stage(&release))),
                 Job::Publish => drop(events.send(self.publish())),
                 Job::Restore(release) => drop(events.send(self.restore(&release))),
@@ -256,7 +256,7 @@ impl Publisher {
         }
     }
 
-    /// After a failure only the disk knows what is there. Where it cannot be asked either, what was known stays.
+    /// After a failure only the disk knows the published state. If it cannot be read either, the last known state stays.
     fn look_again(&mut self) {
         match tmpfs::survey(&self.output, &self.absolute, &self.key) {
             Ok(manifest) => self.manifest = manifest,

@@ -1,4 +1,4 @@
-//! What the rollout asks for, and what follows from it for files, process and commands.
+//! Handles the effects of a rollout: for files, process and commands.
 //!
 //! *Invariant:* pure.
 
@@ -87,7 +87,7 @@ impl Agent {
         effects.push(Effect::Order(Order::Rehearse { ticket, launch }));
     }
 
-    /// A check is given what the process would be given.
+    /// A check gets the environment that the process would get.
     fn check(
         &mut self,
         command: RunCommand,
@@ -121,7 +121,7 @@ impl Agent {
         }
     }
 
-    /// What looks at the process's secrets stands as the process does.
+    /// Commands that use the process's secrets run like the process: with its user, limits and directory.
     fn as_process(&self, launch: Launch) -> Launch {
         match &self.plan.process {
             Some(process) => launch.on(&process.setting),

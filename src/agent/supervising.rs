@@ -1,4 +1,4 @@
-//! What is asked of the process, and what its supervisor asks for.
+//! Passes requests to the supervisor of the process, and handles its effects.
 //!
 //! *Invariant:* pure.
 
@@ -21,7 +21,7 @@ impl Agent {
         self.supervise(supervise::Event::LaunchAsked(launch), now, effects);
     }
 
-    /// The process with this release.
+    /// The launch of the process with this release.
     pub(super) fn launch_of(&self, release: &Release) -> Option<Launch> {
         let process = self.plan.process.as_ref()?;
         Some(Launch::new(process.command.clone(), release.env.clone()).on(&process.setting))
@@ -40,7 +40,7 @@ impl Agent {
         self.obey(asked, now, effects);
     }
 
-    /// What happened to the process of this ticket, if it is one of ours.
+    /// Passes an event of the process with this ticket on, if it is one of ours.
     pub(super) fn told(
         &mut self,
         ticket: Ticket,

@@ -57,18 +57,18 @@ enum Command {
     Put {
         /// ENVIRONMENT/NAME…
         path: String,
-        /// FIELD=VALUE for what is no secret, FIELD=- to read a line of stdin, or to be asked without echo
+        /// FIELD=VALUE for a value that is not secret, FIELD=- to read a line of stdin, or to be asked without echo
         fields: Vec<String>,
         /// Read the value, or a JSON object of fields, from this file
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
-        /// What somebody should know about it
+        /// A note about the secret
         #[arg(long)]
         note: Option<String>,
         /// How many versions are kept [default: 10]
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
         keep: Option<u32>,
-        /// Also while a rotation is at it; the version that it made is kept
+        /// Even during a rotation; the version that the rotation made is kept
         #[arg(long)]
         force: bool,
     },
@@ -79,16 +79,16 @@ enum Command {
         /// Only this field, and nothing else
         #[arg(long)]
         field: Option<String>,
-        /// Not the current version
+        /// This version instead of the current one
         #[arg(long, value_name = "N")]
         version: Option<u64>,
-        /// Also on a terminal
+        /// Show the value on a terminal too
         #[arg(long)]
         show: bool,
     },
-    /// List what may be read
+    /// List the secrets that may be read
     List {
-        /// What the paths begin with
+        /// The beginning of the paths
         #[arg(default_value = "")]
         prefix: String,
     },
@@ -103,7 +103,7 @@ enum Command {
     Undelete(Versions),
     /// Destroy versions, or all, for ever
     Destroy(Forceable),
-    /// Say how a secret is rotated, or show how it is
+    /// Set the policy of a secret's rotation, or show it
     Policy(PolicyAsked),
     /// Approve the next rotation of a secret
     Approve {
@@ -114,26 +114,26 @@ enum Command {
     Rotate(RotateAsked),
     /// Write secrets with their values, for another store or a program
     Export(ExportAsked),
-    /// Take secrets over from a file, or from a KV mount of a Vault
+    /// Import secrets from a file, or from a KV mount of a Vault
     Import(ImportAsked),
     /// Make, list and revoke roles
     #[command(subcommand)]
     Role(RoleCommand),
-    /// Keep the owner's key elsewhere than in a plain file
+    /// Keep a store's credential somewhere else than in a plain file
     #[command(subcommand)]
     Key(KeyCommand),
-    /// Give the owner another key and everything below it new keys
+    /// Replace the owner's key and all keys below it
     Rekey {
         /// A passphrase instead of a key
         #[arg(long)]
         passphrase: bool,
-        /// Only seal the same root key anew: who has the old key and an old copy of the store still opens everything
+        /// Only replace the owner's key: with the old key and an old copy of the store, everything can still be opened
         #[arg(long)]
         wrap_only: bool,
     },
-    /// Show what was done with the store, and what was refused; take it out of the store
+    /// Show the audit of the store and the refusals in it, or move it out of the store
     Audit(AuditAsked),
-    /// Count what is in the store, and name what should have been rotated
+    /// Count what is in the store, and name overdue rotations
     Stats,
     /// Look for cuts, edits, swaps and earlier states in the file and in its audit
     Verify(VerifyAsked),
@@ -141,14 +141,14 @@ enum Command {
     Tip,
     /// Copy the store, whole, also while others have it open
     Backup {
-        /// Where to; a file that is not there yet
+        /// The copy; this file must not exist yet
         file: PathBuf,
     },
-    /// Make a backup the store, and say what comes back with it
+    /// Replace the store by a backup, and list what comes back with it
     Restore(RestoreAsked),
-    /// Say that the store as it is now is the right one, though later states of it were seen
+    /// Declare that the present state of the store is the right one, although later states were seen
     AcceptRestore,
-    /// Move what was written into the file, and leave nothing old in the log beside it
+    /// Move all writes into the file, and leave no old data in the `-wal` beside it
     Compact,
 }
 
@@ -165,7 +165,7 @@ struct Versions {
 struct Forceable {
     #[command(flatten)]
     versions: Versions,
-    /// Also while a rotation is at it, and versions that it made
+    /// Even during a rotation, and also versions that a rotation made
     #[arg(long)]
     force: bool,
 }

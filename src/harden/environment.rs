@@ -1,4 +1,4 @@
-//! Overwrites what was read from Squire's own environment, where every process of the same user could see it in `/proc`.
+//! Overwrites the values that were read from Squire's own environment, where every process of the same user could see them in `/proc`.
 //!
 //! *Invariant:* called before any other thread is started, since the environment has no lock.
 
@@ -6,7 +6,7 @@ use std::ffi::CString;
 
 use nix::libc;
 
-/// Overwrites the values of these variables in place. Who needs them later has to have read them.
+/// Overwrites the values of these variables in place. Code that needs them later has to read them before.
 #[expect(unsafe_code, reason = "the block that the kernel shows has no owner in Rust")]
 pub fn forget(names: &[&str]) {
     for name in names.iter().filter_map(|name| CString::new(*name).ok()) {
@@ -15,9 +15,9 @@ pub fn forget(names: &[&str]) {
         if value.is_null() {
             continue;
         }
-        // SAFETY: what getenv answers ends in NUL.
+        // SAFETY: the result of getenv ends in NUL.
         for at in 0..unsafe { libc::strlen(value) } {
-            // SAFETY: within the text, which nobody else refers to; volatile, so that it is really done.
+            // SAFETY: within the text, which nothing else refers to; volatile, so that the write is not optimized away.
             unsafe { value.add(at).write_volatile(0) };
         }
     }
@@ -27,7 +27,7 @@ pub fn forget(names: &[&str]) {
 mod tests {
     use std::process::Command;
 
-    /// Not a test of its own: the one below, in a process with such a variable.
+    /// Not a test of its own: the test below runs it in a process with such a variable.
     #[test]
     fn child() {
         if std::env::var_os("SQUIRE_TEST_FORGET").is_none() {

@@ -1,9 +1,9 @@
-//! Landlock: the agent's thread, and those that it starts, can write below some directories only.
+//! Landlock: the agent's thread, and the threads that it starts, can write only below some directories.
 //!
-//! A guard against mistakes, and against a path that somebody exchanges under our hands; not against code of an attacker in this
-//! process, which could ask the main thread. Reading, executing, sockets and signals are as before.
+//! It protects against mistakes, and against a path that somebody exchanges meanwhile. It does not protect against an attacker's code in
+//! this process, which could ask the main thread. Reading, executing, sockets and signals are not restricted.
 //!
-//! *Invariant:* once it holds it cannot be taken off, and it holds for this thread and its descendants alone.
+//! *Invariant:* the restriction cannot be removed, and it holds only for this thread and its descendants.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -13,12 +13,12 @@ use landlock::{
     RulesetCreated, RulesetCreatedAttr, RulesetError,
 };
 
-/// The first that allows hard links between directories, without which unchanged files could not be kept.
+/// The first version that allows hard links between directories, which are needed to keep unchanged files.
 const LEAST: ABI = ABI::V2;
-/// The first that restricts truncation too.
+/// The first version that restricts truncation too.
 const BEST: ABI = ABI::V3;
 
-/// Where a child process of the runtime, and nobody's output, goes.
+/// The target of output that is thrown away.
 const DEV_NULL: &str = "/dev/null";
 
 /// Why the agent is not confined.
@@ -40,8 +40,8 @@ pub enum ConfineError {
     Refused(#[source] RulesetError),
 }
 
-/// From now on this thread writes below these directories only, and to these devices, if they are there, and `/dev/null`. Of a directory that is not there, the nearest above
-/// it that is.
+/// From now on this thread can write only below these directories, to these devices if they exist, and to `/dev/null`. For a directory that
+/// does not exist, the nearest existing one above it is used.
 pub fn confine(places: &BTreeSet<PathBuf>, devices: &[&Path]) -> Result<(), ConfineError> {
     let ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)

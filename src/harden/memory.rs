@@ -1,7 +1,7 @@
 //! Locks Squire's memory, so that no page of it reaches a swap device.
 //!
-//! *Invariant:* all of it or nothing: where the limit is too small for what may come, nothing is locked, since a limit that is hit later
-//! makes allocations and threads fail.
+//! *Invariant:* all of it or nothing: if the limit is too small for later allocations, nothing is locked, since allocations and threads
+//! fail when the limit is hit.
 
 use std::fs;
 
@@ -10,16 +10,16 @@ use nix::libc::RLIM_INFINITY;
 use nix::sys::mman::{MlockAllFlags, mlockall};
 use nix::sys::resource::{Resource, getrlimit};
 
-/// Squire's address space, stacks and reserves of the allocator included, stays well below this, in bytes.
+/// Squire's address space, including stacks and reserves of the allocator, stays well below this, in bytes.
 const ENOUGH: u64 = 256 << 20;
 
-/// The number of `CAP_IPC_LOCK`, whose holder has no limit.
+/// The number of `CAP_IPC_LOCK`; a process with it has no limit.
 const CAP_IPC_LOCK: u32 = 14;
 
 /// Why nothing is locked.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// There may not be room for all that comes.
+    /// There may not be room for later allocations.
     #[error(
         "the limit for locked memory is {limit} bytes, and {ENOUGH} are needed: raise it (LimitMEMLOCK=, --ulimit memlock=), or give \
          Squire CAP_IPC_LOCK"
@@ -33,7 +33,7 @@ pub enum LockError {
     Refused(#[source] Errno),
 }
 
-/// Locks what is there and all that comes.
+/// Locks the present and all later memory.
 pub fn lock() -> Result<(), LockError> {
     let (limit, _) = getrlimit(Resource::RLIMIT_MEMLOCK).map_err(LockError::Refused)?;
     if limit != RLIM_INFINITY && limit < ENOUGH && !is_capable() {

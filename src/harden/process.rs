@@ -1,14 +1,14 @@
-//! Makes the process one that is not dumped, and that others of the same user cannot look into.
+//! Lets the process leave no core dump, and keeps other processes of the same user from looking into it.
 //!
-//! *Invariant:* the hard limit stays, so that a child can have back what was there.
+//! *Invariant:* the hard limit stays, so that a child can get the first limit back.
 
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::config::Limit;
 
-/// No core dumps, no ptrace and no `/proc/PID/mem` for who is not root. Answers the limits that a child is to have back. To be called
-/// early; a program that is executed is as others are.
+/// No core dumps, and no ptrace and no `/proc/PID/mem` except for root. Returns the limits that a child gets back. Call it early; a program
+/// that is executed later is not affected.
 pub fn seal() -> Vec<Limit> {
     if let Err(error) = prctl::set_dumpable(false) {
         tracing::warn!(%error, "other processes of this user can look into this one");

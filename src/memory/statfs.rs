@@ -1,6 +1,6 @@
-//! Asks the system what a path is on.
+//! Asks the system which file system a path is on.
 //!
-//! *Invariant:* only looks.
+//! *Invariant:* only reads.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -11,11 +11,11 @@ use rustix::io::Errno;
 
 use super::{MemoryError, demand};
 
-/// Demands that this path is on tmpfs or ramfs, or that disk is allowed. Where it is not there yet, the nearest directory
-/// above it that is there is asked.
+/// Requires that this path is on tmpfs or ramfs, or that disk is allowed. If it does not exist, the nearest existing directory above it is
+/// asked.
 ///
 /// # Errors
-/// [`MemoryError::Disk`] names what it is on, and the ways out.
+/// [`MemoryError::Disk`] names the file system, and what to do.
 pub fn require(path: &Path, allow_disk: bool) -> Result<(), MemoryError> {
     for ancestor in path.ancestors() {
         match statfs(ancestor) {
@@ -27,7 +27,7 @@ pub fn require(path: &Path, allow_disk: bool) -> Result<(), MemoryError> {
     Err(cannot_ask(path, Errno::NOENT))
 }
 
-/// The same for an open directory, whose path is for the words. Tells whether it is in memory.
+/// The same for an open directory; the path is only for the error. Tells whether it is in memory.
 pub fn require_of(fd: impl AsFd, path: &Path, allow_disk: bool) -> Result<bool, MemoryError> {
     let found = fstatfs(fd).map_err(|errno| cannot_ask(path, errno))?;
     demand(found.f_type, path, allow_disk)

@@ -129,7 +129,7 @@ impl Destination {
         self.parent.stat(&self.name).ok().map(|found| Identity::of(&found))
     }
 
-    /// The record of this destination. A record that another user wrote counts only if the file itself belongs to that user too.
+    /// The record of this destination. It counts only if Squire's user, root, or the owner of the file itself wrote it.
     fn record(&self) -> Option<Record> {
         let (bytes, found) = self.parent.bytes(layout::record(&self.path), LARGEST_RECORD)?;
         let owner = self.parent.stat(&self.name).ok().map(|found| found.st_uid);

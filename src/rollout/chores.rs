@@ -1,6 +1,6 @@
-//! What is to be tidied up once nobody can be using it any more.
+//! Clean-up work for things that nobody can be using any more.
 //!
-//! *Invariant:* pure. Nothing is freed before its time, but for what would be a third set of one secret.
+//! *Invariant:* pure. Nothing is freed before its time, except what would be a third set of one secret.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use super::{Effect, READERS_HAVE};
 use crate::names::{Generation, Revision, SecretName};
 use crate::render::Release;
 
-/// What is left to do, and when.
+/// The work that is left, with its times.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Chores {
     left: Vec<(Instant, Chore)>,
@@ -29,13 +29,13 @@ impl Chores {
         self.left.extend(chores);
     }
 
-    /// This release is live: what only those before it used ends after `grace`.
+    /// This release is live: leases that only earlier releases used end after `grace`.
     pub(super) fn free_before(&mut self, release: &Release, grace: Duration, now: Instant) {
         self.left.push((now + grace, Chore::Free(release.revisions.clone())));
     }
 
-    /// A rollout of these secrets begins. What still waits to be freed of them would be a third set beside the live one and the
-    /// new one, so it ends now.
+    /// A rollout of these secrets begins. A set of them that still waits to be freed would be a third one beside the live and the new one,
+    /// so it ends now.
     pub(super) fn make_room(&mut self, secrets: &BTreeSet<SecretName>, effects: &mut Vec<Effect>) {
         for (_, chore) in &mut self.left {
             if let Chore::Free(revisions) = chore {
@@ -45,7 +45,7 @@ impl Chores {
         }
     }
 
-    /// Does what is due.
+    /// Does the work that is due.
     pub(super) fn perform(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         let (due, later) = self.left.drain(..).partition(|(at, _)| *at <= now);
         self.left = later;

@@ -1,4 +1,4 @@
-//! A release on its course: published, reacted to, tried, and then committed or taken back.
+//! The course of a release: published, reacted to, tried, and then committed or taken back.
 //!
 //! *Invariant:* pure.
 
@@ -34,12 +34,12 @@ impl Rollout {
         let mut asked = Reactions::gather(&self.rules.files, changed, env);
         let process = self.process_reaction(&asked, &course);
         if matches!(process, Some(Effect::Start(_))) {
-            // It starts with all that is new: there is nobody yet to be told of it.
+            // The process starts with the new values, so no signal has to tell it about them.
             asked.actions.clear();
         }
         course.restarts = matches!(process, Some(Effect::Restart(_)));
         let goes_back = !matches!(course.way, Way::Forward);
-        // A start that is refused, whatever has to be proved, is no end as long as there is a way back.
+        // A refused start, with or without a probe, does not end Squire as long as it can go back.
         let is_tried = self.rules.proof.probe().is_some() || course.restarts;
         if is_tried && self.rules.has_process && !goes_back {
             self.put_on_trial(turn);
@@ -71,8 +71,8 @@ impl Rollout {
         }
     }
 
-    /// The start is the reaction to the first release, and to the one that is gone back to when the process is down; then a restart
-    /// beats a signal.
+    /// The start is the reaction to the first release, and to a release that Squire goes back to when the process is down. Otherwise a
+    /// restart wins over a signal.
     fn process_reaction(&self, asked: &Reactions, course: &Course) -> Option<Effect> {
         let release = Arc::clone(&course.release);
         if !self.rules.has_process {
@@ -88,7 +88,7 @@ impl Rollout {
         }
     }
 
-    /// Some files may have been replaced all the same: they are put back, so that the next try sees them change.
+    /// Some files may have been replaced all the same: they are put back, so that they count as changed at the next try.
     pub(super) fn not_published(&mut self, error: String, turn: &mut Turn<'_>) {
         let Phase::Publishing(course) = &self.phase else { return };
         let course = course.clone();
@@ -107,7 +107,7 @@ impl Rollout {
         }
     }
 
-    /// Back to what was live.
+    /// Goes back to the live release.
     fn go(&mut self, live: Arc<Release>, way: Way, turn: &mut Turn<'_>) {
         let release = Arc::clone(&live);
         self.phase = Phase::Publishing(Course { release, way, restarts: false });
@@ -129,7 +129,7 @@ impl Rollout {
                 self.phase = Phase::Moving(course, Vec::new());
                 self.arrive(turn);
             }
-            // A process that settles by itself, restarted after a crash, is no part of a rollout.
+            // A process that settles by itself, restarted after a crash, does not belong to a rollout.
             other @ (Phase::Idle
             | Phase::Pausing(_)
             | Phase::Staging(_)
@@ -142,7 +142,7 @@ impl Rollout {
         }
     }
 
-    /// What is required has to be done, or the release is taken back.
+    /// If a required action fails, the release is taken back.
     pub(super) fn acted(&mut self, number: u64, result: Result<(), String>, turn: &mut Turn<'_>) {
         let Phase::Acting(course, left) = &mut self.phase else { return };
         let Some(action) = left.remove(&number) else { return };
@@ -156,7 +156,7 @@ impl Rollout {
         }
     }
 
-    /// All reacted: is the process well?
+    /// All reactions are done: is the process well?
     fn reacted(&mut self, course: Course, turn: &mut Turn<'_>) {
         let Some(probe) = self.probe(&course, turn.now) else {
             self.phase = Phase::Moving(course, Vec::new());
@@ -170,8 +170,8 @@ impl Rollout {
         self.try_on(turn);
     }
 
-    /// What the process has to prove. A way back that is dead is none, so a short life is over before half of the time that is left to
-    /// what was replaced.
+    /// The proof that the process has to give. Squire cannot go back to a value that has ended, so a trial ends before half of the time
+    /// that is left to the replaced values.
     fn probe(&self, course: &Course, now: Instant) -> Option<ProbeConfig> {
         match (&course.way, &self.rules.proof) {
             (Way::Forward, Proof::Probe(probe)) => Some(probe.clone()),
@@ -222,7 +222,7 @@ impl Rollout {
         }
     }
 
-    /// Whoever was on its way is where it was to go.
+    /// The rollout is done: the release that was on its way is now visible, and the process runs with it.
     fn arrive(&mut self, turn: &mut Turn<'_>) {
         let Phase::Moving(course, _) = std::mem::replace(&mut self.phase, Phase::Idle) else { return };
         match course.way {
@@ -267,8 +267,8 @@ impl Rollout {
         }
     }
 
-    /// It ended, and said that all is well: nothing is wrong with the release, and nothing more is to be proved. What others are asked to
-    /// do is done all the same.
+    /// The process ended with exit code 0: the release is good, and no further proof is needed. The reactions of others are still
+    /// performed.
     fn did_its_work(&mut self, turn: &mut Turn<'_>) {
         match std::mem::replace(&mut self.phase, Phase::Idle) {
             Phase::Moving(course, actions) => {
@@ -292,7 +292,7 @@ impl Rollout {
         }
     }
 
-    /// The process cannot live with it: back, if what it had before lives.
+    /// The process is not well with the release: go back, if its previous values are still valid.
     fn fail(&mut self, release: Arc<Release>, why: String, turn: &mut Turn<'_>) {
         let generation = release.generation;
         turn.report(RolloutFact::Unhealthy { generation, why });

@@ -1,7 +1,7 @@
-//! Everywhere that a rollout can come to together with what gathers its values: every order of answers, with a few faults among them.
+//! Explores every state of a rollout together with the gatherer of its values: every order of answers, with a few faults among them.
 //!
-//! Beside the two machines there are the hands that they have, as far as what is asked of them: a disk, a process, and whoever is asked
-//! whether it is well. What ARCHITECTURE.md says always to hold is checked with every effect.
+//! Beside the two machines there are simple models of what they act on: a disk, a process, and whoever answers the probe. The invariants of
+//! ARCHITECTURE.md are checked with every effect.
 
 use std::collections::VecDeque;
 use std::fmt::Debug;
@@ -15,29 +15,29 @@ use crate::snapshot::{self, Gatherer, Snapshot};
 
 const GRACE: Duration = Duration::from_secs(30);
 const SETTLE: Duration = Duration::from_millis(100);
-/// A value that is dying lives so long.
+/// How long a value that will end is still valid.
 const DYING: Duration = Duration::from_secs(20);
-/// What was longer ago means nothing to these machines.
+/// These machines do not distinguish instants that are further back than this.
 const MEMORY: Duration = Duration::from_mins(1);
 
-/// Two secrets, a rollout of them, and all that it acts on.
+/// Two secrets, a rollout of them, and everything that it acts on.
 #[derive(Clone, Debug)]
 struct Transaction {
     gatherer: Gatherer,
     rollout: Rollout,
     now: Instant,
-    /// So much may still go wrong, and so many values may still come.
+    /// The numbers of faults and of new values that may still come.
     faults: u8,
     values: u8,
     newest: BTreeMap<SecretName, Revision>,
-    /// A template cannot be rendered with these.
+    /// A template cannot be rendered with these values.
     odd: BTreeSet<(SecretName, Revision)>,
-    /// Nobody has these any more.
+    /// These values have ended.
     given_back: BTreeSet<(SecretName, Revision)>,
     freed_below: BTreeMap<SecretName, Revision>,
     rendered: Option<Generation>,
     committed: Option<Generation>,
-    /// Since when each value is good.
+    /// The time from which each value is valid.
     good_since: BTreeMap<(SecretName, Revision), Instant>,
     disk: Disk,
     asked: Asked,
@@ -52,7 +52,7 @@ struct Disk {
     publishes: Option<Arc<Release>>,
 }
 
-/// What is not answered yet, and what was.
+/// The questions that are open, and the last answers.
 #[derive(Clone, Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "they are not of one another")]
 struct Asked {
@@ -60,11 +60,11 @@ struct Asked {
     check: bool,
     actions: BTreeSet<u64>,
     attempt: Option<u64>,
-    /// Of the release that is on its way.
+    /// The state of the release that is on its way.
     was_rehearsed: bool,
     was_checked: bool,
     is_well: bool,
-    /// It changed something that the process, or somebody else, has to take notice of.
+    /// It changed something to which the process, or another program, has to react.
     needs_proof: bool,
 }
 
@@ -74,9 +74,9 @@ struct Process {
     is_busy: bool,
     is_up: bool,
     on_trial: bool,
-    /// It ended with 0 while a short life was asked of it.
+    /// It ended with 0 during a short trial.
     is_done: bool,
-    /// It was signalled, and reads what is there.
+    /// It got a signal, and reads the published values.
     reads: bool,
     restarted: bool,
     settled_at: Option<Instant>,
@@ -116,7 +116,7 @@ fn probe(kind: ProbeKind) -> Proof {
 }
 
 impl Transaction {
-    /// The first values are there.
+    /// The first values have come.
     fn new(rules: Rules, values: u8, faults: u8) -> Self {
         let now = Instant::now();
         let wanted = [named("a"), named("b")].into();
@@ -194,7 +194,7 @@ impl Transaction {
         self.roll(Event::Rendered(release))
     }
 
-    /// Nothing of what is used was given back.
+    /// Checks that no value in use was given back.
     fn lives(&self, revisions: &BTreeMap<SecretName, Revision>, how: &str) -> Result<(), String> {
         for (secret, revision) in revisions {
             let is_gone = self.given_back.contains(&(secret.clone(), *revision))
@@ -204,7 +204,7 @@ impl Transaction {
         Ok(())
     }
 
-    /// What readers and processes have, and what is gone back to.
+    /// The values of readers and processes, and of the release to go back to.
     fn used(&self) -> impl Iterator<Item = &Release> {
         let live = self.rollout.live();
         let others = [
@@ -301,7 +301,7 @@ impl Transaction {
             Effect::OnTrial(on_trial) => {
                 self.process.on_trial = on_trial;
                 if !on_trial && !self.process.is_up && self.process.restarted {
-                    // Whoever ends and is on trial no more is started again, with what is seen.
+                    // A process that ends and is no longer on trial is started again, with the visible values.
                     (self.process.is_busy, self.process.is_up) = (true, true);
                     self.process.runs.clone_from(&self.disk.shown);
                 }
@@ -337,7 +337,7 @@ impl Transaction {
         if self.rollout.rules.overlaps {
             let former = process.former.take();
             match former {
-                // The way back: what ran before runs on.
+                // The way back: the previous process runs on.
                 Some(former) if former.env_digest == release.env_digest => process.runs = Some(former),
                 former => {
                     process.former = former.or_else(|| process.runs.take().filter(|_| process.is_up));
@@ -371,7 +371,7 @@ impl Transaction {
         let is_proven = match &self.rollout.rules.proof {
             _ if !self.asked.needs_proof => true,
             Proof::Probe(_) => self.asked.is_well,
-            // Where what it had before ends, half of that time is enough.
+            // If the previous values will end, half of that time is enough.
             Proof::ShortLife => {
                 let has_time = self.disk.shown.as_ref().is_some_and(|shown| shown.former_ends.is_empty());
                 !restarted || is_done || !has_time || lived >= SHORT_LIFE || self.committed.is_none()
@@ -411,7 +411,7 @@ impl Transaction {
         self.asked.needs_proof = is_first || file_changed || env_changed;
         self.process.restarted = false;
         let superseded = before.map(|before| before.generation);
-        // A generation that may be gone back to is superseded by a commit alone.
+        // Only a commit may supersede a generation that Squire can go back to.
         let superseded = superseded.filter(|_| self.rollout.live().is_none());
         self.roll(Event::Published { changed, superseded })
     }
@@ -428,7 +428,7 @@ impl Transaction {
         [self.gatherer.deadline(), self.rollout.deadline()].into_iter().flatten().min()
     }
 
-    /// What everything that is asked for is answered with where all is well.
+    /// The answer to every request, if all is well.
     fn answers(&self) -> Vec<&'static str> {
         let (disk, asked, process) = (&self.disk, &self.asked, &self.process);
         let trying = matches!(self.rollout.phase, Phase::Trying(..));

@@ -1,4 +1,4 @@
-//! Asks a process over the network whether it is well, or to do something.
+//! Asks a process over the network whether it is well, or to react to a change.
 
 use std::time::Duration;
 
@@ -14,13 +14,14 @@ use tokio::net::TcpStream;
 use crate::config::{HttpCall, HttpProbe, ProbeKind};
 use crate::fact::chain;
 
-/// So much of an answer is looked at, in bytes.
+/// How much of an answer is read, in bytes.
 const LARGEST_BODY: usize = 64 << 10;
 
-/// Asks once. A command is for the main thread, life for the clock, and a word for its process: all are well as far as this goes.
+/// Probes once. Only `http` and `tcp` are done here: the main thread runs commands, the clock decides about `alive`, and the process itself
+/// sends `notify`; here these always succeed.
 ///
 /// # Errors
-/// What is wrong, in words, and nothing of what the process answered.
+/// What is wrong, in words, without anything from the process's answer.
 pub async fn attempt(kind: &ProbeKind, timeout: Duration) -> Result<(), String> {
     let asked = async {
         match kind {
@@ -41,7 +42,7 @@ async fn tcp(address: &str) -> Result<(), String> {
 /// Sends a request whose answer only has to say that it was done.
 ///
 /// # Errors
-/// What is wrong, in words, and nothing of what was answered.
+/// What is wrong, in words, without anything from the answer.
 pub async fn call(call: &HttpCall) -> Result<(), String> {
     let HttpCall { method, url, timeout } = call;
     let sent = async {

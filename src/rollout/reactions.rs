@@ -1,4 +1,4 @@
-//! What the changes of one rollout ask for, together: one reaction a target, and a restart beats a signal.
+//! Combines the reactions to the changes of one rollout: one reaction for each target, and a restart wins over a signal.
 //!
 //! *Invariant:* pure.
 
@@ -9,17 +9,17 @@ use nix::sys::signal::Signal;
 
 use crate::config::{Act, Action, Reaction};
 
-/// What is asked of the process, and what comes after it.
+/// The reaction of the process, and the actions that follow it.
 #[derive(Debug, Default)]
 pub(super) struct Reactions {
     pub(super) restart: bool,
     pub(super) signals: BTreeSet<Signal>,
-    /// Each once: signals to others first, then commands and requests in the order of their files.
+    /// Each one once: signals to other processes first, then commands and requests in the order of their files.
     pub(super) actions: Vec<Action>,
 }
 
 impl Reactions {
-    /// Of the files that changed, and of the environment where that did.
+    /// The reactions of the files that changed, and of the environment if it changed.
     pub(super) fn gather(
         files: &BTreeMap<PathBuf, Reaction>,
         changed: &BTreeSet<PathBuf>,
@@ -38,7 +38,7 @@ impl Reactions {
         reactions
     }
 
-    /// Once, and required if any of the files says so.
+    /// Adds an action once; it is required if any of the files says so.
     fn act(&mut self, action: &Action) {
         match self.actions.iter_mut().find(|known| known.act == action.act) {
             Some(known) => known.is_required |= action.is_required,

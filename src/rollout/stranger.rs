@@ -1,10 +1,10 @@
-//! Signals to processes that Squire did not start: by the number in a file, or by name.
+//! Signals processes that Squire did not start: by the number in a file, or by name.
 //!
-//! The number is held by a pidfd before it is looked at, so a process that gets a dead one's number is never hit. Whether it was
-//! that already when the file was read tells its start: whoever wrote the file had started by then.
+//! A pidfd holds the process before Squire looks at it, so a process that gets the number of a dead one is never signalled. The start time
+//! of the process tells whether it already had the number when the file was written: the process that wrote the file had started by then.
 //!
-//! Whoever can write the file chooses whom Squire signals, and Squire may be root. So a file that others can write names processes of its
-//! own user only, as with systemd.
+//! Whoever can write the file chooses the process that Squire signals, and Squire may be root. So a file that others can write can name
+//! only processes of its own user, as in systemd.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
@@ -21,31 +21,31 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 use crate::config::{SignalTarget, SignalTo};
 use crate::files;
 
-/// The kernel tells the time of its own start in whole seconds, and a start in ticks since then.
+/// The kernel gives the time of its own start in whole seconds, and the start of a process in ticks since then.
 const TOLERANCE: Duration = Duration::from_secs(2);
 
-/// No number is longer than this, in bytes.
+/// The largest file with a number, in bytes.
 const LONGEST: u64 = 64;
 
-/// Why nobody was signalled.
+/// Why no process was signalled.
 #[derive(Debug, thiserror::Error)]
 pub enum StrangerError {
-    /// The file with the number.
+    /// The file with the number cannot be read.
     #[error("cannot read {}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         cause: io::Error,
     },
-    /// What is in it.
+    /// The file contains no number.
     #[error("{} holds no number of a process that may be signalled", path.display())]
     NoNumber {
         /// The file.
         path: PathBuf,
     },
-    /// The number is nobody's.
+    /// No process has this number.
     #[error("there is no process {pid}, which {} names", path.display())]
     Dead {
         /// The file.
@@ -53,7 +53,7 @@ pub enum StrangerError {
         /// The number.
         pid: i32,
     },
-    /// The number is somebody else's by now.
+    /// Another process has this number by now.
     #[error("{} is older than process {pid}, which has that number now: it is another one", path.display())]
     Reused {
         /// The file.
@@ -70,31 +70,31 @@ pub enum StrangerError {
     NotTheirs {
         /// The file.
         path: PathBuf,
-        /// Whose it is.
+        /// The owner of the file.
         owner: u32,
         /// The number.
         pid: i32,
-        /// Whose process it is.
+        /// The user of the process.
         user: u32,
     },
-    /// The name is nobody's.
+    /// No process has this name.
     #[error("there is no process {name:?} that Squire can see; in a pod, share the PID namespace")]
     Nobody {
         /// The name.
         name: String,
     },
-    /// The kernel refuses.
+    /// The kernel refuses the signal.
     #[error("cannot signal process {pid}")]
     Signal {
         /// The number.
         pid: i32,
-        /// What it said.
+        /// The kernel's error.
         #[source]
         cause: rustix::io::Errno,
     },
 }
 
-/// Signals it; answers how many got the signal.
+/// Sends the signal; returns how many processes got it.
 pub fn signal(to: &SignalTo) -> Result<usize, StrangerError> {
     let targets = match &to.target {
         SignalTarget::PidFile(path) => vec![by_file(path)?],
@@ -120,7 +120,7 @@ fn by_file(path: &Path) -> Result<(i32, OwnedFd), StrangerError> {
     let pid: i32 = number.ok_or_else(|| StrangerError::NoNumber { path: path.to_owned() })?;
     let dead = || StrangerError::Dead { path: path.to_owned(), pid };
     let process = open(pid).ok_or_else(dead)?;
-    // Read after it was opened: were it another by now, the signal would reach nobody.
+    // Read after the pidfd was opened: if another process had the number by now, the signal would reach nobody.
     let started = started(pid).ok_or_else(dead)?;
     if started > written + TOLERANCE {
         return Err(StrangerError::Reused { path: path.to_owned(), pid });
@@ -132,7 +132,7 @@ fn by_file(path: &Path) -> Result<(i32, OwnedFd), StrangerError> {
     Ok((pid, process))
 }
 
-/// Those of this name whose parent is not of it too: workers hear from their master.
+/// The processes of this name whose parent does not have it too: a master tells its workers.
 fn by_name(name: &str) -> Result<Vec<(i32, OwnedFd)>, StrangerError> {
     let numbers = fs::read_dir("/proc").into_iter().flatten().flatten();
     let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
@@ -145,12 +145,12 @@ fn by_name(name: &str) -> Result<Vec<(i32, OwnedFd)>, StrangerError> {
     if opened.is_empty() { Err(StrangerError::Nobody { name: name.to_owned() }) } else { Ok(opened) }
 }
 
-/// Whether nobody but root and Squire's own user can write the file.
+/// Whether only root and Squire's own user can write the file.
 fn is_trusted(file: &Metadata) -> bool {
     [0, geteuid().as_raw()].contains(&file.uid()) && file.mode() & 0o022 == 0
 }
 
-/// Whose a process is: the real user, whom it cannot choose.
+/// The user of a process: the real user, which it cannot choose.
 fn user(pid: i32) -> Option<u32> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_ascii_whitespace().next()?.parse().ok()
@@ -164,7 +164,7 @@ fn open(pid: i32) -> Option<OwnedFd> {
     pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()
 }
 
-/// By its program, or by what it calls itself, which the kernel cuts after 15 characters.
+/// By its program, or by the name that it gave itself, which the kernel cuts after 15 characters.
 fn is_named(pid: i32, name: &str) -> bool {
     let program = fs::read_link(format!("/proc/{pid}/exe")).ok();
     let is_program = program.as_deref().and_then(Path::file_name).is_some_and(|program| program == name);
@@ -173,7 +173,7 @@ fn is_named(pid: i32, name: &str) -> bool {
     is_program || is_own_name
 }
 
-/// What stands behind the name in `/proc/PID/stat`, from the state on.
+/// The part after the name in `/proc/PID/stat`, beginning with the state.
 fn stat(pid: i32) -> Option<Vec<String>> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, rest) = stat.rsplit_once(')')?;
@@ -184,7 +184,7 @@ fn parent(pid: i32) -> Option<i32> {
     stat(pid)?.get(1)?.parse().ok()
 }
 
-/// When it started, by the wall clock.
+/// Its start, by the wall clock.
 fn started(pid: i32) -> Option<SystemTime> {
     let ticks: u64 = stat(pid)?.get(19)?.parse().ok()?;
     let a_second = u64::try_from(sysconf(SysconfVar::CLK_TCK).ok()??).ok().filter(|ticks| *ticks > 0)?;
@@ -305,7 +305,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let name = format!("master{}", own());
         let program = directory.path().join(&name);
-        // No copy: while it is written, a process that another test forks holds it open, and it cannot be executed.
+        // Not a copy: while it is written, a process that another test forks has it open, and then it cannot be executed.
         std::os::unix::fs::symlink("/bin/sh", &program).unwrap();
         let script = format!(
             "trap 'exit 9' USR1; {} -c 'trap \"exit 8\" USR1; while :; do sleep 0.05; done' & while :; do wait; done",

@@ -66,7 +66,7 @@ fn release(number: u64, env: &str) -> Release {
     }
 }
 
-/// Effects in words, without the reports.
+/// The effects as words, without the reports.
 fn words(effects: &[Effect]) -> Vec<String> {
     let word = |effect: &Effect| {
         Some(match effect {
@@ -99,11 +99,11 @@ fn words(effects: &[Effect]) -> Vec<String> {
     effects.iter().filter_map(word).collect()
 }
 
-/// A rollout, and the time it is.
+/// A rollout, and the present time.
 struct Bench {
     rollout: Rollout,
     now: Instant,
-    /// How many actions were answered.
+    /// The number of actions that were answered.
     acted: u64,
 }
 
@@ -127,7 +127,7 @@ impl Bench {
         }
         assert_eq!(bench.rollout.live().unwrap().generation.number(), 1);
         bench.now += GRACE;
-        // What was fetched before the first commit and replaced by then is freed too.
+        // A lease that was fetched before the first commit and replaced by then is freed too.
         assert_eq!(bench.step(Event::Due), ["free db below 1"]);
         bench
     }
@@ -163,7 +163,7 @@ impl Bench {
         self.step(Event::Rendered(release(number, env)))
     }
 
-    /// It is on disk, and a process could be started with it.
+    /// It is staged, and a process could be started with it.
     fn staged(&mut self, changes: bool) -> Vec<String> {
         let said = self.step(Event::Staged { directory: None, changes });
         match said.as_slice() {
@@ -190,7 +190,7 @@ impl Bench {
         self.step(Event::Tried(attempt, if well { Ok(()) } else { Err("status 503".to_owned()) }))
     }
 
-    /// Lets time pass until the deadline.
+    /// Moves the time to the deadline.
     fn sleep(&mut self) -> Duration {
         let deadline = self.rollout.deadline().expect("something is planned");
         let slept = deadline.saturating_duration_since(self.now);
@@ -407,7 +407,7 @@ fn a_process_that_is_not_well_in_time_goes_back() {
     assert_eq!(bench.step(Event::Due), ["restore 1"]);
     assert_eq!(bench.published(&["hup", "run"]), ["signal {SIGHUP}", "trial false"]);
     assert_eq!(bench.step(Event::ProcessSettled), ["run reload"]);
-    // What waits was made with the same value.
+    // The waiting release was made with the same value.
     assert_eq!(bench.acted(true), ["dropped 3", "taken back 2"]);
     assert_eq!(bench.rollout.live().unwrap().generation.number(), 1);
 }
@@ -445,7 +445,7 @@ fn there_is_no_way_back_to_what_is_dead() {
     drop(bench.published(&[]));
     drop(bench.step(Event::ProcessSettled));
     assert!(bench.rendered(3, "new").is_empty());
-    // What waits was made with the same values, one of which may be returned from.
+    // The waiting release was made with the same values, to one of which the rollout may return.
     assert_eq!(bench.down(false), ["dropped 3", "forced 2", "trial false"]);
     assert_eq!(bench.rollout.live().unwrap().generation.number(), 2);
 }
@@ -527,7 +527,7 @@ fn a_release_with_which_no_process_could_be_started_is_never_seen() {
     let refused = Event::Rehearsed(Err("a NUL byte".to_owned()));
     assert_eq!(bench.step(refused), ["discard", "taken back 2"]);
     assert_eq!(bench.rollout.live().unwrap().generation.number(), 1);
-    // The first start has nobody to be kept for: it says itself what is wrong.
+    // At the first start no process runs, so there is nothing to protect: the start itself reports the problem.
     let mut bench = Bench::new(rules(true));
     drop(bench.rendered(1, ""));
     assert_eq!(bench.step(Event::Staged { directory: None, changes: true }), ["publish"]);
@@ -552,7 +552,7 @@ fn who_ends_with_0_in_its_short_life_has_done_its_work() {
     let (mut bench, _) = Bench::second(rules(true), "new", &[]);
     drop(bench.step(Event::ProcessSettled));
     assert_eq!(bench.down(true), ["trial false", "committed 2"]);
-    // Who was asked to stay alive has not.
+    // The process had to stay alive, and did not.
     let (mut bench, _) = Bench::second(with_probe(ProbeKind::Alive(PERIOD)), "new", &[]);
     drop(bench.step(Event::ProcessSettled));
     assert_eq!(bench.down(true), ["restore 1"]);
@@ -597,7 +597,7 @@ fn an_action_that_is_required_and_cannot_be_done_takes_the_release_back() {
     let required = Reaction::Act(Action { act: Act::Run(command("reload")), is_required: true });
     let mut rules = rules(true);
     rules.files.insert("must".into(), required);
-    // One that only is asked for by another file too is required all the same.
+    // An action that another file requires is required, even if a second file does not require it.
     let (mut bench, _) = Bench::second(rules, "", &["hup", "must", "run", "run-other"]);
     assert_eq!(bench.step(Event::ProcessSettled), ["run reload", "run notify"]);
     assert_eq!(bench.acted(false), ["restore 1"]);

@@ -1,6 +1,6 @@
-//! Whether the process is well with a release: tries, in their time, until one verdict.
+//! The trial of a release: tries to find out whether the process is well, until there is one verdict.
 //!
-//! *Invariant:* pure. A verdict comes by `timeout`; no try begins sooner than `period` after the one before.
+//! *Invariant:* pure. The verdict comes at `timeout` at the latest; no try begins sooner than `period` after the one before.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ pub(super) struct Trial {
     config: ProbeConfig,
     ends: Instant,
     next: Next,
-    /// The number of the last try.
+    /// The number of the latest try.
     attempt: u64,
     began: Instant,
     successes: u32,
@@ -23,22 +23,22 @@ pub(super) struct Trial {
 #[derive(Clone, Debug, PartialEq)]
 enum Next {
     Try(Instant),
-    /// An answer, or the end.
+    /// An answer, or the end of the trial.
     Wait,
 }
 
-/// What follows.
+/// The next step.
 #[derive(Debug, PartialEq)]
 pub(super) enum Step {
-    /// Ask, with this number.
+    /// Make a try with this number.
     Try(u64),
     Healthy,
-    /// Why not.
+    /// The reason.
     Unhealthy(String),
 }
 
 impl Trial {
-    /// `last` is the number of the last try of all.
+    /// `last` is the number of the latest try of all trials.
     pub(super) fn begin(config: &ProbeConfig, last: u64, now: Instant) -> Self {
         let (lasts, next) = match &config.kind {
             ProbeKind::Alive(time) => (*time, Next::Wait),
@@ -64,12 +64,12 @@ impl Trial {
         }
     }
 
-    /// The number of the last try.
+    /// The number of the latest try.
     pub(super) fn attempt(&self) -> u64 {
         self.attempt
     }
 
-    /// What follows now, if anything.
+    /// The next step at this time, if any.
     pub(super) fn step(&mut self, now: Instant) -> Option<Step> {
         if self.successes >= self.config.successes {
             return Some(Step::Healthy);
@@ -96,14 +96,14 @@ impl Trial {
         }
     }
 
-    /// The process says that it is well, which is for one who waits for that.
+    /// The process says that it is ready, which counts only if the probe is `notify`.
     pub(super) fn told_ready(&mut self) {
         if self.config.kind == ProbeKind::Notify {
             self.successes = self.config.successes;
         }
     }
 
-    /// The answer to a try. One to an earlier try is for nobody.
+    /// The answer to a try. The answer to an earlier try is ignored.
     pub(super) fn answered(&mut self, attempt: u64, result: Result<(), String>) {
         if attempt != self.attempt || self.next != Next::Wait {
             return;

@@ -1,4 +1,4 @@
-//! What a rollout goes by, what it is told, and what it answers.
+//! The rules, events and effects of a rollout.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -12,81 +12,81 @@ use crate::fact::Fact;
 use crate::names::{Generation, Revision, SecretName};
 use crate::render::Release;
 
-/// What reacts on what, and what a release has to prove.
+/// The reactions to changes, and the proof that a release needs.
 #[derive(Clone, Debug)]
 pub struct Rules {
-    /// Of each file.
+    /// The reaction of each file.
     pub files: BTreeMap<PathBuf, Reaction>,
-    /// Of the environment.
+    /// The reaction to the environment.
     pub env: Reaction,
     /// Whether there is a process to start.
     pub has_process: bool,
-    /// How long what only the former generation used lives after a commit.
+    /// How long after a commit the leases that only former generations used are freed.
     pub grace: Duration,
-    /// What a staged release has to pass.
+    /// The checks that a staged release has to pass.
     pub checks: Vec<RunCommand>,
     /// How the process proves that it is well.
     pub proof: Proof,
-    /// What is restarted runs on until its successor has proven itself.
+    /// With a restart, the old process runs on until its successor has proved that it is well.
     pub overlaps: bool,
 }
 
 /// What happened.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// A release is whole.
+    /// A release was rendered.
     Rendered(Release),
-    /// The release is on disk, where nobody looks.
+    /// The release is staged, where no reader looks.
     Staged {
         /// Its relative files are here.
         directory: Option<PathBuf>,
         /// Whether any file differs from what is published.
         changes: bool,
     },
-    /// The release could not be staged; nothing is left of it.
+    /// The release could not be staged; no part of it is left.
     NotStaged(String),
     /// Whether a process could be started with the release.
     Rehearsed(Result<(), String>),
     /// A check ended.
     Checked(Result<(), String>),
-    /// The release is what readers see: these files differ from before, and this generation is superseded for good.
+    /// The release is visible: these files differ from before, and this generation is superseded.
     #[expect(missing_docs, reason = "said above")]
     Published { changed: BTreeSet<PathBuf>, superseded: Option<Generation> },
-    /// The release could not be published, or only in part.
+    /// The release could not be published, or only a part of it.
     NotPublished(String),
-    /// The process did what it was asked.
+    /// The process has reacted.
     ProcessSettled,
-    /// The process, on trial, ended, or could not be started: why, and whether it ended by itself with the exit code 0.
+    /// The process, on trial, ended, or could not be started: the reason, and whether it ended by itself with exit code 0.
     #[expect(missing_docs, reason = "said above")]
     ProcessDown { why: String, is_clean: bool },
     /// The process said that it is ready.
     ProcessReady,
-    /// The action of this number was done, or could not be.
+    /// The action of this number was done, or failed.
     Acted(u64, Result<(), String>),
-    /// The try of this number was answered.
+    /// The answer to the try of this number.
     Tried(u64, Result<(), String>),
-    /// Whether it is a time for rollouts.
+    /// Whether rollouts are allowed now.
     Window(bool),
     /// The deadline came.
     Due,
 }
 
-/// What to do.
+/// Effects, for others to perform.
 #[derive(Clone, Debug)]
 #[must_use = "an effect that is dropped leaves the rollout waiting"]
 pub enum Effect {
-    /// Write this release where nobody looks.
+    /// Stage this release: write it where no reader looks.
     Stage(Arc<Release>),
-    /// Find out whether a process could be started with this release; answered by [`Event::Rehearsed`].
+    /// Test whether a process could be started with this release; answered by [`Event::Rehearsed`].
     Rehearse(Arc<Release>),
-    /// Run this command on what is staged.
+    /// Run this command on the staged release.
     #[expect(missing_docs, reason = "the parts of what was staged")]
     Check { command: RunCommand, directory: Option<PathBuf>, release: Arc<Release> },
-    /// Remove what is staged.
+    /// Remove the staged files.
     Discard,
-    /// Put what is staged where its readers find it.
+    /// Publish the staged release.
     Publish,
-    /// Put this release, which was live before, where its readers find it.
+    /// Publish this release, which was live before.
     Restore(Arc<Release>),
     /// Start the process with this release.
     Start(Arc<Release>),
@@ -94,26 +94,26 @@ pub enum Effect {
     Restart(Arc<Release>),
     /// Send the process these signals.
     Signal(BTreeSet<Signal>),
-    /// Do this; answered by [`Event::Acted`] with the same number.
+    /// Perform this action; answered by [`Event::Acted`] with the same number.
     Act(u64, Action),
     /// Ask whether the process is well.
     Try(u64),
-    /// Whether the process has yet to prove that it is well: if it ends, that is for [`Event::ProcessDown`].
+    /// Whether the process is on trial: if it ends on trial, [`Event::ProcessDown`] reports that.
     OnTrial(bool),
-    /// The process is well: what it takes the place of may end; answered by [`Event::ProcessSettled`].
+    /// The process is well, so the former one may be stopped; answered by [`Event::ProcessSettled`].
     HandOver,
-    /// This generation is the good one now.
+    /// This generation is committed.
     Committed(Generation),
     /// This generation was taken back.
     TakenBack(Generation),
-    /// The process has to live with this generation, though it is not well: there is nothing to go back to.
+    /// This generation stays, although the process is not well with it: Squire cannot go back.
     Forced(Generation),
-    /// A newer one took this generation's place before it was tried.
+    /// A newer release replaced this generation before it was tried.
     Dropped(Generation),
     /// Remove this generation's files.
     Retire(Generation),
-    /// Nothing uses the revisions of this secret below this one any more.
+    /// No generation uses the revisions of this secret below this one any more.
     Free(SecretName, Revision),
-    /// Say what happened.
+    /// Log this fact.
     Report(Fact),
 }

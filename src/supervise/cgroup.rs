@@ -1,6 +1,6 @@
-//! A control group of the child's own, where Squire may make one: its kill reaches whoever the child started, however often they forked.
+//! A control group for the child, if Squire may make one: its kill reaches every process that the child started, however often they forked.
 //!
-//! *Invariant:* whoever cannot have one does without; nothing depends on it. A group is removed when its last process is gone.
+//! *Invariant:* without a control group everything else still works. A group is removed when its last process is gone.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::getpid;
 
-/// Where groups of children are made: the group that Squire itself is in.
+/// The directory in which groups are made: the group that Squire itself is in.
 #[derive(Debug)]
 pub(super) struct Cgroups {
     own: Option<PathBuf>,
@@ -20,12 +20,12 @@ pub(super) struct Cgroups {
 #[derive(Debug)]
 pub(super) struct Cgroup {
     path: PathBuf,
-    /// Who writes 0 to it is in the group.
+    /// A process that writes 0 to it enters the group.
     procs: File,
 }
 
 impl Cgroups {
-    /// Looks for the group that Squire is in.
+    /// Finds the group that Squire is in.
     pub(super) fn find() -> Self {
         let read = |path| fs::read_to_string(path).unwrap_or_default();
         let own = own_group(&read("/proc/self/cgroup"), &read("/proc/self/mountinfo"));
@@ -36,11 +36,11 @@ impl Cgroups {
         Self { own }
     }
 
-    /// A group for a child; `None` where there can be none.
+    /// Makes a group for a child; `None` if that is not possible.
     pub(super) fn make(&self, number: u64) -> Option<Cgroup> {
         let path = self.own.as_ref()?.join(format!("squire-{}-{number}", getpid()));
         let made = fs::create_dir(&path).and_then(|()| {
-            // Linux 5.14; without it a group is of no use.
+            // `cgroup.kill` needs Linux 5.14; without it a group is of no use.
             fs::metadata(path.join("cgroup.kill"))?;
             OpenOptions::new().write(true).open(path.join("cgroup.procs"))
         });
@@ -56,12 +56,12 @@ impl Cgroups {
 }
 
 impl Cgroup {
-    /// Where a child writes `0`.
+    /// The file to which a child writes `0`.
     pub(super) fn procs(&self) -> BorrowedFd<'_> {
         self.procs.as_fd()
     }
 
-    /// SIGKILL to everybody in it, at once.
+    /// Sends SIGKILL to every process in it, at once.
     pub(super) fn kill(&self) {
         if let Err(error) = fs::write(self.path.join("cgroup.kill"), "1") {
             tracing::warn!(%error, group = %self.path.display(), "cannot kill a control group");
@@ -71,14 +71,14 @@ impl Cgroup {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        // Somebody who cannot be killed may still be in it.
+        // A process that cannot be killed may still be in it.
         if let Err(error) = fs::remove_dir(&self.path) {
             tracing::debug!(%error, group = %self.path.display(), "control group not removed");
         }
     }
 }
 
-/// Removes the groups of a Squire that was killed. Only those that are empty can be.
+/// Removes the groups of a Squire that was killed. Only empty groups can be removed.
 fn sweep(own: &Path) {
     for entry in fs::read_dir(own).into_iter().flatten().flatten() {
         let name = entry.file_name();
@@ -89,7 +89,7 @@ fn sweep(own: &Path) {
     }
 }
 
-/// systemd owns the groups of its services, and says by an attribute which ones it has handed over (`Delegate=yes`).
+/// systemd owns the groups of its services, and marks those that it handed over by an attribute (`Delegate=yes`).
 fn may_divide(own: &Path) -> bool {
     let mut value = [0; 8];
     let mut is_delegated = |name: &str| {
@@ -109,7 +109,7 @@ fn own_group(groups: &str, mounts: &str) -> Option<PathBuf> {
         let (root, point) = (fields.next()?, fields.next()?);
         kind.starts_with("cgroup2 ").then_some((root, point))
     })?;
-    // A container may see but a part of the hierarchy.
+    // A container may see only a part of the hierarchy.
     let below = Path::new(group).strip_prefix(root).ok()?;
     Some(Path::new(OsStr::from_bytes(point.as_bytes())).join(below))
 }

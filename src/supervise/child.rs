@@ -1,10 +1,10 @@
 //! Fork, exec and reap.
 //!
-//! All that allocates happens before the fork. Between fork and exec the child makes only calls that are safe in a signal
-//! handler, since another thread of Squire may hold any lock at that moment, the allocator's too.
+//! All allocations happen before the fork. Between fork and exec the child makes only async-signal-safe calls, since another thread of
+//! Squire may hold any lock at that moment, also the allocator's.
 //!
-//! *Invariant:* a child that [`spawn`] answered runs its program in its own process group, with no descriptor of Squire's
-//! beyond its standard streams.
+//! *Invariant:* a child that [`spawn`] returned runs its program in its own process group. It has no descriptor of Squire's except its
+//! standard streams.
 
 use std::convert::Infallible;
 use std::ffi::CStr;
@@ -34,33 +34,32 @@ use super::signals::{self, Inheritance};
 use super::{Ending, Launch, Refusal};
 use crate::config::Limit;
 
-/// Where the first socket is passed on: behind the standard streams.
+/// The descriptor of the first socket: after the standard streams.
 const FIRST_SOCKET: libc::c_int = 3;
 
-/// What a process reads from and writes to.
+/// The standard streams of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Streams {
     /// All three are Squire's own: for the child.
     Inherited,
-    /// Nothing comes in, and what goes out goes to Squire's stderr: for the commands of a reaction.
+    /// stdin is empty, and output goes to Squire's stderr: for the commands of a reaction.
     Aside,
-    /// Nothing comes in, and the end of what goes out is reported as [`Report::Said`](super::host::Report::Said): for checks and
-    /// probes.
+    /// stdin is empty, and the end of the output is reported as [`Report::Said`](super::host::Report::Said): for checks and probes.
     Captured,
 }
 
-/// What a process is connected to.
+/// The descriptors that a process gets.
 pub(super) struct Ends<'a> {
     pub(super) streams: Streams,
-    /// Where it writes to, if that is not Squire's own.
+    /// The pipe for its output, if that is not Squire's own.
     pub(super) output: Option<&'a OwnedFd>,
-    /// Where it says that it is ready.
+    /// The socket on which it says that it is ready.
     pub(super) notify_socket: Option<&'a str>,
-    /// Where it enters its control group.
+    /// The file by which it enters its control group.
     pub(super) cgroup: Option<BorrowedFd<'a>>,
 }
 
-/// What every process that Squire starts gets from Squire.
+/// What every process gets from Squire.
 #[derive(Debug)]
 pub(super) struct Surroundings {
     pub(super) endowment: Endowment,
@@ -71,7 +70,7 @@ pub(super) struct Surroundings {
     pub(super) hands_over_terminal: bool,
 }
 
-/// Starts a process and answers when its program runs. What became of a refused one is left to [`reap`].
+/// Starts a process and returns when its program runs. A refused process is left to [`reap`].
 pub(super) fn spawn(launch: &Launch, ends: &Ends<'_>, surroundings: &Surroundings) -> Result<Pid, Refusal> {
     let Endowment { environment, listeners, .. } = &surroundings.endowment;
     let sockets = if ends.streams == Streams::Inherited { listeners.sockets().len() } else { 0 };
@@ -79,20 +78,20 @@ pub(super) fn spawn(launch: &Launch, ends: &Ends<'_>, surroundings: &Surrounding
     make(launch, &image, ends, surroundings, Finale::Execute)
 }
 
-/// Goes the whole way of [`spawn`] but for the last step: a child stands as the process would, looks whether it could execute the
-/// program, and ends. So what is wrong with a launch is known while the former process still runs.
+/// Does everything that [`spawn`] does except the last step: a child takes the user, place and limits of the process, tests whether it
+/// could execute the program, and ends. So a problem with a launch is known while the former process still runs.
 pub(super) fn rehearse(launch: &Launch, surroundings: &Surroundings) -> Result<(), Refusal> {
     let image = Image::prepare(launch, &surroundings.endowment.environment, 0, None)?;
     let ends = Ends { streams: Streams::Aside, output: None, notify_socket: None, cgroup: None };
     make(launch, &image, &ends, surroundings, Finale::Look).map(drop)
 }
 
-/// What a child does at the end of its way.
+/// What a child does at its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Finale {
-    /// It becomes the program.
+    /// It executes the program.
     Execute,
-    /// It looks whether it could, and ends.
+    /// It tests whether it could execute the program, and exits.
     Look,
 }
 
@@ -121,7 +120,7 @@ fn make(
     let child = forked.map_err(system("fork"))?;
     drop(question);
     if !speaks_within(&answer, HEARD_WITHIN) {
-        // It waits for a file system; what becomes of it is left to `reap`.
+        // The child waits for a file system; it is left to `reap`.
         kill(child, Signal::SIGKILL).ok();
         return Err(system("becoming its program in time (does the file system of working_dir hang?)")(
             Errno::ETIMEDOUT,
@@ -134,17 +133,18 @@ fn make(
     }
 }
 
-/// What became of a process.
+/// A change of a process's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
     Ended(Ending),
-    /// By a signal of job control.
+    /// Stopped by a signal of job control.
     Stopped,
 }
 
-/// The next process that has ended or stopped, whoever started it; `None` when there is none now.
+/// The next process that has ended or stopped, whoever started it; `None` if there is none now.
 ///
-/// Not nix's `waitpid`: that reaps a process killed by a real-time signal, has no name for the signal, and answers EINVAL.
+/// Not nix's `waitpid`: for a process that was killed by a real-time signal it reaps the process, has no name for the signal, and returns
+/// EINVAL.
 #[expect(unsafe_code, reason = "see above")]
 pub(super) fn reap() -> Option<(Pid, Change)> {
     let mut status = 0;
@@ -160,7 +160,7 @@ pub(super) fn reap() -> Option<(Pid, Change)> {
     (pid > 0).then(|| (Pid::from_raw(pid), change))
 }
 
-/// What a child does before it is the program. Told by number from the child to Squire.
+/// The steps of a child before it executes the program. A number tells Squire the step that failed.
 #[derive(Clone, Copy)]
 enum Step {
     Group,
@@ -218,7 +218,7 @@ fn fork_safely() -> nix::Result<ForkResult> {
     unsafe { fork() }
 }
 
-/// The child's way to its program, or to its end. Only async-signal-safe calls from here: see the top of this file.
+/// The child's steps to its program, or to its end. Only async-signal-safe calls from here: see the top of this file.
 #[expect(unsafe_code, reason = "a forked child must not run what Squire does at its own exit")]
 fn become_program(
     image: &Image,
@@ -228,17 +228,17 @@ fn become_program(
     question: &OwnedFd,
     finale: Finale,
 ) -> ! {
-    // Out of the way of the sockets.
+    // Moved away from the descriptors of the sockets.
     let first_free = FIRST_SOCKET + libc::c_int::try_from(image.moved.len()).unwrap_or(0);
     let moved = fcntl(question, FcntlArg::F_DUPFD_CLOEXEC(first_free));
     let question = match moved {
-        // SAFETY: fcntl has just made this descriptor, and nobody else knows of it.
+        // SAFETY: fcntl has just made this descriptor, and nothing else uses it.
         Ok(moved) => unsafe { BorrowedFd::borrow_raw(moved) },
         Err(_) => question.as_fd(),
     };
     let Err((step, errno)) = prepare_and_execute(image, ends, surroundings, squire, finale);
     let [a, b, c, d] = (errno as i32).to_ne_bytes();
-    // Whether Squire hears it or not, this process ends.
+    // This process ends even if Squire cannot be told.
     write(question, &[step as u8, a, b, c, d]).ok();
     // SAFETY: _exit ends this process at once; nothing of it is used afterwards.
     unsafe { libc::_exit(127) }
@@ -255,17 +255,17 @@ fn prepare_and_execute(
     let at = |step| move |errno| (step, errno);
     setpgid(Pid::from_raw(0), Pid::from_raw(0)).map_err(at(Step::Group))?;
     if ends.streams == Streams::Inherited && surroundings.hands_over_terminal {
-        // Every signal is blocked here, SIGTTOU too. Where it cannot be handed over, the child is a job in the background.
+        // Every signal is blocked here, SIGTTOU too. If the terminal cannot be handed over, the child is a job in the background.
         tcsetpgrp(io::stdin().as_fd(), getpid()).ok();
     }
     connect(ends, &surroundings.null).map_err(at(Step::Streams))?;
     if let Some(procs) = ends.cgroup {
-        // Where it may not enter it, it is killed by other means.
+        // If it may not enter the group, it is killed by other means.
         write(procs, b"0").ok();
     }
     pass_on(image, &surroundings.endowment.listeners).map_err(at(Step::Sockets))?;
     stand(image, &surroundings.endowment.limits)?;
-    // Last of all: a change of the user takes it away.
+    // This has to be last: a change of the user resets it.
     die_with(squire, image.setting.last_signal.unwrap_or(Signal::SIGTERM)).map_err(at(Step::ParentDeath))?;
     surroundings.signals.restore().map_err(at(Step::Signals))?;
     match finale {
@@ -275,7 +275,8 @@ fn prepare_and_execute(
     .map_err(at(Step::Program))
 }
 
-/// Becomes the user, with the user's place and limits. Groups first: only who may do that may change the user.
+/// Changes to the user, working directory and limits of the process. Groups come first: after a change of the user they could no longer be
+/// set.
 fn stand(image: &Image, given_back: &[Limit]) -> Result<(), (Step, Errno)> {
     let at = |step| move |errno| (step, errno);
     let setting = &*image.setting;
@@ -294,7 +295,7 @@ fn stand(image: &Image, given_back: &[Limit]) -> Result<(), (Step, Errno)> {
     if let Some(directory) = &image.working_dir {
         chdir(directory.as_c_str()).map_err(at(Step::Directory))?;
     }
-    // After the directory, which Squire may have been given the capability to enter.
+    // After the directory, which Squire may need a capability to enter.
     drop_ambient_capabilities().map_err(at(Step::Capabilities))?;
     if setting.no_new_privs {
         prctl::set_no_new_privs().map_err(at(Step::Privileges))?;
@@ -302,19 +303,20 @@ fn stand(image: &Image, given_back: &[Limit]) -> Result<(), (Step, Errno)> {
     Ok(())
 }
 
-/// Capabilities that Squire was given without being root, for `output.mount` or to read its credentials, are not for what it starts.
+/// Clears the ambient capabilities that Squire got without being root, for `output.mount` or to read its credentials: no program that it
+/// starts may have them.
 #[expect(unsafe_code, reason = "nix has no capabilities")]
 fn drop_ambient_capabilities() -> nix::Result<()> {
     // SAFETY: plain numbers.
     let cleared = unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) };
     match Errno::result(cleared) {
-        // The kernel without ambient capabilities has none to clear.
+        // A kernel without ambient capabilities has none to clear.
         Ok(_) | Err(Errno::EINVAL) => Ok(()),
         Err(errno) => Err(errno),
     }
 }
 
-/// What another user's program would be given beyond what its file says.
+/// Clears the inheritable capabilities, which another user's program would get in addition to those of its file.
 #[expect(unsafe_code, reason = "nix has no capabilities")]
 fn drop_inheritable_capabilities() -> nix::Result<()> {
     #[repr(C)]
@@ -342,13 +344,14 @@ fn drop_inheritable_capabilities() -> nix::Result<()> {
     Errno::result(unsafe { libc::syscall(libc::SYS_capset, header, sets.as_ptr()) }).map(drop)
 }
 
-/// Puts the sockets where systemd would, and says whose they are.
+/// Moves the sockets to the descriptors that systemd would use, and writes whose they are.
 #[expect(unsafe_code, reason = "descriptors are put at given numbers, which no owner has")]
 fn pass_on(image: &Image, listeners: &Listeners) -> nix::Result<()> {
     if image.moved.is_empty() {
         return Ok(());
     }
-    // First out of the way of each other, then each to its place; to be where it is named takes close-on-exec off.
+    // First they are moved out of each other's way, then each to its own descriptor. If a socket is already there, only close-on-exec has
+    // to be cleared.
     let first_free = FIRST_SOCKET + libc::c_int::try_from(image.moved.len()).unwrap_or(0);
     for (moved, socket) in image.moved.iter().zip(listeners.sockets()) {
         moved.set(fcntl(socket, FcntlArg::F_DUPFD_CLOEXEC(first_free))?);
@@ -365,12 +368,12 @@ fn pass_on(image: &Image, listeners: &Listeners) -> nix::Result<()> {
     Ok(())
 }
 
-/// The number in decimal, without allocating.
+/// Writes the number in decimal, without allocating.
 fn decimal(mut number: u32, digits: &mut [u8; 10]) -> &[u8] {
     let mut first = digits.len();
     loop {
         first -= 1;
-        // A remainder of ten fits.
+        // A remainder of ten fits into a byte.
         digits[first] = b'0' + (number % 10) as u8;
         number /= 10;
         if number == 0 {
@@ -379,13 +382,13 @@ fn decimal(mut number: u32, digits: &mut [u8; 10]) -> &[u8] {
     }
 }
 
-/// A signal if Squire dies without saying so. With process 1 the kernel ends everybody.
+/// Asks for a signal at Squire's death. If Squire is process 1, the kernel kills all processes.
 fn die_with(squire: Pid, signal: Signal) -> nix::Result<()> {
     if squire == Pid::from_raw(1) {
         return Ok(());
     }
     prctl::set_pdeathsig(signal)?;
-    // It may have died before it was asked to tell.
+    // Squire may have died before the child asked for the signal.
     if getppid() == squire { Ok(()) } else { Err(Errno::ESRCH) }
 }
 
@@ -403,7 +406,7 @@ fn connect(ends: &Ends<'_>, null: &File) -> nix::Result<()> {
     }
 }
 
-/// Tries each path as execvp does: what is not there is passed over, what may not be executed is remembered.
+/// Tries each path as execvp does: a missing file is skipped, and a file that may not be executed is remembered.
 #[expect(unsafe_code, reason = "nix's execve allocates")]
 fn execute(image: &Image) -> nix::Result<Infallible> {
     let mut worst = Errno::ENOENT;
@@ -422,7 +425,7 @@ fn execute(image: &Image) -> nix::Result<Infallible> {
     Err(worst)
 }
 
-/// Ends well if one of the paths is a file that this process may execute. What the file then needs, only the kernel finds out.
+/// Exits with 0 if one of the paths is a file that this process may execute. Only the kernel can find out what the file then needs.
 #[expect(unsafe_code, reason = "a forked child must not run what Squire does at its own exit")]
 fn look(image: &Image) -> nix::Result<Infallible> {
     let mut worst = Errno::ENOENT;
@@ -452,10 +455,10 @@ fn may_execute(path: &CStr) -> nix::Result<()> {
     Errno::result(unsafe { libc::access(path.as_ptr(), libc::X_OK) }).map(drop)
 }
 
-/// A child becomes its program within milliseconds, and Squire hears nobody else meanwhile.
+/// How long a child may take to become its program. It usually takes milliseconds, and Squire's main thread waits meanwhile.
 const HEARD_WITHIN: Duration = Duration::from_secs(5);
 
-/// Whether the child tells something, or becomes its program, within this time.
+/// Whether the child reports a failure, or executes its program, within this time.
 fn speaks_within(answer: &OwnedFd, time: Duration) -> bool {
     let until = Instant::now() + time;
     loop {
@@ -463,13 +466,13 @@ fn speaks_within(answer: &OwnedFd, time: Duration) -> bool {
         match poll(&mut polled, timeout(until)) {
             Ok(0) => return false,
             Err(Errno::EINTR) => {}
-            // An error is heard by whoever reads.
+            // The following read reports an error.
             Ok(_) | Err(_) => return true,
         }
     }
 }
 
-/// What the child told; `None` when the pipe was closed by a successful exec.
+/// The report of the child; `None` if a successful exec closed the pipe.
 fn hear(answer: OwnedFd) -> Option<(Step, Errno)> {
     let mut told = Vec::new();
     File::from(answer).read_to_end(&mut told).ok()?;

@@ -1,5 +1,5 @@
-//! Everywhere that a supervised process can come to, one after the other or two at once: every order of what children do, of what a rollout
-//! asks for, and of the signals that come between.
+//! Explores every state of a supervised process, one process after the other or two at once: every order of what children do, of the
+//! requests of a rollout, and of signals between them.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 /// As long as restarts are counted.
 const PERIOD: Duration = Duration::from_mins(5);
 
-/// A relay, its children, and a rollout as far as it asks for something.
+/// A relay, its children, and a model of a rollout with its requests.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "they are not of one another")]
 struct Stage {
@@ -23,20 +23,20 @@ struct Stage {
     children: BTreeMap<Life, Child>,
     course: Course,
     on_trial: bool,
-    /// So many launches, ends or refusals, and signals may still come.
+    /// The numbers of launches, of ends or refusals, and of signals that may still come.
     launches: u8,
     faults: u8,
     signals: u8,
     has_launched: bool,
     has_run: bool,
-    /// There is a release that can be gone back to.
+    /// There is a release that Squire can go back to.
     has_live: bool,
     /// Squire may end: it was asked to, or its process ended by itself.
     may_end: bool,
-    /// Squire was asked to.
+    /// Squire was asked to end.
     must_end: bool,
     finished: bool,
-    /// A fault that was planted: the way back is never launched.
+    /// A planted fault: the launch of the way back is left out.
     is_deaf: bool,
 }
 
@@ -49,7 +49,7 @@ enum Child {
     Killed,
 }
 
-/// What a rollout of the process is at.
+/// The state of a rollout of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Course {
     None,
@@ -179,7 +179,7 @@ impl Stage {
         Ok(())
     }
 
-    /// As the rollout asks for it: first the launch, then the end of the trial.
+    /// In the order of the rollout: first the launch, then the end of the trial.
     fn go_back(&mut self) -> Result<(), String> {
         self.course = Course::Back;
         if !self.is_deaf {

@@ -1,12 +1,13 @@
-//! The main thread: it forks, signals and reaps for as long as Squire lives, and takes the signals that Squire gets.
+//! The main thread: it forks, signals and reaps for as long as Squire lives, and handles the signals that Squire gets.
 //!
-//! The agent, on its own thread, sends [`Order`]s and hears [`Report`]s. One thread waits for every process, so that nobody
-//! steals a status: no other part of Squire may use `std::process` or wait by itself.
+//! The agent, on its own thread, sends [`Order`]s and gets [`Report`]s. Only this thread waits for processes, so that no exit status is
+//! lost: no other part of Squire may use `std::process` or wait by itself.
 //!
-//! In `host/`: `orders` is what is said, `start` starts, `job` stops and goes on with the child, `left` ends what a child leaves behind.
+//! In `host/`: `orders` has the messages, `start` starts processes, `job` stops and continues together with the child, `left` ends the
+//! processes that a child leaves behind.
 //!
-//! *Invariant:* every process that was reported as started is reported as exited, once; a signal goes only to a group whose
-//! leader has not been reaped, so never to a stranger who got its number.
+//! *Invariant:* every process that was reported as started is reported as exited, once. A signal goes only to a group whose leader has not
+//! been reaped, so never to another process that got its number.
 
 mod job;
 mod left;
@@ -44,31 +45,31 @@ use left::Left;
 pub use super::child::Streams;
 pub use orders::{HostError, Order, Orders, Report, Ticket};
 
-/// What Squire was given itself, or made, for whatever it starts.
+/// What Squire passes on to the processes that it starts.
 #[derive(Debug, Default)]
 pub struct Endowment {
     /// Squire's own environment.
     pub environment: Vec<(OsString, OsString)>,
     /// The sockets of a child.
     pub listeners: Listeners,
-    /// Limits that Squire lowered for itself, as they were.
+    /// Limits that Squire lowered for itself, with their first values.
     pub limits: Vec<Limit>,
-    /// How long a process has from its stop signal to SIGKILL where the main thread stops it by itself.
+    /// The time from stop signal to SIGKILL when the main thread itself stops a process.
     pub stop_timeout: Duration,
 }
 
-/// The main thread's work. One a process: two would steal each other's statuses.
+/// The state of the main thread. There may be only one in a process: two would take each other's exit statuses.
 pub struct Host {
     surroundings: Surroundings,
     signals: Signals,
     orders: Receiver<Order>,
     wake: UnixStream,
     report: Box<dyn Fn(Report) + Send>,
-    /// Those that were started and are not yet reaped.
+    /// The processes that were started and are not yet reaped.
     running: BTreeMap<Pid, Running>,
-    /// Leaders that are reaped while others of their group live on. Its number stays theirs for as long as they do.
+    /// Leaders that are reaped while others of their group are still there. As long as they are, no other process gets the group's number.
     left: BTreeMap<Pid, Left>,
-    /// Children that were stopped with Squire, or instead of it, and go on with the next SIGCONT.
+    /// Children that were stopped with Squire, or instead of it, and continue with the next SIGCONT.
     suspended: BTreeSet<Pid>,
     strays: Strays,
     cgroups: Cgroups,
@@ -81,15 +82,15 @@ struct Running {
     streams: Streams,
     stop_signal: Signal,
     is_killed: bool,
-    /// What it writes, where that is wanted.
+    /// The pipe with its output, if that is wanted.
     tail: Option<Tail>,
-    /// Where it says that it is ready, where that is wanted.
+    /// The socket on which it says that it is ready, if that is wanted.
     ready: Option<ReadySocket>,
     cgroup: Option<Cgroup>,
 }
 
 impl Host {
-    /// Takes over the signals of the process. To be called on the main thread before any other is started.
+    /// Takes over the signals of the process. Call it on the main thread before any other thread is started.
     ///
     /// `report` is called on the main thread and must not block.
     pub fn new(
@@ -130,7 +131,8 @@ impl Host {
         ended
     }
 
-    /// What the agent would have stopped, had it not gone first: as it would have done. A signal that asks for the end is not waited for.
+    /// Stops the processes as the agent would have done, if the agent's thread is gone. A signal that asks for the end does not wait for
+    /// that.
     fn stop_all(&mut self) -> Result<(), HostError> {
         let stop_timeout = self.surroundings.endowment.stop_timeout;
         let kill_at = Instant::now() + stop_timeout.min(LONGEST_STOP);
@@ -189,7 +191,8 @@ impl Host {
         }
     }
 
-    /// Sleeps until a signal or an order has come, or this time. Both pipes are emptied before their news is looked at, so none is missed.
+    /// Sleeps until there is a signal or an order, or until this time. Both pipes are emptied before signals and orders are read, so none
+    /// is missed.
     fn wait(&mut self, until: Option<Instant>) -> Result<(), HostError> {
         let timeout = if self.left.is_empty() {
             until.map_or(PollTimeout::NONE, timeout)
@@ -214,7 +217,7 @@ impl Host {
         Ok(())
     }
 
-    /// Collects everyone who has ended. Strangers are orphans, and refused processes.
+    /// Reaps every process that has ended. Processes that are not known here are orphans, or were refused.
     fn reap(&mut self) {
         while let Some((pid, change)) = child::reap() {
             match change {
@@ -225,7 +228,7 @@ impl Host {
         self.look_after_the_left(Instant::now());
     }
 
-    /// Does all that was ordered by now; breaks at the order to end.
+    /// Carries out all orders; breaks at the order to end.
     fn obey(&mut self) -> Result<ControlFlow<()>, HostError> {
         loop {
             let order = self.orders.try_recv();
@@ -272,13 +275,13 @@ impl Host {
     }
 }
 
-/// Nobody tells when the last of a group is gone that has lost its leader: it is looked at, this often, in milliseconds.
+/// No event tells when the last process of a group without a leader is gone: so the group is checked this often, in milliseconds.
 const LOOK_EVERY_MS: u8 = 20;
 
-/// How long who was killed is waited for.
+/// How long to wait for killed processes.
 const KILLED_WITHIN: Duration = Duration::from_secs(5);
 
-/// From now on, rounded up, so that the time has come when it is over.
+/// The time from now on, rounded up, so that it has passed when the wait is over.
 pub(super) fn timeout(until: Instant) -> PollTimeout {
     let left = until.saturating_duration_since(Instant::now()).as_millis().saturating_add(1);
     PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)

@@ -1,6 +1,6 @@
-//! What `execve` needs, made before the fork, so that whatever can be known to be wrong is known while the former process still runs.
+//! The arguments of `execve`, made before the fork, so that every problem that can be known is known while the former process still runs.
 //!
-//! *Invariant:* a refusal names the argument or the variable, and quotes no value.
+//! *Invariant:* an error names the argument or the variable, and contains no value.
 
 use std::cell::Cell;
 use std::env;
@@ -18,39 +18,39 @@ use nix::unistd::Gid;
 use super::{Launch, Refusal, environment};
 use crate::plan::Setting;
 
-/// Where programs are looked for when there is no PATH, as the C library has it.
+/// Where programs are searched for if there is no PATH, as in the C library.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
-/// In the environment of who is given sockets: the number of the process that they are for.
+/// A variable for a process that gets sockets: the number of the process that they are for.
 pub(super) const LISTEN_PID: &[u8] = b"LISTEN_PID=";
 
-/// One argument or variable may have this many bytes, its NUL included: `MAX_ARG_STRLEN` of the kernel, 32 pages.
+/// The largest argument or variable in bytes, with its NUL: `MAX_ARG_STRLEN` of the kernel, 32 pages.
 const LONGEST_TEXT: usize = 32 * 4096;
 
-/// All of them together may have a quarter of the stack's limit, and no less and no more than these (execve(2), "Limits on size of
+/// The limits of all together: a quarter of the stack's limit, but not less and not more than these (execve(2), "Limits on size of
 /// arguments and environment"; `bprm_stack_limits` in the kernel's fs/exec.c).
 const LEAST_ROOM: u64 = 128 * 1024;
 const MOST_ROOM: u64 = 6 * 1024 * 1024;
 
-/// Everything is ready to be handed over.
+/// Everything for `execve`.
 pub(super) struct Image {
-    /// Where the program may be, in the order to try.
+    /// The paths where the program may be, in the order to try.
     pub(super) paths: Vec<CString>,
     pub(super) arguments: Texts,
     pub(super) variables: Texts,
     pub(super) working_dir: Option<CString>,
     pub(super) groups: Vec<Gid>,
     pub(super) setting: Arc<Setting>,
-    /// Where its sockets are while they are put in their places.
+    /// The descriptors of its sockets, used while they are moved.
     pub(super) moved: Box<[Cell<libc::c_int>]>,
-    /// [`LISTEN_PID`], and room for the number, which only the child itself can know.
+    /// [`LISTEN_PID`], with room for the number, which only the child itself can know.
     pub(super) listen_pid: Box<[Cell<u8>]>,
 }
 
-/// Texts as C has them: pointers to each, and a null at the end.
+/// Texts for C: pointers to each, and a null at the end.
 pub(super) struct Texts {
     pub(super) pointers: Vec<*const libc::c_char>,
-    /// What the pointers point into; never changed after they were taken.
+    /// The texts that the pointers point into; never changed afterwards.
     texts: Vec<CString>,
 }
 
@@ -118,13 +118,13 @@ impl Image {
 }
 
 impl Texts {
-    /// `more` outlives them.
+    /// `more` lives longer than they do.
     fn new(texts: Vec<CString>, more: Option<*const libc::c_char>) -> Self {
         let pointers = texts.iter().map(|text| text.as_ptr()).chain(more).chain([ptr::null()]).collect();
         Self { pointers, texts }
     }
 
-    /// What the kernel counts: the bytes of each with its NUL, and the pointers but for the null at the end.
+    /// The size that the kernel counts: the bytes of each text with its NUL, and the pointers except for the null at the end.
     fn size(&self) -> u64 {
         let texts: usize = self.texts.iter().map(|text| text.count_bytes() + 1).sum();
         let pointers = (self.pointers.len() - 1) * size_of::<*const libc::c_char>();
@@ -132,7 +132,7 @@ impl Texts {
     }
 }
 
-/// Whether the kernel will take all of it.
+/// Checks whether the kernel will accept all of it.
 fn require_room(
     paths: &[CString],
     arguments: &Texts,
@@ -152,11 +152,11 @@ fn text(bytes: &[u8], what: impl Fn() -> String) -> Result<CString, Refusal> {
     if bytes.len() >= LONGEST_TEXT {
         return Err(Refusal::TooLong { what: what(), size: bytes.len() + 1, limit: LONGEST_TEXT });
     }
-    // The error would carry the bytes, which may be secret.
+    // The error would contain the bytes, which may be secret.
     CString::new(bytes).map_err(|_| Refusal::Unfit { what: what(), character: "a NUL byte" })
 }
 
-/// Where the shell would look for the program.
+/// The paths where a shell would search for the program.
 fn candidates(program: &str, search: Option<&OsStr>) -> Result<Vec<CString>, Refusal> {
     let search = search.unwrap_or(OsStr::new(DEFAULT_PATH));
     let found = if program.is_empty() {
@@ -170,7 +170,7 @@ fn candidates(program: &str, search: Option<&OsStr>) -> Result<Vec<CString>, Ref
     found.iter().map(|path| text(path.as_os_str().as_bytes(), what)).collect()
 }
 
-/// Whether there is such a program for a process of Squire's, to be known before it is needed.
+/// Checks whether there is such a program for a process of Squire's, before it is needed.
 pub fn find(program: &str) -> Result<(), Refusal> {
     let candidates = candidates(program, env::var_os("PATH").as_deref())?;
     let is_there = |path: &CString| Path::new(OsStr::from_bytes(path.to_bytes())).is_file();

@@ -13,35 +13,35 @@ use super::FAILED;
 use crate::plan::{EnvRules, Setting};
 use crate::secret::Secret;
 
-/// Variables of Squire's own environment that start like this are meant for Squire and not for the child.
-/// So are sockets that were passed to Squire itself.
+/// Variables of Squire's own environment with these beginnings are for Squire and not for the child. The same holds for sockets that were
+/// passed to Squire itself.
 const KEPT_BACK: [&str; 5] = ["VAULT_", "BAO_", "SQUIRE_", "LISTEN_", "NOTIFY_SOCKET"];
 
-/// What to run: one release's view of the process.
+/// What to run: the process with the values of one release.
 #[derive(Clone, Debug)]
 pub struct Launch {
     /// Program and arguments. No shell.
     pub command: Vec<String>,
     /// The rendered variables only; see [`environment`].
     pub env: BTreeMap<String, Secret<str>>,
-    /// How it stands on this machine.
+    /// Its user, limits and directory.
     pub setting: Arc<Setting>,
 }
 
 impl Launch {
-    /// This program with these variables, standing as Squire does.
+    /// This program with these variables, and Squire's own user, limits and directory.
     pub fn new(command: Vec<String>, env: BTreeMap<String, Secret<str>>) -> Self {
         Self { command, env, setting: Arc::default() }
     }
 
-    /// Standing so.
+    /// The same with this user, limits and directory.
     #[must_use]
     pub fn on(self, setting: &Arc<Setting>) -> Self {
         Self { setting: Arc::clone(setting), ..self }
     }
 }
 
-/// A process's environment: Squire's own as far as it is passed on, who the user is, and over it the rendered variables.
+/// The environment of a process: the variables of Squire's own that are passed on, those of the user, and over them the rendered variables.
 pub fn environment<'a>(
     own: &'a [(OsString, OsString)],
     rendered: &'a BTreeMap<String, Secret<str>>,
@@ -86,43 +86,43 @@ pub enum Refusal {
         #[source]
         cause: Errno,
     },
-    /// The program is a script or dynamically linked, and what has to interpret it is missing.
+    /// The program is a script or dynamically linked, and its interpreter is missing.
     #[error("cannot execute {program:?}: the interpreter that it names is not there")]
     NoInterpreter {
         /// The first word of the command.
         program: String,
     },
-    /// A text that cannot be handed to a process.
+    /// A text that cannot be passed to a process.
     #[error(
         "cannot pass on {what}: it contains {character}, which ends a text there; remove it from the template or the secret"
     )]
     Unfit {
         /// Which argument or variable, by number or name.
         what: String,
-        /// The character that must not be there.
+        /// The character that is not allowed.
         character: &'static str,
     },
-    /// One text is longer than the kernel passes on.
+    /// One text is longer than the kernel accepts.
     #[error(
         "cannot pass on {what}: it has {size} bytes, and the kernel takes {limit}; hand it over in a file, with [[file]]"
     )]
     TooLong {
         /// Which argument or variable, by number or name.
         what: String,
-        /// With its name and its end, in bytes.
+        /// Its length with its name and its end, in bytes.
         size: usize,
-        /// In bytes.
+        /// The limit in bytes.
         limit: usize,
     },
-    /// All texts together are more than the kernel passes on.
+    /// All texts together are longer than the kernel accepts.
     #[error(
         "cannot pass on the environment and the arguments: together they have {size} bytes, and the kernel takes {room} (a \
          quarter of the stack's limit, at most 6 MiB); hand over what is large in a file, with [[file]]"
     )]
     NoRoom {
-        /// As the kernel counts them, in bytes.
+        /// The length as the kernel counts it, in bytes.
         size: u64,
-        /// In bytes.
+        /// The limit in bytes.
         room: u64,
     },
     /// The system did not let Squire prepare the process.
@@ -139,7 +139,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The exit code that stands for it: 127 not found, 126 cannot execute, 125 when Squire is to blame.
+    /// The exit code for it: 127 not found, 126 cannot execute, 125 if Squire is to blame.
     pub fn status(&self) -> u8 {
         match self {
             Self::NotFound { .. } => 127,

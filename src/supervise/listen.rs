@@ -1,8 +1,8 @@
 //! The sockets that Squire holds for its process: connections wait in their backlog while the process is restarted.
 //!
-//! Each new process gets them as the descriptors 3 and up, announced as systemd does: `LISTEN_FDS`, and `LISTEN_PID` with its own number.
+//! Each new process gets them as the descriptors 3 and up, announced as by systemd: `LISTEN_FDS`, and `LISTEN_PID` with its own number.
 //!
-//! *Invariant:* a socket file of ours is removed when the sockets are closed; one that somebody listens on is never taken.
+//! *Invariant:* a socket file of Squire's is removed when the sockets are closed; a socket on which a process listens is never replaced.
 
 use std::fs;
 use std::io;
@@ -23,7 +23,7 @@ pub struct Listeners {
     files: Vec<PathBuf>,
 }
 
-/// Why a socket cannot be had.
+/// Why a socket cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// The system refuses it.
@@ -35,13 +35,13 @@ pub enum ListenError {
         #[source]
         cause: io::Error,
     },
-    /// There is something else.
+    /// Another file is there.
     #[error("cannot listen on {}: it is there and no socket; remove it, or choose another path", path.display())]
     Occupied {
         /// The path of the socket.
         path: PathBuf,
     },
-    /// There is a living socket.
+    /// A process listens on the socket there.
     #[error("cannot listen on {}: somebody listens there already", path.display())]
     InUse {
         /// The path of the socket.
@@ -62,7 +62,7 @@ impl Listeners {
         Ok(listeners)
     }
 
-    /// To be passed on.
+    /// The descriptors to pass on.
     pub(super) fn sockets(&self) -> impl ExactSizeIterator<Item = BorrowedFd<'_>> {
         self.sockets.iter().map(AsFd::as_fd)
     }
@@ -86,7 +86,7 @@ impl Listeners {
     }
 }
 
-/// Removes a socket that nobody listens on any more.
+/// Removes a socket on which no process listens any more.
 fn clear(path: &Path, failed: impl Fn(io::Error) -> ListenError) -> Result<(), ListenError> {
     let Ok(found) = fs::symlink_metadata(path) else { return Ok(()) };
     if !found.file_type().is_socket() {

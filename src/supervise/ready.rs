@@ -1,9 +1,9 @@
-//! The socket on which a process says that it is ready, as programs do for systemd: `READY=1` to `NOTIFY_SOCKET`.
+//! The socket on which a process says that it is ready, as for systemd: `READY=1` to `NOTIFY_SOCKET`.
 //!
-//! Each process has one of its own. `/proc/net/unix` shows its name to every user of the network namespace, all containers of a pod
-//! included, so the kernel is asked who spoke: the process itself, one of its group, or one that descends from it.
+//! Each process has a socket of its own. `/proc/net/unix` shows its name to every user of the network namespace, also to all containers of
+//! a pod. So Squire asks the kernel for the sender: the process itself, one of its group, and its descendants count.
 //!
-//! *Invariant:* what is said and is not `READY=1`, or is said by anybody else, changes nothing, however long and however often.
+//! *Invariant:* a message other than `READY=1`, or from another sender, changes nothing, however long and however often it comes.
 
 use std::fmt::Write;
 use std::io::{self, IoSliceMut};
@@ -21,10 +21,10 @@ const LONGEST_MESSAGE: usize = 4096;
 
 const MESSAGES_A_TURN: usize = 64;
 
-/// A sender whose ancestors are more than this is not looked for further.
+/// The largest number of ancestors of a sender that are looked at.
 const DEEPEST_TREE: usize = 64;
 
-/// Where one process says it.
+/// The socket of one process.
 #[derive(Debug)]
 pub(super) struct ReadySocket {
     socket: UnixDatagram,
@@ -32,13 +32,13 @@ pub(super) struct ReadySocket {
 }
 
 impl ReadySocket {
-    /// In the abstract name space: no file is left behind, and a process of another user reaches it too.
+    /// In the abstract name space: no file is left behind, and a process of another user can reach it too.
     pub(super) fn new() -> io::Result<Self> {
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(|error| io::Error::other(error.to_string()))?;
         let mut name = "squire/".to_owned();
         for byte in random {
-            // Writing to a text cannot fail.
+            // Writing to a `String` cannot fail.
             write!(name, "{byte:02x}").ok();
         }
         let socket = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name)?)?;
@@ -47,17 +47,18 @@ impl ReadySocket {
         Ok(Self { socket, name })
     }
 
-    /// As programs expect it in `NOTIFY_SOCKET`.
+    /// The name for `NOTIFY_SOCKET`.
     pub(super) fn address(&self) -> String {
         format!("@{}", self.name)
     }
 
-    /// Readable when something was said.
+    /// Readable when there is a message.
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 
-    /// Whether this process said it since the last call. So many messages are heard a turn: a flood must not keep the main thread.
+    /// Whether this process sent it since the last call. Each call reads a limited number of messages: a flood must not block the main
+    /// thread.
     pub(super) fn hear(&self, process: Pid) -> bool {
         let mut is_ready = false;
         for _ in 0..MESSAGES_A_TURN {
@@ -68,7 +69,7 @@ impl ReadySocket {
         is_ready
     }
 
-    /// The next message, and who sent it.
+    /// The next message, and its sender.
     fn next(&self) -> Option<(Vec<u8>, Option<Pid>)> {
         let mut message = vec![0; LONGEST_MESSAGE];
         let mut parts = [IoSliceMut::new(&mut message)];
@@ -85,7 +86,7 @@ impl ReadySocket {
     }
 }
 
-/// Whether it is the process, of its group, or of its tree.
+/// Whether the sender is the process, of its group, or one of its descendants.
 fn belongs(sender: Pid, process: Pid) -> bool {
     let mut ancestors = iter::successors(Some(sender), |pid| parent(*pid)).take(DEEPEST_TREE);
     getpgid(Some(sender)) == Ok(process) || ancestors.any(|ancestor| ancestor == process)

@@ -1,16 +1,17 @@
-//! One process after the other, or one while the other still runs: `process.restart_mode`.
+//! Runs one process after the other, or one while the other still runs: `process.restart_mode`.
 //!
-//! With `replace` there is one life, and a launch takes the place of what runs. With `overlap` the successor starts beside the
-//! current process, proves itself, and only then the current one is stopped; if it does not, nothing has happened to the current one.
+//! With `replace` there is one life, and a launch replaces the running process. With `overlap` the successor starts beside the current
+//! process, and the current one is stopped only when the successor has proved that it is well. If the successor fails, the current process
+//! is not touched.
 //!
-//! *Invariant:* pure. At most one process is current and at most one its successor; what was handed over from is being stopped; nothing
-//! is asked after [`Effect::Finish`], which comes when the last of them is gone.
+//! *Invariant:* pure. At most one process is current and at most one its successor; the process before a hand-over is being stopped;
+//! nothing is asked for after [`Effect::Finish`], which comes when the last of them is gone.
 
 use std::time::Instant;
 
 use super::{Effect, Event, Settings, Supervisor};
 
-/// Names one life, and so its processes, one after the other.
+/// The name of one life, and so of its processes, one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Life(pub(super) u64);
 
@@ -21,25 +22,25 @@ pub struct Relay {
     overlaps: bool,
     last: Life,
     current: Runner,
-    /// On trial beside the current one.
+    /// The successor, on trial beside the current one.
     successor: Option<Runner>,
     retired: Vec<Retired>,
-    /// A release still has to prove itself.
+    /// Whether a release is on trial.
     on_trial: bool,
     end: End,
-    /// The current one ended by itself and would be started again, if it had no successor.
+    /// The current process ended by itself, and would be started again if it had no successor.
     owes_respawn: bool,
-    /// What Squire ends with, once all are gone.
+    /// The exit code of Squire, once all are gone.
     code: Option<u8>,
 }
 
-/// Whether Squire is to end once all processes are gone.
+/// Why Squire is to end once all processes are gone, if it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     None,
-    /// It was asked to, or failed.
+    /// A signal asked for it, or Squire failed.
     Asked,
-    /// This process was ended from the terminal.
+    /// The user ended this process from the terminal.
     FromTerminal(Life),
 }
 
@@ -47,19 +48,19 @@ enum End {
 struct Runner {
     life: Life,
     supervisor: Supervisor,
-    /// It runs with a release that is on trial: nothing good is lost in stopping it.
+    /// It runs with a release that is on trial, so stopping it loses nothing good.
     is_unproven: bool,
 }
 
-/// One that is being stopped.
+/// A process that is being stopped.
 #[derive(Clone, Debug)]
 struct Retired {
     runner: Runner,
-    /// Somebody waits for its end.
+    /// The rollout waits for its end.
     settles: bool,
 }
 
-/// What a process is to the relay.
+/// The part that a process has in the relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
     Current,
@@ -85,7 +86,7 @@ impl Relay {
         }
     }
 
-    /// Takes in what happened to all of them and says what to do about which.
+    /// Handles an event for all of them; returns the effects, each with its process.
     #[must_use]
     pub fn step(&mut self, event: Event, now: Instant) -> Vec<(Life, Effect)> {
         let mut effects = Vec::new();
@@ -94,7 +95,7 @@ impl Relay {
             Event::LaunchAsked(_) if self.overlaps && self.has_good_one() => {
                 self.send_ahead(event, now, &mut effects);
             }
-            // In the end there is nobody to hand over to, and nobody waits for it.
+            // When Squire ends there is no hand-over, and the rollout does not wait for one.
             Event::HandOver if self.is_ending() || self.current.supervisor.is_over() => {}
             Event::HandOver => self.hand_over(now, &mut effects),
             Event::OnTrial(on_trial) => {
@@ -103,7 +104,7 @@ impl Relay {
                 self.tell_all(&event, now, &mut effects);
             }
             Event::LaunchAsked(_) => {
-                // There was no good one to leave alone, so what is on trial is this one.
+                // No current process ran well, so the one on trial is the current one.
                 self.current.is_unproven = self.on_trial;
                 self.tell(Role::Current, event, now, &mut effects);
             }
@@ -125,7 +126,7 @@ impl Relay {
         effects
     }
 
-    /// Takes in what happened to one of them.
+    /// Handles an event of one of them.
     #[must_use]
     pub fn told(&mut self, life: Life, event: Event, now: Instant) -> Vec<(Life, Effect)> {
         let mut effects = Vec::new();
@@ -139,7 +140,7 @@ impl Relay {
         effects
     }
 
-    /// Who ends one of two from the terminal wants an end of both.
+    /// If the user ends one of two processes from the terminal, both are to end.
     fn end_beside(&mut self, life: Life, now: Instant, effects: &mut Vec<(Life, Effect)>) {
         self.end = End::FromTerminal(life);
         for other in [Role::Current, Role::Successor] {
@@ -154,7 +155,7 @@ impl Relay {
         self.all().filter_map(|runner| runner.supervisor.deadline()).min()
     }
 
-    /// Whether this one was asked to stop, and has its time for that.
+    /// Whether this process was asked to stop, and its timeout is still running.
     pub fn is_stopping(&self, life: Life) -> bool {
         self.all().any(|runner| runner.life == life && runner.supervisor.is_stopping())
     }
@@ -200,7 +201,7 @@ impl Relay {
     fn tell_all(&mut self, event: &Event, now: Instant, effects: &mut Vec<(Life, Effect)>) {
         let lives: Vec<_> = self.all().map(|runner| runner.life).collect();
         for life in lives {
-            // One may have ended by what was told to another.
+            // One process may have ended because of an effect on another.
             if let Some(role) = self.role(life) {
                 self.tell(role, event.clone(), now, effects);
             }
@@ -213,9 +214,9 @@ impl Relay {
         for effect in runner.supervisor.step(event, now) {
             match (effect, self.role(life)) {
                 (Effect::Finish(code), Some(role)) => self.gone(role, code, effects),
-                // Nobody waits for what one does that is on its way out, but for its end.
+                // For a process that is being stopped, only its end matters.
                 (Effect::Settled | Effect::Down { .. }, Some(Role::Retired(_))) => {}
-                // What would be started is on trial already, in the successor.
+                // Its next launch is already running as the successor, on trial.
                 (Effect::Respawn, Some(Role::Current)) if self.successor.is_some() => {
                     self.owes_respawn = true;
                 }
@@ -224,11 +225,11 @@ impl Relay {
         }
     }
 
-    /// One of them is gone for good.
+    /// One of them is gone and will not be started again.
     fn gone(&mut self, role: Role, code: u8, effects: &mut Vec<(Life, Effect)>) {
         match role {
             Role::Current => match self.successor.take() {
-                // It ended by itself, and there is one already to carry on.
+                // It ended by itself, and its successor is already there to go on.
                 Some(successor) if !self.is_ending() => self.current = successor,
                 successor => {
                     self.successor = successor;
@@ -244,7 +245,7 @@ impl Relay {
             }
             Role::Retired(index) => {
                 let Retired { runner, settles } = self.retired.remove(index);
-                // Where the current one waited for that, it is its start which settles.
+                // The current process waited for that: now its start settles.
                 if settles && !self.respawn(effects) {
                     effects.push((runner.life, Effect::Settled));
                 }
@@ -259,7 +260,7 @@ impl Relay {
         }
     }
 
-    /// The current one is started again, if it waited for the end of its successor.
+    /// The current process is started again, if it waited for the end of its successor.
     fn respawn(&mut self, effects: &mut Vec<(Life, Effect)>) -> bool {
         let is_owed = self.owes_respawn && !self.is_ending() && self.successor.is_none();
         if is_owed {
@@ -269,7 +270,7 @@ impl Relay {
         is_owed
     }
 
-    /// A successor beside the current one, which goes on: what is on trial is the successor alone.
+    /// Starts a successor beside the current process, which goes on: only the successor is on trial.
     fn send_ahead(&mut self, launch: Event, now: Instant, effects: &mut Vec<(Life, Effect)>) {
         self.last = Life(self.last.0 + 1);
         let supervisor = Supervisor::successor(self.settings);
@@ -279,14 +280,14 @@ impl Relay {
         self.tell(Role::Successor, launch, now, effects);
     }
 
-    /// The way back: the current one runs with it already, and only the successor has to go.
+    /// The way back: the current process already runs with that release, and only the successor has to go.
     fn recall(&mut self, now: Instant, effects: &mut Vec<(Life, Effect)>) {
         if let Some(successor) = self.successor.take() {
             self.retire(successor, true, now, effects);
         }
     }
 
-    /// The successor proved itself: the current one may end. Without one there is nothing to wait for.
+    /// The successor has proved that it is well: the current process is stopped. Without a successor there is nothing to wait for.
     fn hand_over(&mut self, now: Instant, effects: &mut Vec<(Life, Effect)>) {
         match self.successor.take() {
             Some(successor) => {
@@ -300,7 +301,7 @@ impl Relay {
 
     fn retire(&mut self, runner: Runner, settles: bool, now: Instant, effects: &mut Vec<(Life, Effect)>) {
         self.retired.push(Retired { runner, settles });
-        // Its code is for nobody, so it ends as it would if Squire failed: by its stop signal, in its time.
+        // Nobody uses its exit code, so it is stopped as if Squire had failed: by its stop signal, within its timeout.
         self.tell(Role::Retired(self.retired.len() - 1), Event::Failed, now, effects);
     }
 }
@@ -316,7 +317,7 @@ mod tests {
     use crate::config::{RestartConfig, RestartPolicy};
     use crate::supervise::{Ending, Launch, Refusal};
 
-    /// What happens, in words: `launch`, `trial`, `untrial`, `over`, `TERM`, `due`, and with the number of a life `started1`, `exited2`.
+    /// Events as words: `launch`, `trial`, `untrial`, `over`, `TERM`, `due`, and with the number of a life `started1`, `exited2`.
     fn happen(relay: &mut Relay, word: &str) -> String {
         let mut now = Instant::now();
         let number = word.chars().last().and_then(|last| last.to_digit(10)).map(|digit| Life(digit.into()));
@@ -376,7 +377,7 @@ mod tests {
             (false, Never, "launch started1 launch", "SIGINT1"),
             (false, Never, "launch started1 launch exited1", "spawn1"),
             (false, Never, "launch started1 over", "settled"),
-            // The successor beside the current one, which is stopped only when it proved itself.
+            // The successor beside the current process, which is stopped only when the successor has proved that it is well.
             (true, Never, "launch", "spawn1"),
             (true, Never, "launch started1 trial launch", "spawn2"),
             (true, Never, "launch started1 trial launch started2", "settled"),
@@ -391,7 +392,7 @@ mod tests {
                 "launch started1 trial launch started2 over exited1 untrial trial launch",
                 "spawn3",
             ),
-            // It does not: it is recalled, and the current one never hears of it.
+            // The successor fails: it is stopped, and the current process is not touched.
             (true, Never, "launch started1 trial launch started2 launch", "SIGINT2"),
             (true, Never, "launch started1 trial launch started2 launch untrial exited2", "settled"),
             (true, Never, "launch started1 trial launch started2 launch untrial exited2 exited1", "finish 3"),
@@ -399,14 +400,14 @@ mod tests {
             (true, Never, "launch started1 trial launch started2 exited2 launch", "settled"),
             (true, Never, "launch started1 trial launch launch", ""),
             (true, Never, "launch started1 trial launch launch started2", "SIGINT2"),
-            // The current one ends meanwhile: the successor carries on, still on trial.
+            // The current process ends meanwhile: the successor goes on, still on trial.
             (true, Never, "launch started1 trial launch started2 exited1", ""),
             (true, Never, "launch started1 trial launch started2 exited1 over", "settled"),
             (true, Never, "launch started1 trial launch started2 exited1 exited2", "down2"),
             (true, Never, "launch started1 trial launch started2 exited1 launch", "SIGINT2"),
             (true, Never, "launch started1 trial launch started2 exited1 launch exited2", "spawn2"),
             (true, Always, "launch started1 trial launch started2 exited1", "rest1"),
-            // There is no current one to leave alone: what is started in its place is stopped on the way back.
+            // There is no current process to keep: the one that is started in its place is stopped on the way back.
             (true, Always, "launch started1 exited1 trial launch", "spawn1"),
             (true, Always, "launch started1 exited1 trial launch started1 launch", "SIGINT1"),
             (true, Always, "launch started1 exited1 trial launch started1 launch untrial exited1", "spawn1"),
@@ -416,7 +417,7 @@ mod tests {
                 "launch started1 exited1 trial launch started1 over untrial trial launch",
                 "spawn2",
             ),
-            // It is started again: not beside its successor, but where that has to go.
+            // It is started again: not beside its successor, but when the successor has to go.
             (true, Always, "launch started1 trial launch started2 exited1 due", ""),
             (true, Always, "launch started1 trial launch started2 exited1 due launch", "SIGINT2"),
             (
@@ -426,7 +427,7 @@ mod tests {
                 "respawn1",
             ),
             (true, Always, "launch started1 trial launch started2 exited1 due over", "settled"),
-            // An end is for both, and over when the last is gone.
+            // An end is for both, and complete when the last one is gone.
             (true, Never, "launch started1 trial launch started2 TERM", "SIGTERM1 SIGTERM2"),
             (true, Never, "launch started1 trial launch started2 TERM exited1", ""),
             (true, Never, "launch started1 trial launch started2 TERM exited1 exited2", "finish 3"),
@@ -439,7 +440,7 @@ mod tests {
                 "launch started1 trial launch started2 over untrial exited2 exited1",
                 "settled finish 3",
             ),
-            // One that cannot be started is tried again, where there is no way back to the one before.
+            // A process that cannot be started is tried again, if Squire cannot go back to the previous one.
             (true, Never, "launch started1 trial launch refused2 untrial over exited1 due", "respawn2"),
             (
                 true,

@@ -1,12 +1,12 @@
-//! The signals of Squire's process: which ones it takes, how they are told, and how a child finds them.
+//! The signals of Squire's process: which ones it handles, how they are reported, and which settings a child gets.
 //!
-//! A signal that was ignored when Squire started (by `nohup`, or for a shell's background job) stays ignored, in Squire and in
-//! the child. Not taken are those that no process can take, and those that stand for a fault (SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE,
-//! SIGSEGV, SIGSYS). What the kernel sends about Squire's own doing is told to nobody: SIGPIPE for a log that nobody reads, SIGXFSZ for one
-//! that is too long, SIGXCPU for Squire's own time. SIGTSTP, SIGTTIN and SIGTTOU stop the child and Squire as one job. Real-time signals are
-//! ignored.
+//! A signal that was ignored when Squire started (by `nohup`, or for a shell's background job) stays ignored, in Squire and in the child.
+//! Squire does not handle signals that no process can catch, and those of a fault (SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV,
+//! SIGSYS). It does not forward signals that the kernel sends because of Squire itself: SIGPIPE for a log that nobody reads, SIGXFSZ for a
+//! log that is too long, SIGXCPU for Squire's own time. SIGTSTP, SIGTTIN and SIGTTOU stop the child and Squire as one job. Real-time
+//! signals are ignored.
 //!
-//! *Invariant:* a signal that was taken is told at least once, though several of one kind may be told as one.
+//! *Invariant:* a signal that was caught is reported at least once, though several of one kind may be reported as one.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -21,7 +21,7 @@ use nix::unistd::getpid;
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::raw::WithRawSiginfo;
 
-/// What may be meant for the child.
+/// Signals that may be meant for the child.
 const TAKEN: [Signal; 22] = [
     Signal::SIGTERM,
     Signal::SIGINT,
@@ -47,7 +47,7 @@ const TAKEN: [Signal; 22] = [
     Signal::SIGCHLD,
 ];
 
-/// Rust's runtime ignores SIGPIPE before `main`, so what it was is looked at before that.
+/// Rust's runtime ignores SIGPIPE before `main`, so its first setting is read before that.
 static SIGPIPE_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
 
 #[expect(unsafe_code, reason = "the linker's list of what runs before `main`")]
@@ -67,7 +67,7 @@ pub(super) struct Signals {
     hears_of_continuing: bool,
 }
 
-/// What a child needs to find its signals as Squire found them.
+/// The signal settings that a child needs, so that it finds its signals as Squire found them.
 #[derive(Debug)]
 pub(super) struct Inheritance {
     defaults: Vec<c_int>,
@@ -75,10 +75,10 @@ pub(super) struct Inheritance {
 }
 
 impl Signals {
-    /// Takes every signal that may be meant for the child, and SIGCHLD. To be called before other threads are started, which
-    /// get their mask from this one.
+    /// Catches every signal that may be meant for the child, and SIGCHLD. Call it before other threads are started, which inherit the mask
+    /// of this one.
     pub(super) fn take() -> io::Result<(Self, Inheritance)> {
-        // Where SIGCHLD is ignored the kernel throws the statuses of children away.
+        // If SIGCHLD is ignored, the kernel discards the exit statuses of children.
         dispose(libc::SIGCHLD, libc::SIG_DFL)?;
         let mask = SigSet::thread_get_mask()?;
         let mut taken = Vec::new();
@@ -96,8 +96,8 @@ impl Signals {
         Ok((Self { delivery, hears_of_continuing }, Inheritance { defaults, mask }))
     }
 
-    /// The signals that came since the last call, SIGCHLD left out. Those that stop come first: SIGCONT undoes them, and which came first
-    /// is not known.
+    /// The signals that came since the last call, without SIGCHLD. Those that stop come first, because SIGCONT undoes them, and the true
+    /// order is not known.
     pub(super) fn pending(&mut self) -> Vec<Signal> {
         let heard = self.delivery.pending().filter(|info| !is_about_squire(info));
         let signals = heard.filter_map(|info| Signal::try_from(info.si_signo).ok());
@@ -107,7 +107,7 @@ impl Signals {
         signals
     }
 
-    /// Whether SIGCONT is told. It is not where it was ignored when Squire started.
+    /// Whether SIGCONT is reported. It is not if it was ignored when Squire started.
     pub(super) fn hears_of_continuing(&self) -> bool {
         self.hears_of_continuing
     }
@@ -126,8 +126,8 @@ impl AsFd for Signals {
 }
 
 impl Inheritance {
-    /// Makes this process's signals what they were. For the time between fork and exec, with every signal blocked until here:
-    /// what came meanwhile now has its default effect and is not swallowed by a handler of Squire's.
+    /// Restores this process's signals. Use it between fork and exec, with every signal blocked until here: a signal that came meanwhile
+    /// then has its default effect, and no handler of Squire's swallows it.
     pub(super) fn restore(&self) -> nix::Result<()> {
         for signal in &self.defaults {
             dispose(*signal, libc::SIG_DFL)?;
@@ -136,20 +136,20 @@ impl Inheritance {
     }
 }
 
-/// Blocks every signal for this thread; answers the mask that was before.
+/// Blocks every signal for this thread; returns the mask that was before.
 pub(super) fn block_all() -> nix::Result<SigSet> {
     SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK)
 }
 
-/// Whether the kernel sent it because of what Squire did itself: it says so, or names Squire as the sender.
+/// Whether the kernel sent it because of Squire's own action: the code says so, or the sender is Squire itself.
 #[expect(unsafe_code, reason = "what a siginfo holds depends on its code")]
 fn is_about_squire(info: &libc::siginfo_t) -> bool {
-    // SAFETY: without a code of the kernel's a process has sent it, and then there is its number.
+    // SAFETY: if the code is not the kernel's, a process has sent the signal, and then its number is there.
     matches!(info.si_signo, libc::SIGPIPE | libc::SIGXCPU | libc::SIGXFSZ)
         && (info.si_code > 0 || unsafe { info.si_pid() } == getpid().as_raw())
 }
 
-/// Ignores the real-time signals, which would end Squire. Answers with those that were not ignored before.
+/// Ignores the real-time signals, which would end Squire. Returns those that were not ignored before.
 fn ignore_real_time() -> nix::Result<Vec<c_int>> {
     let mut changed = Vec::new();
     for number in libc::SIGRTMIN()..=libc::SIGRTMAX() {
@@ -161,7 +161,7 @@ fn ignore_real_time() -> nix::Result<Vec<c_int>> {
     Ok(changed)
 }
 
-/// As Squire found it, and not as the runtime left it.
+/// The setting as Squire found it, not as the runtime left it.
 fn was_ignored(signal: Signal) -> nix::Result<bool> {
     if signal == Signal::SIGPIPE {
         return Ok(SIGPIPE_WAS_IGNORED.load(Ordering::Relaxed));

@@ -1,9 +1,10 @@
-//! What left the child's group and lives on: daemons that forked twice, orphans of whoever died.
+//! Strays: processes that left the child's group and are still there, such as daemons that forked twice, and orphans.
 //!
-//! Squire is their reaper, as process 1 or as child subreaper, so every orphan of the child's tree becomes Squire's own child.
-//! Killing those, and what they leave in turn, ends the whole tree: an unreaped number cannot be reused, so nobody else is hit.
+//! Squire is their reaper, as process 1 or as child subreaper, so every orphan of the child's tree becomes Squire's own child. Killing
+//! those, and the processes that they leave in turn, ends the whole tree. The number of an unreaped process cannot be reused, so no other
+//! process is hit.
 //!
-//! *Invariant:* whoever was there before Squire, or was started by it and is known, is no stray.
+//! *Invariant:* a process that was there before Squire, or that Squire started and knows, is no stray.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,15 +14,15 @@ use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getpid};
 
-/// Whom Squire has as children though it did not start them.
+/// Children of Squire that it did not start.
 #[derive(Debug)]
 pub(super) struct Strays {
-    /// They were there before: whatever became Squire by `exec` had started them.
+    /// Children that were there before: the program that became Squire by `exec` had started them.
     others: BTreeSet<Pid>,
 }
 
 impl Strays {
-    /// Orphans come to Squire from now on. To be called before anything is started.
+    /// From now on orphans become children of Squire. Call it before any process is started.
     pub(super) fn adopt() -> nix::Result<Self> {
         if getpid() != Pid::from_raw(1) {
             prctl::set_child_subreaper(true)?;
@@ -29,13 +30,13 @@ impl Strays {
         Ok(Self { others: children() })
     }
 
-    /// Those that are there now, without the ones that are known.
+    /// The present strays, without the processes that are known.
     pub(super) fn look(&self, is_known: impl Fn(Pid) -> bool) -> Vec<Pid> {
         children().into_iter().filter(|pid| !self.others.contains(pid) && !is_known(*pid)).collect()
     }
 }
 
-/// As process 1, in one call that no fork can outrun: SIGKILL to everybody in the PID namespace. Otherwise nothing.
+/// As process 1, kills all by one call that no fork can escape: SIGKILL to every process in the PID namespace. Otherwise it does nothing.
 pub(super) fn kill_everybody_else() {
     if getpid() == Pid::from_raw(1)
         && let Err(error) = kill(Pid::from_raw(-1), Signal::SIGKILL)
@@ -45,7 +46,7 @@ pub(super) fn kill_everybody_else() {
     }
 }
 
-/// To each of them. A stopped one acts on it only when it is continued.
+/// Sends a signal to each of them. A stopped process handles it only when it is continued.
 pub(super) fn send(strays: &[Pid], signal: Signal) {
     for stray in strays {
         for signal in [signal, Signal::SIGCONT] {

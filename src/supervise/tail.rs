@@ -1,4 +1,4 @@
-//! The end of what a process writes: read as it comes, so that the process never waits, and forgotten but for the last lines.
+//! The end of a process's output: read as it comes, so that the process never waits; only the last lines are kept.
 //!
 //! *Invariant:* no more than [`KEPT`] bytes are kept, however much is written.
 
@@ -10,35 +10,35 @@ use nix::fcntl::OFlag;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::unistd::pipe2;
 
-/// So much is kept, in bytes: what fits into a line of a log.
+/// How many bytes are kept: as many as fit into a line of a log.
 const KEPT: usize = 4 << 10;
 
-/// A pipe holds as much as so many of these.
+/// How many chunks are read in one turn: a full pipe holds about this many.
 const CHUNKS_A_TURN: usize = 16;
 
-/// What a process wrote, and the pipe that it writes to.
+/// The output of a process, and the pipe that it writes to.
 #[derive(Debug)]
 pub(super) struct Tail {
-    /// `None` once everybody has closed the other end.
+    /// `None` once every process has closed the other end.
     pipe: Option<File>,
     kept: Vec<u8>,
     is_cut: bool,
 }
 
 impl Tail {
-    /// With the end of the pipe that the process writes to.
+    /// Makes it, with the end of the pipe for the process.
     pub(super) fn new() -> nix::Result<(Self, OwnedFd)> {
         let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
         fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         Ok((Self { pipe: Some(read.into()), kept: Vec::new(), is_cut: false }, write))
     }
 
-    /// Readable when something was written.
+    /// Readable when there is output.
     pub(super) fn pipe(&self) -> Option<BorrowedFd<'_>> {
         self.pipe.as_ref().map(File::as_fd)
     }
 
-    /// Takes what was written by now, or a part of it: whoever writes faster than it is read must not keep the main thread.
+    /// Reads the output that is there, or a part of it: a process that writes faster than Squire reads must not block the main thread.
     pub(super) fn drain(&mut self) {
         let mut chunk = [0; KEPT];
         for _ in 0..CHUNKS_A_TURN {
@@ -60,7 +60,7 @@ impl Tail {
         self.kept.drain(..too_many);
     }
 
-    /// The last lines. Where the first of them was cut, a part of a secret could stand there unknown, so it is left out.
+    /// The last lines. If the first of them was cut, it is left out: a part of a secret could not be recognized there.
     pub(super) fn last_lines(mut self) -> Vec<u8> {
         self.drain();
         let whole = if self.is_cut {

@@ -1,6 +1,7 @@
-//! The terminal, if there is one: the child's group is in its foreground, and Squire stops and goes on with it as a job of a shell.
+//! The terminal, if there is one: the child's group is in its foreground, and Squire stops and continues together with it as a job of a
+//! shell.
 //!
-//! *Invariant:* the terminal is only handed on by who has it: a Squire in the background takes it from nobody.
+//! *Invariant:* only the foreground group hands the terminal on: a Squire in the background never takes it.
 
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
@@ -8,7 +9,7 @@ use std::os::fd::AsFd;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, raise};
 use nix::unistd::{Pid, getpgid, getpgrp, getppid, getsid, tcgetpgrp, tcsetpgrp};
 
-/// Whether a child that is started now is to get the terminal: Squire's own group has it.
+/// Whether a child that is started now gets the terminal: Squire's own group has it.
 pub(super) fn is_ours() -> bool {
     io::stdin().is_terminal() && tcgetpgrp(io::stdin().as_fd()) == Ok(getpgrp())
 }
@@ -18,7 +19,7 @@ pub(super) fn is_of(group: Pid) -> bool {
     io::stdin().is_terminal() && tcgetpgrp(io::stdin().as_fd()) == Ok(group)
 }
 
-/// Hands the terminal to this group. For whoever is in the background that is SIGTTOU, unless it is blocked.
+/// Hands the terminal to this group. A process in the background gets SIGTTOU for that, unless it is blocked.
 pub(super) fn hand_to(group: Pid) -> nix::Result<()> {
     let mask = SigSet::from(Signal::SIGTTOU).thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
     let handed = tcsetpgrp(io::stdin().as_fd(), group);
@@ -35,14 +36,14 @@ pub(super) fn take_back(group: Pid) {
     }
 }
 
-/// Stops Squire until somebody continues it. Process 1 of a PID namespace is not stopped by its own.
+/// Stops Squire until somebody continues it. Process 1 of a PID namespace cannot stop itself.
 pub(super) fn stop() {
     if let Err(error) = raise(Signal::SIGSTOP) {
         tracing::debug!(%error, "cannot stop with the process");
     }
 }
 
-/// Whether no shell watches over Squire's group, so that nobody would continue it: its parent is of another session, or of the same group.
+/// Whether no shell controls Squire's group, so that nobody would continue it: its parent is of another session, or of the same group.
 pub(super) fn is_orphaned() -> bool {
     let parent = getppid();
     let ours = getsid(None);

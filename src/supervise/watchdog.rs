@@ -1,7 +1,7 @@
-//! Whether the agent still answers: the main thread ends Squire without it where it does not.
+//! Watches whether the agent still answers: if it does not, the main thread ends Squire without it.
 //!
-//! The agent decides what a signal means. Should its thread hang, nobody would, and Squire could be ended by SIGKILL alone, which leaves its
-//! processes behind. So a signal that asks for the end is given a time to be answered in, and a second one is not waited for.
+//! The agent decides what a signal means. If its thread hangs, only SIGKILL could end Squire, and that would leave its processes behind. So
+//! a signal that asks for the end has to be answered within a time, and a second one shortens that time.
 //!
 //! *Invariant:* pure.
 
@@ -11,22 +11,22 @@ use nix::sys::signal::Signal;
 
 use super::ONE_SIGNAL;
 
-/// The agent reads a file that hangs for two seconds, and gives back what it holds in five: it may be late by both.
+/// The agent may read a file that hangs for two seconds, and give its leases back for five: so it may be late by both.
 const SHORTEST: Duration = Duration::from_secs(8);
 
-/// An end that was answered is over this long after the stop's time, whatever it has to kill and to give back.
+/// How long after the stop timeout an answered end is over, including kills and revocations.
 const OVER_WITHIN: Duration = Duration::from_secs(30);
 
-/// After a second signal an agent that lives has this long from the first: it may be reading a file that hangs.
+/// How long after the first signal a live agent may take if a second signal came: it may be reading a file that hangs.
 const HURRIED: Duration = Duration::from_secs(3);
 
-/// What was asked for, and what came of it.
+/// The request, and its answer.
 #[derive(Debug)]
 pub(super) struct Watchdog {
     stop_timeout: Duration,
     first: Option<Instant>,
     unanswered: Option<(Signal, Instant)>,
-    /// A second signal came before an answer to the first: whose it is, and when that is enough.
+    /// A second signal came before an answer to the first: which one, and the time until which Squire waits.
     hurried: Option<(Signal, Instant)>,
 }
 
@@ -35,7 +35,7 @@ impl Watchdog {
         Self { stop_timeout, first: None, unanswered: None, hurried: None }
     }
 
-    /// A signal came.
+    /// Notes a signal.
     pub(super) fn signalled(&mut self, signal: Signal, now: Instant) {
         if !super::ends(signal) {
             return;
@@ -50,12 +50,12 @@ impl Watchdog {
         }
     }
 
-    /// The agent ordered something: it lives.
+    /// The agent sent an order, so it is alive.
     pub(super) fn answered(&mut self) {
         (self.unanswered, self.hurried) = (None, None);
     }
 
-    /// The signal by which Squire is to end without its agent.
+    /// The signal by which Squire ends without its agent, if it has to.
     pub(super) fn verdict(&self, now: Instant) -> Option<Signal> {
         let is_late = self.deadline().is_some_and(|deadline| deadline <= now);
         let late = is_late.then(|| self.unanswered.map_or(Signal::SIGTERM, |(signal, _)| signal));

@@ -18,37 +18,37 @@ use crate::store::{Moment, Outcome, Query, StoreError};
 pub(super) struct AuditAsked {
     #[command(subcommand)]
     command: Option<AuditCommand>,
-    /// About what begins so
+    /// Only entries whose object begins with this
     #[arg(default_value = "")]
     about: String,
     /// By this role, or `owner`
     #[arg(long)]
     who: Option<String>,
-    /// Only this: read, put, log-in, rotate, …
+    /// Only this action: read, put, log-in, rotate, …
     #[arg(long)]
     action: Option<String>,
-    /// Only what was refused; and how many log-ins were, of which nobody can say more
+    /// Only refusals, and the number of refused log-ins, of which nothing else is known
     #[arg(long)]
     refused: bool,
-    /// No older than this: 30d, 12h
+    /// Not older than this: 30d, 12h
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     since: Option<Duration>,
-    /// No more than so many
+    /// At most this many, the last ones
     #[arg(long, value_name = "N")]
     last: Option<usize>,
 }
 
 #[derive(Debug, Subcommand)]
 enum AuditCommand {
-    /// Write all of it to a file that the owner signs
+    /// Write all entries to a file that the owner signs
     Export {
-        /// Where to; a file that is not there yet
+        /// The file; it must not exist yet
         file: PathBuf,
-        /// And forget it here; what it came to is kept, so that `verify` still knows what there should be
+        /// Remove the entries from the store; a summary is kept, so that `verify` still knows what the store should contain
         #[arg(long)]
         prune: bool,
     },
-    /// Look whether such a file is whole, and signed by the owner of this store
+    /// Check that such a file is complete, and signed by the owner of this store
     Check {
         /// Which
         file: PathBuf,

@@ -26,19 +26,19 @@ pub(super) enum KeyCommand {
     Split {
         /// How many shares are needed, of how many: 3-of-5
         quorum: Quorum,
-        /// What the files of the shares are called, before -1, -2, … [default: the key file's name with .share]
+        /// The beginning of the shares' file names, before -1, -2, … [default: the key file's name with .share]
         #[arg(long, value_name = "FILE")]
         to_prefix: Option<PathBuf>,
     },
     /// Wrap a credential, so that its file alone opens nothing
     #[command(after_help = WRAP_EXAMPLES)]
     Wrap(WrapAsked),
-    /// Make the owner's key of its shares again
+    /// Restore the owner's key from its shares
     Combine {
         /// The files of the shares, in any order
         #[arg(required = true)]
         shares: Vec<PathBuf>,
-        /// Where to
+        /// The file for the key
         #[arg(long, value_name = "FILE")]
         to: PathBuf,
     },
@@ -48,16 +48,16 @@ pub(super) enum KeyCommand {
 pub(super) struct WrapAsked {
     /// The owner's key, a role's secret-id or a passphrase
     file: PathBuf,
-    /// By this key of a Vault's or OpenBao's transit engine; address and login as for `squire run`
+    /// With this key of a Vault's or OpenBao's transit engine; address and login as for `squire run`
     #[arg(long, value_name = "KEY", required_unless_present = "tpm", conflicts_with = "tpm")]
     transit: Option<String>,
-    /// Where the transit engine is mounted
+    /// The mount of the transit engine
     #[arg(long, default_value = "transit")]
     mount: String,
-    /// By the TPM 2.0 of this machine, which alone unwraps it then
+    /// With the TPM 2.0 of this machine; then only this machine can unwrap it
     #[arg(long, value_name = "DEVICE", num_args = 0..=1, default_missing_value = TPM_DEVICE)]
     tpm: Option<PathBuf>,
-    /// Where to; never over something that is there
+    /// The file for the result; it must not exist yet
     #[arg(long, value_name = "FILE")]
     to: PathBuf,
 }

@@ -33,10 +33,10 @@ pub(super) struct Place {
     /// The role's secret-id [default: systemd's credential squire-secret-id]
     #[arg(long, value_name = "FILE", env = "SQUIRE_STORE_SECRET_ID_FILE", global = true)]
     secret_id_file: Option<PathBuf>,
-    /// Where it is kept what was seen of the store last [default: the key's name with .anchor]
+    /// The file for the last state that was seen of the store [default: the key's name with .anchor]
     #[arg(long, value_name = "FILE", env = "SQUIRE_STORE_ANCHOR", global = true)]
     anchor: Option<PathBuf>,
-    /// Say it as JSON
+    /// Print JSON
     #[arg(long, global = true)]
     pub(super) json: bool,
 }

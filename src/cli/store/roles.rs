@@ -17,9 +17,9 @@ pub(super) enum RoleCommand {
     /// Make a role; its secret-id is shown once
     #[command(after_help = ROLE_EXAMPLES)]
     Add {
-        /// What it is called
+        /// Its name
         name: String,
-        /// May read what matches
+        /// May read secrets that match
         #[arg(long, value_name = "GLOB")]
         read: Vec<String>,
         /// May store new versions, delete and undelete
@@ -31,10 +31,10 @@ pub(super) enum RoleCommand {
         /// May destroy, make policies and approve
         #[arg(long, value_name = "GLOB")]
         admin: Vec<String>,
-        /// Ends after this long: 30d, 12h
+        /// Expires after this long: 30d, 12h
         #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
         expires: Option<Duration>,
-        /// Ends after so many log-ins
+        /// Ends after this many log-ins
         #[arg(long, value_name = "N")]
         uses: Option<u64>,
         /// Write the secret-id here, and do not show it
@@ -43,7 +43,7 @@ pub(super) enum RoleCommand {
     },
     /// List the roles
     List,
-    /// End a role; its environments get new keys
+    /// Revoke a role; its environments get new keys
     Revoke {
         /// Which
         name: String,

@@ -20,7 +20,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) struct PolicyAsked {
     /// ENVIRONMENT/NAME…
     path: String,
-    /// How often: 30d, 12h; without it only when asked
+    /// The interval: 30d, 12h; without it the secret is rotated only when asked
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     every: Option<Duration>,
     /// How a new value is made: password, hex, base64, uuid, ed25519, rsa, command
@@ -32,22 +32,22 @@ pub(super) struct PolicyAsked {
     /// Only in these hours: "Mon-Fri 02:00-04:00 UTC"
     #[arg(long = "window", value_name = "SPAN")]
     windows: Vec<String>,
-    /// How long the version before can still be read
+    /// How long the previous version stays readable
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     grace: Option<Duration>,
-    /// Somebody has to approve each rotation
+    /// Each rotation needs an approval
     #[arg(long)]
     approval: bool,
-    /// The commands of each rotation: a hook of whoever rotates
+    /// The commands of each rotation: a hook in the file of whoever rotates
     #[arg(long, value_name = "NAME")]
     hook: Option<String>,
     /// How long each command may take, up to 1h [default: 30s]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
-    /// Take the policy away
+    /// Remove the policy
     #[arg(long, conflicts_with = "generate")]
     none: bool,
-    /// Take it away also while a rotation is at it
+    /// Remove it even during a rotation
     #[arg(long, requires = "none")]
     force: bool,
 }
@@ -66,13 +66,13 @@ What a hook executes is said by whoever rotates, not here: see `squire store rot
 pub(super) struct RotateAsked {
     /// These, now; with --emergency all if none is named
     paths: Vec<String>,
-    /// All that are due
+    /// All secrets that are due
     #[arg(long, conflicts_with_all = ["paths", "emergency"])]
     due: bool,
     /// Now, and without waiting for an approval
     #[arg(long)]
     emergency: bool,
-    /// What the hooks execute that policies name
+    /// The file with the commands of the hooks that policies name
     #[arg(long, value_name = "FILE", env = "SQUIRE_STORE_HOOKS")]
     hooks: Option<PathBuf>,
 }

@@ -23,16 +23,16 @@ const LONGEST_DOCUMENT: u64 = 64 << 20;
 
 #[derive(Args, Debug)]
 pub(super) struct ExportAsked {
-    /// What the paths begin with
+    /// The beginning of the paths
     #[arg(default_value = "")]
     prefix: String,
-    /// How it is written
+    /// The format
     #[arg(long, value_enum, default_value_t = Kind::Json)]
     format: Kind,
-    /// Where to, for you alone; else stdout
+    /// The file, which only you can read; else stdout
     #[arg(long, value_name = "FILE")]
     to: Option<PathBuf>,
-    /// Also on a terminal
+    /// Write to a terminal too
     #[arg(long)]
     show: bool,
 }
@@ -51,7 +51,7 @@ pub(super) struct ImportAsked {
     /// A .env, .json or .toml file
     #[arg(required_unless_present = "vault", conflicts_with = "vault")]
     file: Option<PathBuf>,
-    /// Where to: ENVIRONMENT/NAME…
+    /// The target: ENVIRONMENT/NAME…
     #[arg(long, value_name = "PATH")]
     under: Option<String>,
     /// All secrets at and below this path of a KV mount; address and login as for `squire run`

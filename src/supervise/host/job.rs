@@ -1,6 +1,6 @@
-//! Squire and the child as one job: they are stopped together, and go on together.
+//! Squire and the child as one job: they stop together, and continue together.
 //!
-//! *Invariant:* who was stopped with Squire is continued once.
+//! *Invariant:* a process that was stopped with Squire is continued once.
 
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
@@ -9,7 +9,7 @@ use super::{Host, Report, Streams, send};
 use crate::supervise::{signals, terminal};
 
 impl Host {
-    /// Signals came that are about jobs, or not.
+    /// Handles the signals of job control among these.
     pub(super) fn heard(&mut self, came: &[Signal]) {
         for signal in came.iter().copied() {
             if signals::stops(signal) {
@@ -22,7 +22,7 @@ impl Host {
         }
     }
 
-    /// The child of a terminal was stopped by its user: Squire is stopped with it, as one job, and both go on together.
+    /// The user stopped the child from the terminal: Squire stops with it, as one job, and both continue together.
     pub(super) fn stopped(&mut self, pid: Pid) {
         let is_child = self.running.get(&pid).is_some_and(|running| running.streams == Streams::Inherited);
         if !is_child || !terminal::is_of(pid) {
@@ -37,7 +37,7 @@ impl Host {
         }
     }
 
-    /// Somebody stops Squire as a job: the child is stopped so too, and both go on together. Process 1 cannot be stopped, so it only waits
+    /// Somebody stops Squire as a job: the child is stopped too, and both continue together. Process 1 cannot be stopped, so it only waits
     /// for SIGCONT.
     fn stop_as_asked(&mut self, signal: Signal, is_undone: bool) {
         let children = self.running.iter().filter(|(_, running)| running.streams == Streams::Inherited);
@@ -52,7 +52,8 @@ impl Host {
         }
     }
 
-    /// SIGCONT, which ends it, is heard afterwards like every signal; where it is not, to go on is to have heard it.
+    /// The SIGCONT that ends the stop is reported afterwards like every signal. If it is not reported, the fact that Squire runs again
+    /// counts as SIGCONT.
     fn stop(&mut self) {
         terminal::stop();
         if !self.signals.hears_of_continuing() {
@@ -60,7 +61,7 @@ impl Host {
         }
     }
 
-    /// Squire goes on, and so does who was stopped with it.
+    /// Squire continues, and so do the processes that were stopped with it.
     fn resume(&mut self) {
         for child in std::mem::take(&mut self.suspended) {
             if terminal::is_ours()

@@ -1,6 +1,6 @@
-//! What a child leaves behind when it ends: first the others of its group, then what had left that.
+//! Ends the processes that a child leaves behind: first the others of its group, then those that left the group.
 //!
-//! *Invariant:* a child is reported as exited once, when nobody of it lives, or when those who live cannot be killed.
+//! *Invariant:* a child is reported as exited once: when no process of its tree is left, or when those that are left cannot be killed.
 
 use std::time::{Duration, Instant};
 
@@ -18,11 +18,11 @@ pub(super) struct Left {
     pub(super) ticket: Ticket,
     ending: Ending,
     pub(super) cgroup: Option<Cgroup>,
-    /// Its group was asked to end, and is killed at this time.
+    /// Its group got SIGTERM, and gets SIGKILL at this time.
     kill_at: Option<Instant>,
-    /// It was killed, and is not waited for after this: what nobody reaps would be waited for for ever.
+    /// It got SIGKILL. After this time Squire no longer waits: a process that nobody reaps would never be gone.
     give_up_at: Option<Instant>,
-    /// When the strays were asked to end.
+    /// The time when the strays got SIGTERM.
     strays_asked_at: Option<Instant>,
 }
 
@@ -44,13 +44,14 @@ impl Host {
         if group_lives(pid) {
             (self.report)(Report::Left { ticket, ending });
         }
-        // Whoever is killed was asked before, and so is all that it leaves.
+        // A child that was killed had been asked to end before, and so had its tree: the strays are not asked again.
         let strays_asked_at = if is_killed { Instant::now().checked_sub(STRAYS_HAVE) } else { None };
         self.left
             .insert(pid, Left { ticket, ending, cgroup, kill_at: None, give_up_at: None, strays_asked_at });
     }
 
-    /// Asks those whom a child left in its group to end, and gives them this long. A stopped one acts on it only when it is continued.
+    /// Sends SIGTERM to the processes that a child left in its group, and gives them this long. A stopped process handles it only when it
+    /// is continued.
     pub(super) fn disband(&mut self, ticket: Ticket, grace: Duration) {
         let Some((leader, left)) = self.left.iter_mut().find(|(_, left)| left.ticket == ticket) else {
             return;
@@ -62,7 +63,7 @@ impl Host {
         left.kill_at = Some(Instant::now() + grace.min(LONGEST_STOP));
     }
 
-    /// A child is gone when its group is, and everybody else of its tree.
+    /// A child is gone when its group is gone, and so is every other process of its tree.
     pub(super) fn look_after_the_left(&mut self, now: Instant) {
         if self.left.is_empty() {
             return;
@@ -71,7 +72,7 @@ impl Host {
         let groups: Vec<Pid> = left.keys().chain(running.keys()).copied().collect();
         let is_known =
             |pid| running.contains_key(&pid) || getpgid(Some(pid)).is_ok_and(|group| groups.contains(&group));
-        // Whose orphans they are cannot be told while another child runs beside this one.
+        // While another child runs beside this one, Squire cannot tell whose an orphan is.
         let is_alone = !running.values().any(|running| running.streams == Streams::Inherited);
         let strays = if is_alone { self.strays.look(is_known) } else { Vec::new() };
         let gone = |leader: &Pid, left: &mut Left| left.is_gone(*leader, &strays, now);
@@ -82,7 +83,7 @@ impl Host {
 }
 
 impl Left {
-    /// All that is left is killed, and not waited for for long.
+    /// Kills everything that is left, and waits only a short time for it.
     pub(super) fn kill(&mut self, leader: Pid, now: Instant) {
         self.cgroup.iter().for_each(Cgroup::kill);
         if group_lives(leader) {
@@ -92,7 +93,7 @@ impl Left {
         self.give_up_at = Some(now + KILLED_WITHIN);
     }
 
-    /// The strays have had their time, too.
+    /// The time of the strays is over, too.
     pub(super) fn hurry_strays(&mut self, now: Instant) {
         self.strays_asked_at = now.checked_sub(STRAYS_HAVE);
     }
@@ -110,7 +111,7 @@ impl Left {
         strays.is_empty() || self.hurry(strays, now)
     }
 
-    /// Asks the strays to end, then kills them. Whether to wait no longer.
+    /// Sends SIGTERM to the strays, and later SIGKILL. Returns whether to stop waiting.
     fn hurry(&mut self, strays: &[Pid], now: Instant) -> bool {
         let asked_at = *self.strays_asked_at.get_or_insert_with(|| {
             strays::send(strays, Signal::SIGTERM);
@@ -130,7 +131,7 @@ impl Left {
     }
 }
 
-/// How long what left the child's group has from SIGTERM to SIGKILL, once the child is gone.
+/// The time of the strays from SIGTERM to SIGKILL, once the child and its group are gone.
 const STRAYS_HAVE: Duration = Duration::from_secs(1);
 
 fn group_lives(leader: Pid) -> bool {

@@ -1,6 +1,6 @@
-//! What the agent and the main thread say to each other.
+//! The messages between the agent and the main thread.
 //!
-//! *Invariant:* whoever orders never waits.
+//! *Invariant:* sending an order never blocks.
 
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
@@ -15,53 +15,53 @@ use nix::unistd::Pid;
 use crate::supervise::child::Streams;
 use crate::supervise::{Ending, Launch, Refusal};
 
-/// Names one process from the order to spawn it on. Whoever orders chooses it, a new one each time.
+/// The name of one process, from the order to spawn it on. The agent chooses it, a new one each time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
 
-/// What the agent asks for.
+/// An order of the agent.
 #[derive(Debug)]
 pub enum Order {
     /// Start a process in its own group; answered by `Started` or `Refused`.
     Spawn {
-        /// Its name from now on.
+        /// Its ticket from now on.
         ticket: Ticket,
         /// What to run.
         launch: Launch,
-        /// What it is connected to.
+        /// Its standard streams.
         streams: Streams,
     },
-    /// Find out whether a child could be started; answered by `Rehearsed`.
+    /// Test whether a child could be started; answered by `Rehearsed`.
     Rehearse {
-        /// The name of the question.
+        /// The ticket of the test.
         ticket: Ticket,
         /// What would be run.
         launch: Launch,
     },
-    /// Send a signal to its group. Nothing happens when it has exited.
+    /// Send a signal to its group. Nothing happens if it has exited.
     Signal {
         /// Whose group.
         ticket: Ticket,
         /// Which one.
         signal: Signal,
     },
-    /// It ended, and others of its group did not: they are sent SIGTERM, and killed when this time is over.
+    /// It ended, but others of its group did not: send them SIGTERM, and SIGKILL after this time.
     Disband {
         /// Whose group.
         ticket: Ticket,
-        /// From SIGTERM to SIGKILL; a year at most.
+        /// The time from SIGTERM to SIGKILL; a year at most.
         grace: Duration,
     },
-    /// Send SIGKILL to its group. Nothing happens when it has exited.
+    /// Send SIGKILL to its group. Nothing happens if it has exited.
     Kill {
         /// Whose group.
         ticket: Ticket,
     },
-    /// Leave the loop. What still runs is stopped first: by its own stop signal, in its time.
+    /// End the loop. Processes that still run are stopped first: by their own stop signal, within their timeout.
     End,
 }
 
-/// What the agent is told.
+/// A report to the agent.
 #[derive(Clone, Debug)]
 pub enum Report {
     /// The program runs.
@@ -78,52 +78,52 @@ pub enum Report {
         /// Why.
         refusal: Refusal,
     },
-    /// A process that was given a socket for it says that it is ready.
+    /// A process that has a socket for it says that it is ready.
     Ready {
         /// Which process.
         ticket: Ticket,
     },
-    /// The process ended, but others of its group live on; `Exited` comes when they are gone. Only for a child.
+    /// The process ended, but others of its group did not; `Exited` comes when they are gone. Only for a child.
     Left {
         /// Which process.
         ticket: Ticket,
         /// How it ended.
         ending: Ending,
     },
-    /// The process ended; of a child, its whole group.
+    /// The process ended; for a child, its whole group.
     Exited {
         /// Which process.
         ticket: Ticket,
         /// How.
         ending: Ending,
     },
-    /// What a captured process wrote at last; comes before its `Exited`. May hold secrets.
+    /// The last output of a captured process; comes before its `Exited`. It may contain secrets.
     Said {
         /// Which process.
         ticket: Ticket,
         /// The last lines, as they were written.
         tail: Vec<u8>,
     },
-    /// The user ended the child from the terminal: its `Exited`, which follows, was asked for.
+    /// The user ended the child from the terminal: the `Exited` that follows was asked for.
     Interrupted {
         /// Which process.
         ticket: Ticket,
     },
     /// Whether a child could be started.
     Rehearsed {
-        /// Of which question.
+        /// The ticket of the test.
         ticket: Ticket,
-        /// Why not.
+        /// The reason if not.
         result: Result<(), Refusal>,
     },
     /// Squire got a signal.
     Signalled(Signal),
 }
 
-/// Why the main thread cannot do its work.
+/// Why the main thread cannot work.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
-    /// At start.
+    /// At the start.
     #[error("cannot {doing}")]
     Prepare {
         /// What was being done.
@@ -139,10 +139,10 @@ pub enum HostError {
         #[source]
         cause: Errno,
     },
-    /// Every [`Orders`] is gone, and none has ordered the end: the agent's thread panicked.
+    /// Every [`Orders`] was dropped, and none has sent [`Order::End`]: the agent's thread panicked.
     #[error("the agent ended without a word")]
     Abandoned,
-    /// The agent did not answer to a signal that asked for the end: its thread hangs. Everything that was started was killed.
+    /// The agent did not answer a signal that asked for the end: its thread hangs. Every process that was started was killed.
     #[error("the agent did not answer to {signal}, and all that it had started was killed")]
     Unanswered {
         /// The signal.
@@ -150,25 +150,25 @@ pub enum HostError {
     },
 }
 
-/// The agent's end: how orders reach the main thread.
+/// The agent's end of the channel for orders.
 #[derive(Clone, Debug)]
 pub struct Orders {
-    // Dropped before `wake`, so that the loop, woken by the end of one, sees the end of the other.
+    // Dropped before `wake`: the loop is woken when `wake` is closed, and then finds this channel closed too.
     sender: Sender<Order>,
     wake: Arc<UnixStream>,
 }
 
 impl Orders {
-    /// Hands over an order; never blocks. One that comes after [`Order::End`] is for nobody and is dropped.
+    /// Sends an order; never blocks. An order after [`Order::End`] is dropped.
     pub fn send(&self, order: Order) {
         if self.sender.send(order).is_ok() {
-            // It fails when the buffer is full of calls that are still to be heard, or when nobody is left to hear.
+            // This fails if the buffer is full of wake-ups that are still unread, or if the main thread has ended.
             (&*self.wake).write_all(&[0]).ok();
         }
     }
 }
 
-/// A way for orders: the agent's end, and the main thread's, with what is readable when there is news.
+/// Makes the channel for orders: the agent's end, the main thread's end, and a descriptor that is readable when there are orders.
 pub(super) fn way() -> io::Result<(Orders, Receiver<Order>, UnixStream)> {
     let (wake, caller) = UnixStream::pair()?;
     wake.set_nonblocking(true)?;

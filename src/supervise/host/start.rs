@@ -1,4 +1,4 @@
-//! A process is started with what it is connected to.
+//! Starts a process with its standard streams and sockets.
 
 use std::io;
 
