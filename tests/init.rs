@@ -1,4 +1,4 @@
-//! Squire as an init: process 1 of a PID namespace, reaper of orphans, job of a shell. The real binary, no secrets.
+//! Squire as an init: process 1 of a PID namespace, reaper of orphans, job of a shell. The real binary, without secrets.
 
 #![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 const PATIENCE: Duration = Duration::from_secs(20);
 const SQUIRE: &str = env!("CARGO_BIN_EXE_squire");
 
-/// A private directory with a configuration of this process, which wants no secrets.
+/// A private directory with a configuration of this process, which uses no secrets.
 struct Bench {
     directory: TempDir,
 }
@@ -31,7 +31,7 @@ impl Bench {
         self.directory.path().join(name)
     }
 
-    /// `squire run` with this child, in the words of a shell's command line behind these of another program.
+    /// `squire run` with this child, as words of a shell's command line after those of another program.
     fn command(&self, before: &[&str], script: &str) -> Command {
         let config = self.path("squire.toml");
         let words = [SQUIRE, "run", "-c", config.to_str().unwrap(), "--", "sh", "-c", script];
@@ -46,7 +46,7 @@ impl Bench {
         self.command(&[], script).output().unwrap()
     }
 
-    /// Every living process that works in this directory, but for Squire and what started it.
+    /// Every process that works in this directory, except Squire and what started it.
     fn marked(&self) -> Vec<String> {
         let pids =
             fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
@@ -64,7 +64,7 @@ impl Bench {
     }
 }
 
-/// What makes a program process 1 of a PID namespace of its own, with its own `/proc`.
+/// Makes a program process 1 of a PID namespace of its own, with its own `/proc`.
 const AS_PID_1: [&str; 5] = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"];
 
 #[track_caller]
@@ -99,7 +99,7 @@ fn as_process_1_the_childs_exit_code_is_its_own() {
 #[test]
 fn as_process_1_a_hundred_orphans_at_once_are_reaped_and_the_childs_code_is_kept() {
     let bench = Bench::new("");
-    // Each is forked by a shell that is gone before it ends, so it ends as an orphan.
+    // A shell forks each of them and is gone before it ends, so it ends as an orphan.
     let script = r#"
         i=0; while [ $i -lt 100 ]; do sh -c 'sh -c "read go < gate" & :'; i=$((i+1)); done
         orphans() { grep -ls '^PPid:.1$' /proc/[0-9]*/status | wc -l; }
@@ -195,14 +195,14 @@ fn whoever_was_there_before_squire_is_left_alone() {
     assert!(Command::new("kill").arg(other.trim()).status().unwrap().success());
 }
 
-/// A program on a terminal of its own, below a shell without job control that tells how it ended.
+/// A program on a terminal of its own, below a shell without job control that prints how the program ended.
 struct Terminal {
     script: Child,
     said: PathBuf,
 }
 
 impl Terminal {
-    /// The shell leads the session; `program` is Squire's child.
+    /// The shell is the session leader; `program` is Squire's child.
     fn start(bench: &Bench, program: &str) -> Self {
         let (config, child) = (bench.path("squire.toml"), bench.path("child"));
         fs::write(&child, program).unwrap();
@@ -286,14 +286,14 @@ fn a_child_that_dies_of_control_c_is_not_started_again() {
     terminal.wait_for("code 130");
 }
 
-/// Waits without starting anything: what is stopped between `vfork` and `exec` leaves its parent neither running nor stopped, and
-/// nobody hears of it.
+/// Waits without starting a process: if one is stopped between `vfork` and `exec`, its parent is neither running nor stopped, and no event
+/// reports it.
 const WAITS: &str = "sleep 1000 & echo ready; while :; do wait; done";
 
 #[test]
 fn control_z_that_nobody_could_undo_is_undone() {
     let bench = Bench::new("");
-    // The shell that waits for Squire has no job control, so Squire's group is orphaned: nobody would continue it.
+    // The shell that waits for Squire has no job control, so Squire's group is orphaned: no shell would continue it.
     let program = format!("trap 'echo went on' CONT; {WAITS}");
     let program = program.as_str();
     let mut terminal = Terminal::start(&bench, program);
@@ -383,7 +383,8 @@ fn the_process_stands_as_the_configuration_says() {
     assert_eq!(names, ["HOME", "LOGNAME", "PATH", "SQUIRE_LOG", "USER"]);
 }
 
-/// What Squire needs for `output.mount` is not for what it starts. Without the privileges of root, so that nothing else is there to be had.
+/// Nothing that Squire starts has the capability that Squire needs for `output.mount`. It runs without root's rights, so that no other
+/// capability is there.
 #[test]
 fn ambient_capabilities_stay_with_squire() {
     let bench = Bench::new("");
@@ -412,7 +413,7 @@ fn ambient_capabilities_are_for_no_check_and_no_reaction_either() {
     assert_eq!(squire.wait().unwrap().code(), Some(0));
 }
 
-/// Squire without a process, which publishes a file; `more` follows in the file's table. Answers when the release is committed.
+/// Squire without a process, which publishes a file; `more` is added to the file's table. Returns when the release is committed.
 fn sidecar(bench: &Bench, before: &[&str], more: &str) -> Child {
     let config = bench.path("squire.toml");
     let output = format!("[output]\ndir = \"{}\"\nallow_disk = true\n", bench.path("out").display());
@@ -449,7 +450,7 @@ fn a_place_that_cannot_be_taken_is_said_and_squire_is_to_blame() {
     }
 }
 
-/// Answers each connection with its number, after it made sure that the socket was meant for it; ends after a few.
+/// Answers each connection with its process number, after it checked that the socket was meant for it; ends after a few.
 const SERVER: &str = r#"
 import os, socket
 assert os.environ["LISTEN_PID"] == str(os.getpid()), os.environ["LISTEN_PID"]
@@ -504,14 +505,14 @@ fn what_cannot_be_listened_on_is_said_before_anything_starts() {
     assert!(said.contains(&format!("cannot listen on {address}")), "{said}");
 }
 
-/// The processes that work in the directory, by the first letter of their state.
+/// The states of the processes that work in the directory, as their first letters.
 fn states(bench: &Bench, squire: &Child) -> Vec<char> {
     let pids = bench.marked().into_iter().chain([squire.id().to_string()]);
     let state = |pid: String| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         stat.rsplit_once(") ")?.1.chars().next()
     };
-    // Who ended meanwhile is not reaped by who is stopped.
+    // A stopped parent does not reap a process that ended meanwhile.
     pids.filter_map(state).filter(|state| *state != 'Z').collect()
 }
 
@@ -519,7 +520,7 @@ fn states(bench: &Bench, squire: &Child) -> Vec<char> {
 fn a_stop_from_outside_stops_squire_and_its_child_as_one_job_and_both_go_on() {
     for signal in ["TSTP", "TTIN", "TTOU"] {
         let bench = Bench::new("");
-        // Nothing is started after that: a shell that waits for its child to execute cannot be stopped if that was stopped before.
+        // No process is started after that: a shell that waits for its child's exec could not be stopped if the child was stopped before.
         let script = "sleep 1000 & : > started; wait";
         let mut squire = bench.command(&["setsid"], script).spawn().unwrap();
         wait_until("the child runs", || bench.path("started").exists());
@@ -536,7 +537,7 @@ fn a_stop_from_outside_stops_squire_and_its_child_as_one_job_and_both_go_on() {
     }
 }
 
-/// Answers each signal that it can, or those that it is given, with a line, and ends when `done` is there.
+/// Answers each signal that it can catch, or those that it is given, with a line, and ends when the file `done` exists.
 const RECORDER: &str = r#"
 import os, signal, sys, time
 def heard(number, frame):
@@ -553,7 +554,7 @@ while not os.path.exists("done"):
 sys.exit(7)
 "#;
 
-/// Squire with the recorder, and the number to signal it by: plain or as process 1.
+/// Squire with the recorder, and its number for signals: plain or as process 1.
 fn recorded(bench: &Bench, before: &[&str]) -> (Child, String) {
     recorded_only(bench, before, "")
 }
@@ -573,7 +574,7 @@ fn kill(signal: &str, pid: &str) {
     assert!(sent.unwrap().success());
 }
 
-/// All that can be caught but for the three that stop, those of job control, SIGCHLD, and what stands for a fault.
+/// All signals that can be caught, except the three that stop, those of job control, SIGCHLD, and those of a fault.
 const FORWARDED: [i32; 15] = [1, 10, 12, 13, 14, 16, 18, 23, 24, 25, 26, 27, 28, 29, 30];
 
 #[test]
@@ -585,7 +586,7 @@ fn every_signal_that_is_forwarded_reaches_the_child_once() {
             kill(&signal.to_string(), &pid);
             wait_until(&format!("{signal} is heard"), || bench.read("heard").lines().count() >= count);
         }
-        // Whatever came twice is before this one.
+        // A signal that came twice would be recorded before this one.
         kill("HUP", &pid);
         let expected =
             FORWARDED.iter().chain(&[1]).map(ToString::to_string).collect::<Vec<_>>().join("\n") + "\n";
@@ -613,7 +614,7 @@ fn real_time_signals_neither_end_squire_nor_reach_the_child_which_finds_them_as_
     }
 }
 
-/// Without a process they are for nobody, and a neighbour needs the files all the same.
+/// Without a process these signals have no receiver, and a neighbour needs the files all the same.
 #[test]
 fn a_sidecar_without_a_process_lives_through_what_does_not_ask_for_its_end() {
     for before in [&[][..], &AS_PID_1] {
@@ -623,7 +624,7 @@ fn a_sidecar_without_a_process_lives_through_what_does_not_ask_for_its_end() {
         let pid = if before.is_empty() { id } else { child_of(&id).trim().to_owned() };
         for signal in FORWARDED.into_iter().chain([34, 37, 64]) {
             kill(&signal.to_string(), &pid);
-            // Whoever ends by it is not there to be asked.
+            // If Squire had ended by it, it could not be asked.
             wait_until(&format!("{signal} is delivered"), || is_idle(&pid));
             assert!(is_alive(&pid), "{before:?}: {signal} ended it");
         }
@@ -632,14 +633,14 @@ fn a_sidecar_without_a_process_lives_through_what_does_not_ask_for_its_end() {
     }
 }
 
-/// Whether no signal waits for any of its threads.
+/// Whether no signal is pending for any of its threads.
 fn is_idle(pid: &str) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let pending = status.lines().filter(|line| line.starts_with("ShdPnd") || line.starts_with("SigPnd"));
     pending.filter(|line| !line.ends_with("\t0000000000000000")).count() == 0
 }
 
-/// A fault is no message: the kernel shields process 1, and elsewhere Squire ends by it and its child is asked to.
+/// A signal of a fault is not forwarded: the kernel shields process 1; elsewhere Squire ends by it and its child gets the stop signal.
 #[test]
 fn what_stands_for_a_fault_is_not_forwarded() {
     for signal in [4, 5, 6, 7, 8, 11, 31] {
@@ -655,7 +656,7 @@ fn what_stands_for_a_fault_is_not_forwarded() {
     let (mut squire, pid) = recorded(&bench, &[]);
     kill("ABRT", &pid);
     assert_eq!(squire.wait().unwrap().signal(), Some(6));
-    // The kernel may ask once a thread of Squire's.
+    // The kernel may look once for each thread of Squire's.
     wait_until("the child is asked to end", || bench.read("heard").starts_with("15\n"));
     fs::write(bench.path("done"), "").unwrap();
     wait_until("the child is gone", || bench.marked().is_empty());
@@ -672,7 +673,7 @@ fn a_stop_lasts_until_sigcont_which_reaches_the_child_once() {
             kill(signal, &pid);
             wait_until("the child is stopped", state);
             if !before.is_empty() {
-                // Process 1 itself goes on: what it passes on afterwards waits for a child that is still stopped.
+                // Process 1 itself goes on: the signals that it forwards afterwards wait for the child, which is still stopped.
                 kill("HUP", &pid);
                 wait_until("the child has a signal that it cannot hear", || !is_idle(&child));
                 assert!(state(), "{signal}: continued by nobody's wish");
@@ -692,7 +693,7 @@ fn a_stop_lasts_until_sigcont_which_reaches_the_child_once() {
 #[test]
 fn those_whom_the_process_leaves_in_its_group_are_asked_to_end_before_they_are_killed() {
     for before in [&[][..], &AS_PID_1] {
-        // One that puts away what it holds is waited for, and no longer than that.
+        // Squire waits for a process that saves its data, but no longer than that takes.
         let bench = Bench::new("");
         let script = r#"
             sh -c 'trap "echo flushed > flushed; exit" TERM; : > ready; while :; do sleep 0.02; done' &
@@ -704,7 +705,7 @@ fn those_whom_the_process_leaves_in_its_group_are_asked_to_end_before_they_are_k
         assert!(began.elapsed() < DISBANDED_WITHIN, "{before:?}: waited for nobody");
         assert_eq!(bench.marked(), [""; 0], "{before:?}");
 
-        // One that does not care is killed: in `stop_timeout`, or sooner.
+        // A process that ignores SIGTERM is killed: after `stop_timeout`, or sooner.
         for (process, at_least) in
             [("stop_timeout = \"300ms\"", Duration::from_millis(300)), ("", DISBANDED_WITHIN)]
         {
@@ -729,7 +730,7 @@ fn a_second_stop_does_not_wait_for_whom_the_process_left_in_its_group() {
     let mut squire = bench.command(&[], script).spawn().unwrap();
     wait_until("the helper is asked to end", || bench.path("asked").exists());
     let began = Instant::now();
-    // Two that come together are one, so a poll of several.
+    // Two signals that come at once are one, so a poll sends several.
     wait_until("Squire ends", || {
         kill("TERM", &squire.id().to_string());
         std::thread::sleep(Duration::from_millis(70)); // the poll
@@ -740,10 +741,11 @@ fn a_second_stop_does_not_wait_for_whom_the_process_left_in_its_group() {
     assert_eq!(bench.marked(), [""; 0]);
 }
 
-/// The most that a group has after its leader.
+/// The longest time that a group has after its leader.
 const DISBANDED_WITHIN: Duration = Duration::from_secs(5);
 
-/// The kernel tells a writer of what nobody reads by SIGPIPE, and of a file that is too long by SIGXFSZ: neither is a message to the child.
+/// The kernel sends SIGPIPE to a writer of a pipe that nobody reads, and SIGXFSZ to a writer of a file that is too long. Neither is
+/// forwarded.
 #[test]
 fn what_the_kernel_sends_about_squires_own_log_is_not_for_the_child() {
     const LONGEST: usize = 4096;
@@ -762,7 +764,7 @@ fn what_the_kernel_sends_about_squires_own_log_is_not_for_the_child() {
             let log = fs::OpenOptions::new().append(true).open(bench.path("log")).unwrap();
             command.stderr(log).spawn().unwrap()
         };
-        // By then the log has lines about its start that nobody took.
+        // By then the log has lines about its start that nobody read.
         wait_until("the child runs", || bench.path("ready").exists());
         kill("HUP", &squire.id().to_string());
         wait_until("what was sent is heard", || bench.read("heard").ends_with("1\n"));
@@ -785,8 +787,8 @@ fn an_ignored_sigpipe_stays_ignored_in_the_child_and_a_default_one_default() {
     }
 }
 
-/// Each process of the tree starts the next in a session of its own and ignores the stop; none is a child of another that Squire could
-/// find by walking.
+/// Each process of the tree starts the next one in a session of its own and ignores the stop; Squire could not find any of them by walking
+/// the tree.
 #[test]
 fn a_control_group_of_its_own_is_killed_whole_and_removed() {
     let bench = Bench::new("stop_timeout = \"300ms\"");
@@ -800,7 +802,7 @@ fn a_control_group_of_its_own_is_killed_whole_and_removed() {
     let mut squire = bench.command(&[], script).spawn().unwrap();
     wait_until("the child runs", || bench.path("started").exists());
     let pid = squire.id();
-    // Whether there can be one is the machine's affair; where there is one, it is gone afterwards.
+    // The machine decides whether there can be a control group; if there is one, it is gone afterwards.
     let group = bench.read("group").trim().trim_start_matches("0::").to_owned();
     eprintln!("control group: {group}");
     assert!(Command::new("kill").arg(pid.to_string()).status().unwrap().success());

@@ -1,5 +1,5 @@
-//! Real processes under one [`Host`], since a process can have only one: it runs on a thread that outlives all tests.
-//! What needs a process of its own runs in this same binary, started once more by the host: the ignored tests.
+//! Real processes under one [`Host`], since a process can have only one: it runs on a thread that outlives all tests. Tests that need a
+//! process of their own run in this same binary, which the host starts once more: the ignored tests.
 
 #![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
@@ -25,7 +25,7 @@ use squire::secret::Secret;
 use squire::supervise::host::{Endowment, Host, HostError, Order, Orders, Report, Streams, Ticket};
 use squire::supervise::{Effect, Ending, Event, Launch, Refusal, Settings, Supervisor};
 
-/// No test waits longer for anything.
+/// The longest wait of a test.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Longer than any stop that is not meant to time out.
@@ -34,7 +34,7 @@ const ENOUGH: Duration = Duration::from_mins(1);
 #[test]
 fn what_a_captured_process_writes_is_told_before_its_end() {
     let (sender, reports) = mpsc::channel();
-    // More than a pipe holds: nobody waits for anybody.
+    // More than a pipe holds: neither side may wait for the other.
     let script = "i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done; echo trouble >&2; exit 3";
     let ticket = shared().spawn(shell(script), Streams::Captured, sender);
     let mut said = None;
@@ -60,7 +60,7 @@ fn what_a_captured_process_writes_is_told_before_its_end() {
     assert!(said.len() <= 4096, "{}", said.len());
 }
 
-/// What the kernel takes is asked of it, by way of prlimit(1), which executes a program with the environment that it has.
+/// The kernel is asked how much it takes, by prlimit(1), which executes a program with the environment that it has.
 #[test]
 fn room_for_the_environment_is_what_the_kernel_gives_to_the_byte() {
     const STACK: u64 = 512 * 1024;
@@ -168,7 +168,7 @@ fn the_child_gets_squires_environment_without_squires_variables_and_the_rendered
 fn the_child_has_the_standard_streams_and_no_descriptor_of_squires() {
     let process = Process::spawn(words(&["sleep", "1000"]), Streams::Inherited);
     let descriptors = format!("/proc/{}/fd", process.pid());
-    // Those that it opens for its own start go away; one of Squire's would stay.
+    // Descriptors that it opens for its own start are closed; one of Squire's would stay.
     wait_until("only the given descriptors are open", || {
         let entries = fs::read_dir(&descriptors).unwrap();
         entries.map(|entry| number(&entry.unwrap().path())).collect::<BTreeSet<_>>() == shared().given
@@ -218,7 +218,7 @@ fn signals_to_one_who_has_exited_go_nowhere() {
 
 #[test]
 fn a_signal_to_squire_is_told() {
-    // Before the first signal: nobody takes one before there is a host, and it would end this program.
+    // Before the first signal: without a host nothing catches it, and it would end this program.
     let shared = shared();
     for signal in [Signal::SIGUSR1, Signal::SIGWINCH, Signal::SIGTERM] {
         kill(getpid(), signal).unwrap();
@@ -309,7 +309,7 @@ fn ignored_at_start() {
     kill(getpid(), Signal::SIGHUP).unwrap();
     orders.send(Order::Spawn {
         ticket: Ticket(1),
-        // No shell: those set signals of their own.
+        // Not a shell: shells set signals of their own.
         launch: words(&["cp", "/proc/self/status", &own_file("status")]),
         streams: Streams::Inherited,
     });
@@ -370,12 +370,12 @@ fn abandoned() {
     assert!(matches!(host.run(), Err(HostError::Abandoned)));
 }
 
-/// A child that does not end on its own, nor on request.
+/// A child that ends neither by itself nor when it is asked to.
 fn deaf(scratch: &Scratch) -> String {
     format!("trap '' TERM INT; touch {}; while :; do sleep 0.01; done", scratch.file("ready"))
 }
 
-/// One supervisor over real processes: what the agent does, without the agent.
+/// One supervisor over real processes: it does what the agent does, without the agent.
 struct Life {
     supervisor: Supervisor,
     reports: Receiver<Report>,
@@ -433,7 +433,7 @@ impl Life {
                 | Report::Rehearsed { .. },
             ) => return,
             Ok(Report::Refused { refusal, .. }) => Event::Refused(refusal),
-            // As the agent does: in a stop the rest of the group has its time.
+            // As in the agent: in a stop the rest of the group has its time.
             Ok(Report::Left { ticket, .. }) => {
                 if !self.supervisor.is_stopping() {
                     shared().orders.send(Order::Disband { ticket, grace: ENOUGH });
@@ -534,7 +534,7 @@ impl Process {
     }
 }
 
-/// The host of this process, and who hears about which ticket.
+/// The host of this process, and the receivers of its reports by ticket.
 struct Shared {
     orders: Orders,
     signals: Mutex<Receiver<Signal>>,
@@ -562,7 +562,7 @@ fn shared() -> &'static Shared {
             | Report::Left { ticket, .. }
             | Report::Exited { ticket, .. } => {
                 let listeners = LISTENERS.lock().unwrap();
-                // The test may have ended, with its process still there.
+                // The test may have ended, while its process is still there.
                 listeners.as_ref().unwrap()[&ticket].send(report).ok();
             }
         };
@@ -595,7 +595,7 @@ fn start_again(before: &str, test: &str, scratch: &Scratch) -> (Process, String)
     (Process::spawn(with_variable(&script, "SCRATCH", scratch), Streams::Aside), log)
 }
 
-/// In a process started again: another one, whose orphans come to this one. To a host they would be strays, and it would end them.
+/// In a process started again: one whose orphans come to itself. To a host they would be strays, and the host would end them.
 fn apart(test: &str) -> ExitStatus {
     nix::sys::prctl::set_child_subreaper(true).unwrap();
     let this = std::env::current_exe().unwrap();
@@ -615,7 +615,7 @@ fn endowment(environment: impl Iterator<Item = (OsString, OsString)>) -> Endowme
     Endowment { environment: environment.collect(), stop_timeout: PATIENCE, ..Endowment::default() }
 }
 
-/// In a process started again: a file that the test outside sees.
+/// In a process started again: a file that the outer test can see.
 fn own_file(name: &str) -> String {
     format!("{}/{name}", std::env::var("SCRATCH").unwrap())
 }
@@ -676,7 +676,7 @@ fn is_running(pid: &str) -> bool {
     state(pid).is_some_and(|state| state != 'Z')
 }
 
-/// The state of a process as the kernel tells it; `None` when there is none.
+/// The state of a process, as the kernel reports it; `None` if there is no such process.
 fn state(pid: &str) -> Option<char> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(") ")?.1.chars().next()
@@ -692,7 +692,7 @@ fn bit(signal: i32) -> u64 {
     1 << (signal - 1)
 }
 
-/// The descriptors that this process's own parent let it have: 0, 1 and 2, and what else there may be.
+/// The descriptors that this process inherited from its own parent: 0, 1 and 2, and any others.
 fn inherited_descriptors() -> BTreeSet<u32> {
     let entries = fs::read_dir("/proc/self/fdinfo").unwrap().map(|entry| entry.unwrap().path());
     let is_inherited = |path: &PathBuf| {

@@ -1,7 +1,7 @@
-//! A thousand publications under fire: the publisher is killed, its file system runs full or turns read-only, all at random
-//! instants; and whoever reads meanwhile sees one whole release, always.
+//! A thousand publications with faults: the publisher is killed, its file system becomes full or read-only, all at random instants. A
+//! reader always sees one whole release.
 //!
-//! The publisher is this test binary once more: see [`publisher`]. `SQUIRE_SEED` makes a run again.
+//! The publisher is this test binary, started once more: see [`publisher`]. `SQUIRE_SEED` repeats a run.
 
 #![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
@@ -28,10 +28,10 @@ use tempfile::TempDir;
 const PUBLICATIONS: u64 = 1000;
 const FILES: usize = 20;
 
-/// So many superseded generations stay for readers, where Squire keeps them for ten seconds.
+/// How many superseded generations stay for readers; Squire keeps them for ten seconds.
 const KEPT: usize = 50;
 
-/// The variable that makes [`publisher`] more than an empty test.
+/// The variable that turns [`publisher`] from an empty test into the publisher.
 const OUTPUT: &str = "PUBLICATION_OUTPUT";
 
 const LIMIT: Duration = Duration::from_mins(4);
@@ -69,7 +69,7 @@ fn at_every_instant_a_reader_sees_one_whole_release() {
     println!("{reads:?} reads of {FILES} files, {late:?} too late");
     assert!(reads.into_inner() > PUBLICATIONS / 2);
     assert!(count(&counts, "failed") > 0, "no step failed");
-    // Whoever comes next finds everything in order, and leaves nothing behind.
+    // The next run finds everything in order, and leaves nothing behind.
     let mut desk = Desk::open(&place.output());
     desk.publish().unwrap();
     desk.retire_all_but(0);
@@ -95,7 +95,7 @@ fn publisher() {
     }
 }
 
-/// What the publisher's thread of an agent does, without the agent.
+/// Does what the publisher's thread of an agent does, without the agent.
 struct Desk {
     output: OutputConfig,
     key: DigestKey,
@@ -107,7 +107,7 @@ impl Desk {
         let output =
             OutputConfig { dir: Some(output.to_owned()), dir_mode: Mode::new(0o755), allow_disk: false };
         let key = DigestKey::new([7; 32]);
-        // Both may meet the faults too.
+        // Faults may hit both.
         let end = Instant::now() + LIMIT;
         loop {
             match tmpfs::prepare(&output).and_then(|()| tmpfs::survey(&output, &[], &key)) {
@@ -144,7 +144,7 @@ impl Desk {
     }
 }
 
-/// Every file says which generation it is of, and how long it has to be.
+/// Every file contains the number of its generation, and its length.
 fn release(generation: Generation, key: &DigestKey) -> Release {
     let file = |index: usize| {
         let text = format!("{generation} {}", "x".repeat(index * 50));
@@ -182,7 +182,7 @@ fn read(output: &Path, done: &AtomicBool, reads: &AtomicU64, late: &AtomicU64) {
                 assert!(generations.iter().all(|one| one == &generations[0]), "{generations:?}");
                 reads.fetch_add(1, Ordering::Release);
             }
-            // So slow that what it reads was retired: nothing wrong was seen.
+            // The reader was so slow that its generation was removed: it saw nothing wrong.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 late.fetch_add(1, Ordering::Release);
             }
@@ -225,7 +225,7 @@ impl Place {
         fs::remove_file(ballast).ok();
     }
 
-    /// Where a file is open for writing just then, the kernel refuses, and nothing happens.
+    /// If a file is open for writing at that moment, the kernel refuses, and nothing changes.
     fn turn_read_only_for(&self, time: Duration) {
         if self.mount_with(&["-o", "remount,ro"]) {
             thread::sleep(time);
@@ -280,7 +280,7 @@ impl Drop for Publisher {
     }
 }
 
-/// Ends the readers, even where the test fails.
+/// Ends the readers, even if the test fails.
 struct SetOnDrop<'a>(&'a AtomicBool);
 
 impl Drop for SetOnDrop<'_> {

@@ -1,7 +1,7 @@
-//! What the embedded store costs: `cargo bench --bench store`, with `SECRETS=100000` for as many.
+//! Measures the cost of the embedded store: `cargo bench --bench store`, with `SECRETS=100000` for that many secrets.
 //!
-//! Each figure of a write or a read stands beside the floor: the same number of bare `SQLite` commits, with the same durability, on
-//! the same disk, in the same run.
+//! Each figure of a write or a read is compared with the floor: the same number of bare `SQLite` commits, with the same durability, on the
+//! same disk, in the same run.
 
 #![expect(
     clippy::unwrap_used,
@@ -19,7 +19,7 @@ use rusqlite::Connection;
 use squire::secret::{Fields, Secret};
 use squire::store::{Credential, NewRole, OwnerSecret, Query, Right, SecretPath, Store, With};
 
-/// So many single operations are measured.
+/// The number of single operations that are measured.
 const SAMPLE: u32 = 1000;
 
 fn main() {
@@ -71,7 +71,7 @@ fn main() {
     refusals(&file, &credential, &mut store);
 }
 
-/// So many agents log in at once, as after a restart of a machine. The floor is their Argon2id on as many cores as there are.
+/// This many agents log in at once, as after a restart of a machine. The floor is their Argon2id on as many cores as there are.
 fn crowd(file: &Path, credential: &Credential, log_in: Duration) {
     const AGENTS: u32 = 200;
     let cores = u32::try_from(thread::available_parallelism().unwrap().get()).unwrap();
@@ -86,7 +86,7 @@ fn crowd(file: &Path, credential: &Credential, log_in: Duration) {
     println!("{AGENTS} agents log in at once           {all:>10.1?}  {:.2} x floor", ratio(all, floor));
 }
 
-/// Loops of wrong secret-ids beside a reader. The floor is the reader beside as many loops that only keep the cores busy.
+/// A reader beside loops of wrong secret-ids. The floor is the reader beside as many loops that only keep the cores busy.
 fn refusals(file: &Path, credential: &Credential, store: &mut Store) {
     const LOOPS: usize = 12;
     let Credential::Role { id, .. } = credential else { return };
@@ -102,7 +102,7 @@ fn refusals(file: &Path, credential: &Credential, store: &mut Store) {
                 });
             }
             let read = |_| {
-                // Now and then, as agents do: all at once would be over before the loops began.
+                // With pauses, as agents log in: without them all would be over before the loops began.
                 thread::sleep(Duration::from_millis(20));
                 timed(|| drop(store.get(&path(7), None).unwrap()))
             };
@@ -136,7 +136,7 @@ fn put(store: &mut Store, number: u32) {
     store.put(&path(number), &Secret::new(fields), With::default()).unwrap();
 }
 
-/// So many rows of about the size of a secret, each durable before the next.
+/// This many rows of about the size of a secret, each durable before the next.
 fn floor(file: &std::path::Path) -> Duration {
     let db = Connection::open(file).unwrap();
     db.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; CREATE TABLE rows (number INTEGER PRIMARY KEY, value BLOB)")

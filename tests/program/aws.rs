@@ -1,4 +1,4 @@
-//! AWS Secrets Manager: what is its own.
+//! Tests of what only AWS Secrets Manager has.
 
 use std::io::{Read as _, Write as _};
 use std::time::{Duration, Instant};
@@ -27,7 +27,7 @@ fn messages(rig: &Rig, beginning: &str) -> Vec<Value> {
         .collect()
 }
 
-/// All that Squire said, without the noise of trace and debug.
+/// All log lines except trace and debug.
 fn loud(log: &str) -> String {
     let lines = log
         .lines()
@@ -89,7 +89,7 @@ fn many_secrets_are_few_questions_and_bytes_are_base64() {
         config.push_str(&file(&format!("s{number}"), &format!("path = \"{name}\"")));
     }
     let name = aws.secret("not yet");
-    // The asker has JSON, and JSON no bytes: botocore takes a text for its bytes.
+    // The client sends JSON, and JSON has no bytes: botocore takes a text for them.
     aws.ask("secretsmanager", "put_secret_value", &json!({"SecretId": name, "SecretBinary": "bytes"}));
     config.push_str(&file("binary", &format!("path = \"{name}\"")));
     rig.whole_config(&config);
@@ -160,7 +160,7 @@ fn credentials_that_are_refused_are_said_and_not_sent_in_a_loop_and_new_ones_tak
     stays_true(Duration::from_secs(2), "it is not sent again", || sent() == before);
     write_profile(&rig, Keys { id: &id, key: &key });
     squire.wait_until("it is published", || rig.read("out/x") == first);
-    // The key is rotated away under the running agent.
+    // The key is replaced and revoked while the agent runs.
     let user = aws.ask("iam", "get_access_key_last_used", &json!({"AccessKeyId": id}))["UserName"].clone();
     aws.ask("iam", "delete_access_key", &json!({"UserName": user, "AccessKeyId": id}));
     squire.wait_until("that is noticed", || {
@@ -257,7 +257,7 @@ fn an_answer_without_end_is_cut_off_and_said() {
             let head =
                 "HTTP/1.1 200 OK\r\ncontent-type: application/x-amz-json-1.1\r\n\r\n{\"SecretString\":\"";
             assert_ne!(visitor.read(&mut [0; 1 << 13]).unwrap(), 0);
-            // Until it hangs up.
+            // Until it closes the connection.
             let mut sent = visitor.write_all(head.as_bytes());
             while sent.is_ok() {
                 sent = visitor.write_all(&[b'a'; 1 << 14]);
@@ -293,7 +293,7 @@ fn a_role_is_assumed() {
     assert!(rig.read("stderr.2").contains("AccessDenied"));
 }
 
-/// A role that whoever this policy trusts may take on, and that may read everything: its ARN.
+/// A role that the principals of this policy may assume, and that may read everything: its ARN.
 fn role(aws: &Aws, trusted: &Value) -> String {
     let role = format!("app-{:08x}", fastrand::u32(..));
     let policy = |statement: &Value| json!({"Version": "2012-10-17", "Statement": [statement]}).to_string();
@@ -362,7 +362,7 @@ fn a_planned_rotation_is_seen_when_it_happens_and_not_at_the_next_interval() {
     let mut squire = rig.run();
     squire.wait_until("it is published", || rig.read("out/x") == "before");
     aws.rotate(&name, "after");
-    // Where that came too late for the plan, it is looked for again a quarter of a minute later.
+    // If that was too late for the plan, the next look comes fifteen seconds later.
     squire.wait_at_most(Duration::from_mins(1), "the next value comes", || rig.read("out/x") == "after");
     assert!(since.elapsed() >= planned, "it was not the plan that it followed");
     squire.signal(Signal::SIGTERM);

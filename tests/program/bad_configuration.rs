@@ -1,15 +1,15 @@
-//! Configurations with problems: each is named with its place, all in one go, before anything starts.
+//! Configurations with problems: each problem is named with its place, all in one run, before anything starts.
 
 use std::path::Path;
 
 use crate::support::{Outcome, Rig};
 
-/// A rig without a server: `check` needs none.
+/// A rig without a server, since `check` needs none.
 fn rig() -> Rig {
     Rig::at("http://127.0.0.1:1")
 }
 
-/// Checks a configuration, and that `run` and `render` refuse it in the same words.
+/// Checks a configuration, and that `run` and `render` refuse it with the same messages.
 fn refused(rig: &Rig) -> Outcome {
     let outcome = rig.check();
     assert_eq!(outcome.code, 2, "check: {}", outcome.stderr);
@@ -21,14 +21,14 @@ fn refused(rig: &Rig) -> Outcome {
     outcome
 }
 
-/// The line, counted from 1, on which this text first stands in a file of the rig.
+/// The line, counted from 1, on which this text first occurs in a file of the rig.
 fn line_of(rig: &Rig, file: &str, text: &str) -> usize {
     1 + rig.read(file).lines().position(|line| line.contains(text)).unwrap()
 }
 
 #[test]
 fn each_mistake_is_named_with_file_line_and_key() {
-    // What is wrong, where it is shown to be, and words that lead out.
+    // The problem, the text on the line that it has to name, and words that say what to do.
     for (rest, at, key, words) in [
         ("[[file]]\npath = \"../x\"\ninline = \"x\"", "../x", "path", &[".."][..]),
         ("[[file]]\npath = \"a/../../x\"\ninline = \"x\"", "a/../../x", "path", &[][..]),
@@ -83,7 +83,7 @@ fn each_mistake_is_named_with_file_line_and_key() {
         rig.config(&format!("\n{rest}\n"));
         let outcome = refused(&rig);
         let line = line_of(&rig, "squire.toml", at);
-        // Where a key is missing, or two exclude each other, any line may be named.
+        // If a key is missing, or two exclude each other, any line may be named.
         let place = if at.is_empty() || at.starts_with('[') { String::new() } else { format!("{line}: ") };
         let place = format!("{}:{place}", rig.path("squire.toml").display());
         let named = outcome.stderr.lines().any(|problem| {
@@ -251,7 +251,7 @@ fn a_signal_for_a_changed_environment_is_refused() {
 
 #[test]
 fn an_output_directory_on_disk_is_refused_unless_it_is_allowed() {
-    // Beside the program, where it is a disk everywhere that the tests run.
+    // Beside the program, which is on a disk wherever the tests run.
     let disk = tempfile::tempdir_in(Path::new(env!("CARGO_BIN_EXE_squire")).parent().unwrap()).unwrap();
     let rig = rig();
     for (allowed, code) in [("", 2), ("allow_disk = true", 0)] {

@@ -9,7 +9,7 @@ use crate::support::{
     record, recovered, stays_true, wait_until, works,
 };
 
-/// Runs with one database role for a while; every log-in counts. How many users there were.
+/// Runs with one database role for a while; every log-in is counted. Returns how many users there were.
 fn no_log_in_fails(role: &str, ttl: u32, max_ttl: u32, span: Duration) -> (usize, usize) {
     let (bao, postgres) = (Bao::start(), Postgres::shared());
     bao.connect_database(postgres, role, ttl, max_ttl);
@@ -85,7 +85,7 @@ fn a_static_role_becomes_valid_again_after_each_rotation() {
     log_ins.stop();
     assert!(passwords.len() >= 3, "only {} passwords in 40 s with rotations each 6 to 10 s", passwords.len());
     assert_eq!(rig.read("seen/starts"), "start\n");
-    // The server says a lifetime of 0 for up to 4 s: then it is asked once a second.
+    // The server reports a lifetime of 0 for up to 4 s: then Squire asks once a second.
     let reads = bao.count("read database/static-creds/fixed");
     assert!(reads <= 42, "{reads} reads in 40 s");
     record(
@@ -143,7 +143,7 @@ fn a_certificate_with_a_lease_outlives_the_token_that_made_it_by_a_successor() {
     ));
     let mut squire = rig.run();
     squire.wait_until("the certificate is there", || rig.read("seen/starts") == "start\n");
-    // Its token ends after 6 s and takes the certificate with it: a revoked one must never be in the file.
+    // Its token ends after 6 s and the certificate with it: a revoked certificate must never be in the file.
     let mut serials = std::collections::BTreeSet::new();
     stays_true(Duration::from_secs(20), "the certificate in the file is not revoked", || {
         std::thread::sleep(Duration::from_millis(100));
@@ -153,14 +153,14 @@ fn a_certificate_with_a_lease_outlives_the_token_that_made_it_by_a_successor() {
         certificate["data"]["revocation_time"] == 0 && squire.is_running()
     });
     assert!((3..=10).contains(&serials.len()), "{} certificates in 20 s", serials.len());
-    // A certificate cannot be renewed, and nobody should try.
+    // A certificate cannot be renewed, and Squire must not try.
     assert_eq!(bao.count("update sys/leases/renew"), 0, "{:#?}", bao.requests());
 }
 
-/// No real server says so; a broken one or a proxy may, and ends nobody.
+/// No real server sends this; a broken one or a proxy may, and it must not end Squire.
 #[test]
 fn lives_longer_than_time_itself_end_nobody() {
-    // Mints and static roles that boast at once, and renewals that do.
+    // Mints and static roles with such numbers at the first answer, and renewals with them later.
     for seconds in [u64::MAX - 1, u64::MAX, 1 << 63, (1 << 63) - 1] {
         let server = Impostor::start(Manners::Boasts(seconds));
         let rig = Rig::at(&server.address());

@@ -1,10 +1,10 @@
-//! Servers that refuse, lack, or are not what they should be: a clear error, no child, nothing published.
+//! Servers that refuse, lack something, or are no secret servers: a clear error, no child, nothing published.
 
 use serde_json::json;
 
 use crate::support::{Bao, Impostor, Manners, Outcome, Rig, SOON, Tenant, fresh};
 
-/// Runs Squire against a server that gives it nothing, with a child that must not start.
+/// Runs Squire against a server that gives it no secret, with a child that must not start.
 fn ends_with_125(rig: &Rig, secret: &str) -> Outcome {
     rig.whole_config(&format!(
         r#"
@@ -41,7 +41,7 @@ fn tenant() -> Tenant<'static> {
     tenant
 }
 
-/// The log without trace and debug: what an operator sees.
+/// The log without trace and debug, as an operator sees it.
 fn visible(outcome: &Outcome) -> String {
     let hidden = ["\"TRACE\"", "\"DEBUG\""];
     outcome
@@ -128,7 +128,7 @@ fn a_server_that_is_something_else_never_starts_the_child() {
         let impostor = Impostor::start(manners);
         let log = visible(&ends_with_125(&Rig::at(&impostor.address()), "secret/bad"));
         assert!(impostor.visitors() > 0);
-        // A server that says nothing is still being waited for: then what is missing is named.
+        // A server that does not answer is still being waited for: then the missing secrets are named.
         let named = [impostor.address().as_str(), "vault", "bad"].iter().any(|name| log.contains(name));
         assert!(named, "neither the source nor what is missing is named: {log}");
     }

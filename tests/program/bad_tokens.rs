@@ -1,4 +1,4 @@
-//! Tokens that may do less than others: the agent lives with them, and never answers with a storm of logins.
+//! Tokens with fewer rights than usual: the agent works with them, and never sends many logins.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ fn a_token_that_may_not_look_itself_up_works_without_new_logins() {
     squire.wait_until("everything is there", || {
         rig.read("seen/starts") == "start\n" && works(&rig, "out/nodef")
     });
-    // It may not renew leases either, so each is replaced before its end.
+    // It may not renew leases either, so each lease is replaced before its end.
     let mut log_ins = LogIns::start(&rig, &["out/nodef"]);
     stays_true(Duration::from_secs(25), "squire goes on", || squire.is_running());
     log_ins.stop();
@@ -82,7 +82,7 @@ fn a_batch_token_has_successors_and_its_leases_are_given_back() {
     assert!((4..=8).contains(&sent), "{sent} logins in 25 s with tokens of 8 s");
     assert_eq!(rig.read("seen/starts"), "start\n", "the child was touched");
     assert_eq!(squire.stop(), 128 + 15);
-    // Sooner than the tokens would have ended.
+    // Sooner than the end of the tokens.
     wait_until(Duration::from_secs(2), "the leases are given back at the stop", || {
         Postgres::shared().roles("-batch-").is_empty()
     });

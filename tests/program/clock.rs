@@ -1,4 +1,4 @@
-//! Clocks that jump: a machine that wakes up, a clock that somebody sets, a program that was halted, a server of another time.
+//! Clocks that jump: a machine that wakes up, a clock that somebody sets, a program that was halted, a server with another time.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use crate::support::{
 
 const HOUR: i64 = 3600;
 
-/// What is asked of the server besides log-ins: (renewals of the token, of leases, mints, reads of KV).
+/// The requests to the server besides log-ins: (renewals of the token, of leases, mints, reads of KV).
 fn asked(bao: &Bao) -> [usize; 4] {
     ["update auth/token/renew-self", "update sys/leases/renew", "read database/creds/", "read secret/data/"]
         .map(|beginning| bao.count(beginning))
@@ -141,7 +141,7 @@ fn a_program_that_was_halted_for_longer_than_its_leases_makes_good_at_once() {
     );
 }
 
-/// What counts is the difference, so it is Squire's clock that is off.
+/// Only the difference matters, so Squire's clock is the wrong one.
 #[test]
 fn a_server_whose_clock_is_an_hour_off_is_used_as_any_other() {
     let (bao, postgres) = (Bao::start(), Postgres::shared());
@@ -185,7 +185,7 @@ fn a_certificate_that_has_ended_already_is_not_asked_for_again_and_again() {
     let tenant = bao.tenant();
     let rig = Rig::new(&tenant);
     let clock = Clock::new();
-    // To Squire the certificate ended an hour ago, when it was issued.
+    // For Squire the certificate ended an hour ago, when it was issued.
     clock.set_wall_ahead(2 * HOUR);
     clock.give_to(&rig);
     rig.config(

@@ -1,4 +1,4 @@
-//! Three servers that are one: standbys that answer late, and a leader that dies.
+//! A cluster of three servers: standbys that answer late, and a leader that dies.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ fn a_standby_that_knows_of_nothing_yet_neither_fails_a_start_nor_locks_the_role(
         let password = fresh("password");
         let rig = Rig::new(&tenant).through(cluster.standbys()[round % 2].address());
         rig.config(&kv_file("app"));
-        // The leader has both a moment ago: the secret-id and the value.
+        // The leader has had both only for a moment: the secret-id and the value.
         rig.write("secret-id", &tenant.secret_id());
         tenant.write("app", &json!({"password": password}));
         let mut squire = rig.run();
@@ -53,7 +53,7 @@ fn a_leader_that_dies_costs_no_credential() {
         rig.read("seen/starts") == "start\n" && works(&rig, "out/elected")
     });
     let mut log_ins = LogIns::start(&rig, &["out/elected"]);
-    // The renewal falls due 18 to 20 s after the start, so it meets the dead leader.
+    // The renewal becomes due 18 to 20 s after the start, while the leader is dead.
     stays_true(Duration::from_secs(14), "squire goes on", || squire.is_running());
     let successor = cluster.crash_leader(|| assert_eq!(rig.read("out/app"), first));
     let elected = Instant::now();
@@ -64,7 +64,7 @@ fn a_leader_that_dies_costs_no_credential() {
     let bound = Duration::from_secs(2);
     let took =
         recovered(&mut squire, elected, bound, "values are followed", || rig.read("out/app") == second);
-    // It was renewed, or replaced in time because no renewal got through; past its first end either shows.
+    // It was renewed, or replaced in time because no renewal succeeded; after its first end we can see which.
     stays_true(Duration::from_secs(20), "squire goes on", || squire.is_running());
     assert!(works(&rig, "out/elected"));
     log_ins.stop();

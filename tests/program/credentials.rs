@@ -105,7 +105,7 @@ fn a_refused_secret_id_is_sent_once_and_again_only_when_its_file_changes() {
     let rig = rig(&tenant);
     let right = rig.read("secret-id");
     rig.write("secret-id", "00000000-0000-0000-0000-000000000000");
-    // A file as young as ours may be half written, and is sent a second time; this one is not.
+    // A file as young as ours may be only half written, so its content is sent a second time; this one is not.
     let file = File::options().write(true).open(rig.path("secret-id")).unwrap();
     file.set_modified(SystemTime::now() - Duration::from_mins(1)).unwrap();
     let logins = || bao.count("update auth/approle/login");
@@ -162,7 +162,7 @@ fn a_token_that_can_live_no_longer_is_replaced_without_touching_the_child() {
 #[test]
 fn a_revoked_token_leads_to_a_new_login() {
     let bao = Bao::start();
-    // At the latest the next renewal shows that the token is dead.
+    // The next renewal, at the latest, shows that the token is dead.
     let tenant = bao.tenant_with(&json!({"token_ttl": "6s"}));
     let rig = rig(&tenant);
     let mut squire = rig.run();
@@ -238,7 +238,7 @@ fn a_token_from_a_file_is_enough() {
     assert!(!rig.read("out/password").is_empty());
 }
 
-/// A rig whose secret-id file is to hold a wrapping token, and is not there yet.
+/// A rig whose secret-id file will hold a wrapping token, and does not exist yet.
 fn wrapping_rig(tenant: &Tenant<'_>) -> Rig {
     let rig = rig(tenant);
     let configuration = rig.read("squire.toml");
@@ -289,7 +289,7 @@ fn a_wrapping_token_from_another_path_is_refused_and_said_loudly() {
     squire.wait_until("the child starts with the right one", || !rig.read("seen/starts").is_empty());
 }
 
-/// The first line of the first run's log that contains this; empty if there is none.
+/// The first line of the first run's log that contains this text; empty if there is none.
 fn squire_said(rig: &Rig, part: &str) -> String {
     rig.read("stderr.1").lines().find(|line| line.contains(part)).unwrap_or_default().to_owned()
 }
@@ -308,7 +308,7 @@ fn a_token_file_that_is_replaced_is_used_within_a_second_and_touches_no_process(
     rig.write("token", &old);
     let mut squire = rig.run();
     squire.wait_until("the child starts", || !rig.read("seen/starts").is_empty());
-    // Nothing but the file says that there is another token: the old one lives on.
+    // Only the file shows that there is another token: the old one stays valid.
     rig.write("token", &format!("{}\n", tenant.token()));
     assert!(
         holds_within(Duration::from_secs(1), || squire.events("logged in").len() == 2),
@@ -324,7 +324,7 @@ fn a_token_file_that_is_replaced_is_used_within_a_second_and_touches_no_process(
 
 #[test]
 fn a_refused_secret_id_that_is_rewritten_with_the_same_contents_is_not_sent_again() {
-    // One of its own, since its logins are counted.
+    // A server of its own, since its logins are counted.
     let bao = Bao::start();
     let tenant = bao.tenant();
     tenant.write("db", &json!({"password": fresh("password")}));
@@ -338,7 +338,7 @@ fn a_refused_secret_id_that_is_rewritten_with_the_same_contents_is_not_sent_agai
     squire.wait_until("it is refused", || squire_log(&rig).contains("login failed"));
     let before = bao.count("update auth/approle/login");
     for _ in 0..6 {
-        // As a tool does that truncates the file before it writes.
+        // Like a tool that truncates the file before it writes.
         std::fs::write(rig.path("secret-id"), "").unwrap();
         std::thread::sleep(Duration::from_millis(60));
         std::fs::write(rig.path("secret-id"), "00000000-0000-0000-0000-000000000000\n").unwrap();

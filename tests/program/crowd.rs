@@ -1,6 +1,6 @@
-//! Many agents against one server: all at the same moment, and after an outage.
+//! Many agents with one server: all start at the same moment, or resume after an outage.
 //!
-//! 30 agents as a rule, 200 with `SQUIRE_LONG=1`.
+//! 30 agents by default, 200 with `SQUIRE_LONG=1`.
 
 use std::time::{Duration, Instant};
 
@@ -11,10 +11,10 @@ use crate::support::{Bao, CHILD, Gate, Rig, Squire, fresh, kv_file, long, record
 /// The secrets of each agent.
 const SECRETS: [&str; 3] = ["one", "two", "three"];
 
-/// What an agent asks at its start: a login, the kind of a mount, and each secret.
+/// The requests of an agent at its start: a login, the kind of a mount, and each secret.
 const QUESTIONS: usize = 2 + SECRETS.len();
 
-/// How many questions of one agent are out at once.
+/// How many requests of one agent are out at once.
 const IN_FLIGHT: usize = 16;
 
 #[test]
@@ -39,7 +39,7 @@ fn a_crowd_that_starts_at_once_and_meets_an_outage_never_stampedes() {
     wait_until(limit, "all are ready", || rigs.iter().all(|rig| rig.read("seen/starts") == "start\n"));
     let ready = started.elapsed();
     let at_start = bao.histogram();
-    // No question is asked twice, however crowded it is, unless a re-read or a look at the token came due meanwhile.
+    // No request is sent twice, even under this load, unless a re-read or a look-up of the token became due meanwhile.
     let requests = bao.requests();
     let of = |path: &str| requests.iter().filter(|request| request.starts_with(path)).count();
     let rereads =
@@ -56,7 +56,7 @@ fn a_crowd_that_starts_at_once_and_meets_an_outage_never_stampedes() {
     );
 
     gate.shut();
-    // Longer than every secret takes to fall due.
+    // Longer than every secret takes to become due.
     std::thread::sleep(Duration::from_secs(25));
     let before = bao.histogram().len();
     let next = fresh("next");
@@ -71,7 +71,7 @@ fn a_crowd_that_starts_at_once_and_meets_an_outage_never_stampedes() {
     let after = &histogram[before..];
     let (asked, peak) = (after.iter().sum::<usize>(), after.iter().max().copied().unwrap_or(0));
     assert!(recovered <= Duration::from_secs(5), "the last one took {recovered:?}");
-    // Spread over about a second, which is what a recovery within two seconds leaves: a stampede would be all within a tenth.
+    // Spread over about a second, since a recovery may take two seconds: in a stampede all would come within a tenth of a second.
     assert!(peak * 2 <= asked, "{peak} of {asked} requests within 100 ms: {}", shown(after));
     assert!(asked <= agents * (SECRETS.len() + 2) * 2, "{asked} requests of {agents} agents");
     record(

@@ -1,6 +1,6 @@
 //! Dynamic PostgreSQL credentials: renewed, replaced before they end, and never a failed log-in.
 //!
-//! The child that logs in is this test binary once more: see [`login_child`].
+//! The child that logs in is this test binary, started once more: see [`login_child`].
 
 use std::io::Write;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use crate::support::{Bao, Postgres, Rig, SOON, log_in, wait_until};
 /// How long the child logs in.
 const SPAN: Duration = Duration::from_mins(1);
 
-/// How long a credential lives, and how long it lives at most, in seconds.
+/// A credential's time to live, and the longest one, in seconds.
 const TTL: (u32, u32) = (4, 12);
 
-/// The variables that make [`login_child`] more than an empty test: where its URL is (`file PATH` or `env NAME`).
+/// The variables that turn [`login_child`] from an empty test into the child: where its URL is (`file PATH` or `env NAME`).
 const URL_FROM: &str = "LOGIN_CHILD_URL_FROM";
 const NOTES: &str = "LOGIN_CHILD_NOTES";
 
@@ -54,8 +54,8 @@ struct LogIn {
     user: String,
 }
 
-/// Runs the child under Squire; every log-in, of which none may have failed. The server shortens the role's name to eight
-/// letters in the names of the users that it makes, so it is no longer.
+/// Runs the child under Squire and returns every log-in; none may have failed. The server shortens the role's name to eight letters in the
+/// names of the users that it makes, so the name is no longer than that.
 fn log_in_for_a_minute(role: &str, approle: &serde_json::Value, file: &str, process: &str) -> Vec<LogIn> {
     let (bao, postgres) = (Bao::start(), Postgres::shared());
     bao.connect_database(postgres, role, TTL.0, TTL.1);
@@ -119,7 +119,7 @@ fn distinct<'a>(log_ins: &'a [LogIn], key: impl Fn(&'a LogIn) -> &'a String) -> 
     log_ins.iter().map(key).collect::<std::collections::BTreeSet<_>>().len()
 }
 
-/// The server made the password up, so the canaries learn it from the output.
+/// The server chose the password, so the canaries take it from the output.
 fn add_password(rig: &Rig) {
     let url = rig.read("out/url");
     if let Some((_, password)) = url.split_once('@').and_then(|(before, _)| before.rsplit_once(':')) {
@@ -127,9 +127,9 @@ fn add_password(rig: &Rig) {
     }
 }
 
-/// The child: logs in every 100 ms with what is in its environment, or in a file that it reads again on SIGHUP.
+/// The child: logs in every 100 ms with the URL in its environment, or in a file that it reads again on SIGHUP.
 ///
-/// A test only so that the test binary can be the child as well; without its variables it does nothing.
+/// It is a test only so that the test binary can be the child as well; without its variables it does nothing.
 #[test]
 fn login_child() {
     let (Ok(from), Ok(notes)) = (std::env::var(URL_FROM), std::env::var(NOTES)) else { return };
@@ -204,7 +204,7 @@ fn a_database_that_is_down_costs_other_secrets_nothing() {
     let mut squire = rig.run();
     squire.wait_until("both are there", || !rig.read("out/password").is_empty());
     add_password(&rig);
-    // The engine makes no new credentials: every mint is an error of that path.
+    // The engine makes no new credentials: every mint is an error for that path.
     bao.api().delete("database/roles/absent");
     let minted = bao.count("read database/creds/");
     squire.wait_until("a mint has failed", || bao.count("read database/creds/") > minted);

@@ -1,4 +1,4 @@
-//! Files that never answer: whoever can make one cannot make Squire deaf.
+//! Files that never answer: they must not keep Squire from handling signals and renewals.
 
 use std::fs;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use nix::unistd::mkfifo;
 use crate::support::certificates::signed;
 use crate::support::{Aws, Hung, Raft, Rig, Squire, fresh, make_role, make_store, store};
 
-/// Above what a file is waited for, and below the time in which a process has to stop.
+/// Longer than Squire waits for a file, and shorter than the time in which a process has to stop.
 const HEARD_WITHIN: Duration = Duration::from_secs(10);
 
-/// A rig with a store whose template includes a file, and a process; with the lines of the login.
+/// A rig with a store whose template includes a file, and a process; with these lines for the login.
 fn rig(login: &str) -> Rig {
     let rig = Rig::at("http://127.0.0.1:1");
     make_store(&rig);

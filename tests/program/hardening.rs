@@ -1,4 +1,4 @@
-//! What Squire denies itself and others: where it mounts, what it may write, and who may look into it.
+//! The restrictions of Squire and of others: where it mounts, what it may write, and who may look into it.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -35,7 +35,7 @@ fn rig(tenant: &Tenant<'_>, output: &str, rest: &str) -> (Rig, String) {
     (rig, first)
 }
 
-/// A child that copies what it sees of its file to where the test sees it.
+/// A child that copies the file, as the child sees it, to a place where the test can read it.
 const COPIES: &str = r#"
     [process]
     command = ["sh", "-c", "while :; do cat out/password > seen/new 2>/dev/null && mv seen/new seen/password; sleep 0.05; done"]
@@ -58,14 +58,14 @@ fn a_tmpfs_is_mounted_where_secrets_are_published_and_goes_with_them() {
     }
     assert!(line.contains("noswap") || squire.log().contains("noswap"), "{line}");
     squire.wait_until("the child sees it", || rig.read("seen/password") == first);
-    // A run that ended hard leaves it, and the next one takes it over.
+    // A run that was killed leaves the mount, and the next one takes it over.
     squire.kill();
     drop(squire);
     let mut squire = rig.run();
     squire.wait_until("it is published again", || rig.read("out/password") == first);
     let mounted = mounts_of(std::process::id()).lines().filter(|line| line.contains(&out)).count();
     assert_eq!((mounted, squire.stop()), (1, 143));
-    // It was not this run that mounted it.
+    // This run did not mount it, so it stays.
     assert!(mounts_of(std::process::id()).contains(&out));
     unmount(out.as_ref());
     let mut squire = rig.run();
@@ -78,7 +78,7 @@ fn a_tmpfs_is_mounted_where_secrets_are_published_and_goes_with_them() {
 fn a_private_mount_is_seen_by_squire_and_its_child_and_by_nobody_else() {
     let tenant = Bao::shared().tenant();
     let (rig, first) = rig(&tenant, "mount = \"private\"", COPIES);
-    // Only what is mounted on a shared mount is passed on.
+    // Only mounts on a shared mount propagate.
     fs::create_dir(rig.path("host")).unwrap();
     let host = rig.path("host").to_str().unwrap().to_owned();
     mount(&["-t", "tmpfs", "none", &host]);
@@ -90,7 +90,7 @@ fn a_private_mount_is_seen_by_squire_and_its_child_and_by_nobody_else() {
     let second = fresh("second");
     tenant.write("db", &json!({"password": second}));
     squire.wait_until("the child sees the next", || rig.read("seen/password") == second);
-    // What the host mounts later is still seen.
+    // Later mounts of the host are still seen.
     let later = format!("{host}/later");
     fs::create_dir(&later).unwrap();
     mount(&["-t", "tmpfs", "none", &later]);
@@ -127,7 +127,7 @@ fn without_the_right_to_mount_the_error_says_what_to_do() {
     assert!(stderr.contains("CAP_SYS_ADMIN") && stderr.contains("emptyDir"), "{stderr}");
 }
 
-/// Somebody exchanges the directory of an absolute file for a link to another one. As root Squire could write there.
+/// Somebody replaces the directory of an absolute file by a link to another one. As root, Squire could write there.
 #[test]
 fn the_agent_cannot_be_led_to_write_elsewhere_and_the_child_writes_where_it_likes() {
     let tenant = Bao::shared().tenant();

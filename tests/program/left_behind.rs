@@ -1,7 +1,7 @@
-//! Nothing that Squire wrote outlives it, whatever ended it, and nothing that others wrote is taken for its own.
+//! No file that Squire wrote is left after it, however it ended, and no file of others is taken for its own.
 //!
-//! The adversaries: whoever reads a disk or a volume later, another user of the machine who may write to a directory on the way, and an
-//! operator whose file stands where a secret is to be.
+//! The adversaries: somebody who reads a disk or a volume later, another user of the machine who may write to a directory of the path, and
+//! an operator whose own file has the path of a secret.
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
@@ -17,7 +17,7 @@ use crate::support::{Rig, SOON, Tmpfs, configure_store, fresh, rig_of_store, sto
 
 const NOBODY: u32 = 65534;
 
-/// Both kinds of files, and the process; then this.
+/// Both kinds of files, and the process; then these lines.
 fn configuration(path: &str, rest: &str) -> String {
     format!(
         r#"
@@ -55,12 +55,12 @@ fn put(rig: &Rig, word: &str) -> String {
     password
 }
 
-/// Whether any run of Squire said this.
+/// Whether any run of Squire logged this.
 fn said(rig: &Rig, words: &str) -> bool {
     (1..=9).any(|run| rig.read(&format!("stderr.{run}")).contains(words))
 }
 
-/// What is below these directories of the rig: no name and no value of Squire's is left.
+/// Lists what is below these directories of the rig: no name and no value of Squire's is left.
 #[track_caller]
 fn assert_empty(rig: &Rig, directories: &[&str]) {
     for directory in directories {
@@ -70,7 +70,7 @@ fn assert_empty(rig: &Rig, directories: &[&str]) {
     }
 }
 
-/// A check that fails for a value that begins with `bad`, and one that says that it runs and then takes long for `slow`.
+/// A check that fails for a value that begins with `bad`; for `slow` it reports that it runs and then takes long.
 const CHECK: &str = r#"
     [rollout]
     check = [["sh", "-c", "case $(cat {dir}/relative) in bad*) exit 1;; slow*) touch @dir@/seen/checking; sleep 600;; esac"]]
@@ -90,7 +90,7 @@ fn a_failed_check_is_no_reason_to_forget_an_absolute_file() {
 
 #[test]
 fn what_is_being_checked_is_gone_after_a_stop() {
-    // Once where Squire removes what it published, and once where it leaves that to others.
+    // Once with Squire removing what it published, and once without.
     for on_stop in ["give_back", "leave"] {
         let (rig, first) = rig(&format!("{CHECK}\n[agent]\non_stop = \"{on_stop}\""));
         let mut squire = rig.run();
@@ -117,7 +117,7 @@ fn what_is_being_checked_is_gone_after_a_stop() {
 
 #[test]
 fn what_a_killed_squire_left_is_removed_by_the_next_one_with_other_paths() {
-    // Remembered beside the output, and beside the ledger, where the output may change too.
+    // The roster beside the output, and in the ledger, where the output may change too.
     for ledger in ["", "[agent]\nledger = \"@dir@/ledger\""] {
         let (rig, first) = rig(ledger);
         rig.allow_secrets_in("ledger");
@@ -194,7 +194,7 @@ fn a_file_that_somebody_wrote_to_stays_and_is_named() {
     assert!(squire.log().contains("elsewhere/app.key stays: somebody else wrote to it"), "{}", squire.log());
 }
 
-/// As somebody else: makes the directory first, and waits for Squire to publish in it.
+/// As another user: makes the directory first, and waits for Squire to publish in it.
 fn made_by_nobody(rig: &Rig, directory: &str, mode: u32) {
     fs::create_dir(rig.path(directory)).unwrap();
     fs::set_permissions(rig.path(directory), Permissions::from_mode(mode)).unwrap();
@@ -255,7 +255,7 @@ fn a_volume_that_others_may_write_to_is_used_and_said_to_be_so() {
     assert_empty(&rig, &["out"]);
 }
 
-/// Everything that another user can make in a directory like `/dev/shm` before Squire comes, and hold.
+/// Everything that another user can make or hold in a directory like `/dev/shm` before Squire comes.
 #[test]
 fn another_user_of_a_sticky_directory_takes_no_name_from_squire() {
     let (rig, first) = rig("");
@@ -271,7 +271,7 @@ fn another_user_of_a_sticky_directory_takes_no_name_from_squire() {
         )
         .unwrap();
     };
-    // The numbers that come next, the last number there is, and a lock on what they can open.
+    // The next generation numbers, the last possible number, and a lock on every file that they can open.
     let taken = ["..gen-1", "..gen-2", "..gen-3", "..gen-18446744073709551615", "..gen-4611686018427387904"];
     for name in taken {
         fs::create_dir(rig.path("out").join(name)).unwrap();
@@ -291,7 +291,7 @@ fn another_user_of_a_sticky_directory_takes_no_name_from_squire() {
     left.sort();
     assert_eq!(left.len(), taken.len(), "only what is theirs is left: {left:?}");
 
-    // A link that says where the live release is, to one of theirs, and a lock of theirs: refused, never followed.
+    // A `..data` link to one of their directories, and a lock file of theirs: refused, never followed.
     for (name, target) in [("..data", "..gen-1"), ("relative", "..data/relative"), ("..lock", "/etc/passwd")]
     {
         let link = rig.path("out").join(name);

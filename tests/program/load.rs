@@ -1,4 +1,4 @@
-//! Rotations under load: what the clients of a process notice of them.
+//! Rotations under load: which errors the clients of a process see.
 //!
 //! The load comes from `wrk`, which makes a new connection for each request; the process is `web.py`.
 
@@ -19,7 +19,7 @@ const REQUESTS: u64 = 20_000;
 #[derive(Debug, Default)]
 struct Load {
     requests: u64,
-    /// By kind: connect, read, write, timeout, status.
+    /// Errors by kind: connect, read, write, timeout, status.
     errors: BTreeMap<String, u64>,
 }
 
@@ -51,7 +51,7 @@ impl Load {
     }
 }
 
-/// A web server whose password is rotated while it is asked; so many times, and until it was asked often enough.
+/// A web server whose password is rotated while clients send requests; at least this many rotations and requests.
 fn rotate_under_load(process: &str, rotations: usize, requests: u64) -> Load {
     let tenant = Bao::shared().tenant();
     let port = free_port();
@@ -130,7 +130,7 @@ fn with_overlap_no_request_fails_either() {
     assert_eq!(load.failed(), 0, "{load:?}");
 }
 
-/// The comparison: so the two above show something.
+/// A comparison, which shows that the two tests above can fail.
 #[test]
 fn without_them_requests_fail() {
     let load = rotate_under_load("", 5, 1000);
@@ -169,7 +169,7 @@ fn a_successor_that_does_not_prove_itself_goes_and_the_process_never_hears_of_it
     assert_eq!(squire.stop(), 0);
 }
 
-/// The database gives new users no rights any more: new credentials log in, and are of no use.
+/// The database gives new users no rights any more: with new credentials a log-in works, but no query.
 fn serve_without_grants(rollout: &str, refusal: &str) {
     let (bao, postgres) = (Bao::start(), Postgres::start());
     // Long enough for a second try before the first credentials end.
@@ -210,7 +210,7 @@ fn serve_without_grants(rollout: &str, refusal: &str) {
                 panic!("after {served} requests: {error}; the servers say: {}", rig.read("seen/errors"))
             });
             served += 1;
-            // Steady, and not so much that the other tests starve.
+            // A steady load, and not so much that other tests starve.
             thread::sleep(Duration::from_millis(50));
             done(&text)
         });

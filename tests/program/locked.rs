@@ -1,4 +1,4 @@
-//! Credentials that are wrong or late: the role is never locked, and what comes right is used at once.
+//! Credentials that are wrong or late: the role is never locked, and the right credential is used at once.
 
 use std::fs::remove_file;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ fn forty_seconds_of_a_wrong_secret_id_do_not_lock_the_role() {
     let mut squire = rig.run();
     stays_true(Duration::from_secs(40), "squire waits", || squire.is_running());
     let refused = bao.count("update auth/approle/login");
-    // The fifth refusal would lock the role. A good login starts the count anew, so it comes only now.
+    // The fifth refusal would lock the role. A good login resets the count, so this comes last.
     assert!((1..=2).contains(&refused), "{refused} logins with the wrong secret-id");
     assert_eq!(tenant.log_in(&tenant.secret_id()), 200, "the role is locked for others");
     rig.write("secret-id", &right);

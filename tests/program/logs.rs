@@ -1,4 +1,4 @@
-//! A log that nobody reads, or that cannot be written, hurts nobody: not the process, not a rotation, not the exit code.
+//! A log that nobody reads, or that cannot be written, affects nothing: neither the process, nor a rotation, nor the exit code.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Read;
@@ -18,8 +18,8 @@ use crate::support::{Rig, SOON, STORE_SOURCE, Tmpfs, fresh, make_role, make_stor
 
 const AS_PROCESS_1: [&str; 5] = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"];
 
-/// Notes its start and each signal, and ends with 9 when it is asked to. A shell speaks of whom a signal ended, and would itself die of a
-/// stderr that is closed.
+/// Records its start and each signal, and ends with 9 when it is asked to. Its stderr is `/dev/null`, because a shell prints which process
+/// a signal ended, and would itself die if its stderr were closed.
 const APP: &str = "exec 2> /dev/null; trap 'cat out/password >> seen/told; echo >> seen/told' HUP; trap 'exit 9' TERM; echo > seen/started; \
                    while :; do sleep 0.02; done";
 
@@ -52,7 +52,7 @@ fn put(rig: &Rig) -> String {
     password
 }
 
-/// A run of Squire whose log goes where a test says.
+/// A run of Squire with its log in a place that the test chooses.
 struct Run<'a> {
     rig: &'a Rig,
     child: Child,
@@ -69,7 +69,7 @@ impl<'a> Run<'a> {
         run
     }
 
-    /// Squire itself, which may be the child of who made its namespace.
+    /// Squire itself, which may be the child of the program that made its namespace.
     fn squire(&self) -> Pid {
         let children = format!("/proc/{0}/task/{0}/children", self.child.id());
         let is_squire = fs::read_to_string(format!("/proc/{}/comm", self.child.id())).unwrap() == "squire\n";
@@ -216,7 +216,7 @@ fn a_command_into_a_pipe_that_is_closed_ends_quietly() {
 
 /// A terminal of a session of its own, which Squire leads.
 fn in_a_terminal(rig: &Rig) -> (Child, PtyMaster) {
-    // Nobody that another test starts meanwhile may hold its other end.
+    // No process that another test starts meanwhile may hold its other end.
     let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).unwrap();
     grantpt(&master).unwrap();
     unlockpt(&master).unwrap();
@@ -232,10 +232,10 @@ fn in_a_terminal(rig: &Rig) -> (Child, PtyMaster) {
     (child, master)
 }
 
-/// What an ssh connection that breaks does to whom it started: the kernel sends SIGHUP, and from then on nothing can be written.
+/// The same as for an ssh session whose connection breaks: the kernel sends SIGHUP, and from then on the terminal cannot be written.
 #[test]
 fn a_terminal_that_is_closed_ends_the_process_as_it_will_and_squire_as_the_process() {
-    // It is told and goes on, until it is asked to end; or it dies of the signal, as most programs do.
+    // The process gets the signal and goes on, until it is asked to end; or it dies of the signal, as most programs do.
     for (app, code) in [(APP.to_owned(), 9), (APP.replace("HUP", "USR2"), 129)] {
         let rig = rig();
         rig.write("squire.toml", &rig.read("squire.toml").replace(APP, &app));
@@ -243,7 +243,7 @@ fn a_terminal_that_is_closed_ends_the_process_as_it_will_and_squire_as_the_proce
         drop(master);
         if code == 9 {
             wait_until(SOON, "the process is told of it", || !rig.read("seen/told").is_empty());
-            // A log line for each of these, into a terminal that is gone.
+            // Each of these writes a log line, to a terminal that is gone.
             for _ in 0..3 {
                 let next = put(&rig);
                 wait_until(SOON, "it is followed", || rig.read("seen/told").contains(&next));
@@ -275,7 +275,7 @@ fn a_reader_of_one_byte_a_second_holds_nobody_up() {
             }
         });
         let run = Run::start(&rig, before, write);
-        // More than a pipe and the queue hold at trace level is not needed: the pipe alone is full after two rotations.
+        // Fewer bytes than the pipe and the queue hold are enough at trace level: the pipe alone is full after two rotations.
         for _ in 0..20 {
             run.follows_a_new_value();
         }

@@ -1,9 +1,9 @@
 //! The whole program against real servers, real processes, real signals and real tmpfs files.
 //!
-//! One test binary, because each links the whole of Squire. `tests/run` installs what these tests start: OpenBao and
-//! PostgreSQL. Every run of Squire logs at trace level, and its canary check hunts for the secrets of the test when it ends.
+//! There is one test binary, because each one links the whole of Squire. `tests/run` installs what these tests start: OpenBao and
+//! PostgreSQL. Every run of Squire logs at trace level, and when it ends its canary check searches for the secrets of the test.
 //!
-//! *Invariant:* nothing is left behind, on whatever path a test ends: no process, no file, no port.
+//! *Invariant:* nothing is left behind, however a test ends: no process, no file, no port.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,4 +1,4 @@
-//! Files for a neighbour: another user reads what Squire publishes, in a volume that the platform made for both.
+//! Files for a neighbour: another user reads the files of Squire, in a volume that the platform made for both.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -10,10 +10,10 @@ use serde_json::json;
 
 use crate::support::{Rig, configure_store, fresh, rig_of_store, store};
 
-/// The group of the volume: what a pod has as `fsGroup`.
+/// The group of the volume: a pod's `fsGroup`.
 const VOLUME: u32 = 1234;
 
-/// A directory of the rig as a kubelet makes a volume for an `fsGroup`: of root, with the group, 2770.
+/// A directory of the rig, like the volume that a kubelet makes for an `fsGroup`: of root, with the group, 2770.
 fn volume(rig: &Rig, name: &str) {
     rig.allow_secrets_in(name);
     fs::create_dir(rig.path(name)).unwrap();
@@ -21,7 +21,7 @@ fn volume(rig: &Rig, name: &str) {
     fs::set_permissions(rig.path(name), Permissions::from_mode(0o2770)).unwrap();
 }
 
-/// What a neighbour reads there: another user, of no group but the volume's. The way to the volume is free.
+/// Reads a file as a neighbour: another user, who is only in the volume's group. The directories above the volume are open to this user.
 fn neighbour_reads(rig: &Rig, path: &str) -> String {
     let mut cat = Command::new("setpriv");
     cat.args(["--reuid", "4321", "--regid", "4321", "--groups", &VOLUME.to_string(), "--", "cat"]);
@@ -31,7 +31,7 @@ fn neighbour_reads(rig: &Rig, path: &str) -> String {
 
 #[test]
 fn a_file_keeps_the_group_that_its_volume_gives() {
-    // Squire as root, as in a container that says nothing, and as the user of a pod with an `fsGroup`.
+    // Squire as root, as in a container without a user, and as the user of a pod with an `fsGroup`.
     for person in [None, Some(["65532", "65532", "1234"])] {
         let password = fresh("password");
         let rig = rig_of_store(
@@ -58,7 +58,7 @@ fn a_file_keeps_the_group_that_its_volume_gives() {
         }
         volume(&rig, "volume");
         fs::set_permissions(rig.directory(), Permissions::from_mode(0o755)).unwrap();
-        // Twice, so that what stands there is recognized, and once with another value.
+        // Twice, so that the existing file is recognized, and once with another value.
         let second = fresh("password");
         for expected in [&password, &password, &second] {
             if *expected == second {
@@ -115,10 +115,10 @@ fn without_a_setgid_directory_a_file_is_of_its_process() {
 
 #[test]
 fn a_file_is_the_bytes_that_a_field_has_in_base64() {
-    // No text: every byte there is, as a keystore or a keytab has them.
+    // Not text: every byte, as a keystore or a keytab has.
     let bytes: Vec<u8> = (0..=255).chain([0, 255, 254, 0]).collect();
     let (encoded, password) = (STANDARD.encode(&bytes), fresh("password"));
-    // As `base64` of coreutils writes it, in lines.
+    // In lines, as `base64` of coreutils writes it.
     let lines = encoded.as_bytes().chunks(76).map(|line| String::from_utf8_lossy(line).into_owned());
     let secret = json!({"keystore": lines.collect::<Vec<_>>().join("\n"), "password": password});
     let rig = rig_of_store(
@@ -143,7 +143,7 @@ fn a_file_is_the_bytes_that_a_field_has_in_base64() {
     squire.wait_until("both files are there", || rig.read("out/password") == password);
     assert_eq!(fs::read(rig.path("out/app.jks")).unwrap(), bytes);
 
-    // What is no base64 fails its release, with the password that came with it, and no byte of it is told.
+    // A text that is no base64 fails its release, and no byte of it is logged; the password that came with it is not published either.
     let (canary, next) = (fresh("no base64!"), fresh("password"));
     rig.canaries().add(&canary);
     store(&rig, &["put", "prod/app/db"], &json!({"keystore": canary, "password": next}).to_string());
@@ -184,7 +184,7 @@ fn the_directory_of_an_absolute_file_is_made_where_that_is_asked_for() {
         let found = fs::metadata(rig.path(made)).unwrap();
         assert_eq!((found.mode() & 0o7777, found.uid(), found.gid()), (0o750, 4321, 1234), "{made}");
     }
-    // A directory that is there keeps what it has.
+    // A directory that exists keeps its attributes.
     configure_store(&rig, &format!("{missing}\nmake_dir = {{ mode = \"0700\", owner = 4321 }}"));
     assert_eq!(rig.render().code, 0);
     assert_eq!(fs::metadata(rig.path("made/for/app")).unwrap().mode() & 0o7777, 0o750);

@@ -1,4 +1,4 @@
-//! A secret server or a database that goes away for a while: nothing that lives is lost, and what is due is done at once after.
+//! A secret server or a database that is away for a while: nothing that is valid is lost, and everything due is done right afterwards.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use crate::support::{
 const SHORT: Duration = Duration::from_secs(2);
 const LONGER: Duration = Duration::from_secs(5);
 
-/// How long the outage lasts, and how soon after it everything has to be well again.
+/// How long the outage lasts, and how soon afterwards everything has to be well again.
 fn down_at_start(outage: Duration, bound: Duration) {
     let raft = Raft::start(false);
     let tenant = raft.bao().tenant();
@@ -128,7 +128,7 @@ fn a_lease_that_falls_due_while_the_server_is_sealed_is_kept() {
     let took =
         recovered(&mut squire, back, SHORT, "the new value is there", || rig.read("out/app") == second);
     squire.wait_until("the lease was renewed", || raft.bao().count("update sys/leases/renew") > renewals);
-    // Past the end that the lease had before the server was sealed.
+    // After the end that the lease had before the server was sealed.
     stays_true(Duration::from_secs(12), "the credentials stay", || rig.read("out/sealed") == url);
     log_ins.stop();
     let failed = log_ins.failed_outside(&[]);
@@ -142,7 +142,7 @@ fn a_lease_that_falls_due_while_the_server_is_sealed_is_kept() {
     );
 }
 
-/// One role ends while the database is down, the other one falls due then but ends after it is back.
+/// The credentials of one role end while the database is down; those of the other become due then, but end after it is back.
 #[test]
 fn credentials_are_served_to_their_true_end_while_the_database_is_down() {
     const DOWN: Duration = Duration::from_secs(20);
@@ -166,8 +166,8 @@ fn credentials_are_served_to_their_true_end_while_the_database_is_down() {
     stays_true(DOWN, "the old credentials stay in the files", || {
         squire.is_running() && rig.read("out/brief") == brief && rig.read("out/lasting") == lasting
     });
-    // A try that fails makes no user: it is paused, by two seconds at most once the old credential has ended, so that the return
-    // of the database is noticed. The mint budget is for what is made.
+    // A failed try makes no user. Its pause is two seconds at most once the old credential has ended, so that the return of the database is
+    // noticed. The mint budget counts only credentials that were made.
     let tries = minted("brief");
     assert!(tries <= 1 + 20, "{tries} tries to make a user: {:#?}", bao.requests());
     let second = fresh("second");
@@ -178,7 +178,7 @@ fn credentials_are_served_to_their_true_end_while_the_database_is_down() {
         rig.read("out/brief") != brief && works(&rig, "out/brief")
     });
     squire.wait_until("the other secrets were never held up", || rig.read("out/app") == second);
-    // The server drops the users that ended meanwhile when it can; what counts is how many were made.
+    // The server drops the users that ended meanwhile when it can, so the test counts how many were made.
     wait_until(
         Duration::from_secs(12),
         "a living credential is not given up before its successor works",
@@ -248,7 +248,7 @@ fn the_second_address_is_used_when_the_first_refuses() {
 
 #[test]
 fn the_second_address_is_used_when_the_first_hangs() {
-    // One request time-out of 30 s, and what the next read takes.
+    // One request time-out of 30 s, and the time of the next read.
     let bound = Duration::from_secs(32);
     first_of_two_is_gone("first node of two gone: hangs", "hangs", bound, Gate::jam);
 }

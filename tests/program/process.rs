@@ -1,4 +1,4 @@
-//! The child: when it starts, what it is given, how it is stopped, and whose exit code Squire has.
+//! The child: when it starts, what it gets, how it is stopped, and how its exit code becomes Squire's.
 
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
@@ -109,7 +109,7 @@ fn a_stop_reaches_the_child_first_and_waits_for_it() {
     let tenant = Bao::shared().tenant();
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let rig = rig(&tenant, "");
-        // The file must still be there while the child says good-bye.
+        // The file must still exist while the child ends.
         let script = "trap 'sleep 0.3; cat out/password > seen/bye; exit 5' TERM INT
             touch seen/ready; while :; do sleep 0.05; done";
         let mut squire = rig.run_command(&["sh", "-c", script]);
@@ -155,7 +155,7 @@ fn a_second_stop_kills_at_once() {
     squire.wait_until("the child is ready", || rig.path("seen/ready").exists());
     squire.signal(Signal::SIGTERM);
     squire.wait_until("the child ignored the first", || rig.path("seen/first").exists());
-    // Two that come together are one, so a poll of several.
+    // Two signals that come at once are one, so a poll sends several.
     let deadline = std::time::Instant::now() + SOON;
     while squire.is_running() && std::time::Instant::now() < deadline {
         squire.signal(Signal::SIGTERM);
@@ -215,7 +215,7 @@ fn one_stop_that_is_signalled_twice_at_once_is_one_stop() {
     let script = "trap 'sleep 0.3; echo graceful > seen/end; exit 0' TERM; echo > seen/ready; while :; do sleep 0.05; done";
     let mut squire = rig.run_command(&["sh", "-c", script]);
     squire.wait_until("the child is ready", || rig.path("seen/ready").exists());
-    // As `timeout` does: its child first, then its own group.
+    // Like `timeout`: it signals its child first, then its own group.
     squire.signal(Signal::SIGTERM);
     squire.signal(Signal::SIGTERM);
     assert_eq!(squire.wait_for_end(SOON), 0);

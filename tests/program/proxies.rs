@@ -31,7 +31,7 @@ fn renders(rig: &Rig) -> String {
     outcome.stderr
 }
 
-/// A name that no resolver knows, so that whoever reaches it went through the proxy. The certificate of [`Raft`] bears it.
+/// A name that no resolver knows, so that only the proxy can reach it. The certificate of [`Raft`] has this name.
 const ELSEWHERE: &str = "bao.example";
 
 #[test]
@@ -63,7 +63,7 @@ fn a_server_with_tls_is_reached_by_connect_and_one_without_by_whole_addresses() 
         let log = renders(&rig);
         let seen = &proxy.seen()[before..];
         assert!(!seen.is_empty() && seen.iter().all(|line| line.contains(sees)), "{variables:?}: {seen:?}");
-        // Whoever is between can read along where there is no TLS, and only there.
+        // Without TLS, others on the way can read the connection; a warning says so only then.
         let warned =
             log.lines().any(|line| line.contains("\"WARN\"") && line.contains("http: whoever is between"));
         assert_eq!(warned, *address == http, "{log}");

@@ -1,4 +1,4 @@
-//! What is published: contents, modes, owners, places, and what is left of it afterwards.
+//! Published files: contents, modes, owners, places, and what is left of them afterwards.
 
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
@@ -55,7 +55,7 @@ fn files_have_their_modes_and_owners() {
     rig.allow_secrets_in("elsewhere");
     std::fs::create_dir(rig.path("elsewhere")).unwrap();
     let root = nix::unistd::geteuid().is_root();
-    // Only root can give files away; everybody may name himself.
+    // Only root can give files away; every user may name himself.
     let owner = if root { 65534 } else { nix::unistd::geteuid().as_raw() };
     rig.config(&format!(
         r#"
@@ -197,7 +197,7 @@ fn at_the_end_the_files_and_the_token_are_gone() {
         inline = "{{db.password}}"
         "#,
     );
-    // A token is revoked by who owns a child; without one, others may still use what it leased.
+    // With a child, the token is revoked at the end; without one, others may still use its leases.
     let mut squire = rig.run_command(&["sleep", "1000"]);
     squire.wait_until("both files are there", || {
         !rig.read("out/password").is_empty() && !rig.read("absolute").is_empty()
@@ -227,7 +227,7 @@ fn without_a_child_files_outlive_the_stop_which_is_a_success() {
     let mut squire = rig.run();
     squire.wait_until("the file is there", || !rig.read("out/password").is_empty());
     assert_eq!(squire.stop(), 0);
-    // Others may still use them; and what was leased for them lives on too.
+    // Others may still use them, so their leases stay valid too.
     assert!(!rig.read("out/password").is_empty());
     assert_eq!(tenant.living_tokens(), 1);
 }
@@ -255,7 +255,7 @@ fn a_second_squire_on_one_output_directory_is_refused_and_the_first_keeps_its_fi
     assert_eq!(squire.stop(), 0);
 }
 
-/// What is there stays whole and the process is left alone; when the fault is over, what was to come comes.
+/// The published files stay whole and the process is left alone; when the fault is over, the pending release is published.
 fn published_in_spite_of(fault: impl Fn(&Tmpfs), what_is_said: &str, repair: impl Fn(&Tmpfs)) {
     let tenant = Bao::shared().tenant();
     let first = fresh("first");

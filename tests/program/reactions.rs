@@ -1,10 +1,10 @@
-//! What a changed secret does to the child: a restart, a signal, a command, or nothing.
+//! The reactions of the child to a changed secret: a restart, a signal, a command, or nothing.
 
 use serde_json::json;
 
 use crate::support::{Bao, Rig, SOON, Tenant, fresh, kv_file, stays_true, wait_until};
 
-/// Notes each start, each SIGHUP and SIGUSR1 with the password of that moment, and the environment's.
+/// Records each start, each SIGHUP and SIGUSR1 with the password in the file at that moment, and that of the environment.
 const CHILD: &str = r#"
     note() { echo "$1 $$ $(cat out/password) ${DB_PASSWORD-}" >> seen/notes; }
     trap 'note HUP' HUP
@@ -15,7 +15,7 @@ const CHILD: &str = r#"
     while :; do sleep 0.05; done
 "#;
 
-/// One thing that the child noted.
+/// One record of the child.
 #[derive(Debug)]
 struct Note {
     what: String,
@@ -37,7 +37,7 @@ fn notes(rig: &Rig) -> Vec<Note> {
         .collect()
 }
 
-/// A rig whose child notes what happens to it; `file` and `process` are lines of those tables.
+/// A rig whose child records what happens to it; `file` and `process` are lines of those tables.
 fn rig(tenant: &Tenant<'_>, file: &str, process: &str) -> (Rig, String) {
     let first = fresh("first");
     tenant.write("db", &json!({"password": first}));
@@ -96,7 +96,7 @@ fn the_stop_signal_of_a_restart_can_be_chosen() {
 #[test]
 fn a_signal_comes_after_the_new_file() {
     let tenant = Bao::shared().tenant();
-    // Said once for the process, and once for the file, which wins.
+    // Configured once for the process, and once for the file, which wins.
     for (file, process, signal) in [
         ("", r#"on_change = "SIGHUP""#, "HUP"),
         (r#"on_change = "SIGUSR1""#, r#"on_change = "restart""#, "USR1"),
@@ -172,7 +172,7 @@ fn what_did_not_change_makes_no_reaction() {
     assert_eq!(notes(&rig).len(), 1);
 }
 
-/// A neighbour that Squire did not start: notes each SIGHUP, and has its number in a file.
+/// A neighbour that Squire did not start: records each SIGHUP, and has its process number in a file.
 fn neighbour(rig: &Rig, name: &str) -> std::process::Child {
     let program = rig.path(name);
     std::fs::copy("/bin/sh", &program).unwrap();

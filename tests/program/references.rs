@@ -1,4 +1,4 @@
-//! No file at all: variables of the environment refer to secrets, and the login comes from where the server's own tools have it.
+//! No configuration file: variables of the environment refer to secrets, and the login comes from the variables of the server's own tools.
 
 use std::fs;
 
@@ -6,10 +6,10 @@ use serde_json::json;
 
 use crate::support::{Bao, Postgres, Rig, SOON, Tenant, fresh, log_in, wait_until};
 
-/// Notes its environment at each start.
+/// Records its environment at each start.
 const CHILD: [&str; 3] = ["sh", "-c", "env > seen/env.new; mv seen/env.new seen/env; exec sleep 1000"];
 
-/// A rig whose environment has address and login, and no configuration.
+/// A rig with address and login in its environment, and no configuration.
 fn rig(tenant: &Tenant<'_>) -> Rig {
     let rig = Rig::new(tenant);
     rig.set("VAULT_ADDR", tenant.bao().address());
@@ -78,7 +78,7 @@ fn a_secret_id_in_the_environment_is_not_to_be_seen_there_later() {
     let tenant = Bao::shared().tenant();
     tenant.write("app", &json!({"password": fresh("password")}));
     let rig = Rig::new(&tenant);
-    // Not one that is hunted for: at first it is there, as whoever starts Squire has put it there.
+    // The canaries do not search for this one: at first it is in the environment, where the user put it.
     let secret_id = fs::read_to_string(rig.path("secret-id")).unwrap();
     fs::remove_file(rig.path("secret-id")).unwrap();
     rig.start_with_secrets_in_environment();

@@ -1,5 +1,5 @@
-//! A rotation never ends a service that ran: what cannot be started is found out before anything is stopped, and what dies of its new
-//! values gets those before.
+//! A rotation never ends a service that ran: a process that cannot be started is found out before anything is stopped, and a process that
+//! dies of its new values gets the previous ones.
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -9,7 +9,8 @@ use serde_json::json;
 
 use crate::support::{Rig, SOON, STORE_SOURCE, Squire, fresh, make_role, make_store, store};
 
-/// Writes what it was started with, and stays. It cannot live with what begins with `bad`, and has done its work with `done`.
+/// Records the values of its start, and runs on. It ends with an error if its value begins with `bad`, and with exit code 0 if it begins
+/// with `done`.
 const APP: &str = r#"#!/bin/sh
     echo "$PASSWORD" >> "$SEEN/started"
     case $PASSWORD in bad*) exit 3;; done*) exit 0;; esac
@@ -47,7 +48,7 @@ fn rig(process: &str, variables: &str, rest: &str) -> (Rig, String) {
 
 const PASSWORD: &str = "PASSWORD = \"{{db.password}}\"";
 
-/// Puts a password that begins so.
+/// Puts a password that begins with this.
 fn put(rig: &Rig, word: &str) -> String {
     let password = fresh(word);
     put_exactly(rig, &password);
@@ -62,7 +63,7 @@ fn permit(rig: &Rig, mode: u32) {
     fs::set_permissions(rig.path("bin/app"), Permissions::from_mode(mode)).unwrap();
 }
 
-/// What the process was started with, each time.
+/// The values of each start of the process.
 fn starts(rig: &Rig) -> Vec<String> {
     rig.read("seen/started").lines().map(str::to_owned).collect()
 }
@@ -79,7 +80,7 @@ const TAKEN_BACK: &str = "generation taken back, the one before is live again";
 #[test]
 fn a_release_with_which_the_process_cannot_be_started_stops_nobody() {
     type Harm = fn(&Rig);
-    /// A value, settings of the process, its variables, harm and mend, and what is said of it.
+    /// A value, settings of the process, its variables, the fault and its repair, and the message.
     type Case<'a> = (&'a str, &'a str, &'a str, (Harm, Harm), &'a str);
     let no_harm: Harm = |_| {};
     let no_program: (Harm, Harm) = (
@@ -130,7 +131,7 @@ fn a_release_with_which_the_process_cannot_be_started_stops_nobody() {
     }
 }
 
-/// The process, as the log has it.
+/// The number of the process, from the log.
 fn process(squire: &Squire<'_>) -> u64 {
     squire.events("process started").last().unwrap()["pid"].as_u64().unwrap()
 }
@@ -146,7 +147,7 @@ fn a_start_that_the_kernel_refuses_is_tried_again_with_what_was_live() {
     for (process, rest) in [("", ""), ("", "[rollout]\nprobe = \"none\""), ("restart = \"always\"", "")] {
         let (rig, first) = rig(process, PASSWORD, rest);
         let mut squire = started(&rig);
-        // As long as somebody writes it, no kernel executes it: only the start itself finds out.
+        // As long as a program has it open for writing, the kernel does not execute it: only the start itself finds that out.
         let writing = OpenOptions::new().append(true).open(rig.path("bin/app")).unwrap();
         put(&rig, "next");
         squire.wait_until("the start is refused, and the one with what was live too", || {
@@ -171,7 +172,7 @@ fn a_process_that_dies_of_its_new_values_gets_those_before() {
     assert_eq!(starts(&rig), [first.as_str(), &bad, &first]);
     let good = put(&rig, "good");
     squire.wait_until("the next value reaches it", || starts(&rig).last() == Some(&good));
-    // A job may be done in its short life: that says nothing against the release.
+    // A job may be done within its trial: that is not held against the release.
     let done = put(&rig, "done");
     assert_eq!(squire.wait_for_end(SOON), 0);
     assert_eq!(starts(&rig).last(), Some(&done));

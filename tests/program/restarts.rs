@@ -1,4 +1,4 @@
-//! Squire is killed and started again: it goes on with what it had, and nobody notices.
+//! Squire is killed and started again: it continues with its token and leases, and no other program notices.
 
 use std::fs::{metadata, read_dir};
 use std::os::unix::fs::MetadataExt;
@@ -14,7 +14,7 @@ use crate::support::{
 
 const LEDGER: &str = "\n[agent]\nledger = \"@dir@/ledger\"\n";
 
-/// Who the file is, and when it was written.
+/// The inode of the file, and when it was written.
 fn identity(path: &Path) -> (u64, i64, i64) {
     let metadata = metadata(path).unwrap();
     (metadata.ino(), metadata.mtime(), metadata.mtime_nsec())
@@ -147,7 +147,7 @@ fn the_ledger_of_another_login_is_ignored_with_a_warning() {
     let mut squire = theirs.run();
     squire.wait_until("theirs is there", || works(&theirs, "out/theirs"));
     squire.kill();
-    // Key and all, as if a volume had been mounted to the wrong pod.
+    // With its key, as if a volume had been mounted into the wrong pod.
     std::fs::remove_dir_all(rig.path("ledger")).unwrap();
     std::fs::rename(theirs.path("ledger"), rig.path("ledger")).unwrap();
     let logins = bao.count("update auth/approle/login");

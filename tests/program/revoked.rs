@@ -1,4 +1,4 @@
-//! An operator revokes a token or a lease: noticed at the next use or look-up, not when its renewal happens to be due.
+//! An operator revokes a token or a lease: Squire notices it at the next use or look-up, not only when the renewal becomes due.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::support::{
     works,
 };
 
-/// Everything lives for an hour and static secrets are re-read every ten minutes, so that only a look-up can notice.
+/// Everything is valid for an hour and static secrets are re-read every ten minutes, so that only a look-up can notice.
 const QUIET: &str = "address = \"@address@\"\nrefresh = \"10m\"\nlook_up_every = \"2s\"";
 
 /// A look-up interval, and a second for what follows from it.
@@ -70,8 +70,8 @@ fn a_revoked_token_is_noticed_at_once_by_a_read() {
     a_token_is_revoked("agent's token revoked, a secret re-read each second", source, "read", bound);
 }
 
-/// Nothing tells a token that died before it was ever looked up from one that may not look itself up: so a login is tried, at
-/// most once a minute.
+/// A token that died before its first look-up cannot be told from one that may not look itself up. So a login is tried, at most once a
+/// minute.
 #[test]
 fn a_token_that_is_revoked_at_once_is_replaced_within_about_a_minute() {
     let bao = Bao::start();

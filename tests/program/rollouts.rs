@@ -79,7 +79,7 @@ fn what_fails_its_check_is_never_seen_and_what_comes_after_it_is() {
     assert_eq!(squire.stop(), 0);
 }
 
-/// The log lines whose message begins so.
+/// The log lines whose message begins with this.
 fn said(rig: &Rig, beginning: &str) -> Vec<serde_json::Value> {
     let log = rig.read("stderr.1");
     let lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
@@ -112,7 +112,7 @@ fn a_check_that_hangs_or_cannot_be_executed_fails() {
     }
 }
 
-/// A server that is well or not, as it is told.
+/// A server whose health the test sets.
 struct Health {
     address: String,
     is_well: Arc<AtomicBool>,
@@ -223,8 +223,8 @@ fn a_process_that_dies_of_its_new_environment_is_started_again_with_the_old_one(
     assert_eq!(squire.stop(), 0);
 }
 
-/// The database refuses what the new credentials may do; the process is served by the old ones throughout, and a bad value of another
-/// secret does not stand in the way of the next credentials.
+/// The database denies queries to new users; the process goes on with the old credentials, and a bad value of another secret does not block
+/// the next credentials.
 #[test]
 fn credentials_that_cannot_be_used_are_taken_back_and_no_other_secret_blocks_the_next() {
     let (bao, postgres) = (Bao::start(), Postgres::shared());
@@ -259,7 +259,7 @@ fn credentials_that_cannot_be_used_are_taken_back_and_no_other_secret_blocks_the
     let user = log_in(&rig.read("out/url")).unwrap();
     let bad = write(&tenant, "bad");
     squire.wait_until("it is refused", || !said(&rig, "generation failed its check").is_empty());
-    // The credentials are replaced all the same, with the good value beside them, and none of them is ever dead.
+    // The credentials are replaced all the same, with the good value beside them, and no published credential has ever ended.
     squire.wait_at_most(SOON * 3, "the credentials are replaced", || {
         let url = rig.read("out/url");
         log_in(&url).unwrap_or_else(|error| panic!("a dead credential: {error}")) != user
@@ -311,7 +311,7 @@ fn secrets_that_change_all_the_time_are_rolled_out_and_bounded() {
     let mut last = String::new();
     for _ in 0..28 {
         last = write(&tenant, "next");
-        // The subject is the pace of the changes.
+        // This test is about how fast changes follow.
         std::thread::sleep(Duration::from_millis(700));
     }
     squire.wait_until("the last one arrives", || rig.read("out/password") == last);

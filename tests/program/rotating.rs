@@ -1,4 +1,4 @@
-//! Rotations by policy under a running agent: it does them by itself, and the process lives with them.
+//! Rotations by policy with a running agent: it rotates by itself, and the process gets the new values.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::support::{
     Bao, Postgres, Rig, fresh, log_in, make_role, make_store, stays_true, store, wait_until,
 };
 
-/// Alters the role in the database. What it reads is one line of JSON, and `python3` is what every test machine has.
+/// Alters the role in the database. It reads one line of JSON, in `python3`, which every test machine has.
 const SET: &str = r#"
 import json, os, subprocess, sys
 told = json.load(sys.stdin)
@@ -25,7 +25,7 @@ environment = dict(os.environ, PGPASSWORD=told["fields"]["password"])
 sys.exit(subprocess.run(["psql", "-q", "-c", "SELECT 1", url], env=environment, stdout=subprocess.DEVNULL).returncode)
 "#;
 
-/// Notes each password that it is started with.
+/// Records the password of each start.
 const CHILD: &str = "[process]\ncommand = [\"sh\", \"-c\", \"echo $DB_PASSWORD >> seen/passwords; exec sleep 1000\"]\nenv = { DB_PASSWORD = \"{{db.password}}\" }\n";
 
 const SOURCE: &str = r#"
@@ -52,7 +52,7 @@ fn rig(rights: &[&str]) -> Rig {
     rig
 }
 
-/// The hook `it` of the agent: these commands.
+/// The hook `it` of the agent, with these commands.
 fn hooks(rig: &Rig, commands: &str) {
     rig.write("hooks.toml", &format!("[hook.it]\npaths = [\"prod/app/*\"]\n{commands}"));
 }
@@ -80,7 +80,7 @@ fn a_role_of_postgresql_is_rotated_and_the_process_gets_what_works() {
     hooks(&rig, &format!("set = [\"python3\", \"set.py\"]\ntest = [\"python3\", \"test.py\"]\n{env}"));
     rig.set("ADMIN_URL", &postgres.admin_url());
     rig.set("DATABASE", &postgres.address());
-    // The administrator's URL is in Squire's environment on purpose: it is the hooks' business.
+    // The administrator's URL is in Squire's environment on purpose: the hooks need it.
     rig.start_with_secrets_in_environment();
     let policy =
         ["policy", "prod/app/db", "--generate", "password:length=24", "--every", "2s", "--grace", "1h"];

@@ -1,4 +1,4 @@
-//! Readers during rotations: no torn read, and nothing moves that did not change.
+//! Readers during rotations: no torn read, and files without a change are not touched.
 
 use std::fs::File;
 use std::io::Read;
@@ -14,14 +14,14 @@ use crate::support::{Bao, Rig, Tenant, fresh};
 
 const ROTATIONS: usize = 200;
 
-/// Values long enough that a partial one could be seen.
+/// Values that are long enough to show a partial one.
 fn write(tenant: &Tenant<'_>, number: usize) {
     let user = format!("user-{number}-{}", "u".repeat(2000));
     let password = format!("canary-{number}-{}", "p".repeat(3000));
     tenant.write("db", &json!({"user": user, "password": password}));
 }
 
-/// The number in a whole value.
+/// The number in a complete value.
 fn number(value: &str, length: usize) -> Option<usize> {
     let (number, padding) = value.split_once('-')?.1.split_once('-')?;
     (padding.len() == length).then(|| number.parse().ok())?
@@ -42,7 +42,7 @@ fn read_both(output: &Path) -> Result<usize, String> {
     if user == password { Ok(user) } else { Err(format!("user of {user} with password of {password}")) }
 }
 
-/// Reads one file by its own path, as programs do that know nothing of generations.
+/// Reads one file by its own path, like programs that do not know about generations.
 fn read_one(output: &Path) -> Result<usize, String> {
     let text =
         std::fs::read_to_string(output.join("password")).map_err(|error| format!("password: {error}"))?;
@@ -108,7 +108,7 @@ fn a_reader_never_sees_a_torn_pair_in_two_hundred_rotations() {
     assert_eq!(squire.stop(), 0);
 }
 
-/// Lets the readers end also when the test fails, else the scope would wait for them for ever.
+/// Ends the readers even if the test fails; otherwise the scope would wait for them for ever.
 struct StopAtEnd<'a>(&'a AtomicBool);
 
 impl Drop for StopAtEnd<'_> {

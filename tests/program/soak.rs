@@ -1,6 +1,6 @@
-//! Everything at once, at random: whoever logs in with what the files hold gets in, unless it cannot be had otherwise.
+//! All faults at once, at random: a log-in with the credentials in the files succeeds, unless a fault makes that impossible.
 //!
-//! 45 s as a rule, ten minutes with `SQUIRE_LONG=1`. The seed is printed; `SQUIRE_SEED` repeats a run.
+//! 45 s by default, ten minutes with `SQUIRE_LONG=1`. The seed is printed; `SQUIRE_SEED` repeats a run.
 
 use std::fmt::Write;
 use std::time::{Duration, Instant};
@@ -66,13 +66,13 @@ fn nobody_ever_holds_a_dead_credential_while_a_live_one_can_be_had() {
         if started.elapsed() > Duration::from_mins(1) && early.is_none() {
             early = Some(resident(&squire));
         }
-        // Each fault once before any comes again, so that the short form meets them all.
+        // Each fault once before any comes again, so that the short form causes all of them.
         if round.is_empty() {
             round = (0..FAULTS.len()).collect();
             chance.shuffle(&mut round);
         }
         let Some(index) = round.pop() else { continue };
-        // Logins for dead tokens are bounded to one a minute in the long run, so more revocations than that are another promise.
+        // Logins for dead tokens are limited to one a minute in the long run, so more revocations would test another promise.
         if matches!(FAULTS[index], Fault::TokenRevoked) {
             if revoked.is_some_and(|at: Instant| at.elapsed() < Duration::from_secs(65)) {
                 continue;
@@ -84,7 +84,7 @@ fn nobody_ever_holds_a_dead_credential_while_a_live_one_can_be_had() {
         counts[index] += 1;
         excused.push((from, Instant::now() + SETTLED));
         eprintln!("soak: {:?} after {:.1} s", FAULTS[index], (from - started).as_secs_f64());
-        // Long enough to be told from the next one.
+        // Long enough to tell it from the next fault.
         std::thread::sleep(SETTLED + Duration::from_millis(chance.u64(500..2500)));
         assert!(squire.is_running(), "squire ended");
     }
@@ -173,7 +173,7 @@ fn cause(fault: Fault, tenant: &Tenant<'_>, rig: &Rig, postgres: &Postgres, chan
     }
 }
 
-/// What the program holds in memory, in KiB.
+/// The memory of the program, in KiB.
 fn resident(squire: &Squire<'_>) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", squire.id())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();

@@ -1,4 +1,4 @@
-//! A start that waits says for what, and one that cannot succeed ends.
+//! A start that waits logs what it waits for, and a start that cannot succeed ends.
 
 use std::time::Duration;
 
@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 
 use crate::support::{Bao, Rig, SOON, Tenant, fresh};
 
-/// Well below the minute that `render` would wait, and above the tries that a standby is given.
+/// Well below the minute that `render` would wait, and above the time of the tries that allow for a standby.
 const EARLY: Duration = Duration::from_secs(20);
 
 fn rig(tenant: &Tenant<'_>, path: &str, template: &str) -> Rig {
-    // No look is planned before a start of a minute is over.
+    // No re-read is planned within a start of a minute.
     rig_that_looks_every("5m", tenant, path, template)
 }
 
@@ -25,7 +25,7 @@ fn rig_that_looks_every(refresh: &str, tenant: &Tenant<'_>, path: &str, template
     rig
 }
 
-/// The last line that people see: an error.
+/// The last line for a user: an error.
 fn last_error(log: &str) -> Value {
     let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let line = lines.rfind(|line| line["level"] != "TRACE" && line["level"] != "DEBUG").unwrap();

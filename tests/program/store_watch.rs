@@ -1,4 +1,4 @@
-//! A store under a running agent that watches it: at rest nothing is asked, and what happens to its file is noticed.
+//! A store that a running agent watches: at rest the agent asks nothing, and it notices changes of the file.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -11,10 +11,10 @@ use crate::support::{
     Clock, Rig, SOON, Squire, fresh, make_role, make_store, stays_true, store_at, wait_until,
 };
 
-/// At rest the agent compares its clocks once a minute, and nothing else. To ask the store five times a second took 900.
+/// At rest the agent only compares its clocks once a minute. Asking the store five times a second took 900.
 const WAKE_UPS_A_MINUTE: u64 = 60;
 
-/// Nothing is read again by itself while a test lasts.
+/// Nothing is re-read by schedule during a test.
 const CONFIG: &str = r#"
     [source.store]
     file = "@dir@/app.store"
@@ -48,7 +48,7 @@ fn put(rig: &Rig, file: &str) -> String {
     password
 }
 
-/// Each store has an anchor of its own, since copies go their own ways.
+/// Each store has an anchor of its own, since a copy and its original change separately.
 fn as_owner(rig: &Rig, file: &str, arguments: &[&str], stdin: &str) -> String {
     let anchor = format!("{file}.anchor");
     store_at(rig, file, &[arguments, &["--key-file", "app.store.key", "--anchor", &anchor]].concat(), stdin)
@@ -62,7 +62,7 @@ fn rename(rig: &Rig, from: &str, to: &str) {
     fs::rename(rig.path(from), rig.path(to)).unwrap();
 }
 
-/// A copy of the store with another password in it, ready to be put in its place: its name and the password.
+/// A copy of the store with another password in it, ready to replace it: its name and the password.
 fn copy(rig: &Rig, number: usize) -> (String, String) {
     let name = format!("copy{number}.store");
     for file in [name.clone(), format!("{name}-wal")] {
@@ -73,7 +73,7 @@ fn copy(rig: &Rig, number: usize) -> (String, String) {
     (name, password)
 }
 
-/// How often each thread of the process stopped to wait.
+/// How often each thread of the process went to sleep.
 fn waits(process: u32) -> BTreeMap<OsString, u64> {
     let tasks = fs::read_dir(format!("/proc/{process}/task")).unwrap();
     let of_task = |task: fs::DirEntry| {
@@ -97,14 +97,14 @@ fn a_store_that_another_is_put_in_the_place_of_is_read_anew_at_once() {
         }
     };
     both_publish(&first);
-    // What is in the log beside the file is of the one that goes, and must not be taken for the other's.
+    // The `-wal` beside the file belongs to the replaced file, and must not be taken for the new one's.
     both_publish(&put(&rig, "app.store"));
     let refusals =
         || ["stderr.1", "stderr.2"].map(|log| rig.read(log).matches("an earlier state of the store").count());
     for (copy, password) in copies {
         let before = refusals();
         rename(&rig, &copy, "app.store");
-        // It does not go on from what the agents saw. Until both have noticed, the log of the one that goes is beside it.
+        // It does not continue from what the agents saw. Until both have noticed, the `-wal` of the replaced file is beside it.
         wait_until(SOON, "both refuse it", || {
             refusals().iter().zip(before).all(|(now, before)| *now > before)
         });
@@ -132,7 +132,7 @@ fn an_earlier_state_is_refused_and_what_the_owner_accepts_is_served() {
     rename(&rig, &earlier, "app.store");
     squire.wait_until("it is refused", || rig.read("stderr.1").contains("an earlier state of the store"));
     assert_eq!(rig.read("out/password"), second, "what was good stays");
-    // Nor does it begin with it after a hard end: what it saw is in its ledger.
+    // An agent that was killed does not accept it at its start either: what it saw is in its ledger.
     squire.kill();
     drop(squire);
     let mut squire = rig.run();
@@ -166,7 +166,7 @@ fn a_change_by_another_process_is_published_within_a_second() {
     let (rig, first) = rig(&[]);
     let mut squire = rig.run();
     publishes(&mut squire, &rig, &first);
-    // The machine may be busy now and then, but not each time.
+    // The machine may be busy once, but not each time.
     let fastest = (0..5).map(|_| {
         let password = put(&rig, "app.store");
         let since = Instant::now();

@@ -1,4 +1,4 @@
-//! The embedded store as a source: the same templates, processes and rollouts, and no server.
+//! The embedded store as a source: the same templates, processes and rollouts, without a server.
 
 use std::time::{Duration, Instant};
 
@@ -51,7 +51,7 @@ fn a_put_by_any_process_is_seen_at_once_and_rolled_out() {
         assert!(since.elapsed() < Duration::from_secs(10), "that was the re-read after 5 minutes, or luck");
     }
     assert_eq!(rig.read("seen/told").lines().count(), 3, "{}", rig.read("seen/told"));
-    // What did not change is not read again, whatever else did.
+    // An unchanged secret is not read again when another one changes.
     for number in 0..3 {
         store(&rig, &["put", "prod/app/other"], &number.to_string());
     }

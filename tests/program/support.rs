@@ -1,6 +1,6 @@
-//! What the tests of the whole program stand on: servers that end with the tests, and Squire itself under watch.
+//! The support for tests of the whole program: servers that end with the tests, and Squire itself, whose output is checked.
 //!
-//! *Invariant:* a test waits for a state with a deadline, and its failure shows the end of the log.
+//! *Invariant:* a test waits for a state with a deadline, and its failure prints the end of the log.
 
 mod api;
 mod aws;
@@ -52,17 +52,17 @@ pub(crate) use table::{record, recovered};
 pub(crate) use tmpfs::{Tmpfs, mount, unmount};
 pub(crate) use tpm::Tpm;
 
-/// Long enough for anything that is not meant to take time, on a machine that is busy with other tests.
+/// Long enough for any operation that should be quick, on a machine that is busy with other tests.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
-/// A process that notes its starts in `seen/starts` and waits; no change of a file concerns it.
+/// A process that records its starts in `seen/starts` and waits; it does not react to changes of files.
 pub(crate) const CHILD: &str = r#"
     [process]
     command = ["sh", "-c", "echo start >> seen/starts; exec sleep 1000"]
     on_change = "none"
 "#;
 
-/// Notes each start and each SIGHUP with the password in its file and in its environment.
+/// Records each start and each SIGHUP with the password in its file and in its environment.
 pub(crate) const NOTING: &str = r#"
     note() { echo "$1 $(cat out/password) ${DB_PASSWORD-}" >> seen/notes; }
     trap 'note HUP' HUP
@@ -71,7 +71,7 @@ pub(crate) const NOTING: &str = r#"
     while :; do sleep 0.05; done
 "#;
 
-/// What it noted, as far as the lines are whole.
+/// Its records, as far as the lines are complete.
 pub(crate) fn notes(rig: &Rig) -> Vec<String> {
     let text = rig.read("seen/notes");
     text[..text.rfind('\n').map_or(0, |end| end + 1)].lines().map(str::to_owned).collect()
@@ -91,8 +91,8 @@ pub(crate) fn kv_file(name: &str) -> String {
     )
 }
 
-/// The part of a configuration that puts the URL with the credentials of a database role into the file `out/ROLE`. The
-/// server shortens the role's name to eight letters in the names of the users that it makes, so it is no longer.
+/// The part of a configuration that puts the URL with the credentials of a database role into the file `out/ROLE`. The server shortens the
+/// role's name to eight letters in the names of the users that it makes, so the name is no longer than that.
 pub(crate) fn database_file(postgres: &Postgres, role: &str) -> String {
     format!(
         r#"
@@ -107,7 +107,7 @@ pub(crate) fn database_file(postgres: &Postgres, role: &str) -> String {
     )
 }
 
-/// Whether a file holds credentials with which one can log in to the database; they are hunted for from then on.
+/// Whether the credentials in a file can log in to the database; the canaries search for them from then on.
 pub(crate) fn works(rig: &Rig, file: &str) -> bool {
     let url = rig.read(file);
     learn_password(&url, rig.canaries());
@@ -139,7 +139,7 @@ pub(crate) fn wait_until(limit: Duration, what: &str, condition: impl FnMut() ->
     assert!(holds_within(limit, condition), "waited {limit:?} in vain for: {what}");
 }
 
-/// Watches for a while that something stays true: for what must *not* happen there is no state to wait for.
+/// Checks for a while that something stays true: an event that must *not* happen has no state to wait for.
 #[track_caller]
 pub(crate) fn stays_true(span: Duration, what: &str, mut condition: impl FnMut() -> bool) {
     assert!(!holds_within(span, || !condition()), "no longer true: {what}");

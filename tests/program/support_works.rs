@@ -1,4 +1,4 @@
-//! The support itself: servers start as the tests need them, and a planted leak is found.
+//! Tests of the support itself: servers start as the tests need them, and a planted leak is found.
 
 use nix::sys::signal::Signal;
 use serde_json::json;

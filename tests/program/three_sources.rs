@@ -1,4 +1,4 @@
-//! What a template and a process may expect of a source, over all three: whoever moves from one to another notices nothing.
+//! What a template and a process may expect of a source, with all three: a move from one to another changes nothing.
 
 use std::time::Duration;
 
@@ -97,7 +97,7 @@ fn said(origin: &Origin) -> Vec<String> {
     lines.filter_map(|line| line["message"].as_str().map(str::to_owned)).collect()
 }
 
-/// The database behind it takes only the value before: so it is while a rotation is not finished.
+/// The database accepts only the previous value, as while a rotation is not finished.
 fn a_process_that_is_not_well_goes_back_to_the_value_before(origin: &Origin) {
     let rest = r#"
         [process]
@@ -231,7 +231,7 @@ fn one_agent_uses_several_sources_also_several_of_a_kind_with_other_identities()
     let words: Vec<_> = all.split(' ').collect();
     assert!(words[0].starts_with("one/") && words[1].starts_with("other/"), "{words:?}");
     assert_eq!(words[2..], ["of-the-store", "of-aws"]);
-    // Each identity sees only its own.
+    // Each identity sees only its own secrets.
     let swapped = rig.read("squire.toml").replacen("source = \"one\"", "source = \"other\"", 1);
     rig.whole_config(&swapped);
     rig.render_says(&format!("permission denied on secret/data/{}/db", one.name()));

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::support::certificates::{Valid, self_signed, signed, signed_by};
 use crate::support::{Aws, Front, Outcome, Raft, Rig, SOON, Squire, Tenant, fresh, stays_true};
 
-/// A rig for the TLS address, with these lines more for the source.
+/// A rig for the TLS address, with these additional lines for the source.
 fn rig(raft: &Raft, tenant: &Tenant<'_>, source: &str) -> Rig {
     tenant.write("db", &json!({"password": fresh("password")}));
     let rig = Rig::new(tenant);
@@ -79,7 +79,7 @@ fn the_server_is_trusted_by_its_authority_and_by_nothing_else() {
     }
 }
 
-/// Renders where `ca.pem` of the rig holds what is trusted: it works, or says this.
+/// Renders with `ca.pem` of the rig as the trusted authorities: it works, or fails with this message.
 fn render_trusting(raft: &Raft, trusted: &str, source: &str, says: Option<&str>) {
     let tenant = raft.bao().tenant();
     let rig = rig(raft, &tenant, &format!("ca_file = \"@dir@/ca.pem\"\n{source}"));
@@ -105,7 +105,7 @@ fn a_certificate_that_is_itself_trusted_is_good_for_its_names_and_its_time() {
         (&mine, mine.certificate.pem(), "", None),
         (&mine, again.certificate.pem() + &mine.certificate.pem(), "", None),
         (&named, named.certificate.pem(), "tls_server_name = \"other.example\"", None),
-        // As curl and the servers' own tools do with one certificate in the file.
+        // curl and the servers' own tools do the same with one certificate in the file.
         (&leaf, leaf.certificate.pem(), "", None),
         (&both, both.certificate.pem(), "", None),
         (
@@ -162,7 +162,7 @@ fn a_client_certificate_is_shown_where_it_is_demanded() {
     assert_eq!(outcome.code, 1, "{}", outcome.stderr);
 }
 
-/// A process that goes on, over a source that trusts what is in `ca.pem` of the rig.
+/// A running process, with a source that trusts the certificates in `ca.pem` of the rig.
 fn run_trusting<'a>(rig: &'a Rig, trusted: &str) -> Squire<'a> {
     rig.write("ca.pem", trusted);
     rig.whole_config(&rig.read("squire.toml").replace("startup_timeout = \"3s\"", ""));
@@ -171,7 +171,7 @@ fn run_trusting<'a>(rig: &'a Rig, trusted: &str) -> Squire<'a> {
     squire
 }
 
-/// Waits until what is written now is published.
+/// Waits until a new value is published.
 #[track_caller]
 fn new_values_come(rig: &Rig, tenant: &Tenant<'_>, squire: &mut Squire<'_>) {
     let next = fresh("next");
@@ -214,7 +214,7 @@ fn a_new_authority_is_read_when_an_answer_fails_by_tls() {
 fn an_authority_that_goes_or_comes_in_its_file_is_noticed_though_all_is_well() {
     let raft = Raft::start(false);
     let tenant = raft.bao().tenant();
-    // The directory is exchanged for another one, not the file in it.
+    // The directory is replaced by another one, not the file in it.
     let rig = rig(&raft, &tenant, "ca_file = \"@dir@/now/ca.pem\"");
     let trusted = std::fs::read_to_string(raft.certificate("ca.pem")).unwrap();
     rig.write("trusting/ca.pem", &trusted);

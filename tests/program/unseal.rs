@@ -1,4 +1,4 @@
-//! A store whose credentials are wrapped: nothing beside it opens it, and a server or a TPM that unwraps them does.
+//! A store whose credentials are wrapped: no file beside it opens it, but a server or a TPM that unwraps them does.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -29,7 +29,7 @@ fn wrap(rig: &Rig, tenant: &Tenant<'_>, file: &str, to: &str) {
     rig.set("VAULT_ADDR", "");
 }
 
-/// `squire store …` on the rig's store; the exit code, and what it said of what it did or why not.
+/// `squire store …` on the rig's store; the exit code, and its output or its error.
 fn squire(rig: &Rig, arguments: &[&str]) -> (i32, String) {
     let outcome = rig.start(&[&["store", "--store", "app.store"], arguments].concat()).outcome(SOON);
     (outcome.code, if outcome.code == 0 { outcome.stdout } else { outcome.stderr })
@@ -45,7 +45,7 @@ fn a_wrapped_key_opens_the_store_where_the_server_unwraps_it() {
     let (rig, first) = rig(&tenant);
     rig.allow_secrets_in("stdout.2");
     wrap(&rig, &tenant, "app.store.key", "wrapped.key");
-    // The address is the one that it was wrapped at.
+    // The address comes from the document, which has the server that wrapped it.
     assert_eq!(get(&rig, "wrapped.key"), (0, format!("{first}\n")));
     wait_until(SOON, "no token is left", || tenant.living_tokens() == 0);
     let (code, said) = squire(&rig, &["key", "wrap", "wrapped.key", "--transit", "x", "--to", "twice"]);
@@ -78,7 +78,7 @@ fn what_stands_between_a_wrapped_key_and_the_store_is_said() {
         let (code, said) = get(&rig, file);
         assert!(code == 1 && said.contains(reason), "{file}: {said}");
     }
-    // Without the right to, and without a login.
+    // Without the right to it, and without a login.
     tenant.set_policy("path \"elsewhere\" { capabilities = [\"read\"] }");
     let (code, said) = get(&rig, "wrapped.key");
     assert!(code == 1 && said.contains("permission denied on transit/decrypt/"), "{said}");
@@ -118,7 +118,7 @@ const SOURCE: &str = r#"
     on_change = "none"
 "#;
 
-/// The rig's store, to be opened by an agent with the wrapped secret-id of a role.
+/// The rig's store, for an agent with the wrapped secret-id of a role.
 fn rig_of_role(tenant: &Tenant<'_>, rights: &[&str]) -> (Rig, String) {
     let (rig, first) = rig(tenant);
     let own = rig.read("role-id");
@@ -135,7 +135,7 @@ fn an_agent_opens_its_store_with_a_wrapped_secret_id() {
     let tenant = Bao::shared().tenant();
     let (rig, first) = rig_of_role(&tenant, &["--read", "prod/app/*"]);
     let document = rig.read("wrapped.secret-id");
-    // It is waited for, and whatever is wrong with it is said and mended without a new start.
+    // The agent waits for it; every problem is logged, and can be corrected without a new start.
     rig.write("wrapped.secret-id", "");
     let mut squire = rig.run();
     let said = |words: &str| rig.read("stderr.2").contains(words);
@@ -175,9 +175,9 @@ fn an_agent_with_a_wrapped_secret_id_rotates_and_its_hooks_do_not_get_the_login(
     let login = tenant.secret_id();
     rig.set("VAULT_SECRET_ID_FILE", "");
     rig.set("VAULT_SECRET_ID", &login);
-    // The hook's own.
+    // The hook's own variables.
     rig.set("AWS_SECRET_ACCESS_KEY", "for-the-hook");
-    // What starts Squire has it; the hook looks what became of it.
+    // Squire is started with it; the hook checks what happened to it.
     rig.start_with_secrets_in_environment();
     rig.write("hook", "env > seen/hook.new; mv seen/hook.new seen/hook\n");
     let env = "env = [\"AWS_SECRET_ACCESS_KEY\", \"VAULT_SECRET_ID\"]";
@@ -202,7 +202,7 @@ fn an_agent_that_is_a_unit_of_systemd_takes_what_it_was_passed() {
     let (rig, first) = rig_of_role(&tenant, &["--read", "prod/app/*"]);
     rig.allow_secrets_in("passed");
     rig.set("CREDENTIALS_DIRECTORY", rig.path("passed").to_str().unwrap());
-    // Wrapped or not: it is a file as any other.
+    // Wrapped or not, it is a file like any other.
     rig.write("passed/squire-secret-id", &rig.read("wrapped.secret-id"));
     rig.whole_config(&SOURCE.replace("secret_id_file = \"@dir@/wrapped.secret-id\"", ""));
     let mut squire = rig.run();
@@ -241,7 +241,7 @@ fn an_agent_opens_its_store_with_what_the_tpm_sealed_and_rotates() {
     squire.wait_until("it is rotated", || rig.read("out/password").len() == 36);
     assert_eq!(squire.stop(), 0);
 
-    // Off, it is waited for.
+    // While the TPM is off, the agent waits for it.
     drop(tpm);
     std::fs::remove_dir_all(rig.path("out")).unwrap();
     let mut squire = rig.run();

@@ -1,4 +1,4 @@
-//! Values that vanish, paths that are forbidden for a while, and templates that cannot be rendered.
+//! Values that vanish, paths that are denied for a while, and templates that cannot be rendered.
 
 use std::time::{Duration, Instant};
 
@@ -9,10 +9,10 @@ use crate::support::{
     works,
 };
 
-/// A value is re-read each second, and ±10 % of that. What is gone is asked for again a little more slowly.
+/// A value is re-read each second, ±10 %. A value that is gone is requested again a little more slowly.
 const REREAD: Duration = Duration::from_secs(2);
 
-/// A tenant with two secrets, one of which is in for trouble.
+/// A tenant with two secrets, one of which will have a problem.
 fn start<'a>(tenant: &Tenant<'_>, rig: &'a Rig) -> (Squire<'a>, String, String) {
     let (victim, other) = (fresh("victim"), fresh("other"));
     tenant.write("victim", &json!({"password": victim}));
@@ -157,7 +157,7 @@ fn a_template_that_cannot_be_rendered_costs_no_new_credential() {
     );
 }
 
-/// What an operator sees of trouble with this secret.
+/// The log lines of an operator about this secret.
 fn squire_said(rig: &Rig, secret: &str) -> Vec<String> {
     let log = rig.read("stderr.1");
     let about = |line: &&str| {

@@ -1,4 +1,4 @@
-//! What Squire says: to who comes from another tool, to who misspells a word, to machines that read its log, and to nobody what a value is.
+//! The messages of Squire: for users of another tool, for typing errors, for programs that read the log; and no message contains a value.
 
 use std::process::Command;
 use std::time::Duration;
@@ -16,7 +16,7 @@ fn rig(rest: &str) -> Rig {
     rig
 }
 
-/// What `squire check` says of this text; one line.
+/// The output of `squire check` for this text; one line.
 fn check(rig: &Rig, text: &str) -> (i32, String) {
     rig.whole_config(text);
     let outcome = rig.check();
@@ -81,7 +81,7 @@ fn a_configuration_with_nothing_to_do_is_told_so() {
             assert!(outcome.stderr.contains("there is nothing to do"), "{}", outcome.stderr);
         }
     }
-    // A process alone is something to do.
+    // A process alone is enough for a run.
     assert_eq!(rig.run_command(&["true"]).outcome(SOON).code, 0);
     configure_store(&rig, &format!("[secret.other]\npath = \"prod/app/other\"\n{FILE}"));
     let unused = format!("{}:", rig.path("squire.toml").display());
@@ -109,7 +109,7 @@ fn a_process_without_a_command_is_refused() {
             let words = "says how a process is run, and there is none: set process.command or give a command after `--`";
             assert!(outcome.stderr.contains(words), "{}", outcome.stderr);
         }
-        // What stands after `--` is a command.
+        // The text after `--` is a command.
         assert_eq!(rig.run_command(&["true"]).outcome(SOON).code, 0, "{key}");
     }
 }
@@ -136,7 +136,7 @@ fn a_word_that_is_no_level_or_format_is_named_and_replaced() {
         ),
         ("infoo,debug", "json", Some("\"infoo\" is no level")),
         ("info", "xml", Some("SQUIRE_LOG_FORMAT: \"xml\" is unknown; write text or json")),
-        // Whatever is filtered, what ends Squire is said.
+        // Whatever the filter is, an error that ends Squire is logged.
         ("off", "text", None),
         ("hyper=debug", "json", None),
     ] {
@@ -211,7 +211,7 @@ fn a_configuration_beside_references_is_refused_and_no_process_gets_the_text_of_
         }
         assert!(!outcome.stderr.contains("HOME_PAGE") && outcome.stdout.is_empty());
     }
-    // What is kept back, replaced, or asked for as it is, is no mistake.
+    // A variable that is kept back, replaced, or passed on explicitly is no mistake.
     configure_store(&rig, "[process]\nenv = { DB_PASSWORD = \"{{db.password}}\" }\nenv_pass = [\"URL\"]\n");
     let outcome = rig.run_command(&["sh", "-c", "echo $URL"]).outcome(SOON);
     assert_eq!(

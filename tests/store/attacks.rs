@@ -1,6 +1,6 @@
-//! What somebody does who has more than nothing: a role, a copy of the file, an old key.
+//! Attacks by somebody who has a role, a copy of the file, or an old key.
 //!
-//! Each test is one who attacks. What needs the inside of the store (a role that seals what it may not) is beside it, in `src/store/attacks.rs`.
+//! Each test is one attacker. Attacks that need the inside of the store (a role that seals what it may not) are in `src/store/attacks.rs`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,12 +17,12 @@ fn database(bench: &Bench) -> Connection {
     Connection::open(bench.path("squire.store")).unwrap()
 }
 
-/// A copy of the store as it is now, as somebody takes it who may read the file.
+/// A copy of the present store, as taken by a user who may read the file.
 fn keep(bench: &Bench, name: &str) {
     database(bench).execute("VACUUM INTO ?1", [bench.path(name).to_str().unwrap()]).unwrap();
 }
 
-/// Puts these tables of a copy in place of those of now.
+/// Replaces these tables by those of a copy.
 fn put_back(bench: &Bench, copy: &str, tables: &[&str]) {
     let db = database(bench);
     db.execute("ATTACH ?1 AS kept", [bench.path(copy).to_str().unwrap()]).unwrap();
@@ -32,7 +32,7 @@ fn put_back(bench: &Bench, copy: &str, tables: &[&str]) {
     }
 }
 
-/// Puts a copy in place of the store, whole.
+/// Replaces the whole store by a copy.
 fn put_whole_back(bench: &Bench, copy: &str) {
     for suffix in ["-wal", "-shm"] {
         fs::remove_file(bench.path(&format!("squire.store{suffix}"))).ok();
@@ -47,12 +47,12 @@ fn an_admin_of_one_environment_runs_nothing_as_whoever_rotates() {
     bench.put("prod/app/db", "prod");
     let admin = bench.role("admin", &["--read", "dev/app/*", "--admin", "dev/app/*"]);
     fs::write(bench.path("evil"), "echo ran >> ran; env >> ran").unwrap();
-    // A command is nothing that a policy can say any more.
+    // A policy can no longer contain a command.
     for option in ["--create", "--set", "--test", "--finish"] {
         let policy = ["policy", "dev/app/db", "--generate", "hex", option, "sh evil"];
         assert_eq!(code(&bench.store(&as_role(&admin, &policy))), 2, "{option}");
     }
-    // The owner's hooks are for what the owner says.
+    // The owner's hooks are only for the secrets that the owner names.
     fs::write(
         bench.path("hooks.toml"),
         "[hook.prod-db]\npaths = [\"prod/app/*\"]\nset = [\"sh\", \"evil\"]\n",
@@ -87,7 +87,7 @@ fn a_hook_has_only_what_it_is_given_and_its_file_is_nobody_elses() {
     let shown = fs::read_to_string(bench.path("shown")).unwrap();
     assert!(shown.contains("WANTED=yes") && shown.contains("SQUIRE_PATH=dev/app/db"), "{shown}");
     assert!(!shown.contains("canary") && !shown.contains("KEY_FILE"), "{shown}");
-    // Whoever may write the file says what is executed.
+    // Whoever may write the file chooses the commands.
     let set_mode = |mode: u32| {
         let mode = fs::Permissions::from_mode(mode);
         fs::set_permissions(bench.path("hooks.toml"), mode).unwrap();
@@ -124,7 +124,7 @@ fn a_revoked_role_that_puts_rows_back_is_found_and_reads_nothing_new() {
         put_back(&bench, "kept", tables);
         let (found, said) = bench.verified();
         assert_eq!(found, 1, "{tables:?}: {said}");
-        // Nobody stores anything under the keys that the leaver has.
+        // No value is stored under the keys that the revoked role has.
         let put = bench.store_with(&["put", "dev/app/db"], "new");
         assert_eq!(code(&put), 1, "{tables:?}: {put:?}");
         let read = bench.store(&as_role(&leaver, &["get", "dev/app/db"]));
@@ -151,7 +151,7 @@ fn an_earlier_file_is_refused_until_the_owner_accepts_it() {
     }
     let (found, said) = bench.verified();
     assert!(found == 1 && said.contains("entry"), "{said}");
-    // Whoever keeps the tip on paper finds it without an anchor.
+    // A tip on paper finds it without an anchor.
     fs::rename(bench.path("squire.store.key.anchor"), bench.path("anchor")).unwrap();
     let since = bench.store(&["verify", "--since", tip.trim()]);
     assert!(code(&since) == 1 && stdout(&since).contains("the audit does not have it"), "{since:?}");
@@ -162,10 +162,10 @@ fn an_earlier_file_is_refused_until_the_owner_accepts_it() {
     assert_eq!(bench.get("prod/app/db"), "leaked");
     assert_eq!(bench.verified().0, 0, "{:?}", bench.verified());
     assert!(stdout(&bench.store(&["audit", "--action", "accept-restore"])).contains("era 1"));
-    // The same file once more is of an earlier era now.
+    // The same file is now of an earlier era.
     put_whole_back(&bench, "backup");
     assert_eq!(code(&bench.store(&["get", "prod/app/db"])), 1);
-    // Documented: the role is there again. That is why `restore` says what comes back.
+    // As documented, the role is there again. That is why `restore` lists what comes back.
     assert_eq!(code(&bench.store(&["accept-restore"])), 0);
     assert_eq!(code(&bench.store(&as_role(&leaver, &["get", "prod/app/db"]))), 0);
 }
@@ -175,7 +175,7 @@ fn a_lost_log_is_noticed() {
     let bench = Bench::new();
     bench.put("prod/app/db", "old");
     let key = fs::read_to_string(bench.path("squire.store.key")).unwrap();
-    // Somebody has it open, so that the log is not moved into the file.
+    // A process has it open, so that the `-wal` is not moved into the file.
     let open =
         Store::open(&bench.path("squire.store"), &Credential::Owner(OwnerSecret::Key(Secret::new(key))))
             .unwrap();
@@ -207,7 +207,7 @@ fn a_restore_says_what_comes_back_and_is_one_step() {
     bench.put("prod/app/new", "y");
     bench.store(&["destroy", "prod/app/db", "--version", "1"]);
     bench.store(&["role", "revoke", "leaver"]);
-    // Somebody has the store open, as an agent has.
+    // A process has the store open, as an agent has.
     let key = Secret::new(fs::read_to_string(bench.path("squire.store.key")).unwrap());
     let credential = Credential::Owner(OwnerSecret::Key(key));
     let mut open = Store::open(&bench.path("squire.store"), &credential).unwrap();
@@ -223,20 +223,20 @@ fn a_restore_says_what_comes_back_and_is_one_step() {
     }
     assert!(!stdout(&restored).contains("stays"), "{restored:?}");
     assert_eq!(bench.get("prod/app/db"), "two");
-    // Who had it open goes on with it, because the owner signed the era.
+    // A process that had it open goes on with it, because the owner signed the era.
     let path = squire::store::SecretPath::parse("prod/app/db").unwrap();
     assert_eq!(open.get(&path, None).unwrap().version.number, 2);
     assert_eq!(bench.verified().0, 0, "{:?}", bench.verified());
     assert!(!bench.path("squire.store.restoring").exists());
 
-    // What is not what its own audit says is not restored.
+    // A backup that does not match its own audit is not restored.
     let db = Connection::open(bench.path("backup")).unwrap();
     db.execute_batch("DELETE FROM versions WHERE number = 1").unwrap();
     drop(db);
     let refused = bench.store(&["restore", "backup"]);
     assert!(code(&refused) == 2 && stderr(&refused).contains("nothing was changed"), "{refused:?}");
     assert_eq!(bench.get("prod/app/db"), "two");
-    // A store that is lost comes back from its backup.
+    // A lost store is restored from its backup.
     keep(&bench, "good");
     for suffix in ["", "-wal", "-shm"] {
         fs::remove_file(bench.path(&format!("squire.store{suffix}"))).ok();
@@ -258,7 +258,7 @@ fn an_old_key_opens_nothing_after_a_rekey_whatever_row_is_put_back() {
     assert!(code(&rekeyed) == 0 && stdout(&rekeyed).contains("every key below it is new"), "{rekeyed:?}");
     bench.put("prod/app/new", "after");
     assert_eq!(bench.get("prod/app/db"), "before");
-    // Roles go on with their secret-ids, and the audit of before is read.
+    // Roles keep their secret-ids, and the earlier audit can still be read.
     assert_eq!(stdout(&bench.store(&as_role(&role, &["get", "prod/app/new"]))), "value=after\n");
     assert!(stdout(&bench.store(&["audit"])).contains("role-add  web"));
     assert_eq!(bench.verified().0, 0, "{:?}", bench.verified());
@@ -276,7 +276,7 @@ fn an_old_key_opens_nothing_after_a_rekey_whatever_row_is_put_back() {
     put_whole_back(&bench, "now");
     assert_eq!(bench.get("prod/app/new"), "after");
 
-    // The cheap form says what it is worth, and that the old row was put back is found.
+    // The cheap form says how little it protects; the old row that was put back is found.
     keep(&bench, "wrapped");
     fs::copy(bench.path("squire.store.key"), bench.path("older")).unwrap();
     let wrapped = bench.store(&["rekey", "--wrap-only"]);
@@ -296,7 +296,7 @@ fn an_old_key_opens_nothing_after_a_rekey_whatever_row_is_put_back() {
 fn a_rekey_that_was_killed_leaves_a_key_that_opens_the_store() {
     let bench = Bench::new();
     bench.put("dev/a", "x");
-    // Killed after the store took the new key, and before that took the old one's name.
+    // Killed after the store took the new key, and before the new key file was renamed over the old one.
     fs::copy(bench.path("squire.store.key"), bench.path("old")).unwrap();
     assert_eq!(code(&bench.store(&["rekey"])), 0);
     fs::rename(bench.path("squire.store.key"), bench.path("squire.store.key.new")).unwrap();
@@ -304,7 +304,7 @@ fn a_rekey_that_was_killed_leaves_a_key_that_opens_the_store() {
     assert_eq!(bench.get("dev/a"), "x");
     assert!(!bench.path("squire.store.key.new").exists());
     assert_eq!(bench.get("dev/a"), "x");
-    // Killed before that: the old key opens it, and the next rekey says what is there.
+    // Killed before that: the old key opens it, and the next rekey says which file is left.
     fs::write(bench.path("squire.store.key.new"), "0".repeat(64)).unwrap();
     assert_eq!(bench.get("dev/a"), "x");
     let refused = bench.store(&["rekey"]);
@@ -331,7 +331,7 @@ fn nothing_that_was_taken_away_is_left_in_the_file_or_its_log() {
     };
     let check = |gone: &[Vec<u8>], what: &str| {
         for name in ["squire.store", "squire.store-wal"] {
-            // In a process of its own: to close a descriptor of it would take off the locks that `_open` has.
+            // In a process of its own: closing a descriptor of it here would release the locks of `_open`.
             let bytes = std::process::Command::new("cat").arg(bench.path(name)).output().unwrap().stdout;
             for row in gone {
                 assert!(!bytes.windows(row.len()).any(|part| part == row), "{what} left something in {name}");
@@ -371,7 +371,7 @@ fn log_ins_that_are_set_back_are_found() {
         assert!(found == 1 && said.contains("role web") && said.contains("2 times"), "{uses}: {said}");
     }
     database(&bench).execute_batch("UPDATE roles SET uses = 0").unwrap();
-    // It is let in, since it says so itself; and that it was is in the audit for ever.
+    // It is accepted, since the owner declared it; the audit records that for ever.
     assert_eq!(code(&bench.store(&as_role(&role, &["get", "dev/a"]))), 0);
     database(&bench).execute_batch("UPDATE roles SET uses = 3").unwrap();
     assert!(bench.verified().1.contains("logs in more often than it may"));
@@ -418,7 +418,7 @@ fn the_audit_is_archived_and_goes_on() {
     assert!(!stdout(&bench.store(&["audit"])).contains("role-add"), "it is no longer in the store");
     assert!(fs::read_to_string(bench.path("one.jsonl")).unwrap().contains("role-add"));
     assert_eq!(bench.verified().0, 0, "{:?}", bench.verified());
-    // What it came to is still known: log-ins, roles, and every head.
+    // The summary is kept: log-ins, roles, and every head.
     assert_eq!(code(&bench.store_with(&as_role(&role, &["put", "dev/a"]), "y")), 0);
     assert_eq!(bench.verified().0, 0, "{:?}", bench.verified());
     database(&bench).execute_batch("UPDATE roles SET uses = 0").unwrap();
@@ -427,7 +427,7 @@ fn the_audit_is_archived_and_goes_on() {
     assert_eq!(code(&bench.store(&["audit", "export", "two.jsonl", "--prune"])), 0);
     assert_eq!(code(&bench.store(&["rekey"])), 0);
     assert_eq!(bench.verified().0, 0, "{:?}", bench.verified());
-    // An archive shows what was done to it.
+    // Changes to an archive are found.
     assert_eq!(code(&bench.store(&["audit", "export", "three.jsonl"])), 0);
     let check = |text: &str| {
         fs::write(bench.path("edited"), text).unwrap();
@@ -447,12 +447,12 @@ fn the_audit_is_archived_and_goes_on() {
         let output = check(&edited);
         assert!(code(&output) == 1 && stderr(&output).contains(reason), "{reason}: {output:?}");
     }
-    // The file of before it was pruned is an earlier one.
+    // The file from before the pruning is an earlier one.
     put_whole_back(&bench, "unpruned");
     assert_eq!(code(&bench.store(&["list"])), 1);
 }
 
-/// A role that saw entries that were archived since goes on, and so does an anchor.
+/// A role that saw entries that were archived since can go on, and so can an anchor.
 #[test]
 fn who_saw_entries_that_are_archived_now_goes_on() {
     let bench = Bench::new();

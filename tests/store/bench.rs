@@ -1,4 +1,4 @@
-//! A store in a private directory, and the real binary to use it with.
+//! A store in a private directory, with the real binary.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -45,7 +45,7 @@ impl Bench {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        // Who refuses its arguments reads nothing.
+        // A program that refuses its arguments does not read stdin.
         child.stdin.take().unwrap().write_all(stdin.as_bytes()).ok();
         child.wait_with_output().unwrap()
     }
@@ -61,7 +61,7 @@ impl Bench {
         stdout(&output).trim_end().to_owned()
     }
 
-    /// A role, as further arguments.
+    /// The options for a role.
     pub(crate) fn role(&self, name: &str, arguments: &[&str]) -> Vec<String> {
         let file = format!("{name}.secret-id");
         let output =

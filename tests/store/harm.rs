@@ -1,7 +1,7 @@
-//! Whatever somebody does to the rows of the file: it is found, or it changes nothing.
+//! Whatever somebody does to the rows of the file, it is found, or it changes nothing.
 //!
-//! The adversary may write the file and has copies of it from before, and no key: a thief of the disk, a backup tool, another container. Edits,
-//! swaps, cuts and rows of earlier are drawn at random, several at once.
+//! The adversary may write the file and has earlier copies of it, but no key: a thief of the disk, a backup tool, another container. Edits,
+//! swaps, cuts and earlier rows are drawn at random, several at once.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,23 +19,23 @@ use squire::store::{
 };
 use tempfile::TempDir;
 
-/// The tables that mean something. `refused` and `changes` say nothing that is relied on: who was refused, and that somebody may look again.
+/// The tables that matter. Nothing relies on `refused` and `changes`: they only count refused log-ins and changes.
 const TABLES: [&str; 8] =
     ["meta", "environments", "roles", "writers", "secrets", "folders", "versions", "audit"];
 
-/// A store with a past.
+/// A store with a history.
 struct World {
     _directory: TempDir,
     owner: Credential,
-    /// Copies of it, the last one as it is now.
+    /// Copies of it, the last one in its present state.
     copies: Vec<PathBuf>,
-    /// What was seen of it last.
+    /// The last witness.
     witness: Witness,
-    /// What it says.
+    /// Its contents.
     says: Vec<String>,
 }
 
-/// What the adversary does.
+/// The attacks.
 #[derive(Clone, Debug)]
 enum Harm {
     /// Removes a row.
@@ -48,15 +48,15 @@ enum Harm {
         at: prop::sample::Index,
         flip: u8,
     },
-    /// Gives one row the cell of another one.
+    /// Copies a cell from one row to another.
     Swap { table: usize, rows: [prop::sample::Index; 2], column: prop::sample::Index },
-    /// Puts a whole table of before in its place.
+    /// Replaces a whole table by an earlier one.
     Table { table: usize, copy: prop::sample::Index },
-    /// Puts one row of before in its place, or adds it.
+    /// Replaces one row by an earlier one, or adds it.
     Row { table: usize, copy: prop::sample::Index, row: prop::sample::Index },
     /// Removes the last entries of the audit.
     End { entries: usize },
-    /// Puts the whole file of before in its place.
+    /// Replaces the whole file by an earlier one.
     File { copy: prop::sample::Index },
 }
 
@@ -152,7 +152,7 @@ impl World {
     }
 }
 
-/// All that a store says to its owner: every value, every head, every role and every entry that others wrote.
+/// Everything that a store tells its owner: every value, every head, every role and every entry that others wrote.
 fn says(store: &mut Store) -> Vec<String> {
     let mut says = Vec::new();
     for head in store.list("").unwrap() {
@@ -163,7 +163,7 @@ fn says(store: &mut Store) -> Vec<String> {
         says.push(format!("{head:?}"));
     }
     says.extend(store.roles().unwrap().into_iter().map(|role| format!("{role:?}")));
-    // What looking itself adds comes after.
+    // The entries of this look itself come later.
     let looks = ["list", "read", "role-list", "log-in", "verify", "audit"];
     let entries = store.query(&Query::default()).unwrap().into_iter();
     let others =
@@ -172,7 +172,7 @@ fn says(store: &mut Store) -> Vec<String> {
     says
 }
 
-/// What somebody who opens the store now is told; `None` where it is refused, or something is found.
+/// What an owner reads who opens the store now; `None` if it is refused, or `verify` finds something.
 fn believed(file: &Path, world: &World) -> Option<Vec<String>> {
     let mut store = Store::open_after(file, &world.owner, Past::Seen(Some(&world.witness))).ok()?;
     let report = store.verify(None).ok()?;
@@ -180,7 +180,7 @@ fn believed(file: &Path, world: &World) -> Option<Vec<String>> {
 }
 
 impl Harm {
-    /// Does it; what cannot be done is not.
+    /// Performs the attack, if it is possible.
     fn apply(&self, file: &Path, world: &World) {
         if let Self::File { copy } = self {
             fs::copy(copy.get(&world.copies), file).unwrap();

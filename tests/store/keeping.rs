@@ -1,4 +1,4 @@
-//! Kept, separated, recorded, durable: values, keys, roles, the audit, and harm to the file.
+//! Values, keys, roles and the audit: kept, separated, recorded, durable; and harm to the file.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -106,7 +106,7 @@ fn every_key_opens_its_environments_and_no_other() {
                 assert_eq!(code(&output), 1);
                 assert!(stderr(&output).contains(&format!("may not read {path}")), "{output:?}");
             }
-            // Not a right that is checked, but a key that is not there: it cannot even write what it may.
+            // The key is missing, so no right has to be checked. A role cannot even write at the paths that it may read.
             assert_eq!(code(&bench.store_with(&as_role(&role, &["put", &path]), "x")), 1);
         }
         let listed = stdout(&bench.store(&as_role(&role, &["list"])));
@@ -136,7 +136,7 @@ fn a_role_does_what_it_may_in_its_time_and_as_often_as_it_may() {
     assert_eq!(code(&bench.store(&as_role(&writer, &["get", "prod/app/db"]))), 1);
     assert!(stderr(&bench.store(&as_role(&writer, &["role", "list"]))).contains("only the owner may"));
     assert_eq!(bench.get("prod/app/db"), "two");
-    // Revoked, it opens nothing, and the others go on.
+    // After its revocation it opens nothing, and the others go on.
     assert_eq!(code(&bench.store(&["role", "revoke", "short"])), 0);
     assert!(
         stderr(&bench.store(&as_role(&short, &["get", "prod/app/db"]))).contains("does not open with this")
@@ -164,7 +164,7 @@ fn a_wrong_credential_is_refused_without_a_hint_which() {
         })
         .collect();
     assert_eq!(said.len(), 1, "{said:?}");
-    // A new owner's key is the only one from then on.
+    // From then on only the new owner's key works.
     fs::copy(bench.path("squire.store.key"), bench.path("old")).unwrap();
     assert_eq!(code(&bench.store(&["rekey"])), 0);
     assert_eq!(bench.get("dev/app/db"), "x");
@@ -213,7 +213,7 @@ fn bad_input_is_refused_and_nothing_is_lost() {
     assert_eq!(bench.verified().0, 0);
 }
 
-/// Every byte of the database's pages counts: what is changed is found, and named.
+/// Every byte of the database's pages counts: each change is found, and its place is named.
 #[test]
 fn cuts_edits_and_swaps_are_found() {
     type Harm = fn(&rusqlite::Connection);
@@ -383,10 +383,10 @@ fn two_writers_at_once_both_write() {
     assert_eq!(bench.verified().0, 0);
 }
 
-/// The variable that makes [`writer`] more than an empty test.
+/// The variable that turns [`writer`] from an empty test into the writer.
 const STORE: &str = "STORE_WRITER";
 
-/// Not a test: puts for ever, and says what was reported.
+/// Not a test: puts for ever, and prints what was reported as done.
 #[test]
 fn writer() {
     let Some(path) = std::env::var_os(STORE).map(PathBuf::from) else { return };
@@ -413,7 +413,7 @@ fn what_was_reported_is_there_after_a_kill_at_any_instant() {
         command.args(["--exact", "keeping::writer", "--nocapture"]).env(STORE, bench.path("squire.store"));
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap());
-        // Until the first is reported, and then for as long as chance says.
+        // Until the first put is reported, and then for a random time.
         let mut reported = String::new();
         let mut line = String::new();
         while !line.starts_with("put ") {

@@ -1,4 +1,4 @@
-//! What opens a store, kept elsewhere than beside it: in shares, passed by systemd, or sealed by a TPM.
+//! A store's key that is not in a plain file beside it: in shares, passed by systemd, or sealed by a TPM.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -11,7 +11,7 @@ use crate::tpm::{Tpm, impostor};
 
 const KEY: &str = "squire.store.key";
 
-/// A store whose key was split, three of five, and is gone; and the key.
+/// A store whose key was split, three of five, and removed; and the key.
 fn split() -> (Bench, String) {
     let bench = Bench::new();
     bench.put("prod/app/db", "sesame");
@@ -85,7 +85,7 @@ fn what_is_wrong_with_a_share_is_named_with_its_file() {
         assert!(!stderr(&output).contains(key.trim()), "{output:?}");
         assert!(!bench.path(KEY).exists(), "{third}");
     }
-    // Typed off paper, it is still the same.
+    // It is still the same when it is typed from paper.
     let combine = ["key", "combine", "share-1", "share-2", "loud", "--to", KEY];
     assert_eq!(code(&bench.store(&combine)), 0);
     assert_eq!(bench.get("prod/app/db"), "sesame");
@@ -115,7 +115,7 @@ fn a_key_is_split_only_if_it_is_the_stores_and_over_nothing() {
     assert!(bench.path("squire.store.key.share-3").exists());
 }
 
-/// `squire store …` as a unit of systemd to which these credentials were passed.
+/// `squire store …`, as in a unit of systemd with these credentials.
 fn as_unit(bench: &Bench, arguments: &[&str]) -> Output {
     let passed = bench.path("credentials");
     bench.command(arguments).env("CREDENTIALS_DIRECTORY", passed).stdin(Stdio::null()).output().unwrap()
@@ -127,12 +127,12 @@ fn what_systemd_passed_to_the_unit_opens_the_store() {
     bench.put("prod/app/db", "sesame");
     fs::create_dir(bench.path("credentials")).unwrap();
     let get = ["get", "prod/app/db", "--field", "value"];
-    // A unit with other credentials finds the key where everybody does.
+    // A unit with other credentials finds the key in the usual place.
     assert_eq!(stdout(&as_unit(&bench, &get)), "sesame\n");
     fs::rename(bench.path(KEY), bench.path("credentials/squire-store-key")).unwrap();
     assert_eq!(code(&bench.store(&get)), 1);
     assert_eq!(stdout(&as_unit(&bench, &get)), "sesame\n");
-    // What is named is meant.
+    // An option wins.
     fs::write(bench.path("other-key"), "a".repeat(64)).unwrap();
     assert_eq!(code(&as_unit(&bench, &[&get[..], &["--key-file", "other-key"]].concat())), 1);
 
@@ -145,7 +145,7 @@ fn what_systemd_passed_to_the_unit_opens_the_store() {
     let output = as_unit(&bench, &["role", "list", "--role-id", role]);
     assert!(stderr(&output).contains("only the owner may"), "{output:?}");
 
-    // Nobody can write what was passed: a new key is a file.
+    // Nobody can write where systemd passes credentials: a new key goes to a file.
     let output = as_unit(&bench, &["rekey"]);
     assert!(code(&output) == 0 && stdout(&output).contains("pass it anew"), "{output:?}");
     assert_eq!(code(&as_unit(&bench, &get)), 1);
@@ -154,7 +154,7 @@ fn what_systemd_passed_to_the_unit_opens_the_store() {
 
 const SEALED: [&str; 6] = ["get", "prod/app/db", "--field", "value", "--key-file", "sealed"];
 
-/// A store whose key is sealed by this TPM, and nowhere else.
+/// A store whose key exists only sealed by this TPM.
 fn sealed_by(tpm: &Tpm) -> Bench {
     let bench = Bench::new();
     bench.put("prod/app/db", "sesame");
@@ -174,7 +174,7 @@ fn sealed_by(tpm: &Tpm) -> Bench {
 fn a_key_that_a_tpm_sealed_opens_with_it_and_with_no_other() {
     let mut tpm = Tpm::start();
     let bench = sealed_by(&tpm);
-    // Nothing stays in it: it has room for three.
+    // Nothing stays in the TPM: it has room for three objects.
     for _ in 0..10 {
         let output = bench.store(&SEALED);
         assert_eq!(stdout(&output), "sesame\n", "{output:?}");
@@ -182,7 +182,7 @@ fn a_key_that_a_tpm_sealed_opens_with_it_and_with_no_other() {
     tpm.restart();
     assert_eq!(stdout(&bench.store(&SEALED)), "sesame\n", "after a restart");
 
-    // A key that is wrapped can be split, and a new one is plain.
+    // A wrapped key can be split, and a new key is plain.
     let output = bench.store(&["key", "split", "2-of-3", "--key-file", "sealed", "--to-prefix", "share"]);
     assert_eq!(code(&output), 0, "{output:?}");
     assert_eq!(code(&bench.store(&["key", "combine", "share-3", "share-1", "--to", KEY])), 0);

@@ -1,4 +1,4 @@
-//! Commands that replace keys, killed at any instant: the store is the one of before or the one of after, whole.
+//! Commands that replace keys, killed at any instant: the store is the old one or the new one, whole.
 
 use std::fs;
 use std::process::Stdio;
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::bench::{Bench, code, stdout};
 
-/// Runs a command and kills it after a part of the time that it takes.
+/// Runs a command and kills it after a part of its usual time.
 fn kill(bench: &Bench, arguments: &[&str], after: Duration) {
     let mut child = bench
         .command(arguments)
@@ -26,7 +26,7 @@ fn took(act: impl FnOnce()) -> Duration {
     began.elapsed()
 }
 
-/// What a rekey that was killed before the store took the new key leaves, and what the next one asks to have removed.
+/// The file that a rekey leaves if it was killed before the store took the new key; the next rekey asks to have it removed.
 fn clean_up(bench: &Bench) {
     fs::remove_file(bench.path("squire.store.key.new")).ok();
 }

@@ -1,4 +1,4 @@
-//! The embedded store through the real binary, and what somebody may do to its file.
+//! The embedded store through the real binary, and attacks on its file.
 
 #![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
 

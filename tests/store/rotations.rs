@@ -1,4 +1,4 @@
-//! Policies, and rotations by them: the four steps, what fails in them, and who may.
+//! Policies, and rotations by them: the four steps, their failures, and the rights to them.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::bench::{Bench, as_role, code, stderr, stdout};
 
-/// Notes what it was told, and does what the file `orders` says for its step.
+/// Records its input, and does what the file `orders` says for its step.
 const HOOK: &str = r#"
 read -r told
 printf '%s\n' "$told" >> told
@@ -36,7 +36,7 @@ fn policy(bench: &Bench, arguments: &[&str]) {
     assert_eq!(code(&output), 0, "{output:?}");
 }
 
-/// The hook `it` of whoever rotates: the commands of these steps.
+/// The hook `it` of the user who rotates, with these commands.
 fn hook(bench: &Bench, steps: &[(&str, &str)]) {
     let mut text = "[hook.it]\npaths = [\"prod/app/*\"]\n".to_owned();
     for (step, command) in steps {
@@ -140,7 +140,7 @@ fn whichever_step_fails_the_current_version_stays_and_no_value_is_said() {
         stats.contains("1 secrets with a policy, 0 overdue, 1 failing") && stats.contains("finish"),
         "{stats}"
     );
-    // Whoever learned the new value in an earlier try learns no other one.
+    // A system that got the new value in an earlier try gets no other one.
     fs::remove_file(bench.path("orders")).unwrap();
     assert_eq!(code(&rotate(&bench)), 0);
     let told: Vec<Value> =
@@ -158,7 +158,7 @@ fn a_failure_rests_before_it_is_tried_again_by_itself() {
     hook(&bench, &[("test", "false")]);
     policy(&bench, &["--generate", "uuid", "--every", "1h", "--hook", "it"]);
     assert_eq!(code(&rotate(&bench)), 1);
-    // Due at once, and with a quarter of the interval to rest in.
+    // Due at once, and after a failure with a pause of a quarter of the interval.
     policy(&bench, &["--generate", "uuid", "--every", "1ms", "--hook", "it"]);
     let output = bench.store(&["rotate", "--due", "--hooks", "hooks.toml"]);
     assert_eq!(code(&output), 1, "{output:?}");
@@ -208,7 +208,7 @@ fn while_somebody_is_at_it_nobody_else_is() {
     assert_eq!(code(&second), 0);
     assert!(stdout(&second).contains("somebody is at it"), "{second:?}");
     assert_eq!(password(&bench), "sesame-zero");
-    // Nobody waits with a put.
+    // The put does not wait.
     bench.put("prod/app/other", "x");
     fs::remove_file(bench.path("orders")).unwrap();
     assert_eq!(code(&first.wait_with_output().unwrap()), 0);
@@ -242,14 +242,14 @@ fn a_put_while_it_is_rotated_is_not_overwritten() {
         assert!(stderr(&output).contains("a rotation is at work with version 2"), "{refused:?}: {output:?}");
     }
     assert_eq!(code(&bench.store_with(&["put", "prod/app/db", "--force"], by_hand)), 0);
-    // Its claim stays, so that nobody begins another one beside it.
+    // The claim stays, so that no other rotation begins beside it.
     assert!(stdout(&rotate(&bench)).contains("somebody is at it"));
     fs::remove_file(bench.path("orders")).unwrap();
     let output = first.wait_with_output().unwrap();
     assert_eq!(code(&output), 1);
     assert!(stderr(&output).contains("was changed while version 2 was made"), "{output:?}");
     assert_eq!(password(&bench), "by-hand");
-    // What the database may have is never lost, however many versions come after it.
+    // A value that the database may have is never lost, however many versions follow.
     for number in 0..12 {
         let put = bench.store_with(
             &["put", "prod/app/db", "--force", "--keep", "2"],
@@ -266,7 +266,7 @@ fn a_put_while_it_is_rotated_is_not_overwritten() {
 #[test]
 fn one_that_was_killed_is_taken_up_with_the_same_value() {
     let bench = bench();
-    // A claim lasts four times as long as a step may, and some seconds.
+    // A claim lasts four times as long as a step may take, and some seconds.
     with_hooks(&bench, "1ms");
     hook(&bench, &[("finish", "sh hook")]);
     policy(&bench, &["--generate", "password", "--timeout", "50ms", "--hook", "it"]);
@@ -319,7 +319,7 @@ fn what_is_sensitive_waits_for_somebody_who_approves_and_an_emergency_does_not()
     bench.put("prod/app/unplanned", "x");
     let all = bench.store(&["rotate", "--emergency"]);
     assert_eq!(stdout(&all), "prod/app/db: rotated, version 3\n");
-    // Whoever may administer needs no other right for it.
+    // A role that may administer needs no other right for it.
     let admin = bench.role("admin", &["--admin", "prod/app/*"]);
     let by_admin = bench.store(&as_role(&admin, &["rotate", "--emergency", "prod/app/db"]));
     assert_eq!(stdout(&by_admin), "prod/app/db: rotated, version 4\n", "{by_admin:?}");

@@ -1,4 +1,4 @@
-//! The store as a source of the agent: what it asks at rest, and what becomes of its file meanwhile.
+//! The store as a source of the agent: its queries at rest, and what happens when its file changes.
 
 use std::fs;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use crate::bench::Bench;
 
-/// Long enough for anything that is not meant to take time.
+/// Long enough for any operation that should be quick.
 const SOON: Duration = Duration::from_secs(20);
 
 const STORE: &str = "inner/squire.store";
@@ -31,7 +31,7 @@ async fn opened() -> (Bench, Embedded, Grant) {
     (bench, source, grant)
 }
 
-/// As its owner.
+/// The login of its owner.
 fn store(bench: &Bench, arguments: &[&str], stdin: &str) {
     let owner = ["--store", STORE, "--key-file", "squire.store.key"];
     let output = bench.store_with(&[arguments, &owner].concat(), stdin);
@@ -56,14 +56,14 @@ async fn read(source: &Embedded, grant: &Grant) -> Result<String, Fault> {
     Ok(fetched.fields.expose()["value"].as_str().unwrap().to_owned())
 }
 
-/// How often this thread stopped to wait.
+/// How often this thread went to sleep.
 fn waits() -> u64 {
     let status = fs::read_to_string("/proc/thread-self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).unwrap();
     line.trim().parse().unwrap()
 }
 
-/// Waits for what must not happen, on this thread; how often it woke up.
+/// Waits on this thread for an event that must not happen; returns how often the thread woke up.
 async fn waits_within(span: Duration, never: impl Future<Output = ()>) -> u64 {
     let before = waits();
     timeout(span, never).await.unwrap_err();
@@ -81,7 +81,7 @@ async fn neither(source: &Embedded) {
 async fn at_rest_nothing_is_asked_and_what_the_agent_itself_writes_is_no_change() {
     let (_bench, source, grant) = opened().await;
     assert_eq!(read(&source, &grant).await.unwrap(), "one");
-    // What the log-in and the read wrote is heard, and looked at once.
+    // The writes of the log-in and the read are heard, and the store is looked at once.
     waits_within(Duration::from_millis(1500), neither(&source)).await;
     let span = Duration::from_secs(3);
     let resting = waits_within(span, std::future::pending()).await;
@@ -120,7 +120,7 @@ async fn a_file_or_directory_that_is_away_cannot_be_reached_until_it_is_back() {
 async fn another_file_is_another_store_until_the_next_log_in() {
     let (bench, source, grant) = opened().await;
     assert_eq!(read(&source, &grant).await.unwrap(), "one");
-    // With what is in the log: it goes on from what the agent saw.
+    // With the `-wal`: it continues from what the agent saw.
     let db = rusqlite::Connection::open(bench.path(STORE)).unwrap();
     db.execute("VACUUM INTO ?1", [bench.path("copy").to_str().unwrap()]).unwrap();
     drop(db);
@@ -161,7 +161,7 @@ async fn what_others_write_is_seen_though_nothing_changed_and_may_not_be_taken_b
     let earlier = tip(&db);
     store(&bench, &["list"], "");
     assert!(entries() > before);
-    // It is no change of a secret, and the source says nothing; but it looks.
+    // It changes no secret, and the source reports nothing; but it looks.
     waits_within(Duration::from_millis(1500), neither(&source)).await;
     db.execute("DELETE FROM audit WHERE number > ?1", [before]).unwrap();
     db.execute("UPDATE meta SET value = ?1 WHERE name = 'audit tip'", [earlier]).unwrap();

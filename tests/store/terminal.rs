@@ -1,4 +1,4 @@
-//! What others chose and what is shown, what is bounded, and what nobody may look into.
+//! Text from outside on the terminal, limits, and memory that nobody may read.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::bench::{Bench, as_role, code, stderr, stdout};
 
-/// Moves the cursor, clears the screen, forges a line, turns the direction, hides.
+/// Text that moves the cursor, clears the screen, forges a line, turns the direction, hides.
 const NASTY: &str =
     "ok\u{1b}[2J\u{9b}31m\r\n     7  2026  owner  verify\u{202e}\u{2066}\u{200b}\u{2028}\u{7}";
 
@@ -29,7 +29,7 @@ fn what_a_role_chose_reaches_no_terminal_raw() {
     let role = bench.role("writer", &["--read", "dev/**", "--write", "dev/**", "--admin", "dev/**"]);
     let put = as_role(&role, &["put", "dev/app/db", "--note", NASTY]);
     assert_eq!(code(&bench.store_with(&put, "y")), 0);
-    // A prefix is recorded, and what was asked for in it comes out again.
+    // A prefix is recorded, and the audit shows it.
     bench.store(&as_role(&role, &["list", NASTY]));
     let policy = ["policy", "dev/app/db", "--generate", "uuid", "--hook", "it"];
     assert_eq!(code(&bench.store(&as_role(&role, &policy))), 0);
@@ -59,7 +59,7 @@ fn what_a_role_chose_reaches_no_terminal_raw() {
         }
     }
     assert!(seen >= 8, "it was seen {seen} times only: the test looks at nothing");
-    // For a program it is what was written.
+    // A program gets exactly what was written.
     let history: Value =
         serde_json::from_str(&stdout(&bench.store(&["history", "dev/app/db", "--json"]))).unwrap();
     assert_eq!(history["note"], NASTY);
@@ -80,7 +80,7 @@ fn what_is_kept_of_a_text_is_bounded() {
 #[test]
 fn nobody_looks_into_a_store_command_and_a_hook_is_as_others_are() {
     let bench = Bench::new();
-    // As somebody else than root, to whom nothing is forbidden: the directory and the program have to be theirs to use.
+    // As a user who is not root, since root may do everything. The directory and the program have to be usable for that user.
     let program = bench.path("squire");
     fs::copy(env!("CARGO_BIN_EXE_squire"), &program).unwrap();
     let user = 65534;
@@ -98,7 +98,7 @@ fn nobody_looks_into_a_store_command_and_a_hook_is_as_others_are() {
         as_user("exec ./squire store put dev/a").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     let of = |name: &str| format!("/proc/{}/{name}", waiting.id());
     let by = Instant::now() + Duration::from_secs(20);
-    // What cannot be looked into belongs to root.
+    // The `/proc` files of a process that nobody may look into belong to root.
     while fs::metadata(of("environ")).unwrap().uid() != 0 {
         assert!(Instant::now() < by, "it can be looked into by its user");
         std::thread::sleep(Duration::from_millis(10));
@@ -113,7 +113,7 @@ fn nobody_looks_into_a_store_command_and_a_hook_is_as_others_are() {
         "echo x | ./squire store put dev/a && ./squire store policy dev/a --generate uuid --hook core",
     );
     assert!({ put }.output().unwrap().status.success());
-    // It was lowered for Squire alone.
+    // The limit was lowered for Squire alone.
     let hooks = "[hook.core]\npaths = [\"dev/*\"]\nset = [\"sh\", \"-c\", \"until [ $(ulimit -S -c) = 1 ]; do sleep 0.01; done\"]\n";
     fs::write(bench.path("hooks.toml"), hooks).unwrap();
     let rotated = as_user("./squire store rotate dev/a --hooks hooks.toml").output().unwrap();
@@ -132,7 +132,7 @@ fn a_secret_id_that_cannot_be_kept_makes_no_role() {
         assert!(code(&made) == 1 && stderr(&made).contains(reason), "{made:?}");
         assert_eq!(stdout(&bench.store(&["role", "list"])), "");
     }
-    // Nor is one kept of a role that cannot be made.
+    // The secret-id of a role that cannot be made is not kept either.
     bench.role("web", &["--read", "dev/*"]);
     let twice = bench.store(&["role", "add", "web", "--read", "dev/*", "--secret-id-to", "another"]);
     assert_eq!(code(&twice), 1);

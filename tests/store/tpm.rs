@@ -1,4 +1,4 @@
-//! A TPM that is a program: `swtpm`, with a state and a socket of its own.
+//! An emulated TPM: `swtpm`, with a state and a socket of its own.
 //!
 //! *Invariant:* it ends with the test that started it.
 
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// A TPM of its own, made in no time.
+/// A TPM of its own, made quickly.
 pub(crate) struct Tpm {
     process: Child,
     device: String,
@@ -26,12 +26,12 @@ impl Tpm {
         Self { process, device, directory }
     }
 
-    /// What `--tpm` takes.
+    /// The argument of `--tpm`.
     pub(crate) fn device(&self) -> &str {
         &self.device
     }
 
-    /// Off and on again.
+    /// Switches it off and on again.
     pub(crate) fn restart(&mut self) {
         self.end();
         std::fs::remove_file(&self.device).ok();
@@ -66,7 +66,7 @@ impl Drop for Tpm {
 }
 
 fn launch(directory: &TempDir, device: &str) -> Child {
-    // The test's own thread starts it, and with that it ends.
+    // The test's own thread starts it, so it ends with that thread.
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "swtpm", "socket", "--tpm2"]);
     command.args(["--flags", "not-need-init,startup-clear"]);
@@ -82,7 +82,7 @@ fn launch(directory: &TempDir, device: &str) -> Child {
     process
 }
 
-/// Something at a socket that answers this to whatever it is asked, once.
+/// A socket that answers every request with this, once.
 pub(crate) fn impostor(directory: &Path, answer: &[u8]) -> PathBuf {
     let socket = directory.join("impostor");
     std::fs::remove_file(&socket).ok();
@@ -90,7 +90,7 @@ pub(crate) fn impostor(directory: &Path, answer: &[u8]) -> PathBuf {
     thread::spawn(move || {
         let (mut caller, _) = listener.accept().unwrap();
         assert_ne!(caller.read(&mut [0; 4096]).unwrap(), 0);
-        // It may have hung up.
+        // The client may have closed.
         caller.write_all(&answer).ok();
     });
     socket

@@ -1,4 +1,4 @@
-//! In and out, how much there is, what was done, and an owner with a passphrase.
+//! Import and export, counts, the audit, and an owner with a passphrase.
 
 use std::fs;
 use std::io::Read;
@@ -49,7 +49,7 @@ fn files_of_each_kind_become_secrets() {
     let listed: Vec<Value> = serde_json::from_str(&listed).unwrap();
     let paths: Vec<_> = listed.iter().map(|head| head["path"].as_str().unwrap()).collect();
     assert_eq!(paths, ["dev/app/env", "dev/json/api", "dev/json/db", "dev/toml/deep/er", "dev/toml/mail"]);
-    // And out again, as a program takes them.
+    // And out again, in the form that programs take.
     let output = bench.store(&["export", "dev/app/env", "--format", "env"]);
     assert_eq!(stdout(&output), "DB_URL='pg://x'\nTOKEN='sesame'\n");
     let output = bench.store(&["export", "dev/", "--format", "env"]);
@@ -182,14 +182,14 @@ fn a_passphrase_opens_a_store_that_was_made_with_one() {
     assert!(stderr(&wrong).contains("does not open with this"), "{wrong:?}");
     let asked = bench.store(&["get", "dev/a"]);
     assert!(stderr(&asked).contains("wants its passphrase"), "{asked:?}");
-    // A key instead, and then nothing else.
+    // A key replaces it, and only the key opens the store then.
     assert_eq!(code(&with("passphrase", &["rekey"])), 0);
     assert_eq!(stdout(&bench.store(&["get", "dev/a"])), "value=sesame\n");
     assert_eq!(code(&with("passphrase", &["get", "dev/a"])), 1);
     assert_eq!(bench.verified().0, 0);
 }
 
-/// Who reads no further has enough: nothing is said of it, and the code is that of whom SIGPIPE ends.
+/// If the reader closes the pipe, no error is printed, and the exit code is that of a program that SIGPIPE ends.
 #[test]
 fn who_reads_no_further_ends_an_export() {
     let bench = Bench::new();

@@ -1,4 +1,4 @@
-//! A real server on a free loopback port, gone when dropped.
+//! A real server on a free loopback port, ended when dropped.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -48,7 +48,7 @@ impl Bao {
         bao
     }
 
-    /// A server behind TLS, not initialised. `settings` go into its listener; `client` is how to reach it.
+    /// A server behind TLS, not initialised. `settings` go into its listener; `client` says how to reach it.
     pub(crate) async fn with_tls(
         home: tempfile::TempDir,
         settings: &[(&str, &Path)],
@@ -89,7 +89,7 @@ impl Bao {
         self.call(Method::POST, path, Some(body)).await
     }
 
-    /// What a write answers, wrapped: the wrapping token.
+    /// Writes, and lets the server wrap the answer: the wrapping token.
     pub(crate) async fn wrapped(&self, path: &str, body: Value) -> String {
         let wrap = [("x-vault-wrap-ttl".parse().unwrap(), HeaderValue::from_static("60s"))];
         let answer = self.send(Method::POST, path, Some(&body), HeaderMap::from_iter(wrap)).await.unwrap();

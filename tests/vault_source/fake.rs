@@ -1,4 +1,4 @@
-//! Servers made of a listener: they answer what a test says, and remember what they were asked.
+//! Fake servers: they answer what a test says, and remember the requests.
 
 use std::sync::{Arc, Mutex};
 
@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 pub(crate) enum Reply {
     /// Sends these bytes and closes.
     Bytes(Vec<u8>),
-    /// Keeps the connection open and says nothing.
+    /// Keeps the connection open and sends nothing.
     Silence,
 }
 
@@ -31,7 +31,7 @@ pub(crate) struct Fake {
 }
 
 impl Fake {
-    /// A server that answers each request by its head.
+    /// A server whose answer depends on the head of the request.
     pub(crate) async fn new(reply: impl Fn(&str) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
@@ -52,7 +52,7 @@ impl Fake {
         Self::refusing(address, "", "").await
     }
 
-    /// The same, but requests with this in their first line are answered with this status and a page.
+    /// The same, but requests with this in their first line get this status and a page.
     pub(crate) async fn refusing(address: &str, refused: &'static str, status: &'static str) -> Self {
         let refusal = move |head: &str| {
             let line = head.lines().next().unwrap_or_default();
@@ -108,7 +108,7 @@ async fn answer(
     }
 }
 
-/// Each request of these tests comes in one piece, and none before the one before it was answered.
+/// Each request of these tests comes in one piece, and none comes before the answer to the one before it.
 async fn pass(
     client: TcpStream,
     target: String,

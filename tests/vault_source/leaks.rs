@@ -1,4 +1,4 @@
-//! A canary token must not be in any log of any crate, at the most talkative level, over HTTP/1 or HTTP/2.
+//! A canary token must not be in any log of any crate, at trace level, over HTTP/1 or HTTP/2.
 
 use std::io;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::bao::Bao;
 use crate::tls::{Authority, client};
 use crate::{config, want};
 
-/// What was logged, by `tracing` and by `log`.
+/// The logged lines, of `tracing` and of `log`.
 #[derive(Clone, Default)]
 struct Capture(Arc<Mutex<Vec<u8>>>);
 
@@ -41,7 +41,7 @@ impl log::Log for Capture {
     fn flush(&self) {}
 }
 
-/// Everything that a source does, with a credential that would be seen.
+/// Every operation of a source, with a credential that would be recognized.
 async fn talk(bao: &Bao, config: VaultConfig) -> Vec<String> {
     bao.post("sys/auth/approle", json!({ "type": "approle" })).await;
     bao.post("auth/approle/role/app", json!({ "token_policies": "reader" })).await;
@@ -92,7 +92,7 @@ async fn no_log_of_any_crate_holds_a_credential_or_a_value() {
     let mut encrypted = Bao::with_tls(home, &settings, secure.clone()).await;
     encrypted.open().await;
 
-    // Where there is one subscriber only, what another test's thread is the first to log is switched off for all threads.
+    // With only one subscriber, a call site that another test's thread reaches first is switched off for all threads.
     let other = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new());
     let listening = tracing::subscriber::set_default(subscriber);
     let mut secrets = talk(&plain, config(&[&plain.address], Path::new(""))).await;

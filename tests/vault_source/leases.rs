@@ -49,7 +49,7 @@ async fn a_database_lease_goes_through_its_whole_life() {
     let root = grant(&bao.token);
     let seconds = Duration::from_secs;
 
-    // Renewed in full; the server rounds up, so a second less is sure.
+    // Renewed in full; the server rounds up, so the true time is up to a second less.
     let user = vault.fetch(&root, &want("database/creds/app")).await.unwrap();
     let renewal = vault.renew(&root, &lease(&user), seconds(30)).await.unwrap();
     assert_eq!((renewal.ttl, renewal.capped), (seconds(29), false));
@@ -61,7 +61,7 @@ async fn a_database_lease_goes_through_its_whole_life() {
     let renewal = vault.renew(&root, &lease(&capped), seconds(3600)).await.unwrap();
     assert!(renewal.capped && renewal.ttl <= seconds(14), "{renewal:?}");
 
-    // Revoked by one who may.
+    // Revoked by a token with the right to it.
     assert_eq!(users(&postgres, &user), "1");
     vault.revoke(&root, &lease(&user)).await.unwrap();
     assert_eq!(users(&postgres, &user), "0");
@@ -69,7 +69,7 @@ async fn a_database_lease_goes_through_its_whole_life() {
     assert!(matches!(vault.look_up(&root, &lease(&user)).await, Err(Fault::Gone { .. })));
     assert!(matches!(vault.renew(&root, &lease(&user), seconds(10)).await, Err(Fault::Failing { .. })));
 
-    // Ended by one who may not revoke.
+    // Ended by a token that may not revoke.
     let token = bao.token_for("app", &[("database/creds/app", "read")], json!({ "ttl": "1h" })).await;
     let app = grant(&token);
     let user = vault.fetch(&app, &want("database/creds/app")).await.unwrap();
@@ -78,7 +78,7 @@ async fn a_database_lease_goes_through_its_whole_life() {
     assert!(matches!(vault.look_up(&app, &lease(&user)).await, Err(Fault::Gone { .. })));
     vault.revoke(&app, &lease(&user)).await.unwrap();
 
-    // One who may neither revoke nor renew.
+    // A token that may neither revoke nor renew.
     let rules = [("database/creds/app", "read")];
     let token = bao.token_for("bare", &rules, json!({ "ttl": "1h", "no_default_policy": true })).await;
     let user = vault.fetch(&grant(&token), &want("database/creds/app")).await.unwrap();
@@ -90,7 +90,7 @@ async fn a_database_lease_goes_through_its_whole_life() {
     let Life::Rotating { ttl } = fixed.life else { panic!("{:?}", fixed.life) };
     assert!((seconds(3590)..=seconds(3600)).contains(&ttl), "{ttl:?}");
 
-    // The database is down, and the server is not: a lease is not lost for that, nor can it be ended.
+    // The database is down, but the server is not: the lease is not lost, but it cannot be ended either.
     let user = vault.fetch(&app, &want("database/creds/app")).await.unwrap();
     postgres.stop();
     let outcome = vault.fetch(&app, &want("database/creds/app")).await;

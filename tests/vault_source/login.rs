@@ -1,4 +1,4 @@
-//! Logging in, and what becomes of the token.
+//! Logging in, and the life of the token.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use squire::source::{Fault, Grant, GrantLife, Source as _};
 use crate::bao::Bao;
 use crate::{config, grant};
 
-/// A role whose tokens live 20 seconds, and what it takes to log in to it.
+/// A role whose tokens live 20 seconds, and the credentials to log in to it.
 pub(crate) async fn approle(bao: &Bao, mount: &str) -> VaultConfig {
     bao.post(&format!("sys/auth/{mount}"), json!({ "type": "approle" })).await;
     let role = json!({ "token_ttl": "20s", "token_max_ttl": "1h" });
@@ -112,7 +112,7 @@ async fn a_limited_number_of_uses_is_told() {
 
     let token = bao.token_for("none", &[("nothing", "deny")], json!({ "num_uses": 5 })).await;
     let given = log_in(&crate::config(&[&bao.address], &bao.file("token", &token))).await.unwrap();
-    // Looking it up was the first one.
+    // The look-up was its first use.
     assert_eq!(given.uses, Some(4));
 }
 

@@ -43,7 +43,7 @@ fn config(addresses: &[&str], token_file: &Path) -> VaultConfig {
     }
 }
 
-/// Limits for servers that are meant to be late.
+/// Limits for servers that answer late on purpose.
 fn short() -> Limits {
     Limits { connect: Duration::from_millis(300), request: Duration::from_millis(300), ..Limits::default() }
 }
@@ -69,7 +69,7 @@ fn fields(value: Value) -> Fields {
     serde_json::from_value(value).unwrap()
 }
 
-/// Polls until the condition holds, and fails when it still does not after ten seconds.
+/// Polls until the condition holds, and fails if it does not within ten seconds.
 async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while !holds().await {

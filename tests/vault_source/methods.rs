@@ -86,7 +86,7 @@ async fn a_jwt_from_a_file_logs_in_and_is_read_again_each_time() {
     assert!(matches!(vault.log_in().await, Err(Fault::Awaiting { file: awaited, .. }) if awaited == file));
 }
 
-/// A cluster that knows every token.
+/// A cluster that accepts every token.
 async fn cluster() -> Fake {
     Fake::new(|_| {
         let user = json!({ "username": "system:serviceaccount:shop:app", "uid": "1", "groups": ["system:serviceaccounts"] });
@@ -140,7 +140,7 @@ async fn the_token_of_a_service_account_logs_in() {
     assert!(matches!(down, Err(Fault::Refused { again_in, .. }) if again_in == soon), "{down:?}");
 }
 
-/// Copies a certificate and its key to where a source reads its own.
+/// Copies a certificate and its key to the files that a source reads.
 fn put(from: &ClientIdentity, to: &ClientIdentity) {
     std::fs::copy(&from.cert_file, &to.cert_file).unwrap();
     std::fs::copy(&from.key_file, &to.key_file).unwrap();
@@ -172,7 +172,7 @@ async fn a_client_certificate_logs_in_and_a_new_one_is_shown_at_the_next_login()
     let vault = Vault::new(&with(Some("app"), Some(&own))).unwrap();
     assert_eq!(vault.credential_files(), [own.cert_file.clone(), own.key_file.clone()]);
     refused(&vault.log_in().await, "no certificate role takes the client certificate");
-    // Half of the new one: its key is not there yet.
+    // Only half of the new one: its key is not there yet.
     std::fs::copy(&known.cert_file, &own.cert_file).unwrap();
     let half = vault.log_in().await;
     assert!(matches!(&half, Err(Fault::Awaiting { file, .. }) if *file == own.cert_file), "{half:?}");
@@ -208,7 +208,7 @@ async fn a_server_that_wants_a_certificate_gets_the_new_one_after_it_refused_the
     let read = async || vault.fetch(&crate::grant(&bao.token), &crate::want("secret/ready")).await;
     assert!(matches!(read().await, Err(Fault::Unreachable { .. })));
     put(&good, &own);
-    // This one still shows the old certificate, and finds the new one.
+    // This source still has the old certificate, and finds the new one.
     assert!(matches!(read().await, Err(Fault::Unreachable { .. })));
     read().await.unwrap();
 }

@@ -1,4 +1,4 @@
-//! A real PostgreSQL on a free loopback port, gone when dropped.
+//! A real PostgreSQL on a free loopback port, ended when dropped.
 
 use std::fs::File;
 use std::os::unix::fs::chown;

@@ -1,4 +1,4 @@
-//! Reading secrets: KV in both versions, certificates, what is denied and what is not there.
+//! Reading secrets: KV in both versions, certificates, denied paths and missing paths.
 
 use std::time::Duration;
 
@@ -89,7 +89,7 @@ async fn a_versioned_secret_is_read_by_the_path_of_the_api_too() {
     assert_eq!(vault.fetch(&root, &want("kv/data/x")).await.unwrap().fields.expose()["is"], "called data/x");
 }
 
-/// A proxy or a gateway that lets through the path of the secret and nothing else.
+/// A proxy or a gateway that allows only the path of the secret.
 #[tokio::test]
 async fn where_nobody_may_ask_for_the_mount_a_path_is_taken_as_it_is_written() {
     let bao = Bao::dev().await;
@@ -124,7 +124,7 @@ async fn where_nobody_may_ask_for_the_mount_a_path_is_taken_as_it_is_written() {
         said.kind = Some(EngineKind::Kv1);
         assert_eq!(is(read(said).await), "of version 1");
 
-        // What is let through is asked for each time, also where there is nothing.
+        // A path that is allowed is requested each time, even if nothing is there.
         for _ in 0..3 {
             assert!(gone(read(want("kv/nothing")).await).starts_with("there is nothing at kv/nothing"));
         }

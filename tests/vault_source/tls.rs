@@ -1,4 +1,4 @@
-//! TLS against a real server: whom we trust, who we are, and a server that is sealed.
+//! TLS with a real server: authorities, client certificates, and a sealed server.
 
 use std::path::{Path, PathBuf};
 
@@ -121,7 +121,7 @@ async fn a_server_that_asks_for_it_gets_the_client_certificate() {
     fetch(&known, &bao.token).await.unwrap();
     let mut unknown = known.clone();
     unknown.client_identity = None;
-    // Whether the server's reason or the end of the connection is seen first is a matter of luck.
+    // Whether the client first sees the server's reason or the end of the connection is random.
     let outcome = fetch(&unknown, &bao.token).await;
     assert!(matches!(outcome, Err(Fault::Unreachable { .. })), "{outcome:?}");
 }

@@ -1,4 +1,4 @@
-//! Secret-ids that come wrapped, that are deleted after use, and that are refused while they are young.
+//! Secret-ids that are wrapped, that are deleted after use, and that are refused while they are new.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -44,7 +44,7 @@ async fn a_wrapped_secret_id_is_unwrapped_once_deleted_and_remembered() {
     assert!(!file.exists());
     vault.log_in().await.unwrap();
 
-    // A new file wins, even over a secret-id that is good.
+    // A new file wins, even over a secret-id that still works.
     bao.file("secret-id", "canary-of-nothing");
     refused(&vault.log_in().await, "was used already, has expired, or is none");
     assert!(file.exists());
@@ -88,7 +88,7 @@ async fn only_a_wrapping_token_of_the_role_is_unwrapped() {
         refused(&outcome, &format!("was made at {path:?}, not at auth/approle/role/*/secret-id"));
         let shown = format!("{outcome:?}");
         assert!(!shown.contains(&token) && !shown.contains(good.as_str().unwrap()), "{shown}");
-        // It was looked up and not used.
+        // It was looked up, but not used.
         bao.post("sys/wrapping/lookup", json!({ "token": token })).await;
         assert!(file.exists());
     }

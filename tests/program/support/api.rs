@@ -1,12 +1,12 @@
-//! A small client for the HTTP API of OpenBao, to set servers up and to ask them what happened.
+//! A small client for the HTTP API of OpenBao, to set servers up and to look at their state.
 //!
-//! *Invariant:* written without any code of Squire, so that both cannot be wrong in the same way.
+//! *Invariant:* uses no code of Squire, so that both cannot have the same fault.
 
 use std::time::Duration;
 
 use serde_json::Value;
 
-/// One server, asked with one token.
+/// One server, with one token.
 pub(crate) struct Api {
     agent: ureq::Agent,
     address: String,
@@ -35,12 +35,12 @@ impl Api {
         Self::new(&self.address, token)
     }
 
-    /// Where the server is.
+    /// The address of the server.
     pub(crate) fn address(&self) -> &str {
         &self.address
     }
 
-    /// Reads a path: the status and the answer, or `None` if nobody answers.
+    /// Reads a path: the status and the answer, or `None` if no server answers.
     pub(crate) fn try_get(&self, path: &str) -> Option<(u16, Value)> {
         let mut request = self.agent.get(self.url(path)).header("X-Vault-Token", &self.token);
         if let Some(namespace) = &self.namespace {
@@ -49,7 +49,7 @@ impl Api {
         request.call().ok().map(read)
     }
 
-    /// Writes to a path: the status and the answer, or `None` if nobody answers.
+    /// Writes to a path: the status and the answer, or `None` if no server answers.
     pub(crate) fn try_post(&self, path: &str, body: &Value) -> Option<(u16, Value)> {
         let mut request = self.agent.post(self.url(path)).header("X-Vault-Token", &self.token);
         if let Some(namespace) = &self.namespace {
@@ -58,19 +58,19 @@ impl Api {
         request.send(body.to_string()).ok().map(read)
     }
 
-    /// Reads a path that has to be there.
+    /// Reads a path that has to exist.
     #[track_caller]
     pub(crate) fn get(&self, path: &str) -> Value {
         accepted("GET", path, self.try_get(path))
     }
 
-    /// Writes to a path that has to take it.
+    /// Writes to a path; that has to succeed.
     #[track_caller]
     pub(crate) fn post(&self, path: &str, body: &Value) -> Value {
         accepted("POST", path, self.try_post(path, body))
     }
 
-    /// Writes to a path that has to take it, and has the answer wrapped: the wrapping token.
+    /// Writes to a path, which has to succeed, and lets the server wrap the answer: the wrapping token.
     #[track_caller]
     pub(crate) fn wrap(&self, path: &str, body: &Value) -> String {
         let request = self.agent.post(self.url(path)).header("X-Vault-Token", &self.token);

@@ -1,6 +1,6 @@
-//! AWS Secrets Manager with IAM and STS, as `ministack` answers for them: signatures are verified and policies enforced.
+//! AWS Secrets Manager with IAM and STS, served by `ministack`: it verifies signatures and enforces policies.
 //!
-//! *Invariant:* names are fresh, so that tests that share a server do not meet.
+//! *Invariant:* names are new each time, so that tests that share a server do not affect each other.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
@@ -16,13 +16,13 @@ use tempfile::TempDir;
 use super::daemon::{Daemon, bound_to_this_process, free_port, spawn};
 use super::{Rig, SOON, holds_within, scratch, wait_until};
 
-/// Who may do everything.
+/// A principal that may do everything.
 const ROOT: Keys<'static> = Keys { id: "root-of-the-tests", key: "root-key-of-the-tests" };
 
-/// Where everything is.
+/// The region.
 pub(crate) const REGION: &str = "eu-central-1";
 
-/// A running server, and somebody who asks it as root.
+/// A running server, with a client that asks it as root.
 pub(crate) struct Aws {
     endpoint: String,
     asker: Mutex<Asker>,
@@ -45,7 +45,7 @@ struct Asker {
 }
 
 impl Aws {
-    /// The server that tests share which do not stop it.
+    /// The server that is shared by tests that do not stop it.
     pub(crate) fn shared() -> &'static Self {
         static SHARED: OnceLock<Aws> = OnceLock::new();
         SHARED.get_or_init(Self::start)
@@ -74,12 +74,12 @@ impl Aws {
         ready.then_some(Self { endpoint, asker, daemon: Mutex::new(daemon), _directory: directory })
     }
 
-    /// Where it answers.
+    /// Its address.
     pub(crate) fn endpoint(&self) -> &str {
         &self.endpoint
     }
 
-    /// Ends it; it forgets everything.
+    /// Ends it; it keeps no data.
     pub(crate) fn kill(&self) {
         self.daemon.lock().unwrap().kill();
     }
@@ -142,7 +142,7 @@ impl Aws {
         (text("AccessKeyId"), text("SecretAccessKey"))
     }
 
-    /// What stands beside it: the credentials of a container, and a plan for the next rotation of each secret.
+    /// Services beside it: the credentials of a container, and a plan for the next rotation of each secret.
     pub(crate) fn beside(&self, credentials: &Path, planned_in: Duration) -> (Daemon, String) {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/program/support/aws_beside.py");
         let log = credentials.with_added_extension("log");
@@ -168,12 +168,12 @@ impl Aws {
         rig
     }
 
-    /// A rig that knows where AWS is, and has no credentials yet.
+    /// A rig with the address of AWS, and no credentials yet.
     pub(crate) fn rig_of_nobody(&self) -> Rig {
         let rig = Rig::at(&self.endpoint);
         rig.set("AWS_ENDPOINT_URL", &self.endpoint);
         rig.set("AWS_REGION", REGION);
-        // There is no machine of AWS to ask, and to look for one takes time.
+        // There is no metadata service of AWS, and looking for it takes time.
         rig.set("AWS_EC2_METADATA_DISABLED", "true");
         rig.set("AWS_SHARED_CREDENTIALS_FILE", rig.path("aws-credentials").to_str().unwrap());
         rig.allow_secrets_in("aws-credentials");
@@ -224,7 +224,7 @@ impl Drop for Asker {
     }
 }
 
-/// What `tests/run` installed.
+/// The programs that `tests/run` installed.
 fn program(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/test-venv/bin").join(name)
 }

@@ -1,6 +1,6 @@
-//! An OpenBao development server with everything mounted that the tests read, and tenants who share it.
+//! An OpenBao development server with all mounts that the tests use, and tenants who share it.
 //!
-//! *Invariant:* a tenant's role can read only below the tenant's own name, so that tests that share a server do not meet.
+//! *Invariant:* a tenant's role can read only below the tenant's own name, so that tests that share a server do not affect each other.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -27,7 +27,7 @@ pub(crate) struct Bao {
 }
 
 impl Bao {
-    /// The server that tests share which do not count requests, stop it or change its mounts.
+    /// The server that is shared by tests that do not count requests, stop it or change its mounts.
     pub(crate) fn shared() -> &'static Self {
         static SHARED: OnceLock<Bao> = OnceLock::new();
         SHARED.get_or_init(Self::start)
@@ -64,7 +64,7 @@ impl Bao {
         address: &str,
     ) -> Self {
         let file = directory.path().join("bao.hcl");
-        // Below the server's own directory: the nodes of a cluster have to say the same, and each writes its own.
+        // Below the server's own directory: the nodes of a cluster need the same configuration, but each writes a file of its own.
         let audit = "audit \"file\" \"main\" { options { file_path = \"audit.jsonl\" } }\n";
         std::fs::write(&file, audit.to_owned() + configuration).unwrap();
         let mut command = Command::new(program());
@@ -79,7 +79,7 @@ impl Bao {
         Self { api: self.api.with_token(token), ..self }
     }
 
-    /// Whether it answers to our token: another server on the same port would not.
+    /// Whether it accepts our token: another server on the same port would not.
     fn is_ready(&self) -> bool {
         let mut ready = false;
         holds_within(SOON, || {
@@ -89,7 +89,7 @@ impl Bao {
         ready
     }
 
-    /// Mounts what tenants read.
+    /// Mounts the engines for tenants.
     pub(super) fn mount_all(&self) {
         self.api.post("sys/auth/approle", &json!({"type": "approle"}));
         self.api.post("sys/mounts/kv1", &json!({"type": "kv", "options": {"version": "1"}}));
@@ -149,7 +149,7 @@ impl Bao {
         Tenant { bao: self, name, role_id, canaries: Canaries::default() }
     }
 
-    /// Where the server is.
+    /// The address of the server.
     pub(crate) fn address(&self) -> &str {
         self.api.address()
     }
@@ -159,7 +159,7 @@ impl Bao {
         &self.api
     }
 
-    /// Every request that the server has taken, `operation path`, in order, without those of the tests themselves.
+    /// Every request that the server has handled, as `operation path`, in order, without those of the tests themselves.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.audit()
             .iter()
@@ -170,14 +170,14 @@ impl Bao {
             .collect()
     }
 
-    /// The audit records of the requests that [`Self::requests`] tells of.
+    /// The audit records of the requests in [`Self::requests`].
     fn audit(&self) -> Vec<Value> {
         let audit = std::fs::read_to_string(self.directory.path().join("audit.jsonl")).unwrap_or_default();
         audit
             .lines()
             .filter_map(|line| serde_json::from_str::<Value>(line).ok())
             .filter(|entry| entry["type"] == "request" && entry["auth"]["policies"] != json!(["root"]))
-            // The server tries its audit device out by itself.
+            // The server tests its audit device itself.
             .filter(|entry| entry["request"]["path"] != "sys/audit/test")
             .collect()
     }
@@ -192,7 +192,7 @@ impl Bao {
         self.daemon.lock().unwrap().stop();
     }
 
-    /// Halts the server: it takes connections and answers nothing, and its clock goes on.
+    /// Halts the server: it accepts connections and does not answer, and its clock goes on.
     pub(crate) fn halt(&self) {
         self.daemon.lock().unwrap().signal(Signal::SIGSTOP);
     }
@@ -212,7 +212,7 @@ impl Bao {
         self.daemon.lock().unwrap().kill();
     }
 
-    /// Starts it again after a crash. Only a server with storage on disk knows anything then.
+    /// Starts it again after a crash. Only a server with storage on disk still has its data then.
     pub(super) fn start_again(&self) {
         self.daemon.lock().unwrap().start_again();
     }
@@ -231,7 +231,7 @@ impl Bao {
         strings(&answer["data"]["keys"]).map(|key| format!("{path}/{key}")).collect()
     }
 
-    /// How many requests there were in each tenth of a second, from the first to the last, those of the tests left out.
+    /// The number of requests in each tenth of a second, from the first to the last, without those of the tests.
     pub(crate) fn histogram(&self) -> Vec<usize> {
         let times: Vec<u128> = self.audit().iter().map(milliseconds).collect();
         let Some(first) = times.iter().min() else { return Vec::new() };
@@ -269,12 +269,12 @@ impl Tenant<'_> {
         &self.role_id
     }
 
-    /// The accessors of all living tokens that logged in with the role.
+    /// The accessors of all valid tokens that logged in with the role.
     pub(crate) fn tokens(&self) -> Vec<String> {
         let all = self.bao.api.get("auth/token/accessors?list=true");
         strings(&all["data"]["keys"])
             .filter(|accessor| {
-                // One may end between the two questions.
+                // One may end between the two requests.
                 let token =
                     self.bao.api.try_post("auth/token/lookup-accessor", &json!({"accessor": accessor}));
                 token.is_some_and(|(_, token)| token["data"]["meta"]["role_name"] == self.name)
@@ -290,7 +290,7 @@ impl Tenant<'_> {
         }
     }
 
-    /// Replaces the policy of the role. The one that it was made with is [`Self::policy`].
+    /// Replaces the policy of the role. [`Self::policy`] is the first one.
     pub(crate) fn set_policy(&self, policy: &str) {
         self.bao.api.post(&format!("sys/policies/acl/{}", self.name), &json!({"policy": policy}));
     }
@@ -300,13 +300,13 @@ impl Tenant<'_> {
         policy(&self.name)
     }
 
-    /// Logs in as anybody else does who has the role's credentials; the status of the answer.
+    /// Logs in as another user of the role's credentials; the status of the answer.
     pub(crate) fn log_in(&self, secret_id: &str) -> u16 {
         let credentials = json!({"role_id": self.role_id, "secret_id": secret_id});
         self.bao.api.try_post("auth/approle/login", &credentials).map_or(0, |(status, _)| status)
     }
 
-    /// What must not leak.
+    /// The secrets that must not leak.
     pub(crate) fn canaries(&self) -> &Canaries {
         &self.canaries
     }
@@ -335,7 +335,7 @@ impl Tenant<'_> {
         token
     }
 
-    /// How many tokens the role's logins have that still live.
+    /// How many valid tokens the role's logins have.
     pub(crate) fn living_tokens(&self) -> usize {
         let accessors = self.bao.api.get("auth/token/accessors?list=true");
         let accessors = accessors["data"]["keys"].as_array().unwrap().clone();
@@ -378,7 +378,7 @@ fn strings(list: &Value) -> impl Iterator<Item = &str> {
     list.as_array().into_iter().flatten().filter_map(Value::as_str)
 }
 
-/// When the server took a request, since 1970.
+/// When the server handled a request, since 1970.
 fn milliseconds(entry: &Value) -> u128 {
     let time = humantime::parse_rfc3339(entry["time"].as_str().unwrap()).unwrap();
     time.duration_since(std::time::UNIX_EPOCH).unwrap().as_millis()

@@ -1,6 +1,6 @@
-//! The hunt for leaks: no secret of a test may turn up where Squire has no business to put it.
+//! The search for leaks: no secret of a test may be in a place where Squire must not put it.
 //!
-//! *Invariant:* what was found is named by its form and place, never printed.
+//! *Invariant:* a finding is named by its form and place, and never printed.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use serde_json::Value;
 /// Shorter values, such as a user's name, also occur by chance.
 const SHORTEST: usize = 12;
 
-/// Of longer values the beginning is looked for: it tells them apart, and finds parts of them too.
+/// Of longer values the beginning is searched for: it is unique, and so parts of them are found too.
 const LONGEST: usize = 48;
 
 /// The secrets that a test knows of. Clones share them.
@@ -23,14 +23,14 @@ const LONGEST: usize = 48;
 pub(crate) struct Canaries(Arc<Mutex<BTreeSet<String>>>);
 
 impl Canaries {
-    /// Watches for a value, if it is long enough to be told from ordinary text.
+    /// Adds a value to search for, if it is long enough to be told from ordinary text.
     pub(crate) fn add(&self, value: &str) {
         if value.len() >= SHORTEST {
             self.0.lock().unwrap().insert(value.chars().take(LONGEST).collect());
         }
     }
 
-    /// Watches for every text in a JSON value.
+    /// Adds every text in a JSON value.
     pub(crate) fn add_all(&self, fields: &Value) {
         match fields {
             Value::String(text) => self.add(text),
@@ -40,7 +40,7 @@ impl Canaries {
         }
     }
 
-    /// A matcher for every form of every value up to now.
+    /// A matcher for every form of all values so far.
     pub(crate) fn hunt(&self) -> Hunt {
         let values = self.0.lock().unwrap();
         let (names, patterns): (Vec<_>, Vec<_>) = values.iter().flat_map(|value| forms(value)).unzip();
@@ -50,7 +50,7 @@ impl Canaries {
 
 /// A fresh secret value that no other test has, with characters that encodings change.
 pub(crate) fn fresh(what: &str) -> String {
-    /// Without vowels, so that chance spells no word that a test looks for: hexadecimal digits spell `bad` once in 190 times.
+    /// Without vowels, so that no random value contains a word that a test looks for: hexadecimal digits contain `bad` once in 190 times.
     const LETTERS: &[u8; 16] = b"bcdfghjkmnpqrstv";
     let random = std::process::id().wrapping_mul(2_654_435_761) ^ fastrand::u32(..);
     let digits = format!("{random:08x}{:016x}", fastrand::u64(..));
@@ -58,27 +58,27 @@ pub(crate) fn fresh(what: &str) -> String {
     format!("{what}/canary+{}", digits.chars().map(letter).collect::<String>())
 }
 
-/// A hunt under way.
+/// A search that is going on.
 pub(crate) struct Hunt {
     names: Vec<String>,
     matcher: AhoCorasick,
 }
 
 impl Hunt {
-    /// The form in which a secret, or something shaped like a token, is in this text.
+    /// The form of a secret, or of a text like a token, that is in this text.
     pub(crate) fn find(&self, text: &[u8]) -> Option<String> {
         let known = self.matcher.find(text).map(|found| self.names[found.pattern()].clone());
         known.or_else(|| has_token(text).then(|| "something shaped like a token".to_owned()))
     }
 
-    /// The first leak into a file below this directory, the excepted paths left out.
+    /// The first leak into a file below this directory, without the excepted paths.
     pub(crate) fn find_below(&self, directory: &Path, except: &[PathBuf]) -> Option<String> {
         let Ok(entries) = std::fs::read_dir(directory) else { return None };
         entries.flatten().map(|entry| entry.path()).filter(|path| !except.contains(path)).find_map(|path| {
             if path.is_dir() && !path.is_symlink() {
                 return self.find_below(&path, except);
             }
-            // A pipe holds nothing, and reading it would wait for its other end.
+            // A pipe has no content, and reading it would wait for its other end.
             if !path.is_file() {
                 return None;
             }
@@ -88,7 +88,7 @@ impl Hunt {
     }
 }
 
-/// Every form to look for: (what to call it, its text).
+/// Every form to search for: (its name, its text).
 fn forms(value: &str) -> Vec<(String, String)> {
     let json = Value::from(value).to_string();
     let mut forms = vec![
@@ -97,7 +97,7 @@ fn forms(value: &str) -> Vec<(String, String)> {
         ("URL-encoded".to_owned(), utf8_percent_encode(value, NON_ALPHANUMERIC).to_string()),
         ("as a list of bytes".to_owned(), format!("{:?}", value.as_bytes())),
     ];
-    // Inside a longer text, base64 has three forms, by the value's place modulo 3.
+    // Inside a longer text, base64 has three forms, by the value's position modulo 3.
     for offset in 0..3 {
         let shifted = [vec![0; offset], value.as_bytes().to_vec()].concat();
         let whole = shifted.len() / 3 * 3;
@@ -110,7 +110,7 @@ fn forms(value: &str) -> Vec<(String, String)> {
     forms
 }
 
-/// Whether the text holds what looks like a token of the server: `s.` and at least 20 letters and digits.
+/// Whether the text contains something like a token of the server: `s.` and at least 20 letters and digits.
 fn has_token(text: &[u8]) -> bool {
     text.windows(2).enumerate().filter(|(_, pair)| pair == b"s.").any(|(at, _)| {
         let starts = at == 0 || !text[at - 1].is_ascii_alphanumeric() || text[..at].ends_with(b"hv");

@@ -1,11 +1,11 @@
-//! Certificates of every kind that a server may show.
+//! All kinds of certificates that a server may have.
 
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, IsCa, KeyPair, date_time_ymd,
 };
 
-/// What a server shows, with its key.
+/// The certificate of a server, with its key.
 pub(crate) struct Shown {
     pub(crate) certificate: Certificate,
     pub(crate) key: KeyPair,
@@ -19,7 +19,7 @@ pub(crate) enum Valid {
     Later,
 }
 
-/// What the certificate of a server says.
+/// The contents of a server's certificate.
 fn parameters(name: &str, valid: Valid) -> CertificateParams {
     let mut parameters = CertificateParams::new(vec![name.to_owned()]).unwrap();
     parameters.distinguished_name = DistinguishedName::new();
@@ -32,7 +32,7 @@ fn parameters(name: &str, valid: Valid) -> CertificateParams {
     parameters
 }
 
-/// As `openssl req -x509` makes one: signed by itself, and an authority by its own word.
+/// As `openssl req -x509` makes it: signed by itself, and marked as an authority.
 pub(crate) fn self_signed(name: &str, valid: Valid) -> Shown {
     let mut parameters = parameters(name, valid);
     parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -47,7 +47,7 @@ pub(crate) fn signed(name: &str) -> (CertifiedIssuer<'static, KeyPair>, Shown) {
     (authority, shown)
 }
 
-/// The certificate of a server that this authority signed; it may say `CA:TRUE` itself.
+/// The certificate of a server that this authority signed; it may be marked as an authority itself.
 pub(crate) fn signed_by(authority: &CertifiedIssuer<'static, KeyPair>, name: &str, is_ca: bool) -> Shown {
     let mut parameters = parameters(name, Valid::Now);
     parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];

@@ -1,10 +1,10 @@
-//! Clocks for Squire that a test can set: the wall clock, and the one that counts the time that the machine was suspended. The
-//! monotonic clock goes on as it does.
+//! Clocks for Squire that a test can set: the wall clock, and the one that counts the time that the machine was suspended. The monotonic
+//! clock is not changed.
 //!
-//! The program of the tests is linked dynamically, so a small library before libc answers for the clocks. It adds the
-//! numbers of seconds that a file holds.
+//! The test's Squire is linked dynamically, so a small library before libc can return other times. It adds the numbers of seconds in a
+//! file.
 //!
-//! *Invariant:* only the process that is runs in a rig that was given them sees them.
+//! *Invariant:* only a process that runs in a rig with these clocks sees them.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -53,7 +53,7 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    /// Clocks that go right until they are set.
+    /// Clocks that are right until they are set.
     pub(crate) fn new() -> Self {
         let directory = scratch::on_disk("clock");
         let file = |name: &str| directory.path().join(name);
@@ -72,12 +72,12 @@ impl Clock {
         clock
     }
 
-    /// Somebody sets the wall clock so many seconds ahead of the real time; behind if negative.
+    /// Somebody sets the wall clock this many seconds ahead of the real time; behind if negative.
     pub(crate) fn set_wall_ahead(&self, seconds: i64) {
         self.set(seconds, 0);
     }
 
-    /// The machine wakes up after so many seconds.
+    /// The machine wakes up after this many seconds.
     pub(crate) fn sleep_for(&self, seconds: i64) {
         self.set(seconds, seconds);
     }
@@ -87,7 +87,7 @@ impl Clock {
         self.ahead.write_all_at(&both, 0).unwrap();
     }
 
-    /// Gives them to what runs in a rig.
+    /// Gives them to the processes of a rig.
     pub(crate) fn give_to(&self, rig: &Rig) {
         let path = |name: &str| self.directory.path().join(name).display().to_string();
         rig.set("LD_PRELOAD", &path("clock.so"));

@@ -1,6 +1,6 @@
-//! Three OpenBao servers that are one, with integrated storage, on loopback and without TLS.
+//! Three OpenBao servers as one cluster, with integrated storage, on loopback and without TLS.
 //!
-//! *Invariant:* every node answers reads by itself, a little late, and sends writes on to the leader.
+//! *Invariant:* every node answers reads itself, with a small delay, and passes writes on to the leader.
 
 use serde_json::json;
 
@@ -42,7 +42,7 @@ impl Cluster {
             }
             nodes.push(node);
         }
-        // Until it is found stable, a node that joins has no vote, and no leader can be elected without it.
+        // Until the cluster counts it as stable, a node that joins has no vote, and without it no leader can be elected.
         wait_until(SOON * 3, "all three nodes vote", || {
             let servers =
                 nodes[0].api().get("sys/storage/raft/configuration")["data"]["config"]["servers"].clone();
@@ -55,17 +55,17 @@ impl Cluster {
         Some(Self { nodes })
     }
 
-    /// The node that led the cluster at its start.
+    /// The leader at the start of the cluster.
     pub(crate) fn leader(&self) -> &Bao {
         &self.nodes[0]
     }
 
-    /// Those that did not.
+    /// The other nodes.
     pub(crate) fn standbys(&self) -> &[Bao] {
         &self.nodes[1..]
     }
 
-    /// Ends the first leader and gives its successor once there is one; `meanwhile` is called again and again until then.
+    /// Ends the first leader and returns its successor once there is one; `meanwhile` is called repeatedly until then.
     pub(crate) fn crash_leader(&self, mut meanwhile: impl FnMut()) -> &Bao {
         self.leader().crash();
         let mut successor = None;
@@ -106,7 +106,7 @@ fn launch(number: usize, ports: &[(u16, u16)]) -> Bao {
     Bao::launch(directory, &[], &configuration, &format!("http://127.0.0.1:{port}"))
 }
 
-/// Unseals a node again and again, since one that has not joined yet cannot be, until its health has this status.
+/// Unseals a node repeatedly until its health has this status, since a node that has not joined yet cannot be unsealed.
 fn unseal(node: &Bao, key: &str, healthy: u16) -> bool {
     holds_within(SOON * 2, || {
         if health(node) != Some(healthy) {

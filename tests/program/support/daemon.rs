@@ -1,7 +1,7 @@
-//! Server processes that end with the value that stands for them, and at the latest with the test process.
+//! Server processes that end when their value is dropped, and at the latest with the test process.
 //!
-//! Statics are never dropped, so a shared server carries a parent-death signal. The kernel sends it when the *thread* ends
-//! that forked, not the process; therefore one thread that never ends starts them all.
+//! Statics are never dropped, so a shared server has a parent-death signal. The kernel sends it when the *thread* that forked ends, not the
+//! process. So a thread that never ends starts them all.
 //!
 //! *Invariant:* no process outlives the test process, even if that is killed.
 
@@ -27,7 +27,7 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    /// Starts it with its output in a file. `stop_signal` is how it likes to be ended.
+    /// Starts it with its output in a file. `stop_signal` is the signal to end it.
     pub(crate) fn start(command: &Command, log: &Path, stop_signal: Signal) -> Self {
         let command = copy(command);
         Self { child: spawn_logged(&command, log), command, log: log.to_owned(), stop_signal }
@@ -60,7 +60,7 @@ impl Daemon {
         if self.ended().is_some() {
             return;
         }
-        // One that is halted takes no other signal.
+        // A process that is halted handles no other signal.
         self.signal(Signal::SIGCONT);
         self.signal(self.stop_signal);
         if !holds_within(Duration::from_secs(5), || {
@@ -105,8 +105,8 @@ pub(crate) fn spawn(command: Command) -> Child {
     child.recv().unwrap().unwrap_or_else(|error| panic!("cannot start {program}: {error}"))
 }
 
-/// The same command, killed by the kernel when the test process ends: `setpriv` of util-linux asks for that and then
-/// becomes the program. Of the environment only `PATH` and what the command names is passed on.
+/// The same command, killed by the kernel when the test process ends: `setpriv` of util-linux asks for that and then executes the program.
+/// From the environment only `PATH` and the variables of the command are passed on.
 pub(crate) fn bound_to_this_process(command: &Command) -> Command {
     let mut bound = Command::new("setpriv");
     bound.args(["--pdeathsig", "KILL", "--"]).arg(command.get_program());
@@ -137,7 +137,7 @@ fn with_the_rest(mut command: Command, other: &Command) -> Command {
     command
 }
 
-/// Sends a signal to a process; one that has ended already is no error.
+/// Sends a signal to a process; it is no error if that has already ended.
 pub(crate) fn send(process: u32, signal: Signal) {
     match kill(Pid::from_raw(process.cast_signed()), signal) {
         Ok(()) | Err(Errno::ESRCH) => {}
@@ -145,7 +145,7 @@ pub(crate) fn send(process: u32, signal: Signal) {
     }
 }
 
-/// A port that was free a moment ago. Another process may take it before its user binds it: who uses it tries again.
+/// A port that was free a moment ago. Another process may take it before it is bound: then the caller tries another one.
 pub(crate) fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }

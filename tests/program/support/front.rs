@@ -1,4 +1,4 @@
-//! What a TLS server shows to whoever connects, and one that shows what a test wants.
+//! Reads the certificate of a TLS server, and runs a TLS server with a certificate that the test chooses.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -14,7 +14,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::certificates::Shown;
 
-/// The certificate that is shown on this port of this machine, in DER; `None` if nobody shows one.
+/// The certificate of the server on this port of this machine, in DER; `None` if no server has one.
 pub(crate) fn shown_on(port: u16) -> Option<Vec<u8>> {
     let seen = Arc::new(Seen::default());
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
@@ -25,7 +25,7 @@ pub(crate) fn shown_on(port: u16) -> Option<Vec<u8>> {
     let mut connection = ClientConnection::new(Arc::new(config), name).unwrap();
     let mut tcp = TcpStream::connect(("127.0.0.1", port)).ok()?;
     let mut stream = Stream::new(&mut connection, &mut tcp);
-    // Who demands a client certificate ends it here, and has shown its own by then.
+    // A server that demands a client certificate ends the connection here; by then we have its certificate.
     stream.write_all(b"GET / HTTP/1.0\r\n\r\n").ok();
     stream.read_exact(&mut [0; 1]).ok();
     seen.0.lock().unwrap().clone()
@@ -70,7 +70,7 @@ impl ServerCertVerifier for Seen {
     }
 }
 
-/// TLS before a server that has none: what comes is passed on as it is.
+/// TLS in front of a server that has none: the bytes are passed on unchanged.
 pub(crate) struct Front {
     port: u16,
     config: Arc<Mutex<Arc<ServerConfig>>>,
@@ -78,7 +78,7 @@ pub(crate) struct Front {
 }
 
 impl Front {
-    /// Before the server at this address, which begins with `http://`.
+    /// In front of the server at this address, which begins with `http://`.
     pub(crate) fn before(address: &str, shown: &Shown) -> Self {
         let server = address.trim_start_matches("http://").to_owned();
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
@@ -92,12 +92,12 @@ impl Front {
         Self { port, config, cut }
     }
 
-    /// Where it stands.
+    /// Its address.
     pub(crate) fn address(&self) -> String {
         format!("https://localhost:{}", self.port)
     }
 
-    /// Shows this from now on, and cuts off who is connected.
+    /// Uses this certificate from now on, and cuts all connections.
     pub(crate) fn show(&self, shown: &Shown) {
         *self.config.lock().unwrap() = config(shown);
         self.cut.notify_waiters();

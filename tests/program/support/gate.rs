@@ -1,6 +1,6 @@
-//! A door between Squire and a server, which a test shuts and opens.
+//! A gate between Squire and a server, which a test shuts and opens.
 //!
-//! *Invariant:* the server behind it is never touched; what it does meanwhile is its own affair.
+//! *Invariant:* the server behind it is not touched.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -17,7 +17,7 @@ pub(crate) struct Gate {
     open: Mutex<Option<Passage>>,
 }
 
-/// What there is while the gate is open.
+/// The state while the gate is open.
 struct Passage {
     closed: Arc<AtomicBool>,
     stuck: Arc<AtomicBool>,
@@ -26,7 +26,7 @@ struct Passage {
 }
 
 impl Gate {
-    /// An open gate before the server at this address, which begins with `http://`.
+    /// An open gate in front of the server at this address, which begins with `http://`.
     pub(crate) fn before(address: &str) -> Self {
         let server = address.trim_start_matches("http://").parse().unwrap();
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
@@ -34,12 +34,12 @@ impl Gate {
         Self { port, server, open: Mutex::new(Some(Passage::through(listener, server))) }
     }
 
-    /// Where it stands.
+    /// Its address.
     pub(crate) fn address(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Shuts it: what is connected is cut off, and who comes is refused.
+    /// Shuts it: connections are cut, and new ones are refused.
     pub(crate) fn shut(&self) {
         if let Some(passage) = self.open.lock().unwrap().take() {
             passage.end(self.port);
@@ -57,7 +57,7 @@ impl Gate {
         *self.open.lock().unwrap() = Some(Passage::through(listener.unwrap(), self.server));
     }
 
-    /// Jams it: connections are taken, and nothing comes through any more in either direction.
+    /// Blocks it: connections are accepted, but no byte passes any more in either direction.
     pub(crate) fn jam(&self) {
         if let Some(passage) = &*self.open.lock().unwrap() {
             passage.stuck.store(true, Ordering::Relaxed);
@@ -82,7 +82,7 @@ impl Passage {
                     if closed.load(Ordering::Relaxed) {
                         return;
                     }
-                    // Without a server behind it the visitor is cut off, as by a server that is just ending.
+                    // Without a server behind it the connection is cut, as by a server that is ending.
                     let Ok(host) = TcpStream::connect(server) else { continue };
                     let copies = [visitor.try_clone().unwrap(), host.try_clone().unwrap()];
                     streams.lock().unwrap().extend(copies);
@@ -96,7 +96,7 @@ impl Passage {
 
     fn end(self, port: u16) {
         self.closed.store(true, Ordering::Relaxed);
-        // Wakes the listener, so that it sees that it is closed.
+        // Wakes the listener, so that it sees that it has to end.
         drop(TcpStream::connect(("127.0.0.1", port)));
         self.listener.join().unwrap();
         for stream in self.streams.lock().unwrap().drain(..) {
@@ -106,7 +106,7 @@ impl Passage {
     }
 }
 
-/// Carries bytes one way until either end hangs up.
+/// Passes bytes on in one direction until either end closes.
 pub(super) fn carry(mut from: TcpStream, mut to: TcpStream, stuck: &Arc<AtomicBool>) {
     let stuck = Arc::clone(stuck);
     std::thread::spawn(move || {

@@ -1,6 +1,6 @@
-//! A file system that never answers, as a network file system does whose server is gone: one of FUSE whose server reads no question.
+//! A file system that never answers, like a network file system whose server is gone: a FUSE file system whose server reads no request.
 //!
-//! *Invariant:* whoever waits for it goes on, with an error, when it is dropped.
+//! *Invariant:* when it is dropped, every process that waits for it goes on, with an error.
 
 use std::fs::{File, OpenOptions};
 use std::os::fd::AsRawFd;
@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
-/// A directory in which everything hangs.
+/// A directory in which every operation hangs.
 pub(crate) struct Hung {
     at: PathBuf,
     server: Option<File>,
 }
 
 impl Hung {
-    /// Over this directory.
+    /// Mounted on this directory.
     #[track_caller]
     pub(crate) fn mount(at: &Path) -> Self {
         let server = OpenOptions::new().read(true).write(true).open("/dev/fuse").unwrap();

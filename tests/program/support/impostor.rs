@@ -1,6 +1,6 @@
-//! Listeners where a secret server should be, which answer something else or nothing.
+//! Listeners in place of a secret server, which answer something else or nothing.
 //!
-//! *Invariant:* an impostor keeps its port until it is dropped, and counts who came.
+//! *Invariant:* an impostor keeps its port until it is dropped, and counts its connections.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -13,17 +13,17 @@ use serde_json::{Value, json};
 /// What it does with a connection.
 #[derive(Clone, Copy)]
 pub(crate) enum Manners {
-    /// A web page with status 200, as captive portals and wrong ports send.
+    /// A web page with status 200, as captive portals send, and servers on a wrong port.
     Html,
     /// A JSON document with status 200 that is not an answer of the API.
     OtherJson,
-    /// Takes the connection and the request, and says nothing.
+    /// Takes the connection and the request, and does not answer.
     Silent,
-    /// Hangs up at once.
+    /// Closes at once.
     HangsUp,
     /// A JSON text that never ends.
     Endless,
-    /// Answers as the API does, but every life that it tells is this number of seconds.
+    /// Answers as the API does, but every time to live is this number of seconds.
     Boasts(u64),
 }
 
@@ -40,7 +40,7 @@ impl Impostor {
         Self::listen(TcpListener::bind(("127.0.0.1", 0)).unwrap(), manners)
     }
 
-    /// Takes the place of a server that has ended at this address.
+    /// Takes the place of a server that has ended, at its address.
     pub(crate) fn in_place_of(address: &str, manners: Manners) -> Self {
         Self::listen(TcpListener::bind(address.trim_start_matches("http://")).unwrap(), manners)
     }
@@ -61,7 +61,7 @@ impl Impostor {
         impostor
     }
 
-    /// Where it listens.
+    /// Its address.
     pub(crate) fn address(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
@@ -75,7 +75,7 @@ impl Impostor {
 impl Drop for Impostor {
     fn drop(&mut self) {
         self.closed.store(true, Ordering::Relaxed);
-        // Wakes the listener, so that it sees that it is closed.
+        // Wakes the listener, so that it sees that it has to end.
         drop(TcpStream::connect(("127.0.0.1", self.port)));
     }
 }
@@ -95,7 +95,7 @@ fn receive(mut stream: TcpStream, manners: Manners) {
             drop(stream.write_all(whole("application/json", r#"{"hello": ["world"]}"#).as_bytes()));
         }
         Manners::Silent => {
-            // Until the other side gives up.
+            // Until the other side closes.
             drop(stream.set_read_timeout(Some(Duration::from_mins(1))));
             while stream.read(&mut request).is_ok_and(|length| length > 0) {}
         }
@@ -116,7 +116,7 @@ fn receive(mut stream: TcpStream, manners: Manners) {
     }
 }
 
-/// The answer to a request with this head. A lease lives for three seconds at first, so that it is renewed.
+/// The answer to a request with this head. A lease is valid for three seconds at first, so that it is renewed.
 fn boast(head: &str, seconds: u64) -> Value {
     let first_life = if seconds.is_multiple_of(2) { seconds } else { 3 };
     let path = head.split(' ').nth(1).unwrap_or_default().trim_start_matches("/v1/");

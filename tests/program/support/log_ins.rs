@@ -1,6 +1,6 @@
-//! A process that keeps logging in to PostgreSQL with what files hold, as the users of the credentials would.
+//! A process that keeps logging in to PostgreSQL with the credentials in files, as their users would.
 //!
-//! *Invariant:* a log-in is judged by when it was under way; nothing is tried a second time.
+//! *Invariant:* a log-in is judged by the time in which it was under way; none is tried a second time.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,7 +20,7 @@ pub(crate) struct LogIn {
     pub(crate) at: Instant,
     /// When it was over.
     pub(crate) until: Instant,
-    /// As whom, or with what file not, and why.
+    /// The user; or the file that failed, and why.
     pub(crate) user: Result<String, String>,
 }
 
@@ -32,7 +32,7 @@ pub(crate) struct LogIns {
 }
 
 impl LogIns {
-    /// Begins to log in with each of these files of a rig, which hold a URL each. The passwords are hunted for from then on.
+    /// Begins to log in with each of these files of a rig, which contain a URL each. The canaries search for the passwords from then on.
     pub(crate) fn start(rig: &Rig, files: &[&str]) -> Self {
         let (done, noted) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
         let paths: Vec<_> = files.iter().map(|file| rig.path(file)).collect();
@@ -55,12 +55,12 @@ impl LogIns {
         Self { done, noted, threads }
     }
 
-    /// What has been noted up to now.
+    /// The log-ins so far.
     pub(crate) fn noted(&self) -> Vec<LogIn> {
         self.noted.lock().unwrap().clone()
     }
 
-    /// The failed log-ins that met none of these spans.
+    /// The failed log-ins that did not overlap any of these spans.
     pub(crate) fn failed_outside(&self, excused: &[(Instant, Instant)]) -> Vec<LogIn> {
         let excused =
             |log_in: &LogIn| excused.iter().any(|(from, until)| *from <= log_in.until && log_in.at < *until);
@@ -102,7 +102,7 @@ fn try_once(path: &Path, canaries: &Canaries) -> LogIn {
     LogIn { at, until: Instant::now(), user: user.map_err(|error| format!("{}: {error}", path.display())) }
 }
 
-/// The server made the password up, so the canaries learn it from the output.
+/// The server chose the password, so the canaries take it from the output.
 pub(crate) fn learn_password(url: &str, canaries: &Canaries) {
     if let Some((_, password)) = url.split_once('@').and_then(|(before, _)| before.rsplit_once(':')) {
         canaries.add(&percent_encoding::percent_decode_str(password).decode_utf8().unwrap());

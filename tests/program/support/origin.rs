@@ -1,4 +1,4 @@
-//! One secret in any of the three sources, so that one suite of tests can run over all of them.
+//! One secret in any of the three sources, so that one suite of tests can run with all of them.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -11,7 +11,7 @@ use super::{Aws, Bao, Rig, Tenant};
 pub(crate) struct Origin {
     pub(crate) rig: Rig,
     kind: Kind,
-    /// Where it is.
+    /// The source with the secret.
     path: String,
 }
 
@@ -50,7 +50,7 @@ impl Origin {
         Self { rig: aws.rig(), kind: Kind::Aws(aws), path }
     }
 
-    /// What the source is called.
+    /// The name of the source.
     pub(crate) fn scheme(&self) -> &'static str {
         match self.kind {
             Kind::Vault(_) => "vault",
@@ -59,12 +59,12 @@ impl Origin {
         }
     }
 
-    /// Where the secret is, as a configuration has it.
+    /// The path of the secret, as a configuration writes it.
     pub(crate) fn path(&self) -> &str {
         &self.path
     }
 
-    /// The part of a configuration that names the source, and the secret as `db`. All else comes from the environment.
+    /// The part of a configuration that names the source, and the secret as `db`. The rest comes from the environment.
     pub(crate) fn config(&self) -> String {
         let (scheme, path) = (self.scheme(), &self.path);
         format!(
@@ -83,7 +83,7 @@ impl Origin {
         }
     }
 
-    /// Takes it away, so that it can be brought back by [`Self::bring_back`].
+    /// Removes it in a way that [`Self::bring_back`] can undo.
     pub(crate) fn take_away(&self) {
         match &self.kind {
             Kind::Vault(tenant) => tenant.delete("db"),
@@ -92,7 +92,7 @@ impl Origin {
         }
     }
 
-    /// Brings it back with another value.
+    /// Restores it with another value.
     pub(crate) fn bring_back(&self, password: &str) {
         if let Kind::Aws(aws) = &self.kind {
             aws.ask("secretsmanager", "restore_secret", &self.named());
@@ -136,7 +136,7 @@ pub(crate) fn configure_store(rig: &Rig, rest: &str) {
     rig.whole_config(&format!("{STORE_SOURCE}\n[secret.db]\npath = \"prod/app/db\"\n{rest}"));
 }
 
-/// Makes a role of the store of a rig, with what it logs in with in `role-id` and `web.secret-id`.
+/// Makes a role of a rig's store, with its credential in `role-id` and `web.secret-id`.
 pub(crate) fn make_role(rig: &Rig, rights: &[&str]) {
     rig.allow_secrets_in("web.secret-id");
     let made = [&["role", "add", "web", "--secret-id-to", "web.secret-id", "--json"], rights].concat();
@@ -144,7 +144,7 @@ pub(crate) fn make_role(rig: &Rig, rights: &[&str]) {
     rig.write("role-id", made["role_id"].as_str().unwrap());
 }
 
-/// Runs `squire store` on the store of a rig, and gives what it says.
+/// Runs `squire store` on the store of a rig, and returns its output.
 pub(crate) fn store(rig: &Rig, arguments: &[&str], stdin: &str) -> String {
     store_at(rig, "app.store", arguments, stdin)
 }

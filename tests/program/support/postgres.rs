@@ -1,6 +1,6 @@
 //! A PostgreSQL cluster in a temporary directory, run by an unprivileged user.
 //!
-//! *Invariant:* nothing of the machine's own PostgreSQL is touched.
+//! *Invariant:* the machine's own PostgreSQL is not touched.
 
 use std::os::unix::fs::chown;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use super::daemon::{Daemon, free_port};
 use super::{SOON, holds_within, scratch, wait_until};
 
-/// Who may create roles.
+/// The user who may create roles.
 pub(crate) const SUPERUSER: &str = "keeper";
 
 /// A running cluster.
@@ -29,7 +29,7 @@ pub(crate) struct Postgres {
 }
 
 impl Postgres {
-    /// The cluster that the tests share; each has its own database roles.
+    /// The cluster that the tests share; each test has its own database roles.
     pub(crate) fn shared() -> &'static Self {
         static SHARED: OnceLock<Postgres> = OnceLock::new();
         SHARED.get_or_init(Self::start)
@@ -71,7 +71,7 @@ impl Postgres {
 
         let mut server = run_as(user.as_ref(), "postgres");
         server.arg("-D").arg(&data).arg("-k").arg(directory.path()).args(["-p", &port.to_string()]);
-        // md5 keeps the many log-ins of an unoptimized client cheap; validity is checked all the same.
+        // md5 makes the many log-ins of an unoptimized client cheap; validity is checked all the same.
         for setting in [
             "listen_addresses=127.0.0.1",
             "fsync=off",
@@ -97,12 +97,12 @@ impl Postgres {
         &self.password
     }
 
-    /// How this user connects.
+    /// The URL for this user.
     pub(crate) fn url_for(&self, user: &str, password: &str) -> String {
         url(self.port, user, password)
     }
 
-    /// How the superuser connects.
+    /// The URL for the superuser.
     pub(crate) fn admin_url(&self) -> String {
         self.url_for(SUPERUSER, &self.password)
     }
@@ -112,7 +112,7 @@ impl Postgres {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// A template of the same for the credentials that a secret holds.
+    /// A template of the URL with the credentials of a secret.
     pub(crate) fn url_template(&self, secret: &str) -> String {
         url(self.port, &format!("{{{{{secret}.username}}}}"), &format!("{{{{url {secret}.password}}}}"))
     }
@@ -131,7 +131,7 @@ impl Postgres {
     }
 }
 
-/// Logs in and asks who we are.
+/// Logs in and returns the name of the user.
 pub(crate) fn log_in(url: &str) -> Result<String, postgres::Error> {
     let mut config: postgres::Config = url.parse()?;
     let mut client = config.connect_timeout(Duration::from_secs(5)).connect(NoTls)?;
@@ -142,7 +142,7 @@ fn url(port: u16, user: &str, password: &str) -> String {
     format!("postgres://{user}:{password}@127.0.0.1:{port}/postgres?sslmode=disable")
 }
 
-/// PostgreSQL refuses to run as root; Debian's package brings a user of its own.
+/// PostgreSQL refuses to run as root; Debian's package has a user of its own.
 fn unprivileged_user() -> Option<User> {
     let named = |name| User::from_name(name).unwrap();
     geteuid()
@@ -155,12 +155,12 @@ fn run_as(user: Option<&User>, program: &str) -> Command {
     let Some(user) = user else { return Command::new(program) };
     let mut command = Command::new("setpriv");
     command.arg(format!("--reuid={}", user.uid)).arg(format!("--regid={}", user.gid)).arg("--clear-groups");
-    // A change of user clears the parent-death signal, so it is asked for again, and for one that lets it clean up.
+    // A change of the user clears the parent-death signal, so it is set again, to one that lets the server clean up.
     command.args(["setpriv", "--pdeathsig", "QUIT", "--"]).arg(program);
     command
 }
 
-/// Debian keeps the servers' programs out of `PATH`.
+/// Debian does not put the servers' programs into `PATH`.
 fn find(program: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let of_debian = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();

@@ -1,6 +1,6 @@
-//! A proxy for a world of which only it knows the names: every host is this machine. And a gateway, below which a server stands.
+//! A proxy that alone knows its host names: every host is this machine. And a gateway in front of a server, below a path.
 //!
-//! *Invariant:* what comes is passed on as it is, but for what each says.
+//! *Invariant:* bytes are passed on unchanged, except as described at each.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -9,14 +9,14 @@ use std::sync::{Arc, Mutex};
 
 use super::gate::carry;
 
-/// An HTTP proxy: `CONNECT` for bytes, whole addresses for requests.
+/// An HTTP proxy: `CONNECT` for tunnels, complete addresses for requests.
 pub(crate) struct Proxy {
     port: u16,
     seen: Arc<Mutex<Vec<String>>>,
 }
 
 impl Proxy {
-    /// It demands this login in Basic's form, if any.
+    /// The login that it demands, as Basic, if any.
     pub(crate) fn start(login: Option<&str>) -> Self {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (log, login) = (Arc::clone(&seen), login.map(str::to_owned));
@@ -42,24 +42,24 @@ impl Proxy {
         Self { port, seen }
     }
 
-    /// Where it is.
+    /// Its address.
     pub(crate) fn address(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// The first line of what it was asked on each connection.
+    /// The first line of each connection.
     pub(crate) fn seen(&self) -> Vec<String> {
         self.seen.lock().unwrap().clone()
     }
 }
 
-/// What takes requests below a path and hands them to a server without it.
+/// A gateway that takes requests below a path and passes them to a server without that path.
 pub(crate) struct Gateway {
     port: u16,
 }
 
 impl Gateway {
-    /// Before the server at this address, which begins with `http://`, below this path.
+    /// In front of the server at this address, which begins with `http://`, below this path.
     pub(crate) fn before(address: &str, path: &'static str) -> Self {
         let server = address.trim_start_matches("http://").to_owned();
         let port = serve(move |visitor, head| {
@@ -69,7 +69,7 @@ impl Gateway {
                 return visitor.write_all(no.as_bytes()).ok().and(None);
             }
             let mut host = TcpStream::connect(&server).ok()?;
-            // One request a connection, since each has to be read.
+            // One request for each connection, since each head has to be read.
             let head = head.replacen(&below, " /", 1).replacen("\r\n", "\r\nconnection: close\r\n", 1);
             host.write_all(head.as_bytes()).ok()?;
             Some(host)
@@ -77,13 +77,13 @@ impl Gateway {
         Self { port }
     }
 
-    /// Where the server is to be found.
+    /// Its address.
     pub(crate) fn address(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 }
 
-/// Reads the head of the first request on each connection; who is answered with a server is connected to it.
+/// Reads the head of the first request on each connection; if `answer` returns a server, the connection goes on to it.
 fn serve(answer: impl Fn(&mut TcpStream, &str) -> Option<TcpStream> + Send + Sync + 'static) -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -104,7 +104,7 @@ fn serve(answer: impl Fn(&mut TcpStream, &str) -> Option<TcpStream> + Send + Syn
     port
 }
 
-/// Up to the empty line, and no byte of what follows.
+/// Reads up to the empty line, and no byte after it.
 fn head(visitor: &mut TcpStream) -> Option<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {

@@ -1,8 +1,8 @@
 //! An OpenBao server as in production: sealed at its start, integrated storage, TLS.
 //!
-//! A second listener without TLS, known to the test alone, is how the test sets it up.
+//! The tests set it up through a second listener without TLS, which Squire does not know.
 //!
-//! *Invariant:* certificates are made for each server and are worth nothing elsewhere.
+//! *Invariant:* certificates are made for each server and are not valid elsewhere.
 
 use std::path::PathBuf;
 
@@ -25,7 +25,7 @@ pub(crate) struct Raft {
 }
 
 impl Raft {
-    /// A server of the test's own. It demands client certificates of its authority where `mutual`.
+    /// A server of the test's own. With `mutual` it demands client certificates of its authority.
     pub(crate) fn start(mutual: bool) -> Self {
         (0..5)
             .find_map(|_| Self::try_start(mutual))
@@ -79,7 +79,7 @@ impl Raft {
         Some(raft)
     }
 
-    /// The server for the test itself.
+    /// The client for the test itself.
     pub(crate) fn bao(&self) -> &Bao {
         &self.bao
     }
@@ -99,7 +99,7 @@ impl Raft {
         format!("unix://{}", self.certificate("bao.sock").display())
     }
 
-    /// Shows this to whoever connects from now on, instead of what it was started with.
+    /// Uses this certificate from now on, instead of its first one.
     pub(crate) fn show(&self, shown: &Shown) {
         std::fs::write(self.certificate("server.pem"), shown.certificate.pem()).unwrap();
         std::fs::write(self.certificate("server-key.pem"), shown.key.serialize_pem()).unwrap();
@@ -121,7 +121,7 @@ impl Raft {
         self.unseal();
     }
 
-    /// Opens the seal and waits until the server leads its cluster of one.
+    /// Unseals it and waits until it is the leader of its cluster of one.
     pub(crate) fn unseal(&self) {
         self.bao.api().post("sys/unseal", &json!({"key": self.unseal_key}));
         wait_until(SOON, "the unsealed server is active", || {

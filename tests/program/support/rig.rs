@@ -1,6 +1,6 @@
-//! One test's private directory on tmpfs: the configuration, the credentials, the outputs, and what Squire said.
+//! One test's private directory on tmpfs: the configuration, the credentials, the outputs, and the logs of Squire.
 //!
-//! *Invariant:* when a rig goes, no process that was started in it is left.
+//! *Invariant:* when a rig is dropped, no process that was started in it is left.
 
 use std::cell::{Cell, RefCell};
 use std::os::unix::ffi::OsStrExt;
@@ -18,7 +18,7 @@ use super::{Canaries, SOON, Tenant, canary, scratch};
 /// The variable that marks every process of a rig.
 const MARK: &str = "RIG_DIRECTORY";
 
-/// A directory with everything that one run of Squire needs.
+/// A directory with everything for one run of Squire.
 ///
 /// ```text
 /// squire.toml  role-id  secret-id     what Squire is given
@@ -47,7 +47,7 @@ impl Rig {
         rig
     }
 
-    /// A rig with made-up credentials for what is, or is not, at this address.
+    /// A rig with made-up credentials for whatever is at this address.
     pub(crate) fn at(address: &str) -> Self {
         let rig = Self::empty(address, "nobody", Canaries::default());
         rig.write("role-id", "some-role");
@@ -112,7 +112,7 @@ impl Rig {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         let directory = self.directory.path().to_str().unwrap();
         let text = text.replace("@dir@", directory).replace("@address@", &self.address);
-        // By a rename, so that nobody meets half of it.
+        // By a rename, so that no reader finds half of it.
         let new = self.path(&format!("{name}.new"));
         std::fs::write(&new, text.replace("@tenant@", &self.tenant)).unwrap();
         std::fs::rename(new, path).unwrap();
@@ -128,32 +128,32 @@ impl Rig {
         self.directory.path().join(name)
     }
 
-    /// What must not leak from this rig.
+    /// The secrets that must not leak from this rig.
     pub(crate) fn canaries(&self) -> &Canaries {
         &self.canaries
     }
 
-    /// Says that a file or directory of the rig is meant to hold secrets.
+    /// Declares that a file or directory of the rig may contain secrets.
     pub(crate) fn allow_secrets_in(&self, name: &str) {
         self.may_hold_secrets.borrow_mut().push(self.path(name));
     }
 
-    /// Sets a variable of Squire's environment, which is empty otherwise but for `PATH`.
+    /// Sets a variable of Squire's environment, which otherwise has only `PATH`.
     pub(crate) fn set(&self, name: &str, value: &str) {
         self.environment.borrow_mut().push((name.to_owned(), value.to_owned()));
     }
 
-    /// Says that secrets are in the environment that Squire is started with: the test itself has to look what becomes of them.
+    /// Declares that Squire is started with secrets in its environment: the test itself has to check what happens to them.
     pub(crate) fn start_with_secrets_in_environment(&self) {
         self.secrets_in_environment.set(true);
     }
 
-    /// Whether that was said.
+    /// Whether that was declared.
     pub(crate) fn has_secrets_in_environment(&self) -> bool {
         self.secrets_in_environment.get()
     }
 
-    /// From now on Squire is started as this user, with this group and these supplementary groups, and all that is in the rig is theirs.
+    /// From now on Squire runs as this user, with this group and these supplementary groups, and all files of the rig belong to them.
     pub(crate) fn become_person(&self, person: [&'static str; 3]) {
         let owner = format!("{}:{}", person[0], person[1]);
         let changed = Command::new("chown").args(["-R", &owner]).arg(self.directory()).status().unwrap();
@@ -161,7 +161,7 @@ impl Rig {
         self.person.set(Some(person));
     }
 
-    /// Who Squire is started as, where it is not who tests.
+    /// The user of Squire, if it is not the user of the tests.
     pub(crate) fn person(&self) -> Option<[&'static str; 3]> {
         self.person.get()
     }
@@ -189,7 +189,7 @@ impl Rig {
         self.start(&["render", "-c", self.path("squire.toml").to_str().unwrap()]).outcome(SOON)
     }
 
-    /// Runs `squire render` until it has said this; what it wants cannot be had, so it would wait on.
+    /// Runs `squire render` until it has logged this; its secret is missing, so it would wait for ever.
     #[track_caller]
     pub(crate) fn render_says(&self, words: &str) {
         let mut squire = self.start(&["render", "-c", self.path("squire.toml").to_str().unwrap()]);
@@ -203,7 +203,7 @@ impl Rig {
         self.start(&["check", "-c", self.path("squire.toml").to_str().unwrap()]).outcome(SOON)
     }
 
-    /// The variables that Squire is started with.
+    /// The environment of Squire.
     pub(crate) fn environment(&self) -> Vec<(String, String)> {
         let mark = (MARK.to_owned(), self.directory.path().to_str().unwrap().to_owned());
         let log = [("SQUIRE_LOG", "trace"), ("SQUIRE_LOG_FORMAT", "json")];
@@ -213,7 +213,7 @@ impl Rig {
         variables
     }
 
-    /// Every living process that was started in this rig, Squire and all its descendants.
+    /// Every process that was started in this rig: Squire and all its descendants.
     pub(crate) fn processes(&self) -> Vec<u32> {
         let mark = [MARK.as_bytes(), b"=", self.directory.path().as_os_str().as_bytes()].concat();
         std::fs::read_dir("/proc")
@@ -226,7 +226,7 @@ impl Rig {
             .collect()
     }
 
-    /// The first leak: in what Squire said, or in any file that is not meant to hold secrets.
+    /// The first leak: in the output of Squire, or in any file that may not contain secrets.
     pub(crate) fn leak(&self, hunt: &Hunt) -> Option<String> {
         hunt.find_below(self.directory.path(), &self.may_hold_secrets.borrow())
     }

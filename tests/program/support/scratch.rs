@@ -1,7 +1,7 @@
-//! Temporary directories that are gone when the tests are, also when the test process is killed or never drops a static.
+//! Temporary directories that are removed with the tests, also when the test process is killed or never drops a static.
 //!
-//! All are below two directories of this test process, on disk and on tmpfs. A shell waits for the end of its standard
-//! input, which comes when the test process ends, however it does, and then removes both.
+//! All are below two directories of this test process, on disk and on tmpfs. A shell waits for the end of its standard input, which comes
+//! when the test process ends in any way, and then removes both.
 //!
 //! *Invariant:* no file of the tests outlives the test process by more than two seconds.
 
@@ -34,12 +34,12 @@ fn scratch() -> &'static Scratch {
     SCRATCH.get_or_init(|| {
         let [disk, tmpfs] = [std::env::temp_dir(), PathBuf::from("/dev/shm")].map(|parent| {
             let directory = new_in(&parent, "tests").keep();
-            // The database's user has to come through.
+            // The database's user has to be able to enter.
             std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o711)).unwrap();
             directory
         });
         let mut janitor = Command::new("sh");
-        // Twice, since servers may still write while they are being ended.
+        // Twice, since servers may still write while they end.
         janitor.args(["-c", "cat > /dev/null; rm -rf \"$@\"; sleep 1; rm -rf \"$@\"", "janitor"]);
         janitor.arg(&disk).arg(&tmpfs).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         // In a group of its own, so that Ctrl-C at the terminal does not end it too.

@@ -1,6 +1,6 @@
-//! The real program, under watch: what it says is kept, and what it must not say is looked for when it ends.
+//! The real program, with its output kept, and searched for canaries when it ends.
 //!
-//! *Invariant:* every run is hunted for canaries: its log at trace level, arguments, environment and files.
+//! *Invariant:* in every run canaries are searched for: in its log at trace level, arguments, environment and files.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -21,11 +21,11 @@ pub(crate) struct Squire<'a> {
     rig: &'a Rig,
     run: usize,
     child: Child,
-    /// The first leak into the arguments or the environment, which can be looked at only while it runs.
+    /// The first leak into the arguments or the environment, which can be read only while it runs.
     leak: Option<String>,
 }
 
-/// The program by a descriptor that children inherit: another user may not reach the directory that it was built in.
+/// The program, by a descriptor that children inherit: another user may not be able to reach the directory of the binary.
 fn by_descriptor() -> String {
     static PROGRAM: OnceLock<File> = OnceLock::new();
     let program = PROGRAM.get_or_init(|| {
@@ -36,7 +36,7 @@ fn by_descriptor() -> String {
     format!("/proc/self/fd/{}", program.as_raw_fd())
 }
 
-/// How a run ended and what it said.
+/// How a run ended, and its output.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     /// The exit code; 128 + n if a signal ended it.
@@ -80,7 +80,7 @@ impl<'a> Squire<'a> {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// Waits for a condition while it runs; panics when the time is up, or as soon as it ends without it.
+    /// Waits for a condition while it runs; panics after the limit, or as soon as it ends without the condition.
     #[track_caller]
     pub(crate) fn wait_until(&mut self, what: &str, condition: impl FnMut() -> bool) {
         self.wait_at_most(SOON, what, condition);
@@ -92,7 +92,7 @@ impl<'a> Squire<'a> {
         let started = Instant::now();
         let mut ended = None;
         let held = holds_within(limit, || {
-            // Asked in this order: what came true just before the end counts.
+            // In this order: a condition that became true just before the end counts.
             let status = self.child.try_wait().unwrap();
             let holds = condition();
             ended = status.filter(|_| !holds);
@@ -130,14 +130,14 @@ impl<'a> Squire<'a> {
         self.wait_for_end(SOON)
     }
 
-    /// Waits for its end; how it ended and what it said.
+    /// Waits for its end; how it ended, and its output.
     #[track_caller]
     pub(crate) fn outcome(mut self, limit: Duration) -> Outcome {
         let code = self.wait_for_end(limit);
         Outcome { code, stdout: self.rig.read(&format!("stdout.{}", self.run)), stderr: self.log() }
     }
 
-    /// What it has said on stderr.
+    /// Its stderr so far.
     pub(crate) fn log(&self) -> String {
         self.rig.read(&format!("stderr.{}", self.run))
     }
@@ -149,7 +149,7 @@ impl<'a> Squire<'a> {
         lines.filter(|line| line["message"] == message).collect()
     }
 
-    /// Looks for canaries in its arguments and its environment, as every user of the machine or `root` can read them.
+    /// Searches for canaries in its arguments and its environment, as every user of the machine or `root` can read them.
     fn inspect(&mut self) {
         if self.leak.is_some() {
             return;
@@ -163,7 +163,7 @@ impl<'a> Squire<'a> {
         });
     }
 
-    /// The end of its log, without the noise of trace and debug.
+    /// The end of its log, without trace and debug.
     fn tail(&self) -> String {
         let log = self.log();
         let loud = |line: &&str| {

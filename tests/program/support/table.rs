@@ -1,4 +1,4 @@
-//! The table of faults: each test that causes one measures the recovery and leaves a row for `tests/faults` to gather.
+//! The table of faults: each test that causes a fault measures the recovery and writes a row, which `tests/faults` gathers.
 //!
 //! *Invariant:* a row is written only when everything that it says has been checked.
 
@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use super::{SOON, Squire};
 
-/// Waits for a state, and tells how long after `since` it came; panics when that was later than the bound.
+/// Waits for a state, and returns how long after `since` it came; panics if that was later than the limit.
 ///
-/// What comes late is still waited for, so that the message says how late it was.
+/// It waits longer than the limit, so that the message can say how late the state came.
 #[track_caller]
 pub(crate) fn recovered(
     squire: &mut Squire<'_>,
@@ -24,7 +24,7 @@ pub(crate) fn recovered(
     took
 }
 
-/// Writes a row: the fault, how long the recovery took, and what could be seen during it and after it.
+/// Writes a row: the fault, the time of the recovery, and the observations during it and after it.
 pub(crate) fn record(fault: &str, recovery: Option<Duration>, during: &str, after: &str) {
     let recovery = recovery.map_or("–".to_owned(), |took| format!("{:.2} s", took.as_secs_f64()));
     let row = format!("FAULT | {fault} | {recovery} | {during} | {after}\n");

@@ -1,4 +1,4 @@
-//! A small tmpfs of the test's own, that can run full and turn read-only.
+//! A small tmpfs of the test's own, which can become full and read-only.
 //!
 //! *Invariant:* it is unmounted when it is dropped.
 
@@ -16,8 +16,7 @@ pub(crate) fn mount(arguments: &[&str]) {
     assert!(output.status.success(), "mount {arguments:?} (are we root?): {output:?}");
 }
 
-/// Unmounts, and what is mounted below; lazily: what another test forked may hold a file of it until it
-/// executes its program.
+/// Unmounts it with all mounts below, lazily: a process that another test forked may hold a file of it until it executes its program.
 #[track_caller]
 pub(crate) fn unmount(at: &Path) {
     let output = Command::new("umount").args(["-R", "-l"]).arg(at).output().unwrap();
@@ -30,21 +29,21 @@ pub(crate) struct Tmpfs {
 }
 
 impl Tmpfs {
-    /// On this directory, which is made; 64 KiB.
+    /// Mounted on this directory, which is made; 64 KiB.
     pub(crate) fn mount(at: &Path) -> Self {
         fs::create_dir_all(at).unwrap();
         mount(&["-t", "tmpfs", "-o", "size=64k,mode=755", "test", at.to_str().unwrap()]);
         Self { at: at.to_owned() }
     }
 
-    /// Nothing can be written there any more, as soon as nobody has a file open for writing.
+    /// Makes it read-only, as soon as no process has a file open for writing.
     #[track_caller]
     pub(crate) fn turn_read_only(&self) {
         let remount = || Command::new("mount").args(["-o", "remount,ro"]).arg(&self.at).output().unwrap();
         wait_until(SOON, "it turns read-only", || remount().status.success());
     }
 
-    /// It can again.
+    /// Makes it writable again.
     pub(crate) fn turn_writable(&self) {
         mount(&["-o", "remount,rw", self.at.to_str().unwrap()]);
     }

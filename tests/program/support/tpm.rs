@@ -1,4 +1,4 @@
-//! A TPM that is a program: `swtpm`, with a state and a socket of its own.
+//! An emulated TPM: `swtpm`, with a state and a socket of its own.
 
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -32,7 +32,7 @@ impl Tpm {
         tpm
     }
 
-    /// Its socket, which stands for its device.
+    /// Its socket, which takes the place of a device.
     pub(crate) fn device(&self) -> PathBuf {
         self.directory.path().join("tpm")
     }
