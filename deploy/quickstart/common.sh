@@ -1,4 +1,4 @@
-# What both quickstarts stand on: said, waited for, and cleaned up after. To be sourced.
+# The common part of both quickstarts: output, waiting, and cleaning up. To be sourced.
 
 pids=()
 dirs=()
@@ -12,7 +12,7 @@ fail() {
     exit 1
 }
 
-# Ends only what this script started, the last first.
+# Ends only processes that this script started, the last one first.
 clean_up() {
     local status=$? at directory log
     trap - EXIT
@@ -59,14 +59,14 @@ build() {
     "$squire" --version | indented
 }
 
-# A directory on tmpfs, for secrets; it goes when the script ends.
+# A directory on tmpfs, for secrets; it is removed when the script ends.
 private_directory() {
     dir=$(mktemp -d /dev/shm/squire-quickstart.XXXXXX)
     dirs+=("$dir")
     cd "$dir"
 }
 
-# The web server that Squire wraps: it serves on a socket that it is given, and says what it has, or as whom the database knows it.
+# The web server that Squire wraps: it serves on a socket that it gets from Squire, and shows its credentials, or its database user.
 write_shop() {
     cat >shop.py <<'PYTHON'
 import os, socket, subprocess
@@ -101,7 +101,7 @@ ask() { python3 -c "import sys, urllib.request; sys.stdout.write(urllib.request.
 answers() { ask | grep -q "$1"; }
 answers_not() { ask >answer && ! grep -q "$1" answer; }
 
-# What the web server and the published file say now.
+# Shows the present answer of the web server and the published file.
 state() {
     show "curl http://127.0.0.1:$port/"
     ask | indented

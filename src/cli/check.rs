@@ -75,7 +75,7 @@ fn complain_of_setting(plan: &Plan) {
         && !geteuid().is_root()
         && (person.user, person.group) != (geteuid().as_raw(), getegid().as_raw())
     {
-        complain(&["warning: only root, or who has CAP_SETUID, CAP_SETGID and CAP_KILL, can run the process as another user".to_owned()]);
+        complain(&["warning: only root, or a user with CAP_SETUID, CAP_SETGID and CAP_KILL, can run the process as another user".to_owned()]);
     }
     if let Some(directory) = working_dir.as_ref().filter(|directory| !directory.is_dir()) {
         complain(&[format!("warning: process.working_dir {} is no directory here", directory.display())]);

@@ -40,7 +40,7 @@ pub enum StrangerError {
         cause: io::Error,
     },
     /// The file contains no number.
-    #[error("{} holds no number of a process that may be signalled", path.display())]
+    #[error("{} contains no number of a process that may be signalled", path.display())]
     NoNumber {
         /// The file.
         path: PathBuf,
@@ -54,7 +54,7 @@ pub enum StrangerError {
         pid: i32,
     },
     /// Another process has this number by now.
-    #[error("{} is older than process {pid}, which has that number now: it is another one", path.display())]
+    #[error("{} is older than process {pid}, which has that number now: it is another process", path.display())]
     Reused {
         /// The file.
         path: PathBuf,

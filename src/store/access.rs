@@ -125,7 +125,7 @@ impl Store {
         let mut file = File::open(path)?;
         let reading = file.read()?;
         let id: Id =
-            reading.meta(STORE_ID)?.try_into().map_err(|_| damaged("its id", "it has another length"))?;
+            reading.meta(STORE_ID)?.try_into().map_err(|_| damaged("its id", "its length is wrong"))?;
         let asked = Asked::of(&reading, credential)?;
         drop(reading);
         let opened = asked.key(credential).and_then(|key| Self::log_in(file, id, &asked, key, past));
@@ -290,7 +290,7 @@ impl Store {
 fn seen_of(id: &Id, witness: Option<&Witness>) -> Result<Option<Tip>, StoreError> {
     match witness {
         Some(witness) if witness.store != *id => Err(StoreError::RolledBack {
-            why: "it has another id than the store that was seen here".to_owned(),
+            why: "its id differs from that of the store that was seen here".to_owned(),
         }),
         witness => Ok(witness.map(|witness| witness.tip)),
     }

@@ -136,7 +136,7 @@ impl Store {
                 return bad("has lines that were changed");
             }
             if !keys.owner.signed(place(ARCHIVE, &[id]), &text_of(&seal.archive)?, &seal.signature) {
-                return bad("was not signed with the key that the owner has now: it was forged, or is older than a `rekey`");
+                return bad("was not signed with the present key of the owner: it was forged, or is older than a `rekey`");
             }
             Ok(count)
         })

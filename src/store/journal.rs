@@ -97,7 +97,7 @@ pub(super) fn follow(
     if chain(reading, id, start, now.number)? == now.link {
         Ok(())
     } else {
-        Err(rolled_back(format!("its audit does not go on from entry {}, which was seen", from.number)))
+        Err(rolled_back(format!("its audit does not continue from entry {}, which was seen", from.number)))
     }
 }
 
@@ -109,8 +109,8 @@ pub(super) fn chain(reading: &Reading<'_>, id: &Id, from: Point, last: u64) -> R
     reading.each(sql, params![from.number, last], row, |(writer, sealed)| {
         // A number that is left out gives another link, too.
         number = number.saturating_add(1);
-        let writer =
-            Id::try_from(writer).map_err(|_| damaged("the audit", "nobody could have written an entry"))?;
+        let writer = Id::try_from(writer)
+            .map_err(|_| damaged("the audit", "the writer of an entry is no valid id"))?;
         link = Spot { store: id, number, before: &link, writer: &writer }.link(&sealed);
         Ok(())
     })?;

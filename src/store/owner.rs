@@ -86,7 +86,7 @@ pub(super) fn owner_key(
 /// Opens the root key.
 pub(super) fn root(reading: &Reading<'_>, id: &Id, key: &Key) -> Result<Key, StoreError> {
     let root = key.open(place(ROOT, &[id]), &reading.meta(ROOT)?).ok_or(StoreError::Refused)?;
-    Key::from_opened(&root).ok_or_else(|| damaged("the root key", "it has another length"))
+    Key::from_opened(&root).ok_or_else(|| damaged("the root key", "its length is wrong"))
 }
 
 /// Salt and cost of the passphrase, if the store has one.

@@ -121,7 +121,7 @@ impl Replay {
         let before = self.secrets.get(path).copied().unwrap_or_else(none);
         if change.serial != before.serial.saturating_add(1) {
             let why = format!(
-                "it takes {path} from its state {} to {}: what was in between is not recorded",
+                "it takes {path} from state {} to {}: the changes between them are not recorded",
                 before.serial, change.serial
             );
             self.find(number, why);
@@ -175,7 +175,7 @@ impl Replay {
             let known = self.secrets.range(below.clone()..).take_while(|(path, _)| path.starts_with(&below));
             if root(known.map(|(path, known)| (path.as_str(), known.serial, &known.head))) != epoch.heads {
                 let why = format!(
-                    "it gave {} other keys, and what was in it then is not what was recorded before",
+                    "it gave {} new keys, but its contents then differ from the earlier entries",
                     epoch.name
                 );
                 self.find(number, why);

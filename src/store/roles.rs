@@ -43,7 +43,7 @@ impl Store {
             if records(writing, &id, &root)?.iter().any(|(_, record)| record.role.name == new.name) {
                 return Err(unfit(
                     format!("the name {:?}", new.name),
-                    "is a role's already; revoke that, or choose another".to_owned(),
+                    "is already the name of a role; revoke that role, or choose another name".to_owned(),
                 ));
             }
             let NewRole { name, grants, expires, uses } = new.clone();

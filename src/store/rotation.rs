@@ -333,10 +333,10 @@ fn fits(path: &SecretPath, policy: &Policy, current: &Fields) -> Result<(), Stor
         return unfit("is to be made by a command, and there is none: name a hook with --hook");
     }
     if policy.generator.to_string().parse().as_ref() != Ok(&policy.generator) {
-        return unfit("has a generator that nobody could have asked for: give it another policy");
+        return unfit("has a generator that no command of Squire accepts: give it another policy");
     }
     if policy.timeout.is_zero() || policy.every.is_some_and(|every| every.is_zero()) {
-        return unfit("cannot be rotated all the time, nor in no time: write times above 0");
+        return unfit("cannot be rotated all the time: write times above 0");
     }
     if policy.timeout > LONGEST_TIMEOUT {
         return unfit("would let a command take more than an hour: write a shorter --timeout");

@@ -259,7 +259,7 @@ pub(super) fn administer(id: &Id, environment: &Environment, head: &mut Head) ->
 
 /// The rights and the keys of a role come from the same grants, so the key has to be there.
 fn no_key(path: &str) -> StoreError {
-    damaged(path, "the role has not the key for what it may do")
+    damaged(path, "the role does not have the key for this right")
 }
 
 /// Writes the value of a version of the head, and stores its digest in the head.

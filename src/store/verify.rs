@@ -74,7 +74,7 @@ impl Looking<'_> {
         report.findings.append(&mut replay.findings);
         if let Some(Point { number, .. }) = since {
             let why = if number <= start.number {
-                "it is in an archive, and no longer here: give a later one"
+                "it was moved to an archive: give a later entry"
             } else {
                 "the audit does not have it: the store is an earlier one, or another one"
             };
@@ -102,7 +102,7 @@ impl Looking<'_> {
         if root_digest(self.reading)? != replay.root {
             report.find(
                 "the root key",
-                "it is sealed as something else than the audit says: an earlier owner's key opens it",
+                "it is sealed in another way than the audit says: an earlier owner's key opens it",
             );
         }
         Ok(())
@@ -122,14 +122,11 @@ impl Looking<'_> {
                 continue;
             };
             if record.role != member.role || record.writer != *writer {
-                report.find(place(), "it is another one than the audit says");
+                report.find(place(), "it differs from the audit");
             }
             let log_ins = log_ins(self.reading, id)?;
             if log_ins != member.log_ins {
-                let why = format!(
-                    "it is said to have logged in {log_ins} times, and it did {} times",
-                    member.log_ins
-                );
+                let why = format!("its row counts {log_ins} log-ins, but the audit has {}", member.log_ins);
                 report.find(place(), why);
             }
         }
@@ -208,7 +205,7 @@ impl Looking<'_> {
             .reading
             .all(sql, [environment.id], |row| Ok([row.get::<_, Row>(0)?, row.get::<_, Row>(1)?]))?;
         if in_folders != found.into_iter().collect() {
-            report.find(format!("the folders of {}", environment.name), "they are not those of its secrets");
+            report.find(format!("the folders of {}", environment.name), "they do not match its secrets");
         }
         Ok(())
     }
@@ -246,7 +243,7 @@ impl Looking<'_> {
                 report.find(&head.path, why);
             }
             Some(known) if known.head != *digest => {
-                report.find(&head.path, "it is not what was written: it was changed past the audit");
+                report.find(&head.path, "it differs from the audit: it was changed without an entry");
             }
             Some(_) => {}
             None => report.find(&head.path, "the audit does not know it"),
@@ -255,7 +252,7 @@ impl Looking<'_> {
             report.find(&head.path, "it was written by somebody who may not");
         }
         if head.policy.is_some() && !proof::has_policy(self.id, environment, head) {
-            report.find(&head.path, "its policy was given by somebody who may not");
+            report.find(&head.path, "its policy was set without the right to");
         }
     }
 
@@ -280,7 +277,7 @@ impl Looking<'_> {
             }
         }
         for number in numbers {
-            report.find(format!("version {number} of {}", head.path), "the secret does not have it");
+            report.find(format!("version {number} of {}", head.path), "the secret has no such version");
         }
         Ok(())
     }

@@ -74,13 +74,11 @@ pub(super) fn walk(
         let Some((writer, Writer { name, key })) =
             Id::try_from(writer).ok().and_then(|writer| Some((writer, known.get(&writer)?)))
         else {
-            return broken("nobody is known who could have written it");
+            return broken("its writer is unknown");
         };
         let spot = Spot { store: id, number: expected, before: &walked.end.link, writer: &writer };
         let Some(entry) = spot.open(key, &sealed) else {
-            return broken(
-                "it was edited, or is of another place or of somebody else, or the one before it is",
-            );
+            return broken("it, or the entry before it, was edited, moved, or is of somebody else");
         };
         let at = Point { number: expected, link: spot.link(&sealed) };
         (walked.end, walked.count) = (at, walked.count + 1);

@@ -135,7 +135,7 @@ def measure(command: list[str], directory: Path, wanted: Path, lines: int, at_re
 
 
 def stop(process: subprocess.Popen, marker: Path):
-    """Ends a program as its user would, and its child where the program leaves it."""
+    """Ends a program as its user would, and also its child if the program leaves it running."""
     process.terminate()
     try:
         process.wait(10)

@@ -30,7 +30,7 @@ def answer():
     url = os.environ.get("DATABASE_URL")
     if not url:
         return "200 OK", PASSWORD
-    # Out of the group that gets the stop signal: who is being answered is answered.
+    # It leaves the group that gets the stop signal, so that the request in progress is still answered.
     asked = subprocess.run(["psql", url, "-qtAc", "SELECT current_user || ' ' || owner FROM accounts"],
                            capture_output=True, text=True, check=False, start_new_session=True)
     if asked.returncode == 0:

@@ -35,7 +35,7 @@ pub(super) fn secrets(file: &Path, text: &str) -> Result<Vec<(String, Fields)>, 
                 Ok(vec![(String::new(), fields)])
             }
         }
-        _ => Err("is of no kind that is known: name it .env, .json or .toml".to_owned()),
+        _ => Err("has an unknown format: name it .env, .json or .toml".to_owned()),
     }
 }
 

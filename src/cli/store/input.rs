@@ -149,13 +149,13 @@ pub(super) fn new_passphrase(file: Option<&Path>) -> Result<Secret<str>, Failed>
     } else {
         let first = passphrase()?;
         if prompt("the same again")? != first.expose() {
-            return Err(Failed::Usage("the two are not the same".to_owned()));
+            return Err(Failed::Usage("the two passphrases differ".to_owned()));
         }
         first
     };
     if passphrase.expose().chars().count() < SHORTEST_PASSPHRASE {
         return Err(Failed::Usage(format!(
-            "a passphrase of less than {SHORTEST_PASSPHRASE} characters is found by trying: take several words"
+            "a passphrase of less than {SHORTEST_PASSPHRASE} characters can be guessed: take several words"
         )));
     }
     Ok(passphrase)

@@ -114,7 +114,7 @@ pub(super) fn role(pair: &RoleKeyPair, written_to: Option<&Path>, as_json: bool)
     match (secret_id, written_to) {
         (Some(secret_id), _) => {
             line(&format!("secret-id  {secret_id}"))?;
-            line("The secret-id is shown this once; nobody can show it again.")
+            line("The secret-id is shown only once; it cannot be shown again.")
         }
         (None, Some(file)) => line(&format!("secret-id  in {}", file.display())),
         (None, None) => Ok(()),

@@ -45,9 +45,7 @@ impl RestoreAsked {
         let Some(returned) = returned else {
             output::report(&report, place.json)?;
             let backup = self.backup.display();
-            return Err(Failed::Usage(format!(
-                "{backup} is not what its own audit says: nothing was changed"
-            )));
+            return Err(Failed::Usage(format!("{backup} does not match its own audit: nothing was changed")));
         };
         if let (Some(anchor), Some(witness)) = (place.anchor(), witness) {
             anchor.keep(&witness);

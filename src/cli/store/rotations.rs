@@ -204,7 +204,7 @@ fn say(place: &Place, path: &SecretPath, rotated: &Rotated) -> Result<bool, Fail
                 Standing::Later { at: Some(at) } => (format!("is not due before {at}"), true),
                 Standing::Later { at: None } => ("is rotated only when asked".to_owned(), true),
                 Standing::Closed { until } => (format!("waits for its window, which opens at {until}"), true),
-                Standing::Resting { until } => (format!("failed, and rests until {until}"), true),
+                Standing::Resting { until } => (format!("failed, and is tried again at {until}"), true),
                 Standing::Claimed { until } => (format!("somebody is at it, until {until} at most"), true),
                 Standing::Unapproved => {
                     (format!("waits for an approval: `squire store approve {path}`"), false)

@@ -70,7 +70,7 @@ impl ExportAsked {
     pub(super) fn perform(&self, place: &Place) -> Result<(), Failed> {
         if self.to.is_none() && io::stdout().is_terminal() && !self.show {
             return Err(Failed::Usage(
-                "stdout is a terminal, and the values would be on it: write --to FILE, or --show".to_owned(),
+                "stdout is a terminal, which would show the values: write --to FILE, or --show".to_owned(),
             ));
         }
         let mut store = place.open()?;

@@ -44,8 +44,7 @@ pub(super) fn explained(error: &rustls::Error, keys: Keys) -> Option<String> {
         rustls::Error::InvalidCertificate(why) => of_certificate(why, keys),
         rustls::Error::AlertReceived(alert) => of_alert(*alert, keys),
         rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => Some(
-            "what answers there speaks no TLS (if it is meant to be so, the address begins with http://)"
-                .to_owned(),
+            "the server there speaks no TLS (if that is intended, write http:// in the address)".to_owned(),
         ),
         rustls::Error::PeerIncompatible(
             PeerIncompatible::ServerDoesNotSupportTls12Or13

@@ -33,7 +33,7 @@ enum Trouble {
         "there is no TPM at {device}: this machine has none that Linux knows, or it is switched off; {WAY_OUT}"
     )]
     NotThere { device: String },
-    #[error("this user may not use the TPM at {device}: who may is mostly in the group tss")]
+    #[error("this user may not use the TPM at {device}: that usually needs the group tss")]
     Forbidden { device: String },
     #[error("{device} is neither a device nor the socket of a TPM")]
     NoDevice { device: String },
@@ -45,7 +45,7 @@ enum Trouble {
     Garbled,
     #[error("{size} bytes are too many for a TPM, which seals up to {}: {WAY_OUT}", frames::LONGEST_SECRET)]
     TooLong { size: usize },
-    #[error("what comes back is not what was wrapped")]
+    #[error("the unwrapped credential differs from the wrapped one")]
     Different,
 }
 
@@ -87,7 +87,7 @@ pub(super) fn unwrap(sealed: &Sealed) -> Result<Secret<str>, Closed> {
     });
     let opened = opened.map_err(|trouble| Closed::Way(trouble.to_string()))?;
     let text =
-        std::str::from_utf8(opened.expose()).map_err(|_| Closed::Way("what was sealed is no text".into()))?;
+        std::str::from_utf8(opened.expose()).map_err(|_| Closed::Way("the sealed data is no text".into()))?;
     Ok(Secret::new(text))
 }
 

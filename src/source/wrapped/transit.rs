@@ -49,7 +49,9 @@ pub async fn wrap(
         Some(Ok(opened)) if opened.expose() == credential.expose() => Tried::Well,
         Some(Err(Fault::Denied { .. })) => Tried::Denied,
         Some(Err(fault)) => return Err(Closed::Server(fault)),
-        Some(Ok(_)) | None => return Err(Closed::Way("what comes back is not what was wrapped".to_owned())),
+        Some(Ok(_)) | None => {
+            return Err(Closed::Way("the unwrapped credential differs from the wrapped one".to_owned()));
+        }
     };
     let address = config.addresses.into_iter().next().unwrap_or_default();
     let (namespace, mount, key) = (config.namespace, mount.to_owned(), name.to_owned());

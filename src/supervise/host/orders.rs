@@ -140,10 +140,10 @@ pub enum HostError {
         cause: Errno,
     },
     /// Every [`Orders`] was dropped, and none has sent [`Order::End`]: the agent's thread panicked.
-    #[error("the agent ended without a word")]
+    #[error("the agent's thread ended without an order to stop")]
     Abandoned,
     /// The agent did not answer a signal that asked for the end: its thread hangs. Every process that was started was killed.
-    #[error("the agent did not answer to {signal}, and all that it had started was killed")]
+    #[error("the agent did not answer to {signal}, and all processes that it had started were killed")]
     Unanswered {
         /// The signal.
         signal: Signal,

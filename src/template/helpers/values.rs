@@ -26,7 +26,7 @@ pub(super) fn only(arguments: &Arguments<'_>) -> Result<Value, Complaint> {
     let label = arguments.label(0);
     let value = arguments.value(0);
     let fields = value.as_object().ok_or_else(|| {
-        Complaint::new(format_args!("{label} is {} and no secret, so it has no only field", kind(value)))
+        Complaint::new(format_args!("{label} is {} and no secret, so it has no single field", kind(value)))
     })?;
     let mut values = fields.values();
     match (values.next(), values.next()) {

@@ -1,4 +1,4 @@
-"""Asks AWS what each line of stdin says, and answers with a line: [service, operation, arguments] -> {"ok": …} or {"error": …}."""
+"""Sends the request in each line of stdin to AWS, and prints the answer as a line: [service, operation, arguments] -> {"ok": …} or {"error": …}."""
 
 import json
 import os
@@ -7,7 +7,7 @@ import sys
 import botocore.config
 import botocore.session
 
-# So that a session may be shorter than AWS itself allows.
+# Without validation a session may be shorter than AWS itself allows.
 CONFIG = botocore.config.Config(parameter_validation=False)
 
 

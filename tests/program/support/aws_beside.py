@@ -1,9 +1,9 @@
-"""What stands beside AWS where there is one, and what the AWS of these tests leaves out.
+"""Services that real AWS has and the AWS emulator of these tests does not.
 
 aws_beside.py PORT AWS CREDENTIALS SECONDS
 
-GET answers with the file CREDENTIALS, as the agent of a container does. POST goes to AWS as it is, and of a secret it says that
-its next rotation is planned SECONDS after the start.
+GET answers with the file CREDENTIALS, as the agent of a container does. POST is passed on to AWS unchanged; to the description of a
+secret it adds that its next rotation is planned SECONDS after the start.
 """
 
 import http.client

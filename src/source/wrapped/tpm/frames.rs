@@ -162,7 +162,7 @@ pub(super) fn meaning(code: u32) -> &'static str {
         0x85 => "the hierarchy of its owner is switched off in the firmware",
         0x100 => "it was not started: that is the firmware's task",
         0x902 | 0x903 => {
-            "it has no room left: somebody keeps too much in it; use /dev/tpmrm0, which makes room"
+            "it has no room left: other programs keep objects in it; use /dev/tpmrm0, which makes room"
         }
         0x921 => "it is locked after too many wrong tries",
         0x922 => "it is busy",
