@@ -1,7 +1,7 @@
-"""A small web server: on the socket that it was given (LISTEN_FDS), or on the port of its first argument.
+"""A small web server: on the socket that it got (LISTEN_FDS), or on the port of its first argument.
 
-It answers with the password of its environment, notes each start, says READY=1 where it is asked to, and ends on SIGTERM when it has
-answered who is being answered. What is not accepted by then waits in the backlog for whoever has the socket next.
+It answers with the password of its environment, records each start, and sends READY=1 if NOTIFY_SOCKET is set. On SIGTERM it finishes
+the request in progress and ends. Connections that it has not accepted by then wait in the backlog for the next owner of the socket.
 With DATABASE_URL it answers each request from the database, and begins only if it can.
 """
 
