@@ -66,6 +66,8 @@ pub struct Session {
     adopt: Option<Holdings>,
     /// The holdings have changed since they were recorded.
     unrecorded: bool,
+    /// When the machine was suspended, and for how long, while questions were out that are out still.
+    sleeps: Vec<(Instant, Duration)>,
     chance: fastrand::Rng,
 }
 
@@ -223,6 +225,7 @@ impl Session {
             look_up_every,
             adopt,
             unrecorded: false,
+            sleeps: Vec::new(),
             chance: fastrand::Rng::with_seed(seed),
         }
     }
@@ -235,6 +238,7 @@ impl Session {
         }
         match event {
             Event::Answered { sent, answer } => {
+                let sent = self.before_sleeps(sent);
                 self.answered(answer, &mut Turn { sent, now, effects: &mut effects });
             }
             Event::CredentialChanged => self.login.credential_changed(now),
@@ -242,7 +246,7 @@ impl Session {
             Event::RefreshAsked(names) => self.refresh(&names, now),
             Event::Released(secret, below) => self.release(&secret, below, now),
             Event::Rejected(secret, revision) => self.reject(&secret, revision, now),
-            Event::Slept(time) => self.slept(time),
+            Event::Slept(time) => self.slept(time, now),
             Event::StopAsked => self.phase = Phase::Stopping,
             Event::Due => {}
         }

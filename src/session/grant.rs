@@ -226,6 +226,11 @@ pub(super) struct Deaths {
 }
 
 impl Deaths {
+    /// What is reckoned with.
+    pub(super) fn times(&mut self) -> impl Iterator<Item = &mut Instant> {
+        self.made_up.iter_mut()
+    }
+
     /// A token died: when may the login for it be?
     pub(super) fn another(&mut self, now: Instant) -> Instant {
         let earliest = self.made_up.and_then(|until| until.checked_sub(DEAD_PAUSE * (DEATHS_AT_ONCE - 1)));

@@ -144,6 +144,11 @@ const MINTS_AT_ONCE: u32 = 3;
 const SHORTEST_TTL: Duration = Duration::from_millis(500);
 
 impl Mints {
+    /// What is reckoned with.
+    pub(super) fn times(&mut self) -> impl Iterator<Item = &mut Instant> {
+        self.made_up.iter_mut().map(|(until, _)| until)
+    }
+
     /// A credential was made that lives this long.
     pub(super) fn made(&mut self, at: Instant, ttl: Duration) {
         // What is dead on arrival would only be made again at once.

@@ -1,7 +1,8 @@
 //! The machine was suspended: the server's clock went on, ours did not.
 //!
 //! [`Instant`] does not count the time that a machine sleeps, but leases end by the server's clock. So everything that was planned
-//! comes as much sooner as the machine slept, and what was due meanwhile is due at once.
+//! comes as much sooner as the machine slept, and what was due meanwhile is due at once. A question that was out meanwhile was sent as
+//! much earlier, since the life that its answer tells began before the sleep.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use super::held::{HeldLease, LeaseNext, Next, Tracked};
 
 impl Session {
     /// Everything that was planned or known to end comes this much sooner.
-    pub(super) fn slept(&mut self, time: Duration) {
+    pub(super) fn slept(&mut self, time: Duration, now: Instant) {
         let sooner = |at: &mut Instant| *at = at.checked_sub(time).unwrap_or(*at);
         if let Login::At(at) = &mut self.login {
             sooner(at);
@@ -20,6 +21,20 @@ impl Session {
         self.grant.iter_mut().flat_map(grant_times).for_each(sooner);
         self.secrets.values_mut().flat_map(secret_times).for_each(sooner);
         self.leases.values_mut().flat_map(lease_times).for_each(sooner);
+        self.deaths.times().for_each(sooner);
+        self.secrets.values_mut().flat_map(|tracked| tracked.mints.times()).for_each(sooner);
+        if self.in_flight > 0 {
+            self.sleeps.push((now, time));
+        }
+    }
+
+    /// When a question was sent, on a clock that counts the sleeps since then.
+    pub(super) fn before_sleeps(&mut self, sent: Instant) -> Instant {
+        let slept = self.sleeps.iter().filter(|(at, _)| sent <= *at).map(|(_, time)| *time).sum();
+        if self.in_flight <= 1 {
+            self.sleeps.clear();
+        }
+        sent.checked_sub(slept).unwrap_or(sent)
     }
 }
 

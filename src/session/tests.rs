@@ -799,6 +799,37 @@ fn a_token_that_dies_before_its_first_look_up_is_known_by_what_it_could_read() {
     assert_eq!(bench.answer(Answer::LookUpGrant(serial, Err(Fault::Dead))), ["token dead", "log in"]);
 }
 
+/// The server made it before the machine slept.
+#[test]
+fn what_was_asked_for_before_a_suspension_lives_as_much_shorter() {
+    for (slept, expected) in [(TTL / 2, TTL / 2), (Duration::from_secs(57), Duration::from_secs(3))] {
+        let mut bench = Bench::logged_in(&["db"]);
+        let sent = bench.now;
+        bench.now += Duration::from_millis(10);
+        bench.step(Event::Slept(slept));
+        bench.now += Duration::from_millis(10);
+        let answer = Answer::Fetch(SecretName::new("db"), Ok(value(1, lease("one"))));
+        assert_eq!(bench.step(Event::Answered { sent, answer }), ["deliver db 1"]);
+        assert!(bench.until("renew one by 60") < expected);
+        // What is asked for afterwards lives from then on.
+        let renewal = Renewal { ttl: TTL, capped: false };
+        bench.answer(Answer::Renew(LeaseId::new("one"), Ok(renewal)));
+        assert!(bench.until("renew one by 60") > TTL / 2);
+    }
+}
+
+#[test]
+fn what_a_suspension_ended_is_made_anew_as_often_as_the_servers_clock_allows() {
+    let mut bench = Bench::logged_in(&["db"]);
+    bench.fetched("db", 1, lease("one"));
+    for _ in 0..10 {
+        let said = bench.step(Event::Slept(TTL * 200));
+        assert!(said.contains(&"log in".to_owned()), "{said:?}");
+        assert_eq!(bench.answer(Answer::LogIn(Ok(grant(TTL * 100)))), ["fetch db"]);
+        assert_eq!(bench.fetched("db", 2, lease("two")).len(), 1);
+    }
+}
+
 #[test]
 fn a_lease_without_any_life_is_not_minted_in_a_loop() {
     let mut bench = Bench::logged_in(&["db"]);
