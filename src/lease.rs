@@ -34,6 +34,9 @@ const LONGEST_REJECTED: Duration = Duration::from_mins(5);
 pub const FIRST_TRIES: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 
+/// A rollout takes no longer than this, for all that is planned with it.
+const LONGEST_ROLLOUT: Duration = Duration::from_mins(2);
+
 /// The bounds of the pause after a failure that concerns one path.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
@@ -103,8 +106,13 @@ pub fn last_chance(left: Duration) -> Duration {
     share(left, 2.0 / 3.0)
 }
 
-/// When to renew: at two thirds of the lease's time, less up to a tenth of that, so that leases that were made together are renewed at
-/// different times.
+/// Whether what an earlier run left is good enough to start with. What ends within a fifth of its life, two minutes at most, would be dead
+/// before its successor could be rolled out.
+pub fn is_worth_adopting(left: Duration, first: Duration) -> bool {
+    left > (first / 5).min(LONGEST_ROLLOUT)
+}
+
+/// When to renew: at two thirds of the life, less up to a tenth of that, so that leases made together drift apart.
 pub fn renewal(ttl: Duration, chance: Chance) -> Duration {
     share(ttl, chance.between(0.6, 2.0 / 3.0))
 }

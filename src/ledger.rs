@@ -78,6 +78,8 @@ pub struct Entry {
     pub renewable: bool,
     /// What it answered. Where the want of this name has another fingerprint now, the entry is not for adoption.
     pub want: Fingerprint,
+    /// It was to be revoked: whoever adopts the page does that.
+    pub given_up: bool,
 }
 
 /// Tells whether two wants ask a source for the same thing, in this run or another. How often it is re-read does not matter.

@@ -282,7 +282,7 @@ impl Session {
     fn release(&mut self, secret: &SecretName, below: Revision, now: Instant) {
         for lease in self.leases.values_mut() {
             if lease.secret() == secret && lease.revision < below {
-                lease.give_up(now);
+                self.unrecorded |= lease.give_up(now);
             }
         }
         if let Some(tracked) = self.secrets.get_mut(secret).filter(|tracked| tracked.revision == below) {

@@ -33,6 +33,9 @@ struct EntryLayout<'a> {
     first_ttl: Duration,
     renewable: bool,
     want: [u8; 32],
+    /// Left out where it is not so, as in pages that are older than it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    given_up: bool,
 }
 
 /// The plaintext of a page.
@@ -111,6 +114,7 @@ impl<'a> EntryLayout<'a> {
             first_ttl: entry.first_ttl,
             renewable: entry.renewable,
             want: entry.want.0,
+            given_up: entry.given_up,
         }
     }
 
@@ -122,6 +126,7 @@ impl<'a> EntryLayout<'a> {
             first_ttl: self.first_ttl,
             renewable: self.renewable,
             want: Fingerprint(self.want),
+            given_up: self.given_up,
         }
     }
 }

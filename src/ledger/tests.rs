@@ -34,6 +34,7 @@ pub(super) fn page() -> Page {
             first_ttl: Duration::from_mins(1),
             renewable: true,
             want: Fingerprint::of(&want()),
+            given_up: false,
         }],
     }
 }
@@ -77,8 +78,8 @@ fn sealed() -> Vec<u8> {
 /// Everything that a page says, so that two can be compared.
 pub(super) fn said(page: &Page) -> String {
     let entry = |entry: &Entry| {
-        let Entry { secret, lease, fields, first_ttl, renewable, want } = entry;
-        format!("{secret} {lease} {} {first_ttl:?} {renewable} {want:?}", json!(fields.expose()))
+        let Entry { secret, lease, fields, first_ttl, renewable, want, given_up } = entry;
+        format!("{secret} {lease} {} {first_ttl:?} {renewable} {want:?} {given_up}", json!(fields.expose()))
     };
     let Page { token, token_ttl, renewable, revocable, uses, leases } = page;
     let leases: Vec<_> = leases.iter().map(entry).collect();
@@ -305,15 +306,16 @@ fn entries() -> impl Strategy<Value = Entry> {
         any::<bool>().prop_map(|on| json!([on, null, {"deeper": on}])),
     ];
     let fields = prop::collection::btree_map(any::<String>(), value, 0..5);
-    let rest = (any::<Duration>(), any::<bool>(), any::<[u8; 32]>());
+    let rest = (any::<Duration>(), any::<bool>(), any::<[u8; 32]>(), any::<bool>());
     (any::<String>(), any::<String>(), fields, rest).prop_map(
-        |(secret, lease, fields, (first_ttl, renewable, want))| Entry {
+        |(secret, lease, fields, (first_ttl, renewable, want, given_up))| Entry {
             secret: SecretName::new(secret),
             lease: LeaseId::new(lease),
             fields: Secret::new(fields.into_iter().collect::<Fields>()),
             first_ttl,
             renewable,
             want: Fingerprint(want),
+            given_up,
         },
     )
 }

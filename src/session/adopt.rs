@@ -2,17 +2,17 @@
 //! it.
 //!
 //! A lease looks alive to whoever holds its name, and one that ended but is not yet revoked still looks up; so the token is
-//! asked first, then each lease, and only what has time left is adopted. The rest is fetched as in a first run.
+//! asked first, then each lease, and only what has time enough left is adopted. The rest is fetched as in a first run.
 
 use std::time::Instant;
 
 use super::answers::{Turn, current};
-use super::grant::{HeldGrant, Login};
+use super::grant::{GrantNext, HeldGrant, Login};
 use super::held::{HeldLease, LeaseNext, Next};
 use super::{Ask, Effect, Holding, Holdings, Session, Update};
 use crate::fact::{SecretFact, SourceFact};
 use crate::lease;
-use crate::ledger::Fingerprint;
+use crate::ledger::{Entry, Fingerprint};
 use crate::names::{LeaseId, Revision};
 use crate::source::{Fault, GrantLife};
 
@@ -35,6 +35,12 @@ impl Session {
                 let pause = lease::unreachable(self.login_failures, *retry_after, chance);
                 self.login.failed(pause, turn.now);
             }
+            // It answers, and not for this: what lives would be left behind, so it is asked again before it is given up.
+            (Err(Fault::Failing { .. }), holdings) if self.login_failures + 1 < lease::FIRST_TRIES => {
+                self.adopt = holdings;
+                self.login_failures += 1;
+                self.login.failed(lease::failing(self.login_failures, None, chance), turn.now);
+            }
             (Err(fault), Some(_)) => {
                 self.login = Login::At(turn.now);
                 turn.effects.push(self.report(SourceFact::NotAdopted { error: fault.to_string() }));
@@ -48,6 +54,11 @@ impl Session {
         self.login_failures = 0;
         let mut held = HeldGrant::new(self.serial, holdings.grant, turn.sent, self.draw());
         held.taken_over(life, turn.sent, self.draw());
+        let has_time = |ttl| lease::is_worth_adopting(ttl, held.grant.life.ttl.unwrap_or(ttl));
+        if !life.ttl.is_none_or(has_time) {
+            // What it leased ends with it, and what it would lease now too: its successor comes first.
+            (held.next, held.awaits_successor) = (GrantNext::LogIn(turn.now), true);
+        }
         held.look_up_at = Some(turn.now + self.look_up_every);
         held.has_leases = !holdings.leases.is_empty();
         self.grant = Some(held);
@@ -70,11 +81,12 @@ impl Session {
         }
     }
 
-    /// A lease of a secret that is wanted as before is looked up; any other is nobody's, and is revoked.
+    /// A lease of a secret that is wanted as before is looked up; any other, and what was given up, is nobody's, and is revoked.
     fn take_over_lease(&mut self, holding: Holding, now: Instant) {
         let Some(held) = &self.grant else { return };
         let wanted = self.secrets.get_mut(&holding.entry.secret);
         let wanted = wanted.filter(|tracked| Fingerprint::of(&tracked.want) == holding.entry.want);
+        let wanted = wanted.filter(|_| !holding.entry.given_up);
         let (revision, next) = match wanted {
             Some(tracked) => {
                 tracked.next = Next::Leased;
@@ -122,14 +134,30 @@ impl Session {
             (lease.adopting, lease.ends) = (false, turn.sent + left);
             return lease.then(LeaseNext::Rest);
         };
+        let ends = turn.sent + left;
+        let of_token = self.grant.as_ref().filter(|held| held.serial == lease.serial);
+        let token_ends = of_token.map_or(Some(lease.ends), |held| held.ends);
+        let left_to_use =
+            token_ends.map_or(ends, |token| token.min(ends)).saturating_duration_since(turn.now);
+        if !lease::is_worth_adopting(left_to_use, lease.holding.entry.first_ttl) {
+            // A process would be started with what is about to die. It stays as it is, and a new one comes.
+            tracked.fetch_by(turn.now);
+            (lease.adopting, lease.ends) = (false, ends);
+            return lease.then(LeaseNext::Rest);
+        }
         tracked.digest = Some(lease.holding.digest);
-        tracked.ends = Some(turn.sent + left);
-        let at = turn.sent + lease::renewal(left, chance);
+        tracked.ends = Some(ends);
+        let at = if lease.holding.entry.renewable && left < lease.holding.entry.first_ttl / 2 {
+            // Only a renewal tells whether it can live longer: a successor that has to come is known of in time.
+            turn.now + lease::SOONEST
+        } else {
+            turn.sent + lease::renewal(left, chance)
+        };
         if !lease.holding.entry.renewable {
             tracked.fetch_by(at);
         }
         lease.adopting = false;
-        lease.ends = turn.sent + left;
+        lease.ends = ends;
         lease.check_at = Some(turn.now + look_up_every);
         lease.then(if lease.holding.entry.renewable { LeaseNext::Renew(at) } else { LeaseNext::Rest });
         let update = Update {
@@ -148,10 +176,13 @@ impl Session {
     /// What has to outlive this run now.
     pub(super) fn holdings(&self) -> Option<Holdings> {
         let held = self.grant.as_ref()?;
-        let ours = self.leases.values().filter(|lease| lease.serial == held.serial && !lease.is_given_up());
-        let mut ours: Vec<_> = ours.collect();
+        let mut ours: Vec<_> = self.leases.values().filter(|lease| lease.serial == held.serial).collect();
         ours.sort_by_key(|lease| lease.revision);
-        let leases = ours.into_iter().map(|lease| lease.holding.clone()).collect();
+        let holding = |lease: &HeldLease| {
+            let entry = Entry { given_up: lease.is_given_up(), ..lease.holding.entry.clone() };
+            Holding { entry, digest: lease.holding.digest }
+        };
+        let leases = ours.into_iter().map(holding).collect();
         Some(Holdings { grant: held.grant.clone(), leases })
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::answers::current;
 use super::grant::{Again, Doubt, GrantNext, HeldGrant, Login};
-use super::held::{Next, Question};
+use super::held::{Next, Question, Tracked};
 use super::{Ask, BREAKER_OPENS_AT, Effect, IN_FLIGHT, Phase, Session};
 use crate::fact::{Fact, SecretFact, SourceFact};
 use crate::names::{LeaseId, SecretName};
@@ -63,12 +63,19 @@ impl Session {
             if held.is_used_up() {
                 return None;
             }
-            let secrets = self.secrets.values().filter_map(super::held::Tracked::due);
+            let secrets = self.secrets.values().filter_map(|tracked| self.due_at(tracked));
             let leases = self.leases.values().filter_map(super::held::HeldLease::due);
             held.due().into_iter().chain(secrets).chain(leases).min()
         });
         let next = [login, work].into_iter().flatten().min()?;
         Some(self.not_before.map_or(next, |gate| next.max(gate)))
+    }
+
+    /// When a secret is to be fetched with the token that there is.
+    fn due_at(&self, tracked: &Tracked) -> Option<Instant> {
+        let is_asked_for = matches!(self.login, Login::Asking { .. }) && self.login_failures == 0;
+        let comes_first = is_asked_for && self.grant.as_ref().is_some_and(|held| held.awaits_successor);
+        tracked.due().filter(|_| !comes_first)
     }
 
     fn free(&self) -> usize {
@@ -167,7 +174,7 @@ impl Session {
             return Vec::new();
         }
         let secrets =
-            self.secrets.iter().filter(|(_, tracked)| tracked.due().is_some_and(|at| at <= now)).map(
+            self.secrets.iter().filter(|(_, tracked)| self.due_at(tracked).is_some_and(|at| at <= now)).map(
                 |(name, tracked)| {
                     let urgency = (tracked.has_value(), tracked.ends.is_none(), tracked.ends);
                     (urgency, Job::Secret(name.clone()))

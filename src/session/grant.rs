@@ -96,6 +96,8 @@ pub(super) struct HeldGrant {
     pub(super) look_up_at: Option<Instant>,
     /// How many more questions may be put with it, if they are counted.
     pub(super) uses_left: Option<u64>,
+    /// It is an earlier run's and about to end: nothing is begun with it while its successor is asked for.
+    pub(super) awaits_successor: bool,
     /// Something was leased with it.
     pub(super) has_leases: bool,
     /// It could look itself up or renew itself once, so if it no longer can, it is dead.
@@ -136,6 +138,7 @@ impl HeldGrant {
             doubt: Doubt::None,
             look_up_at: None,
             uses_left,
+            awaits_successor: false,
             has_leases: false,
             proven: false,
             failures: 0,

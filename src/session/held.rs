@@ -212,11 +212,13 @@ impl HeldLease {
         &self.holding.entry.secret
     }
 
-    /// Revoke it, now or as soon as the question about it is answered.
-    pub(super) fn give_up(&mut self, now: Instant) {
-        if !self.is_given_up() {
+    /// Revoke it, now or as soon as the question about it is answered. Whether that is news.
+    pub(super) fn give_up(&mut self, now: Instant) -> bool {
+        let is_news = !self.is_given_up();
+        if is_news {
             self.next = LeaseNext::Revoke(now);
         }
+        is_news
     }
 
     /// The question about it is answered; this is next, unless it is to be revoked.

@@ -15,7 +15,7 @@ impl Session {
         let mut was_leased = false;
         for lease in self.leases.values_mut().filter(|lease| lease.secret() == secret) {
             if lease.revision == revision {
-                lease.give_up(now);
+                self.unrecorded |= lease.give_up(now);
                 was_leased = true;
             }
         }

@@ -630,6 +630,7 @@ fn left_behind(leases: &[&str]) -> Holdings {
             first_ttl: TTL,
             renewable: true,
             want: Fingerprint::of(&want("db")),
+            given_up: false,
         };
         Holding { entry, digest }
     };
@@ -654,6 +655,81 @@ fn what_an_earlier_run_held_is_verified_and_adopted_without_a_login_or_a_mint() 
     assert_eq!(bench.answer(Answer::LookUp(LeaseId::new("one"), Ok(TTL / 2))), ["deliver db 1"]);
     bench.fetched("kv", 1, versioned());
     assert!(bench.until("renew one by 60") <= TTL / 3);
+}
+
+/// Its revocation may have been on the way, or the server away.
+#[test]
+fn a_lease_that_was_given_up_is_written_down_as_such_and_revoked_by_the_next_run() {
+    let mut bench = Bench::leased();
+    bench.step(Event::RefreshAsked(Vec::new()));
+    bench.fetched("db", 2, lease("two"));
+    let below = bench.session.secrets[&SecretName::new("db")].revision;
+    let effects = bench.session.step(Event::Released(SecretName::new("db"), below), bench.now);
+    let Some(Effect::Record(holdings)) = effects.first() else { panic!("{effects:?}") };
+    let given_up = |holding: &Holding| (holding.entry.lease.as_str().to_owned(), holding.entry.given_up);
+    let written: Vec<_> = holdings.leases.iter().map(given_up).collect();
+    assert_eq!(written, [("one".to_owned(), true), ("two".to_owned(), false)]);
+    // Also where it is the newer one: nobody could work with it.
+    for (one, two) in [(true, false), (false, true)] {
+        let mut left = left_behind(&["one", "two"]);
+        (left.leases[0].entry.given_up, left.leases[1].entry.given_up) = (one, two);
+        let mut bench = adopting(left);
+        let (adopted, revoked) = if one { ("two", "one") } else { ("one", "two") };
+        let mut asked = bench.answer(token_lives());
+        asked.sort();
+        assert_eq!(asked, ["fetch kv".to_owned(), format!("look up {adopted}"), format!("revoke {revoked}")]);
+    }
+}
+
+#[test]
+fn a_server_that_fails_for_a_moment_costs_no_token() {
+    let failing = || Answer::LookUpGrant(Serial::default(), Err(Fault::Failing { why: "500".to_owned() }));
+    let mut bench = adopting(left_behind(&["one"]));
+    assert!(bench.answer(failing()).is_empty());
+    bench.until("look up token");
+    assert_eq!(bench.answer(token_lives()), ["fetch kv", "look up one"]);
+    let mut bench = adopting(left_behind(&["one"]));
+    for _ in 1..lease::FIRST_TRIES {
+        assert!(bench.answer(failing()).is_empty());
+        bench.until("look up token");
+    }
+    assert_eq!(bench.answer(failing()), ["log in"], "it is not asked for ever");
+}
+
+/// The earlier run may have known that it can be renewed no further.
+#[test]
+fn a_lease_of_an_earlier_run_that_is_past_its_half_is_renewed_at_once() {
+    let mut bench = adopting(left_behind(&["one"]));
+    bench.answer(token_lives());
+    assert_eq!(bench.answer(Answer::LookUp(LeaseId::new("one"), Ok(TTL / 3))), ["deliver db 1"]);
+    bench.fetched("kv", 1, versioned());
+    assert!(bench.until("renew one by 60") < Duration::from_secs(1));
+}
+
+#[test]
+fn a_lease_of_an_earlier_run_that_is_about_to_end_starts_nobody() {
+    let mut bench = adopting(left_behind(&["one"]));
+    bench.answer(token_lives());
+    assert_eq!(bench.answer(Answer::LookUp(LeaseId::new("one"), Ok(TTL / 6))), ["fetch db"]);
+    assert_eq!(bench.fetched("db", 1, lease("two")), ["deliver db 2"]);
+    let below = bench.session.secrets[&SecretName::new("db")].revision;
+    assert_eq!(bench.step(Event::Released(SecretName::new("db"), below)), ["revoke one"]);
+}
+
+#[test]
+fn a_token_of_an_earlier_run_that_is_about_to_end_is_succeeded_before_anything_is_leased() {
+    let lives = GrantLife { ttl: Some(TTL / 10), renewable: true };
+    let ends_soon = || Answer::LookUpGrant(Serial::default(), Ok(lives));
+    let looked_up = || Answer::LookUp(LeaseId::new("one"), Ok(TTL));
+    let mut bench = adopting(left_behind(&["one"]));
+    assert_eq!(bench.answer(ends_soon()), ["log in", "look up one"]);
+    assert!(bench.answer(looked_up()).is_empty(), "it ends with its token");
+    assert_eq!(bench.answer(Answer::LogIn(Ok(grant(TTL * 100)))), ["fetch db", "fetch kv"]);
+    // Where there is no successor, what there is has to do.
+    let mut bench = adopting(left_behind(&["one"]));
+    bench.answer(ends_soon());
+    bench.answer(looked_up());
+    assert_eq!(bench.answer(Answer::LogIn(Err(unreachable()))), ["login failed", "fetch db", "fetch kv"]);
 }
 
 #[test]
@@ -762,6 +838,37 @@ fn after_a_suspension_everything_due_is_done_at_once_and_nothing_twice() {
     assert!(bench.due().is_empty());
 }
 
+/// The server made it before the machine slept.
+#[test]
+fn what_was_asked_for_before_a_suspension_lives_as_much_shorter() {
+    for (slept, expected) in [(TTL / 2, TTL / 2), (Duration::from_secs(57), Duration::from_secs(3))] {
+        let mut bench = Bench::logged_in(&["db"]);
+        let sent = bench.now;
+        bench.now += Duration::from_millis(10);
+        bench.step(Event::Slept(slept));
+        bench.now += Duration::from_millis(10);
+        let answer = Answer::Fetch(SecretName::new("db"), Ok(value(1, lease("one"))));
+        assert_eq!(bench.step(Event::Answered { sent, answer }), ["deliver db 1"]);
+        assert!(bench.until("renew one by 60") < expected);
+        // What is asked for afterwards lives from then on.
+        let renewal = Renewal { ttl: TTL, capped: false };
+        bench.answer(Answer::Renew(LeaseId::new("one"), Ok(renewal)));
+        assert!(bench.until("renew one by 60") > TTL / 2);
+    }
+}
+
+#[test]
+fn what_a_suspension_ended_is_made_anew_as_often_as_the_servers_clock_allows() {
+    let mut bench = Bench::logged_in(&["db"]);
+    bench.fetched("db", 1, lease("one"));
+    for _ in 0..10 {
+        let said = bench.step(Event::Slept(TTL * 200));
+        assert!(said.contains(&"log in".to_owned()), "{said:?}");
+        assert_eq!(bench.answer(Answer::LogIn(Ok(grant(TTL * 100)))), ["fetch db"]);
+        assert_eq!(bench.fetched("db", 2, lease("two")).len(), 1);
+    }
+}
+
 #[test]
 fn the_same_token_again_is_no_successor() {
     let mut bench = Bench::new(&["db"]);
@@ -797,37 +904,6 @@ fn a_token_that_dies_before_its_first_look_up_is_known_by_what_it_could_read() {
     bench.step(Event::RefreshAsked(Vec::new()));
     assert_eq!(bench.failed("db", denied()), ["db not fetched", "look up token"]);
     assert_eq!(bench.answer(Answer::LookUpGrant(serial, Err(Fault::Dead))), ["token dead", "log in"]);
-}
-
-/// The server made it before the machine slept.
-#[test]
-fn what_was_asked_for_before_a_suspension_lives_as_much_shorter() {
-    for (slept, expected) in [(TTL / 2, TTL / 2), (Duration::from_secs(57), Duration::from_secs(3))] {
-        let mut bench = Bench::logged_in(&["db"]);
-        let sent = bench.now;
-        bench.now += Duration::from_millis(10);
-        bench.step(Event::Slept(slept));
-        bench.now += Duration::from_millis(10);
-        let answer = Answer::Fetch(SecretName::new("db"), Ok(value(1, lease("one"))));
-        assert_eq!(bench.step(Event::Answered { sent, answer }), ["deliver db 1"]);
-        assert!(bench.until("renew one by 60") < expected);
-        // What is asked for afterwards lives from then on.
-        let renewal = Renewal { ttl: TTL, capped: false };
-        bench.answer(Answer::Renew(LeaseId::new("one"), Ok(renewal)));
-        assert!(bench.until("renew one by 60") > TTL / 2);
-    }
-}
-
-#[test]
-fn what_a_suspension_ended_is_made_anew_as_often_as_the_servers_clock_allows() {
-    let mut bench = Bench::logged_in(&["db"]);
-    bench.fetched("db", 1, lease("one"));
-    for _ in 0..10 {
-        let said = bench.step(Event::Slept(TTL * 200));
-        assert!(said.contains(&"log in".to_owned()), "{said:?}");
-        assert_eq!(bench.answer(Answer::LogIn(Ok(grant(TTL * 100)))), ["fetch db"]);
-        assert_eq!(bench.fetched("db", 2, lease("two")).len(), 1);
-    }
 }
 
 #[test]

@@ -61,7 +61,8 @@ impl Session {
         if let (Some(lease), Some(first_ttl)) = (life.lease().cloned(), life.ttl()) {
             let renewable = matches!(life, Life::Renewable { .. });
             let want = Fingerprint::of(&tracked.want);
-            let entry = Entry { secret: name.clone(), lease, fields, first_ttl, renewable, want };
+            let entry =
+                Entry { secret: name.clone(), lease, fields, first_ttl, renewable, want, given_up: false };
             self.hold_lease(Holding { entry, digest }, next, turn);
         }
         turn.say(name, SecretFact::Fetched { next_in });
