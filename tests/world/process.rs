@@ -1,9 +1,10 @@
 //! A disk and a process in miniature.
+//!
+//! A process keeps what it read until it is told to read again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use squire::names::Generation;
 use squire::render::Release;
 use squire::supervise::Launch;
 use squire::supervise::host::Ticket;
@@ -11,7 +12,6 @@ use squire::supervise::host::Ticket;
 /// What is published.
 #[derive(Default)]
 pub(crate) struct Disk {
-    pub generation: Option<Generation>,
     pub files: BTreeMap<PathBuf, String>,
 }
 
@@ -30,9 +30,18 @@ impl Disk {
             release.files.iter().map(|file| (file.path.clone(), text(file.contents.expose()))).collect();
         let changed = files.iter().filter(|(path, text)| self.files.get(*path) != Some(text));
         let changed = changed.map(|(path, _)| path.clone()).collect();
-        self.generation = Some(release.generation);
         self.files = files;
         changed
+    }
+
+    /// Whether this stands in any file.
+    pub(crate) fn has(&self, text: &str) -> bool {
+        self.files.values().any(|file| file.contains(text))
+    }
+
+    /// Removes all that was published.
+    pub(crate) fn sweep(&mut self) {
+        self.files.clear();
     }
 
     fn credential(&self) -> Option<String> {
@@ -59,9 +68,9 @@ impl Process {
     }
 
     /// The names of the credentials that it uses now: none while it is starting.
-    pub(crate) fn credentials(&self) -> Vec<&str> {
+    pub(crate) fn credentials(&self) -> impl Iterator<Item = &str> {
         let texts = [Some(self.in_environment.as_str()), self.from_file.as_deref()];
         let texts = texts.into_iter().flatten().filter(|text| self.started && !text.is_empty());
-        texts.filter_map(|text| text.split(':').next()).collect()
+        texts.filter_map(|text| text.split(':').next())
     }
 }

@@ -6,22 +6,18 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use squire::names::LeaseId;
 use squire::plan::Want;
-use squire::secret::{DigestKey, Secret};
+use squire::secret::{Digest, DigestKey, Secret};
 use squire::session::{Answer, Ask};
 use squire::source::{Fault, Fetched, Grant, GrantLife, Life, Renewal};
 
-use crate::world::Weather;
+use crate::variant::{Lives, Weather};
 
-/// How long a token lives at most, renewals included.
-const TOKEN_MAX: Duration = Duration::from_mins(2);
-const TOKEN_TTL: Duration = Duration::from_secs(40);
-const LEASE_MAX: Duration = Duration::from_secs(30);
-const LEASE_TTL: Duration = Duration::from_secs(10);
 /// How often the static value changes.
 const KV_PERIOD: u64 = 25;
 
 pub(crate) struct Server {
-    weather: Weather,
+    pub weather: Weather,
+    lives: Lives,
     chance: fastrand::Rng,
     epoch: Instant,
     tokens: BTreeMap<String, Living>,
@@ -32,18 +28,33 @@ pub(crate) struct Server {
     pub logins: u32,
 }
 
+/// What the server says of a lease, or of a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Known {
+    /// The answer that hands it out is on its way.
+    No,
+    /// To a Squire that runs, or to its ledger.
+    Yes,
+    /// It was handed out to a Squire that was killed before it could write it down, or that had another token by then.
+    Never,
+}
+
 /// Something that ends, and at the latest when.
 struct Living {
     ends: Instant,
     latest: Instant,
     /// The token that a lease dies with.
     parent: String,
+    /// What a lease is for.
+    path: String,
+    known: Known,
 }
 
 impl Server {
-    pub(crate) fn new(weather: Weather, seed: u64, now: Instant) -> Self {
+    pub(crate) fn new(weather: Weather, lives: Lives, seed: u64, now: Instant) -> Self {
         Self {
             weather,
+            lives,
             chance: fastrand::Rng::with_seed(seed),
             epoch: now,
             tokens: BTreeMap::new(),
@@ -59,8 +70,58 @@ impl Server {
         self.leases.get(lease).is_some_and(|living| self.lives(living, now))
     }
 
-    pub(crate) fn living_leases(&self, now: Instant) -> usize {
-        self.leases.values().filter(|living| self.lives(living, now)).count()
+    /// How many leases of each path live that somebody could give back, and how many tokens.
+    pub(crate) fn living(&self, now: Instant) -> BTreeMap<&str, usize> {
+        let mut living = BTreeMap::new();
+        let leases = self.leases.values().filter(|lease| self.lives(lease, now));
+        let tokens = self.tokens.values().filter(|token| token.ends > now);
+        for one in leases.chain(tokens).filter(|one| one.known != Known::Never) {
+            *living.entry(one.path.as_str()).or_default() += 1;
+        }
+        living
+    }
+
+    /// The leases that die with a token.
+    pub(crate) fn of_token<'a>(&'a self, token: &'a str) -> impl Iterator<Item = &'a str> {
+        self.leases.iter().filter(move |(_, lease)| lease.parent == token).map(|(id, _)| id.as_str())
+    }
+
+    /// An answer arrived.
+    pub(crate) fn told(&mut self, answer: &Answer) {
+        let known = match answer {
+            Answer::LogIn(Ok(grant)) => self.tokens.get_mut(grant.token.expose()),
+            Answer::Fetch(_, Ok((Fetched { life: Life::Renewable { lease, .. }, .. }, _))) => {
+                self.leases.get_mut(lease)
+            }
+            _ => None,
+        };
+        if let Some(living) = known {
+            living.known = Known::Yes;
+        }
+    }
+
+    /// Squire is gone without a farewell, and this is what is written down: whatever it was not told, and what its former tokens
+    /// made, nobody knows any more. Answers with what was told and is not written down.
+    pub(crate) fn forsaken(
+        &mut self,
+        token: Option<&str>,
+        written: &[LeaseId],
+        now: Instant,
+    ) -> Vec<LeaseId> {
+        let mut unwritten = Vec::new();
+        for (id, living) in &mut self.tokens {
+            if living.known == Known::No || token != Some(id.as_str()) {
+                living.known = Known::Never;
+            }
+        }
+        for (id, lease) in &mut self.leases {
+            if lease.known == Known::No || token != Some(lease.parent.as_str()) {
+                lease.known = Known::Never;
+            } else if lease.known == Known::Yes && lease.ends > now && !written.contains(id) {
+                unwritten.push(id.clone());
+            }
+        }
+        unwritten
     }
 
     /// When a lease ends, if it still lives.
@@ -84,12 +145,7 @@ impl Server {
             })),
             Ask::Fetch(grant, want) => {
                 let fetched = self.or(fault, |server| server.fetch(grant, want, now));
-                let key = DigestKey::new([1; 32]);
-                let digested = fetched.map(|fetched| {
-                    let digest = key.digest_fields(fetched.fields.expose());
-                    (fetched, digest)
-                });
-                Answer::Fetch(want.name.clone(), digested)
+                Answer::Fetch(want.name.clone(), digested(fetched))
             }
             Ask::Renew(_, lease, increment) => {
                 Answer::Renew(lease.clone(), self.or(fault, |server| server.renew(lease, *increment, now)))
@@ -115,9 +171,9 @@ impl Server {
         fault.map_or_else(|| work(self), Err)
     }
 
-    /// In a storm, the server is down now and then, and single questions fail.
+    /// In rough weather the server is down now and then, and in a storm single questions fail.
     fn weather_fault(&mut self, now: Instant) -> Option<Fault> {
-        if self.weather != Weather::Storm {
+        if !self.weather.is_rough() {
             return None;
         }
         if now >= self.down_until && self.chance.u32(..200) == 0 {
@@ -125,6 +181,9 @@ impl Server {
         }
         if now < self.down_until {
             return Some(Fault::Unreachable { why: "down".to_owned(), retry_after: None });
+        }
+        if self.weather != Weather::Storm {
+            return None;
         }
         let why = || "by chance".to_owned();
         match self.chance.u32(..100) {
@@ -144,9 +203,15 @@ impl Server {
             return Err(Fault::Refused { why: "invalid secret id".to_owned(), again_in: None });
         }
         let token = format!("token-{}", self.logins);
-        let living = Living { ends: now + TOKEN_TTL, latest: now + TOKEN_MAX, parent: String::new() };
+        let living = Living {
+            ends: now + self.lives.token,
+            latest: now + self.lives.token_at_most,
+            parent: String::new(),
+            path: "token".to_owned(),
+            known: Known::No,
+        };
         self.tokens.insert(token.clone(), living);
-        let life = GrantLife { ttl: Some(TOKEN_TTL), renewable: true };
+        let life = GrantLife { ttl: Some(self.lives.token), renewable: true };
         Ok(Grant { token: Secret::new(token.as_str()), life, revocable: true, uses: None })
     }
 
@@ -155,8 +220,9 @@ impl Server {
     }
 
     fn renew_grant(&mut self, grant: &Grant, now: Instant) -> Result<GrantLife, Fault> {
+        let ttl = self.lives.token;
         let token = self.token(grant, now)?;
-        token.ends = (now + TOKEN_TTL).min(token.latest);
+        token.ends = (now + ttl).min(token.latest);
         Ok(GrantLife { ttl: Some(token.ends - now), renewable: true })
     }
 
@@ -176,9 +242,12 @@ impl Server {
         self.made += 1;
         let lease = LeaseId::new(format!("lease-{}", self.made));
         let parent = grant.token.expose().to_owned();
-        self.leases.insert(lease.clone(), Living { ends: now + LEASE_TTL, latest: now + LEASE_MAX, parent });
+        let Lives { lease: ttl, lease_at_most, .. } = self.lives;
+        let (path, known) = (want.path.clone(), Known::No);
+        let living = Living { ends: now + ttl, latest: now + lease_at_most, parent, path, known };
+        self.leases.insert(lease.clone(), living);
         let fields = json!({ "username": lease.as_str(), "password": lease.as_str() });
-        Ok(fetched(fields, Life::Renewable { lease, ttl: LEASE_TTL }))
+        Ok(fetched(fields, Life::Renewable { lease, ttl }))
     }
 
     fn renew(&mut self, lease: &LeaseId, increment: Duration, now: Instant) -> Result<Renewal, Fault> {
@@ -200,7 +269,15 @@ impl Server {
     }
 }
 
-fn fetched(fields: serde_json::Value, life: Life) -> Fetched {
+/// As the keeper does it.
+pub(crate) fn digested(fetched: Result<Fetched, Fault>) -> Result<(Fetched, Digest), Fault> {
+    fetched.map(|fetched| {
+        let digest = DigestKey::new([1; 32]).digest_fields(fetched.fields.expose());
+        (fetched, digest)
+    })
+}
+
+pub(crate) fn fetched(fields: serde_json::Value, life: Life) -> Fetched {
     let serde_json::Value::Object(fields) = fields else { unreachable!("fields are an object") };
     Fetched { fields: Secret::new(fields), life }
 }

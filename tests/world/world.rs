@@ -1,435 +1,284 @@
 //! The loop of the fake world: one clock, one queue of what is going to happen, and the checks.
+//!
+//! The servers, the disk and the ledger are there for as long as the world is; a [`Squire`] comes and goes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use nix::unistd::Pid;
-use squire::agent::{self, Agent, Mode, Patience, Task};
-use squire::config;
-use squire::names::Generation;
-use squire::plan::{self, Surroundings};
+use squire::agent;
+use squire::names::{Generation, SourceName};
 use squire::render::Release;
-use squire::secret::DigestKey;
-use squire::session::{self, Answer, Ask, Session, Settings};
-use squire::supervise::host::{Order, Report, Streams, Ticket};
-use squire::supervise::{Ending, Refusal};
-use squire::template::{self, Engine};
+use squire::session::{self, Answer, Holdings};
+use squire::source::Errand;
+use squire::supervise::host::{Report, Ticket};
 
 use crate::process::{Disk, Process};
 use crate::server::Server;
-
-/// What chance does to a world.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Weather {
-    /// Everything works, in its time.
-    Calm,
-    /// Everything that can fail does now and then.
-    Storm,
-    /// The server refuses the login.
-    WrongCredential,
-}
-
-const CONFIG: &str = r#"
-[source.vault]
-address = "http://127.0.0.1:8200"
-auth.approle = { role_id = "web" }
-[secret.db]
-path = "database/creds/app"
-[secret.other]
-path = "database/creds/other"
-[secret.kv]
-path = "secret/app"
-refresh = "5s"
-[output]
-dir = "/run/world"
-[[file]]
-path = "db"
-inline = "{{db.username}}:{{db.password}}"
-on_change = "SIGHUP"
-[[file]]
-path = "both"
-inline = "{{other.username}}:{{other.password}} {{kv.value}}"
-on_change = "none"
-[process]
-command = ["app"]
-env = { DB = "{{other.username}}:{{other.password}}" }
-[rollout]
-grace = "2s"
-check = [["check", "{dir}"]]
-probe = { command = ["probe"], period = "200ms", timeout = "3s" }
-"#;
+use crate::squire::Squire;
+use crate::store::Store;
+use crate::variant::{Fates, StoreUse, Variant, Weather};
 
 /// What is going to happen at its time.
-enum Happening {
-    Answered { sent: Instant, answer: Answer },
+pub(crate) enum Happening {
+    /// To the Squire that runs.
+    Answered {
+        source: SourceName,
+        sent: Instant,
+        answer: Answer,
+    },
     Agent(agent::Event),
+    Errand(Errand),
+    /// A keeper wakes up to see what time it is.
+    Woken(SourceName),
+    /// The store says that something in it changed.
+    StoreChanged,
+    /// To the world, whoever runs.
+    Store(Stir),
+    Fate(Fate),
+}
+
+/// What happens to the store.
+#[derive(Clone, Copy)]
+pub(crate) enum Stir {
+    Written,
+    /// It is looked whether something is to be rotated.
+    Looked,
+}
+
+/// What happens to Squire as a whole.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Fate {
+    Begin,
+    Crash,
+    Suspension,
+    Refresh,
+}
+
+impl Happening {
+    pub(crate) fn outlives_squire(&self) -> bool {
+        matches!(self, Self::Store(_) | Self::Fate(_))
+    }
+}
+
+/// What came to pass.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tally {
+    /// How often something was published.
+    pub rotations: u64,
+    /// How often a release was taken back.
+    pub taken_back: u64,
+    pub crashes: u64,
+    pub adoptions: u64,
+    pub suspensions: u64,
+    /// How often two processes ran at once.
+    pub overlaps: u64,
+    /// For how long a running process held a credential that was dead, but for the time after a suspension that may have killed it.
+    pub dead_for: Duration,
+    /// The longest time that it took to mend what a suspension had killed.
+    pub mended_in: Duration,
 }
 
 pub(crate) struct World {
-    weather: Weather,
-    seed: u64,
-    chance: fastrand::Rng,
-    now: Instant,
+    pub(crate) weather: Weather,
+    pub(crate) fates: Fates,
+    pub(crate) variant: Variant,
+    pub(crate) seed: u64,
+    pub(crate) chance: fastrand::Rng,
+    pub(crate) now: Instant,
+    /// How long the machine was suspended: so much later it is for the servers.
+    pub(crate) slept: Duration,
+    pub(crate) woken_at: Option<Instant>,
     queue: BTreeMap<(Instant, u64), Happening>,
     queued: u64,
-    session: Session,
-    agent: Agent,
-    server: Server,
-    disk: Disk,
-    process: Option<Process>,
+    turns_at_once: u32,
+    pub(crate) server: Server,
+    pub(crate) store: Store,
+    pub(crate) ledger: BTreeMap<SourceName, Holdings>,
+    pub(crate) squire: Option<Squire>,
+    pub(crate) runs: u64,
+    /// Nobody begins again.
+    pub(crate) is_over: bool,
+    pub(crate) disk: Disk,
+    pub(crate) processes: Vec<Process>,
     /// Checks and tries that run.
-    commands: BTreeSet<Ticket>,
-    staged: Option<Arc<Release>>,
-    generation: Option<Generation>,
-    taken_back: u64,
-    rotations: u64,
-    in_flight: usize,
-    closed: bool,
-    session_ended: bool,
-    dead_for: Duration,
+    pub(crate) commands: BTreeSet<Ticket>,
+    pub(crate) errands: BTreeSet<Ticket>,
+    pub(crate) staged: Option<Arc<Release>>,
+    pub(crate) generation: Option<Generation>,
+    pub(crate) tally: Tally,
+    begun_at: Instant,
+    /// `WORLD_STORY` is the seed of this world.
+    tells: bool,
 }
 
 impl World {
     pub(crate) fn new(seed: u64, weather: Weather) -> Self {
+        Self::with(seed, weather, Fates::default(), Variant::of(seed))
+    }
+
+    pub(crate) fn with(seed: u64, weather: Weather, fates: Fates, variant: Variant) -> Self {
         let now = Instant::now();
-        let config =
-            config::parse(Path::new("squire.toml"), CONFIG, &|_| None).expect("the configuration is good");
-        let engine = Engine::new(template::Surroundings {
-            env: Box::new(|_| None),
-            file: Box::new(|_| Err(std::io::ErrorKind::NotFound.into())),
-        });
-        let surroundings = Surroundings {
-            read: &|_| Err(std::io::ErrorKind::NotFound.into()),
-            user: &|_| None,
-            group: &|_| None,
-            person: &|_| None,
-            own: (0, 0),
-        };
-        let plan = plan::compile(&config, None, &surroundings).expect("the plan is good");
-        let (source, wants) = plan.wants.iter().next().expect("there is one source");
-        let look_up_every = Duration::from_secs(20);
-        let settings =
-            Settings { source: source.clone(), wants: wants.clone(), look_up_every, seed, adopt: None };
-        let session = Session::new(settings, now);
-        let task = Task {
-            engine,
-            key: DigestKey::new([2; 32]),
-            mode: Mode::Run,
-            on_stop: None,
-            rollout: config.rollout.clone(),
-            patience: Patience { timeout: None, ends_early: false },
-            first: Generation::FIRST,
-            superseded: std::collections::BTreeSet::new(),
-            plan,
-        };
-        Self {
+        let mut world = Self {
             weather,
+            fates,
+            variant,
             seed,
             chance: fastrand::Rng::with_seed(seed ^ 0x5eed),
             now,
+            slept: Duration::ZERO,
+            woken_at: None,
             queue: BTreeMap::new(),
             queued: 0,
-            session,
-            agent: Agent::new(task, now),
-            server: Server::new(weather, seed, now),
+            turns_at_once: 0,
+            server: Server::new(weather, variant.lives, seed, now),
+            store: Store::new(seed, now),
+            ledger: BTreeMap::new(),
+            squire: None,
+            runs: 0,
+            is_over: false,
             disk: Disk::default(),
-            process: None,
+            processes: Vec::new(),
             commands: BTreeSet::new(),
+            errands: BTreeSet::new(),
             staged: None,
             generation: None,
-            taken_back: 0,
-            rotations: 0,
-            in_flight: 0,
-            closed: false,
-            session_ended: false,
-            dead_for: Duration::ZERO,
+            tally: Tally::default(),
+            begun_at: now,
+            tells: std::env::var("WORLD_STORY").is_ok_and(|of| of == seed.to_string()),
+        };
+        world.schedule_fates();
+        if variant.store != StoreUse::None {
+            world.enqueue(Duration::from_secs(10), Happening::Store(Stir::Written));
+            world.enqueue(Duration::from_secs(1), Happening::Store(Stir::Looked));
         }
+        world.begin();
+        world
     }
 
-    /// How often something was published.
-    pub(crate) fn rotations(&self) -> u64 {
-        self.rotations
+    /// The servers' clock.
+    pub(crate) fn server_now(&self) -> Instant {
+        self.now + self.slept
     }
 
-    /// How often a release was taken back.
-    pub(crate) fn taken_back(&self) -> u64 {
-        self.taken_back
-    }
-
-    /// For how long a running process held a credential that was dead.
-    pub(crate) fn dead_for(&self) -> Duration {
-        self.dead_for
-    }
-
-    pub(crate) fn logins(&self) -> u32 {
-        self.server.logins
-    }
-
-    pub(crate) fn living_leases(&self) -> usize {
-        self.server.living_leases(self.now)
-    }
-
-    /// Lets this much time pass, or less if the agent ends.
+    /// Lets this much time pass.
     pub(crate) fn run(&mut self, time: Duration) {
         let end = self.now + time;
-        self.step_session(session::Event::Due);
-        self.step_agent(agent::Event::Due);
-        while !self.closed && self.turn(end) {}
+        while self.turn(end) {}
+        self.pass(end.saturating_duration_since(self.now));
     }
 
-    /// Stops Squire as SIGTERM does, and waits for the session to give everything back.
+    /// Stops Squire as SIGTERM does, and waits for everything to be given back.
     pub(crate) fn stop(&mut self) {
+        (self.is_over, self.fates) = (true, Fates::default());
         self.step_agent(agent::Event::Reported(Report::Signalled(Signal::SIGTERM)));
         let end = self.now + Duration::from_mins(2);
-        while !self.closed && self.turn(end) {}
-        assert!(self.closed, "seed {}: SIGTERM did not end it", self.seed);
-        self.step_session(session::Event::StopAsked);
-        while !self.session_ended && self.turn(end) {}
-        assert!(self.session_ended, "seed {}: the session did not end", self.seed);
+        while self.squire.is_some() && self.turn(end) {}
+        assert!(self.squire.is_none(), "{}: SIGTERM did not end it", self.name());
+        assert!(self.processes.is_empty(), "{}: a process is left", self.name());
+        assert!(self.commands.is_empty() && self.errands.is_empty(), "{}: a command is left", self.name());
+    }
+
+    /// How a world is called in a failure.
+    pub(crate) fn name(&self) -> String {
+        let Variant { overlaps, store, .. } = self.variant;
+        format!("seed {} ({:?}, overlaps: {overlaps}, store: {store:?})", self.seed, self.weather)
+    }
+
+    /// Prints what happens, where this world's story is asked for.
+    #[expect(clippy::print_stdout, reason = "it is for whoever asked for it")]
+    pub(crate) fn tell(&self, what: &dyn std::fmt::Debug) {
+        if self.tells {
+            let time = self.now.saturating_duration_since(self.begun_at).as_secs_f64();
+            let text = format!("{what:?}");
+            println!("{time:9.3} {}", text.chars().take(200).collect::<String>());
+        }
     }
 
     /// What happens next, if it happens before the end.
     fn turn(&mut self, end: Instant) -> bool {
         let queued = self.queue.keys().next().map(|(at, _)| *at);
-        let deadlines = [self.session.deadline(), self.agent.deadline()];
-        let next = deadlines.into_iter().flatten().chain(queued).min();
-        let Some(next) = next.filter(|next| *next <= end) else { return false };
+        let due = self.squire.as_ref().and_then(Squire::deadline);
+        let Some(next) = due.into_iter().chain(queued).min().filter(|next| *next <= end) else {
+            return false;
+        };
         self.pass(next.saturating_duration_since(self.now));
-        let due = |deadline: Option<Instant>, now| deadline.is_some_and(|deadline| deadline <= now);
-        if due(self.session.deadline(), self.now) {
-            self.step_session(session::Event::Due);
-            let owed = due(self.session.deadline(), self.now);
-            assert!(!owed, "seed {}: the session would spin", self.seed);
-        }
-        if !self.closed && due(self.agent.deadline(), self.now) {
-            self.step_agent(agent::Event::Due);
-            let owed = due(self.agent.deadline(), self.now);
-            assert!(!owed, "seed {}: the agent would spin", self.seed);
-        }
+        self.turn_sessions();
+        self.turn_agent();
         while let Some(entry) = self.queue.first_entry().filter(|entry| entry.key().0 <= self.now) {
-            match entry.remove() {
-                Happening::Answered { sent, answer } => {
-                    self.in_flight -= 1;
-                    self.step_session(session::Event::Answered { sent, answer });
-                }
-                Happening::Agent(event) => self.happen(event),
-            }
+            let happening = entry.remove();
+            self.happen(happening);
         }
+        self.end_run();
+        self.check();
         true
     }
 
-    fn pass(&mut self, time: Duration) {
-        let credentials = self.process.iter().flat_map(Process::credentials);
-        if credentials.into_iter().any(|credential| !self.server.accepts(credential, self.now)) {
-            self.dead_for += time;
+    fn turn_sessions(&mut self) {
+        for source in self.sources() {
+            if self.is_due(&source) {
+                self.step_session(&source, session::Event::Due);
+                assert!(!self.is_due(&source), "{}: the session of {source} would spin", self.name());
+            }
         }
+    }
+
+    fn turn_agent(&mut self) {
+        let is_due = |world: &Self| {
+            let deadline = world.squire.as_ref().and_then(|squire| squire.agent.deadline());
+            deadline.is_some_and(|deadline| deadline <= world.now)
+        };
+        if is_due(self) {
+            self.step_agent(agent::Event::Due);
+            assert!(!is_due(self), "{}: the agent would spin", self.name());
+        }
+    }
+
+    fn is_due(&self, source: &SourceName) -> bool {
+        let line = self.squire.as_ref().and_then(|squire| squire.lines.get(source));
+        line.and_then(|line| line.session.deadline()).is_some_and(|deadline| deadline <= self.now)
+    }
+
+    pub(crate) fn sources(&self) -> Vec<SourceName> {
+        self.squire.iter().flat_map(|squire| squire.lines.keys().cloned()).collect()
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Answered { source, sent, answer } => self.answered(&source, sent, answer),
+            Happening::Agent(event) => self.happen_to_agent(event),
+            Happening::Errand(errand) => self.step_agent(agent::Event::Errand(errand)),
+            Happening::Woken(source) => self.step_session(&source, session::Event::Due),
+            Happening::StoreChanged => self.store_changed(),
+            Happening::Store(stir) => self.stir_store(stir),
+            Happening::Fate(fate) => self.meet(fate),
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.turns_at_once = if time.is_zero() { self.turns_at_once + 1 } else { 0 };
+        assert!(self.turns_at_once < 100, "{}: it spins", self.name());
+        self.count_dead(time);
         self.now += time;
     }
 
-    fn step_session(&mut self, event: session::Event) {
-        for effect in self.session.step(event, self.now) {
-            assert!(!self.session_ended, "seed {}: an effect after the end", self.seed);
-            match effect {
-                session::Effect::Ask(ask) => self.ask(&ask),
-                session::Effect::Deliver(update) => {
-                    let after = self.delay(0..3);
-                    self.enqueue(after, Happening::Agent(agent::Event::Updated(update)));
-                }
-                session::Effect::Lack(lack) => {
-                    let after = self.delay(0..5);
-                    self.enqueue(after, Happening::Agent(agent::Event::Lacking(lack)));
-                }
-                session::Effect::Record(_) | session::Effect::Report(_) => {}
-                session::Effect::Ended => self.session_ended = true,
-            }
-        }
-    }
-
-    fn ask(&mut self, ask: &Ask) {
-        self.in_flight += 1;
-        assert!(self.in_flight <= session::IN_FLIGHT, "seed {}: too many questions at once", self.seed);
-        match ask {
-            Ask::Renew(_, lease, _) => {
-                let ends = self.server.ends(lease);
-                assert!(
-                    ends.is_none_or(|ends| ends >= self.now),
-                    "seed {}: renewed after its end",
-                    self.seed
-                );
-            }
-            Ask::Revoke(_, lease) if !self.closed => {
-                let used =
-                    self.process.iter().flat_map(Process::credentials).any(|used| used == lease.as_str());
-                assert!(!used, "seed {}: {lease} was revoked while the process used it", self.seed);
-            }
-            _ => {}
-        }
-        let sent = self.now;
-        let answer = self.server.answer(ask, sent);
-        let after = self.delay(1..if self.weather == Weather::Storm { 3000 } else { 80 });
-        self.enqueue(after, Happening::Answered { sent, answer });
-    }
-
-    fn step_agent(&mut self, event: agent::Event) {
-        for effect in self.agent.step(event, self.now) {
-            assert!(!self.closed, "seed {}: an effect after the end", self.seed);
-            match effect {
-                agent::Effect::Stage(release) => self.stage(release),
-                agent::Effect::Discard => self.staged = None,
-                agent::Effect::Publish => {
-                    let release = self.staged.take().expect("something is staged");
-                    self.publish(&release, true);
-                }
-                agent::Effect::Restore(release) => {
-                    self.taken_back += 1;
-                    self.publish(&release, false);
-                }
-                agent::Effect::Try { .. } | agent::Effect::SignalTo { .. } | agent::Effect::Call { .. } => {
-                    unreachable!("only commands are asked")
-                }
-                agent::Effect::Order(order) => self.order(order),
-                agent::Effect::Free(secret, below) => {
-                    self.step_session(session::Event::Released(secret, below));
-                }
-                agent::Effect::Reject(secret, revision) => {
-                    self.step_session(session::Event::Rejected(secret, revision));
-                }
-                agent::Effect::Refresh => self.step_session(session::Event::RefreshAsked(Vec::new())),
-                agent::Effect::Retire(_) | agent::Effect::Report(_) => {}
-                agent::Effect::Close { .. } => self.closed = true,
-            }
-        }
-    }
-
-    fn stage(&mut self, release: Arc<Release>) {
-        let after = self.delay(0..20);
-        let event = if self.weather == Weather::Storm && self.chance.u32(..20) == 0 {
-            agent::Event::NotStaged("by chance".to_owned())
-        } else {
-            let changes = self.disk.differs(&release);
-            self.staged = Some(release);
-            agent::Event::Staged { directory: Some("/run/world/staged".into()), changes }
-        };
-        self.enqueue(after, Happening::Agent(event));
-    }
-
-    fn publish(&mut self, release: &Release, is_new: bool) {
-        assert_eq!(
-            (release.files.len(), release.env.len()),
-            (2, 1),
-            "seed {}: a release is whole",
-            self.seed
-        );
-        let after = self.delay(0..20);
-        if self.weather == Weather::Storm && self.chance.u32(..10) == 0 {
-            let event = agent::Event::NotPublished("by chance".to_owned());
-            return self.enqueue(after, Happening::Agent(event));
-        }
-        if is_new {
-            assert!(Some(release.generation) > self.generation, "seed {}: generations must grow", self.seed);
-            self.generation = Some(release.generation);
-        }
-        let changed = self.disk.publish(release);
-        self.check_consistency();
-        self.rotations += 1;
-        self.enqueue(after, Happening::Agent(agent::Event::Published { changed, superseded: None }));
-    }
-
-    /// A user name never stands beside the password of another lease.
-    fn check_consistency(&self) {
-        for text in self.disk.files.values() {
-            let pair = text.split(' ').next().and_then(|pair| pair.split_once(':'));
-            assert!(
-                pair.is_some_and(|(user, password)| user == password),
-                "seed {}: torn: {text}",
-                self.seed
-            );
-        }
-    }
-
-    fn order(&mut self, order: Order) {
-        let slow = if self.weather == Weather::Storm { 40_000 } else { 200 };
-        match order {
-            Order::Spawn { ticket, streams: Streams::Aside | Streams::Captured, .. } => {
-                let fails = self.weather == Weather::Storm && self.chance.u32(..4) == 0;
-                let after = self.delay(1..if fails { 2000 } else { 20 });
-                self.commands.insert(ticket);
-                self.exit(ticket, Ending::Code(u8::from(fails)), after);
-            }
-            Order::Rehearse { ticket, .. } => {
-                let fails = self.weather == Weather::Storm && self.chance.u32(..10) == 0;
-                let refusal = || Refusal::NotFound { program: "app".to_owned() };
-                let result = if fails { Err(refusal()) } else { Ok(()) };
-                let after = self.delay(1..20);
-                let rehearsed = Report::Rehearsed { ticket, result };
-                self.enqueue(after, Happening::Agent(agent::Event::Reported(rehearsed)));
-            }
-            Order::Kill { ticket } if self.commands.contains(&ticket) => {
-                self.exit(ticket, Ending::Signal(9), Duration::from_millis(1));
-            }
-            Order::Spawn { ticket, launch, .. } => {
-                assert!(self.process.is_none(), "seed {}: two processes at once", self.seed);
-                assert!(self.generation.is_some(), "seed {}: started before the first release", self.seed);
-                self.process = Some(Process::new(ticket, &launch));
-                let pid = Pid::from_raw(1000);
-                let after = self.delay(1..10);
-                self.enqueue(
-                    after,
-                    Happening::Agent(agent::Event::Reported(Report::Started { ticket, pid })),
-                );
-                if self.weather == Weather::Storm && self.chance.u32(..50) == 0 {
-                    let lives = self.delay(1_000..120_000);
-                    self.exit(ticket, Ending::Code(1), lives);
-                }
-            }
-            Order::Signal { ticket, signal: Signal::SIGTERM } => {
-                let after = self.delay(1..slow);
-                self.exit(ticket, Ending::Signal(15), after);
-            }
-            Order::Signal { signal: Signal::SIGHUP, .. } => {
-                let disk = &self.disk;
-                self.process.iter_mut().for_each(|process| process.read(disk));
-            }
-            Order::Kill { ticket } => self.exit(ticket, Ending::Signal(9), Duration::from_millis(1)),
-            Order::Signal { .. } | Order::Disband { .. } | Order::End => {}
-        }
-    }
-
-    fn exit(&mut self, ticket: Ticket, ending: Ending, after: Duration) {
-        self.enqueue(after, Happening::Agent(agent::Event::Reported(Report::Exited { ticket, ending })));
-    }
-
-    /// What happens to the agent may happen to the process first. One that is gone already does not go again.
-    fn happen(&mut self, event: agent::Event) {
-        match &event {
-            agent::Event::Reported(Report::Started { ticket, .. }) => match &mut self.process {
-                Some(process) if process.ticket == *ticket => {
-                    process.started = true;
-                    process.read(&self.disk);
-                }
-                _ => return,
-            },
-            agent::Event::Reported(Report::Exited { ticket, .. }) if self.commands.remove(ticket) => {}
-            agent::Event::Reported(Report::Exited { ticket, .. }) => {
-                if self.process.as_ref().is_none_or(|process| process.ticket != *ticket) {
-                    return;
-                }
-                self.process = None;
-            }
-            _ => {}
-        }
-        self.step_agent(event);
-    }
-
-    fn delay(&mut self, milliseconds: std::ops::Range<u64>) -> Duration {
+    pub(crate) fn delay(&mut self, milliseconds: std::ops::Range<u64>) -> Duration {
         Duration::from_millis(self.chance.u64(milliseconds))
     }
 
-    fn enqueue(&mut self, after: Duration, happening: Happening) {
+    /// Whether something that happens once in so many times happens now, where things may fail.
+    pub(crate) fn fails(&mut self, once_in: u32) -> bool {
+        self.weather.is_rough() && self.chance.u32(..once_in) == 0
+    }
+
+    pub(crate) fn enqueue(&mut self, after: Duration, happening: Happening) {
         self.queued += 1;
         self.queue.insert((self.now + after, self.queued), happening);
+    }
+
+    /// What was to happen to the Squire that ran.
+    pub(crate) fn forget_plans(&mut self) {
+        self.queue.retain(|_, happening| happening.outlives_squire());
     }
 }
