@@ -255,7 +255,7 @@ impl<'a> Options<'a> {
         }
         if length < classes.len() {
             return Err(format!(
-                "needs a character of each of {} classes, but has only {length}: make it longer",
+                "needs a character of each of {} classes, but has room for {length}: make it longer",
                 classes.len()
             ));
         }

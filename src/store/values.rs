@@ -190,7 +190,7 @@ fn short(what: &str, text: &str) -> Result<(), StoreError> {
     if text.len() <= LONGEST_TEXT {
         return Ok(());
     }
-    Err(unfit(what.to_owned(), format!("has {} bytes, but may have at most {LONGEST_TEXT}", text.len())))
+    Err(unfit(what.to_owned(), format!("has {} bytes, and may have {LONGEST_TEXT}", text.len())))
 }
 
 /// A value as it is sealed.

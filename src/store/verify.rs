@@ -126,7 +126,7 @@ impl Looking<'_> {
             }
             let log_ins = log_ins(self.reading, id)?;
             if log_ins != member.log_ins {
-                let why = format!("its row counts {log_ins} log-ins, but the audit has {}", member.log_ins);
+                let why = format!("its row has {log_ins} log-ins, but it logged in {} times", member.log_ins);
                 report.find(place(), why);
             }
         }
