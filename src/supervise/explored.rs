@@ -116,8 +116,7 @@ impl Stage {
                         child.is_none() && (self.overlaps || self.children.is_empty()),
                         "two processes at once",
                     )?;
-                    let stays = |child: &&Child| matches!(child, Child::Spawning | Child::Lives);
-                    check(self.children.values().filter(stays).count() < 2, "three processes at once")?;
+                    check(self.children.len() < 2, "three processes at once")?;
                     self.children.insert(life, Child::Spawning);
                 }
                 Effect::Signal(signal) => {

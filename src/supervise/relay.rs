@@ -4,12 +4,13 @@
 //! process, and the current one is stopped only when the successor has proved that it is well. If the successor fails, the current process
 //! is not touched.
 //!
-//! *Invariant:* pure. At most one process is current and at most one its successor; the process before a hand-over is being stopped;
-//! nothing is asked for after [`Effect::Finish`], which comes when the last of them is gone.
+//! *Invariant:* pure. At most one process is current and at most one its successor; the process before a hand-over is being stopped, and no
+//! successor starts before that one is gone, so there are never three. Nothing is asked for after [`Effect::Finish`], which comes when the
+//! last of them is gone.
 
 use std::time::Instant;
 
-use super::{Effect, Event, Settings, Supervisor};
+use super::{Effect, Event, Launch, Settings, Supervisor};
 
 /// The name of one life, and so of its processes, one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,6 +25,8 @@ pub struct Relay {
     current: Runner,
     /// The successor, on trial beside the current one.
     successor: Option<Runner>,
+    /// A successor that starts when the processes that are being stopped are gone.
+    waiting: Option<Launch>,
     retired: Vec<Retired>,
     /// Whether a release is on trial.
     on_trial: bool,
@@ -78,6 +81,7 @@ impl Relay {
             last,
             current: Runner { life: last, supervisor: Supervisor::new(settings), is_unproven: false },
             successor: None,
+            waiting: None,
             retired: Vec::new(),
             on_trial: false,
             end: End::None,
@@ -91,9 +95,13 @@ impl Relay {
     pub fn step(&mut self, event: Event, now: Instant) -> Vec<(Life, Effect)> {
         let mut effects = Vec::new();
         match &event {
-            Event::LaunchAsked(_) if self.successor.is_some() => self.recall(now, &mut effects),
-            Event::LaunchAsked(_) if self.overlaps && self.has_good_one() => {
-                self.send_ahead(event, now, &mut effects);
+            Event::LaunchAsked(_) if self.successor.is_some() => {
+                self.wait_for_nobody();
+                self.recall(now, &mut effects);
+            }
+            Event::LaunchAsked(launch) => {
+                self.wait_for_nobody();
+                self.launch(launch.clone(), now, &mut effects);
             }
             // When Squire ends there is no hand-over, and the rollout does not wait for one.
             Event::HandOver if self.is_ending() || self.current.supervisor.is_over() => {}
@@ -102,11 +110,6 @@ impl Relay {
                 self.on_trial = *on_trial;
                 self.current.is_unproven &= *on_trial;
                 self.tell_all(&event, now, &mut effects);
-            }
-            Event::LaunchAsked(_) => {
-                // No current process ran well, so the one on trial is the current one.
-                self.current.is_unproven = self.on_trial;
-                self.tell(Role::Current, event, now, &mut effects);
             }
             Event::SignalAsked(_) => self.tell(Role::Current, event, now, &mut effects),
             Event::Signalled(signal) => {
@@ -142,6 +145,7 @@ impl Relay {
 
     /// If the user ends one of two processes from the terminal, both are to end.
     fn end_beside(&mut self, life: Life, now: Instant, effects: &mut Vec<(Life, Effect)>) {
+        self.waiting = None;
         self.end = End::FromTerminal(life);
         for other in [Role::Current, Role::Successor] {
             if self.runner(other).is_some_and(|runner| runner.life != life) {
@@ -165,9 +169,36 @@ impl Relay {
     }
 
     fn ask_to_end(&mut self) {
+        self.waiting = None;
         if !self.is_ending() {
             self.end = End::Asked;
         }
+    }
+
+    /// Whoever asks for a launch waits for that launch, and no more for the end of a former process.
+    fn wait_for_nobody(&mut self) {
+        self.waiting = None;
+        self.retired.iter_mut().for_each(|retired| retired.settles = false);
+    }
+
+    /// Beside the current process, if that is wanted and it runs well; else in its place.
+    fn launch(&mut self, launch: Launch, now: Instant, effects: &mut Vec<(Life, Effect)>) {
+        if !(self.overlaps && self.has_good_one()) {
+            self.launch_in_place(launch, now, effects);
+        } else if self.retired.is_empty() {
+            self.send_ahead(launch, now, effects);
+        } else {
+            // The current process is not on trial, its successor is.
+            self.tell(Role::Current, Event::OnTrial(false), now, effects);
+            self.waiting = Some(launch);
+        }
+    }
+
+    /// No current process runs well, so the one on trial is the current one.
+    fn launch_in_place(&mut self, launch: Launch, now: Instant, effects: &mut Vec<(Life, Effect)>) {
+        self.current.is_unproven = self.on_trial;
+        self.tell(Role::Current, Event::OnTrial(self.on_trial), now, effects);
+        self.tell(Role::Current, Event::LaunchAsked(launch), now, effects);
     }
 
     fn has_good_one(&self) -> bool {
@@ -213,24 +244,39 @@ impl Relay {
         let life = runner.life;
         for effect in runner.supervisor.step(event, now) {
             match (effect, self.role(life)) {
-                (Effect::Finish(code), Some(role)) => self.gone(role, code, effects),
+                (Effect::Finish(code), Some(role)) => self.gone(role, code, now, effects),
                 // For a process that is being stopped, only its end matters.
                 (Effect::Settled | Effect::Down { .. }, Some(Role::Retired(_))) => {}
                 // Its next launch is already running as the successor, on trial.
                 (Effect::Respawn, Some(Role::Current)) if self.successor.is_some() => {
                     self.owes_respawn = true;
                 }
+                // Its next launch waits for processes that are being stopped. It need not wait for them in place of the current one.
+                (Effect::Rest(_) | Effect::Respawn, Some(Role::Current)) if self.waiting.is_some() => {
+                    self.start_waiting(now, effects);
+                }
                 (effect, _) => effects.push((life, effect)),
             }
         }
     }
 
+    fn start_waiting(&mut self, now: Instant, effects: &mut Vec<(Life, Effect)>) {
+        if let Some(launch) = self.waiting.take() {
+            self.launch(launch, now, effects);
+        }
+    }
+
     /// One of them is gone and will not be started again.
-    fn gone(&mut self, role: Role, code: u8, effects: &mut Vec<(Life, Effect)>) {
+    fn gone(&mut self, role: Role, code: u8, now: Instant, effects: &mut Vec<(Life, Effect)>) {
         match role {
             Role::Current => match self.successor.take() {
                 // It ended by itself, and its successor is already there to go on.
                 Some(successor) if !self.is_ending() => self.current = successor,
+                // It was to have one: a process of its own takes its place.
+                None if self.waiting.is_some() => {
+                    self.current = self.new_runner();
+                    self.start_waiting(now, effects);
+                }
                 successor => {
                     self.successor = successor;
                     self.code.get_or_insert(code);
@@ -246,8 +292,12 @@ impl Relay {
             Role::Retired(index) => {
                 let Retired { runner, settles } = self.retired.remove(index);
                 // The current process waited for that: now its start settles.
-                if settles && !self.respawn(effects) {
+                let respawns = self.respawn(effects);
+                if settles && !respawns {
                     effects.push((runner.life, Effect::Settled));
+                }
+                if self.retired.is_empty() {
+                    self.start_waiting(now, effects);
                 }
             }
         }
@@ -271,13 +321,18 @@ impl Relay {
     }
 
     /// Starts a successor beside the current process, which goes on: only the successor is on trial.
-    fn send_ahead(&mut self, launch: Event, now: Instant, effects: &mut Vec<(Life, Effect)>) {
+    fn send_ahead(&mut self, launch: Launch, now: Instant, effects: &mut Vec<(Life, Effect)>) {
         self.last = Life(self.last.0 + 1);
         let supervisor = Supervisor::successor(self.settings);
         self.successor = Some(Runner { life: self.last, supervisor, is_unproven: true });
         self.tell(Role::Current, Event::OnTrial(false), now, effects);
         self.tell(Role::Successor, Event::OnTrial(self.on_trial), now, effects);
-        self.tell(Role::Successor, launch, now, effects);
+        self.tell(Role::Successor, Event::LaunchAsked(launch), now, effects);
+    }
+
+    fn new_runner(&mut self) -> Runner {
+        self.last = Life(self.last.0 + 1);
+        Runner { life: self.last, supervisor: Supervisor::new(self.settings), is_unproven: true }
     }
 
     /// The way back: the current process already runs with that release, and only the successor has to go.
@@ -407,6 +462,48 @@ mod tests {
             (true, Never, "launch started1 trial launch started2 exited1 launch", "SIGINT2"),
             (true, Never, "launch started1 trial launch started2 exited1 launch exited2", "spawn2"),
             (true, Always, "launch started1 trial launch started2 exited1", "rest1"),
+            // The process before the current one is still ending: there are never three.
+            (true, Never, "launch started1 trial launch started2 over untrial trial launch", ""),
+            (
+                true,
+                Never,
+                "launch started1 trial launch started2 over untrial trial launch exited1",
+                "spawn3",
+            ),
+            (
+                true,
+                Never,
+                "launch started1 trial launch started2 over untrial trial launch exited2",
+                "spawn3",
+            ),
+            (
+                true,
+                Always,
+                "launch started1 trial launch started2 over untrial trial launch exited2",
+                "spawn2",
+            ),
+            (
+                true,
+                Never,
+                "launch started1 trial launch started2 over untrial trial launch exited2 started3 exited1",
+                "",
+            ),
+            (true, Never, "launch started1 trial launch started2 over untrial trial launch TERM exited1", ""),
+            (
+                true,
+                Never,
+                "launch started1 trial launch started2 over untrial trial launch TERM exited1 exited2",
+                "finish 3",
+            ),
+            // The successor ends while the former process does: the rollout waits for the process that is started in its place.
+            (true, Never, "launch started1 trial launch started2 over exited2 launch", "spawn2"),
+            (true, Never, "launch started1 trial launch started2 over exited2 launch exited1", ""),
+            (
+                true,
+                Never,
+                "launch started1 trial launch started2 over exited2 launch exited1 started2",
+                "settled",
+            ),
             // There is no current process to keep: the one that is started in its place is stopped on the way back.
             (true, Always, "launch started1 exited1 trial launch", "spawn1"),
             (true, Always, "launch started1 exited1 trial launch started1 launch", "SIGINT1"),
