@@ -10,6 +10,7 @@
 //! yielded again, unless that is asked for or the value before it is dead.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::names::{Generation, Revision, SecretName};
@@ -44,6 +45,7 @@ pub struct Gatherer {
     newest: BTreeMap<SecretName, Value>,
     /// What the process is known to work with; empty before the first generation is accepted.
     good: BTreeMap<SecretName, Value>,
+    past: Past,
     /// Not the newest of these, but the good one.
     held: BTreeSet<SecretName>,
     /// The good values of what is held while the process has to use another one.
@@ -56,6 +58,22 @@ pub struct Gatherer {
     next: Generation,
     yielded: bool,
     changed_at: Option<Instant>,
+}
+
+/// Values that decide nothing any more, while their files are still there for a command to print.
+#[derive(Clone, Default)]
+struct Past {
+    /// What the process worked with before.
+    good: BTreeMap<SecretName, Value>,
+    /// What was taken back last.
+    taken_back: BTreeMap<SecretName, Value>,
+}
+
+/// Shows nothing, since no two states differ by it.
+impl fmt::Debug for Past {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Past(…)")
+    }
 }
 
 /// What happened.
@@ -98,6 +116,7 @@ impl Gatherer {
             missing: wanted,
             newest: BTreeMap::new(),
             good: BTreeMap::new(),
+            past: Past::default(),
             held: BTreeSet::new(),
             returning: BTreeMap::new(),
             unwanted: Vec::new(),
@@ -143,7 +162,8 @@ impl Gatherer {
     /// Every value that is known: whatever a process prints has to be kept out of the log.
     pub fn plaintexts(&self) -> impl Iterator<Item = &Secret<Fields>> {
         let open = self.open.values().flat_map(BTreeMap::values);
-        self.newest.values().chain(self.good.values()).chain(open).map(|value| &value.fields)
+        let kept = [&self.newest, &self.good, &self.past.good, &self.past.taken_back];
+        kept.into_iter().flat_map(BTreeMap::values).chain(open).map(|value| &value.fields)
     }
 
     /// An older value than the one held, or one of a secret that nobody wants any more, changes nothing.
@@ -178,7 +198,7 @@ impl Gatherer {
     /// The process has it.
     fn decided(&mut self, generation: Generation) {
         if let Some(values) = self.open.remove(&generation) {
-            self.good = values;
+            self.past.good = std::mem::replace(&mut self.good, values);
         }
         self.open.retain(|number, _| *number > generation);
     }
@@ -189,6 +209,7 @@ impl Gatherer {
         // It was to return to a value that is given back now: what the process has stays.
         self.returning.retain(|secret, value| !suspects.contains(&(secret.clone(), value.revision)));
         effects.extend(suspects.into_iter().map(|(secret, revision)| Effect::Reject(secret, revision)));
+        self.past.taken_back.extend(self.open.remove(&generation).unwrap_or_default());
         self.open.retain(|number, _| *number > generation);
         self.changed_at = self.differs().then(|| self.changed_at.unwrap_or(now));
     }
@@ -319,6 +340,36 @@ mod tests {
         assert_eq!(gatherer.deadline(), None);
         assert_eq!(yielded(&gatherer.step(update("b", 1), now)), [1]);
         assert_eq!(gatherer.deadline(), None);
+    }
+
+    /// The release before the live one is still on disk, and a bad one until the next.
+    #[test]
+    fn what_a_command_can_still_print_is_known() {
+        let now = Instant::now();
+        let mut gatherer = gatherer(&["a"], now);
+        let known = |gatherer: &Gatherer| {
+            let numbers = gatherer.plaintexts().map(|fields| fields.expose()["n"].to_string());
+            numbers.collect::<BTreeSet<_>>().into_iter().collect::<String>()
+        };
+        let next = |gatherer: &mut Gatherer, revision: u64, event: fn(Generation) -> Event| {
+            let at = now + SETTLE * u32::try_from(revision).unwrap() * 2;
+            drop(gatherer.step(update("a", revision), at));
+            let effects = gatherer.step(Event::Due, at + SETTLE);
+            let generation = effects.iter().find_map(|effect| match effect {
+                Effect::Render(snapshot) => Some(snapshot.generation),
+                Effect::Reject(..) | Effect::Hold(_) => None,
+            });
+            drop(gatherer.step(event(generation.unwrap()), at + SETTLE));
+        };
+        drop(gatherer.step(update("a", 1), now));
+        drop(gatherer.step(Event::Accepted(Generation::FIRST), now));
+        next(&mut gatherer, 2, Event::Accepted);
+        assert_eq!(known(&gatherer), "12");
+        next(&mut gatherer, 3, Event::TakenBack);
+        next(&mut gatherer, 4, Event::TakenBack);
+        assert_eq!(known(&gatherer), "124");
+        next(&mut gatherer, 5, Event::Accepted);
+        assert_eq!(known(&gatherer), "245");
     }
 
     #[test]
