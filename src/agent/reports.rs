@@ -127,18 +127,20 @@ impl Agent {
         mask::masked(
             tail,
             self.gatherer.plaintexts(),
-            self.rollout.releases().flat_map(|release| self.lines(release)),
+            self.rollout.releases().flat_map(|release| self.computed(release)),
         )
     }
 
-    /// What was rendered from secrets, line by line; what stands so in a template is no secret.
-    fn lines<'a>(&'a self, release: &'a Release) -> impl Iterator<Item = &'a str> {
+    /// What was rendered from secrets: of a text the lines; what stands so in a template is no secret. What is no text is one.
+    fn computed<'a>(&'a self, release: &'a Release) -> impl Iterator<Item = &'a [u8]> {
         let templates = self.plan.files.iter().map(|file| &file.template);
-        let files =
-            release.files.iter().map(|file| str::from_utf8(file.contents.expose()).unwrap_or_default());
+        let contents = release.files.iter().map(|file| file.contents.expose());
+        let bytes = contents.clone().filter(|contents| str::from_utf8(contents).is_err());
+        let files = contents.map(|contents| str::from_utf8(contents).unwrap_or_default());
         let variables =
             release.env.iter().filter_map(|(name, text)| Some((text.expose(), self.plan.env.get(name)?)));
-        files.zip(templates).chain(variables).flat_map(|(text, template)| template.computed_lines(text))
+        let texts = files.zip(templates).chain(variables);
+        texts.flat_map(|(text, template)| template.computed_lines(text)).map(str::as_bytes).chain(bytes)
     }
 
     /// With a process, its supervisor decides. Without, TERM, INT and QUIT end Squire, and USR1 fetches everything anew.
