@@ -7,7 +7,7 @@
 //! *Invariant:* no value is in an argument, in the environment, or in the description of a failure. Use it only in a process that does not
 //! reap children for others: Squire's agent runs `squire store rotate`.
 
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use super::hooks::Hook;
 use super::policy::{LONGEST_TIMEOUT, Step};
 use crate::config::Limit;
-use crate::mask::masked;
+use crate::mask::{finished_lines, masked};
 use crate::secret::{Fields, Secret};
 
 /// More than the largest value, as JSON.
@@ -75,8 +75,10 @@ pub(super) fn run(
     let ended = end(&mut child, timeout);
     kill_group(group);
     let (output, complaint) = (output.finish(), complaint.finish());
-    ended.map(|()| output).map_err(|why| {
-        let said = masked(complaint.expose(), [told.fields, told.current], []);
+    ended.map(|()| output).map_err(|Failure { why, was_killed }| {
+        let complaint = complaint.expose();
+        let complaint = if was_killed { finished_lines(complaint) } else { complaint };
+        let said = masked(complaint, [told.fields, told.current], []);
         let skipped = said.char_indices().rev().nth(TAIL - 1).map_or(0, |(at, _)| at);
         match said.get(skipped..).unwrap_or_default() {
             "" => why,
@@ -125,30 +127,39 @@ impl Told<'_> {
     }
 }
 
-fn end(child: &mut Child, timeout: Duration) -> Result<(), String> {
-    // The author of a policy may choose any timeout.
+/// How a hook failed, and whether it may have been in the middle of a line.
+struct Failure {
+    why: String,
+    was_killed: bool,
+}
+
+fn end(child: &mut Child, timeout: Duration) -> Result<(), Failure> {
+    // A policy's timeout is whatever its author wrote.
     let timeout = timeout.min(LONGEST_TIMEOUT);
     let by = Instant::now() + timeout;
     loop {
         match child.try_wait() {
             Ok(Some(status)) if status.success() => return Ok(()),
-            Ok(Some(status)) => return Err(format!("failed with {status}")),
+            Ok(Some(status)) => {
+                // The code says so too where a shell waited for who was killed.
+                let was_killed = status.code().is_none_or(|code| (129..=192).contains(&code));
+                return Err(Failure { why: format!("failed with {status}"), was_killed });
+            }
             Ok(None) if Instant::now() >= by => {
                 kill_group(child.id());
                 drop(child.wait());
-                return Err(format!("took longer than {timeout:?} and was killed"));
+                let why = format!("took longer than {timeout:?} and was killed");
+                return Err(Failure { why, was_killed: true });
             }
             Ok(None) => thread::sleep(LOOK_EVERY),
-            Err(error) => return Err(lost(&error)),
+            Err(error) => {
+                return Err(Failure { why: format!("cannot be waited for: {error}"), was_killed: true });
+            }
         }
     }
 }
 
-fn lost(error: &io::Error) -> String {
-    format!("cannot be waited for: {error}")
-}
-
-/// If a limit cannot be restored, the command runs without it; nothing that it does depends on the limit.
+/// What it cannot have back it does without: nothing that it does depends on it.
 fn give_back(limits: &[Limit], child: &Child) {
     let finite = |limit: u64| (limit != RLIM_INFINITY).then_some(limit);
     for Limit { soft, hard, .. } in limits.iter().filter(|limit| limit.resource == Resource::RLIMIT_CORE) {

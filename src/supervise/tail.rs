@@ -1,6 +1,6 @@
 //! The end of a process's output: read as it comes, so that the process never waits; only the last lines are kept.
 //!
-//! *Invariant:* no more than [`KEPT`] bytes are kept, however much is written.
+//! *Invariant:* no more than [`KEPT`] bytes are told, however much is written, and no line without its beginning or its end.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -10,7 +10,9 @@ use nix::fcntl::OFlag;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::unistd::pipe2;
 
-/// How many bytes are kept: as many as fit into a line of a log.
+use crate::mask::{finished_lines, last_lines};
+
+/// So much is kept, in bytes: what fits into a line of a log.
 const KEPT: usize = 4 << 10;
 
 /// How many chunks are read in one turn: a full pipe holds about this many.
@@ -21,8 +23,8 @@ const CHUNKS_A_TURN: usize = 16;
 pub(super) struct Tail {
     /// `None` once every process has closed the other end.
     pipe: Option<File>,
+    /// One byte more than is told tells that there were more.
     kept: Vec<u8>,
-    is_cut: bool,
 }
 
 impl Tail {
@@ -30,7 +32,7 @@ impl Tail {
     pub(super) fn new() -> nix::Result<(Self, OwnedFd)> {
         let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
         fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        Ok((Self { pipe: Some(read.into()), kept: Vec::new(), is_cut: false }, write))
+        Ok((Self { pipe: Some(read.into()), kept: Vec::new() }, write))
     }
 
     /// Readable when there is output.
@@ -55,20 +57,17 @@ impl Tail {
 
     fn keep(&mut self, written: &[u8]) {
         self.kept.extend_from_slice(written);
-        let too_many = self.kept.len().saturating_sub(KEPT);
-        self.is_cut |= too_many > 0;
+        let too_many = self.kept.len().saturating_sub(KEPT + 1);
         self.kept.drain(..too_many);
     }
 
-    /// The last lines. If the first of them was cut, it is left out: a part of a secret could not be recognized there.
-    pub(super) fn last_lines(mut self) -> Vec<u8> {
+    /// The last lines. A line that was cut at its beginning, or has no end because who wrote it was killed or still writes, could hold a
+    /// part of a secret, which nobody would know, so it is left out.
+    pub(super) fn last_lines(mut self, was_killed: bool) -> Vec<u8> {
         self.drain();
-        let whole = if self.is_cut {
-            self.kept.iter().position(|byte| *byte == b'\n').map(|at| at + 1)
-        } else {
-            Some(0)
-        };
-        whole.map_or_else(Vec::new, |from| self.kept.split_off(from))
+        let lines = last_lines(&self.kept, KEPT);
+        let is_whole = !was_killed && self.pipe.is_none();
+        if is_whole { lines } else { finished_lines(lines) }.to_vec()
     }
 }
 
@@ -86,7 +85,7 @@ mod tests {
             tail.drain();
         }
         drop(write);
-        tail.last_lines()
+        tail.last_lines(false)
     }
 
     #[test]
@@ -102,8 +101,19 @@ mod tests {
     #[test]
     fn an_end_that_stays_open_is_not_waited_for() {
         let (tail, write) = Tail::new().unwrap();
-        File::from(write.try_clone().unwrap()).write_all(b"one\n").unwrap();
-        assert_eq!(tail.last_lines(), b"one\n");
+        File::from(write.try_clone().unwrap()).write_all(b"one\nhalf of").unwrap();
+        assert_eq!(tail.last_lines(false), b"one\n", "who has it still writes");
         drop(write);
+    }
+
+    #[test]
+    fn who_was_killed_leaves_no_half_of_a_line() {
+        for (written, told) in
+            [(&b"one\nhalf of"[..], &b"one\n"[..]), (b"half of", b""), (b"one\n", b"one\n")]
+        {
+            let (tail, write) = Tail::new().unwrap();
+            File::from(write).write_all(written).unwrap();
+            assert_eq!(tail.last_lines(true), told);
+        }
     }
 }

@@ -3,9 +3,10 @@
 use std::process::Command;
 use std::time::Duration;
 
+use base64::Engine as _;
 use serde_json::{Value, json};
 
-use crate::support::{Rig, SOON, configure_store, fresh, rig_of_store, store};
+use crate::support::{Rig, SOON, Squire, configure_store, fresh, rig_of_store, store};
 
 const FILE: &str = "[output]\ndir = \"@dir@/out\"\n[[file]]\npath = \"x\"\ninline = \"{{db.password}}\"\n";
 
@@ -240,7 +241,8 @@ fn a_check_that_prints_its_credentials_prints_none_into_the_log() {
     let password = format!("It's-{}", fresh("secret"));
     rig.canaries().add(&password);
     store(&rig, &["put", "prod/app/db"], &json!({ "password": password }).to_string());
-    rig.write(
+    script(
+        &rig,
         "says",
         r#"#!/usr/bin/env python3
 import base64, html, sys, urllib.parse
@@ -257,12 +259,8 @@ print("in line 3:", lines[2])
 print("kept: user = app")
 "#,
     );
-    Command::new("chmod").arg("755").arg(rig.path("says")).status().unwrap();
     let mut squire = rig.run();
-    squire.wait_until("the check failed", || rig.read("stderr.1").contains("failed its check"));
-    let line = &squire.events("generation failed its check, what is published stays")[0];
-    let why = line["why"].as_str().unwrap();
-    let said = why.split("it wrote: ").nth(1).unwrap();
+    let said = &wait_for_complaints(&mut squire, &rig, 1)[0];
     let expected = "upper *** | shell '***' | hex *** | Authorization: Basic *** | Authorization: Basic *** | Authorization: Basic *** | url *** | \
                     html *** | in line 3: ***";
     assert!(said.starts_with(expected), "{said}");
@@ -273,4 +271,176 @@ print("kept: user = app")
     assert!(said.contains("kept: user = app"), "what stands in the template is no secret: {said}");
     squire.signal(nix::sys::signal::Signal::SIGTERM);
     squire.wait_for_end(Duration::from_secs(20));
+}
+
+fn script(rig: &Rig, name: &str, text: &str) {
+    rig.write(name, text);
+    assert!(Command::new("chmod").arg("755").arg(rig.path(name)).status().unwrap().success());
+}
+
+/// What so many checks that failed wrote, as it is in the log.
+fn wait_for_complaints(squire: &mut Squire, rig: &Rig, count: usize) -> Vec<String> {
+    squire.wait_until("the checks failed", || {
+        rig.read("stderr.1").matches("failed its check").count() >= count
+    });
+    let events = squire.events("generation failed its check, what is published stays");
+    let complaint = |event: &Value| {
+        let why = event["why"].as_str().unwrap();
+        why.split_once("it wrote: ").map_or(why, |(_, wrote)| wrote).to_owned()
+    };
+    events.iter().map(complaint).collect()
+}
+
+/// A check that fails unless there is a file `good`.
+fn checked_by(command: &str) -> String {
+    format!(
+        "{FILE}[rollout]\ncheck = [{{ run = [\"sh\", \"-c\", \"test -e @dir@/good || {{ {command}; exit 1; }}\"], timeout = \"4s\" }}]\n\
+         [process]\ncommand = [\"sleep\", \"600\"]\non_change = \"none\"\n"
+    )
+}
+
+fn end(mut squire: Squire) {
+    squire.signal(nix::sys::signal::Signal::SIGTERM);
+    squire.wait_for_end(Duration::from_secs(20));
+}
+
+/// By the programs themselves: whatever they make of a value, nothing of it is in the log.
+#[test]
+fn whatever_programs_write_a_value_as_none_of_it_is_in_the_log() {
+    // More does not fit into one line of the log.
+    for third in 0..3 {
+        let rig = rig(&checked_by(&format!("@dir@/says {{dir}}/x {third}")));
+        let random = fresh("grün\u{1f511}#~<&>*_/ \\");
+        let password = format!("It's \"{random}\"! {}$", fresh("and more"));
+        rig.canaries().add(&random);
+        rig.canaries().add(&password);
+        store(&rig, &["put", "prod/app/db"], &json!({ "password": password }).to_string());
+        script(&rig, "says", PROGRAMS);
+        let mut squire = rig.run();
+        let said = &wait_for_complaints(&mut squire, &rig, 1)[0];
+        let expected = SHOWN.iter().skip((third + 2) % 3).step_by(3);
+        let expected = expected.map(|(who, shown)| format!("by {who} | {shown} | end."));
+        assert_eq!(*said, expected.collect::<Vec<_>>().join(" | "));
+        end(squire);
+    }
+}
+
+const SHOWN: [(&str, &str); 24] = [
+    ("json", r#"{"password": "***"}"#),
+    ("json within json", r#""{\"body\": \"{\\\"password\\\": \\\"***\\\"}\"}""#),
+    ("json of PHP", r#"{"password": "***"}"#),
+    ("repr", "'***'"),
+    ("ascii", "'***'"),
+    ("bytes", "b'***'"),
+    ("list", "[***]"),
+    ("form", "p=***"),
+    ("url", "%7B%22password%22%3A%20%22***%22%7D"),
+    ("html", "***"),
+    ("html of Go", "***"),
+    ("shlex", "'***'"),
+    ("csv", "\"***\""),
+    ("textwrap", "***"),
+    ("printf %q", "***"),
+    ("printf %q in ASCII", "$'***'"),
+    ("declare", "declare -- p=\"***\""),
+    ("fold", "***"),
+    ("base64", "***"),
+    ("base64 of JSON", "***"),
+    ("hex", "***"),
+    ("hex with colons", "***"),
+    ("od -x", "***"),
+    ("od -tx1z", "***"),
+];
+
+const PROGRAMS: &str = r#"#!/usr/bin/env python3
+import base64, csv, html, io, json, shlex, subprocess, sys, textwrap, urllib.parse
+password, third = open(sys.argv[1]).read(), int(sys.argv[2])
+count = 0
+def run(*command):
+    return subprocess.run(command, input=password.encode(), capture_output=True, check=True).stdout.decode()
+def say(who, text):
+    global count
+    count += 1
+    if count % 3 == third:
+        print("by " + who, text, "end.", sep="\n")
+document = json.dumps({"password": password})
+row = io.StringIO()
+csv.writer(row).writerow([password])
+say("json", document)
+say("json within json", json.dumps(json.dumps({"body": document})))
+say("json of PHP", document.replace("/", chr(92) + "/"))
+say("repr", repr(password))
+say("ascii", ascii(password))
+say("bytes", repr(password.encode()))
+say("list", list(password.encode()))
+say("form", urllib.parse.urlencode({"p": password}))
+say("url", urllib.parse.quote(document, safe=""))
+say("html", html.escape(password))
+say("html of Go", html.escape(password).replace("&quot;", "&#34;").replace("&#x27;", "&#39;"))
+say("shlex", shlex.quote(password))
+say("csv", row.getvalue())
+say("textwrap", textwrap.fill(password, 24, subsequent_indent="    "))
+say("printf %q", run("bash", "-c", 'IFS= read -rd "" p; printf %q "$p"'))
+say("printf %q in ASCII", run("env", "LC_ALL=C", "bash", "-c", 'IFS= read -rd "" p; printf %q "$p"'))
+say("declare", run("bash", "-c", 'IFS= read -rd "" p; declare -p p'))
+say("fold", run("fold", "-w", "30"))
+say("base64", run("base64"))
+say("base64 of JSON", base64.encodebytes(document.encode()).decode())
+say("hex", textwrap.fill(password.encode().hex(), 60))
+say("hex with colons", password.encode().hex(":"))
+# Without the address of the end.
+say("od -x", run("od", "-x").rsplit("\n", 2)[0])
+say("od -tx1z", run("od", "-tx1z").rsplit("\n", 2)[0])
+"#;
+
+#[test]
+fn a_check_that_prints_what_was_live_before_shows_no_value() {
+    let rig = rig(&checked_by("cat @dir@/out/..data_prev/x @dir@/out/x"));
+    rig.write("good", "");
+    let mut squire = rig.run();
+    squire.wait_until("the first is published", || rig.path("out/x").exists());
+    for count in 1..=2 {
+        let password = fresh("next");
+        rig.canaries().add(&password);
+        if count == 2 {
+            std::fs::remove_file(rig.path("good")).unwrap();
+        }
+        store(&rig, &["put", "prod/app/db"], &json!({ "password": password }).to_string());
+        if count == 1 {
+            squire.wait_until("the second is published", || rig.read("out/x") == password);
+        }
+    }
+    assert_eq!(wait_for_complaints(&mut squire, &rig, 1), ["***"]);
+    end(squire);
+}
+
+#[test]
+fn a_check_that_is_killed_within_a_line_does_not_show_the_beginning_of_a_value() {
+    let rig = rig(&checked_by("echo begins; printf 'key: '; head -c 9 {dir}/x; sleep 600"));
+    let mut squire = rig.run();
+    assert_eq!(wait_for_complaints(&mut squire, &rig, 1), ["begins"]);
+    end(squire);
+}
+
+#[test]
+fn a_check_that_dumps_a_keystore_shows_none_of_it() {
+    let rig = rig("");
+    let keystore: Vec<u8> = fresh("k")
+        .bytes()
+        .cycle()
+        .take(900)
+        .enumerate()
+        .map(|(at, byte)| byte ^ at.wrapping_mul(37).to_le_bytes()[0])
+        .collect();
+    assert!(str::from_utf8(&keystore).is_err());
+    let encoded = base64::engine::general_purpose::STANDARD.encode(&keystore);
+    rig.canaries().add(&encoded);
+    store(&rig, &["put", "prod/app/db"], &json!({ "password": encoded }).to_string());
+    let dump =
+        "tail -c 300 {dir}/x; echo; echo; base64 {dir}/x | tail -n 5; echo; od -An -tx1 {dir}/x | tail -n 20";
+    configure_store(&rig, &checked_by(dump).replace("inline = ", "base64 = "));
+    let mut squire = rig.run();
+    let said = wait_for_complaints(&mut squire, &rig, 1);
+    assert_eq!(said, ["*** | *** | ***"]);
+    end(squire);
 }

@@ -32,7 +32,9 @@ impl Host {
         self.suspended.remove(&pid);
         let Running { ticket, streams, is_killed, tail, cgroup, stop_signal: _, ready: _ } = running;
         if let Some(tail) = tail {
-            (self.report)(Report::Said { ticket, tail: tail.last_lines() });
+            // The code says so too where a shell waited for who was killed.
+            let was_killed = (129..=192).contains(&ending.code());
+            (self.report)(Report::Said { ticket, tail: tail.last_lines(was_killed) });
         }
         if streams != Streams::Inherited {
             return (self.report)(Report::Exited { ticket, ending });
