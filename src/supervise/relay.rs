@@ -462,48 +462,6 @@ mod tests {
             (true, Never, "launch started1 trial launch started2 exited1 launch", "SIGINT2"),
             (true, Never, "launch started1 trial launch started2 exited1 launch exited2", "spawn2"),
             (true, Always, "launch started1 trial launch started2 exited1", "rest1"),
-            // The process before the current one is still ending: there are never three.
-            (true, Never, "launch started1 trial launch started2 over untrial trial launch", ""),
-            (
-                true,
-                Never,
-                "launch started1 trial launch started2 over untrial trial launch exited1",
-                "spawn3",
-            ),
-            (
-                true,
-                Never,
-                "launch started1 trial launch started2 over untrial trial launch exited2",
-                "spawn3",
-            ),
-            (
-                true,
-                Always,
-                "launch started1 trial launch started2 over untrial trial launch exited2",
-                "spawn2",
-            ),
-            (
-                true,
-                Never,
-                "launch started1 trial launch started2 over untrial trial launch exited2 started3 exited1",
-                "",
-            ),
-            (true, Never, "launch started1 trial launch started2 over untrial trial launch TERM exited1", ""),
-            (
-                true,
-                Never,
-                "launch started1 trial launch started2 over untrial trial launch TERM exited1 exited2",
-                "finish 3",
-            ),
-            // The successor ends while the former process does: the rollout waits for the process that is started in its place.
-            (true, Never, "launch started1 trial launch started2 over exited2 launch", "spawn2"),
-            (true, Never, "launch started1 trial launch started2 over exited2 launch exited1", ""),
-            (
-                true,
-                Never,
-                "launch started1 trial launch started2 over exited2 launch exited1 started2",
-                "settled",
-            ),
             // There is no current process to keep: the one that is started in its place is stopped on the way back.
             (true, Always, "launch started1 exited1 trial launch", "spawn1"),
             (true, Always, "launch started1 exited1 trial launch started1 launch", "SIGINT1"),
@@ -554,6 +512,57 @@ mod tests {
             (true, Never, "TERM over", ""),
             (true, Never, "launch started1 trial launch started2 TERM over", ""),
             (true, Never, "launch started1 trial launch started2 TERM exited1 over exited2", "finish 3"),
+        ] {
+            assert_eq!(story(overlaps, policy, words), expected, "{words}");
+        }
+    }
+
+    /// The process before the current one may still be ending when the next release comes.
+    #[test]
+    fn there_are_never_three() {
+        use RestartPolicy::{Always, Never};
+        for (overlaps, policy, words, expected) in [
+            (true, Never, "launch started1 trial launch started2 over untrial trial launch", ""),
+            (
+                true,
+                Never,
+                "launch started1 trial launch started2 over untrial trial launch exited1",
+                "spawn3",
+            ),
+            (
+                true,
+                Never,
+                "launch started1 trial launch started2 over untrial trial launch exited2",
+                "spawn3",
+            ),
+            (
+                true,
+                Always,
+                "launch started1 trial launch started2 over untrial trial launch exited2",
+                "spawn2",
+            ),
+            (
+                true,
+                Never,
+                "launch started1 trial launch started2 over untrial trial launch exited2 started3 exited1",
+                "",
+            ),
+            (true, Never, "launch started1 trial launch started2 over untrial trial launch TERM exited1", ""),
+            (
+                true,
+                Never,
+                "launch started1 trial launch started2 over untrial trial launch TERM exited1 exited2",
+                "finish 3",
+            ),
+            // The successor ends while the former process does: the rollout waits for the process that is started in its place.
+            (true, Never, "launch started1 trial launch started2 over exited2 launch", "spawn2"),
+            (true, Never, "launch started1 trial launch started2 over exited2 launch exited1", ""),
+            (
+                true,
+                Never,
+                "launch started1 trial launch started2 over exited2 launch exited1 started2",
+                "settled",
+            ),
         ] {
             assert_eq!(story(overlaps, policy, words), expected, "{words}");
         }
