@@ -1,12 +1,13 @@
 //! Watches the files of credentials and of TLS, and sends notices to the keepers that use them when a file appears or changes.
 //!
 //! Directories are watched, not files: whoever replaces a file by a rename, or a symlink in it as Kubernetes does, changes the directory. A
-//! symlink further above may be exchanged too, and other machines may change a network file system without an event, so every file is also
-//! looked at regularly. Only a change of contents counts, since a refused credential must not be sent again without one.
+//! symlink further above may be exchanged too, so each directory with a symlink on the way to a file is watched as well. Other machines may
+//! change a network file system without an event, so every file is also looked at once a minute. Only a change of contents counts, since a
+//! refused credential must not be sent again without one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use notify::event::{AccessKind, AccessMode};
@@ -21,7 +22,10 @@ use crate::session::keeper::Notice;
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// How often to look at every file, even without an event.
-const LOOK_ANYWAY: Duration = Duration::from_secs(5);
+const LOOK_ANYWAY: Duration = Duration::from_mins(1);
+
+/// The kernel follows this many symlinks in one path.
+const MOST_LINKS: usize = 40;
 
 /// The files of one source, and the keeper to notify.
 pub struct Credentials {
@@ -144,7 +148,17 @@ impl Inbox {
         absent.clear();
         *missing = false;
         let parents: BTreeSet<_> = watched.iter().filter_map(|watched| watched.file.parent()).collect();
-        for directory in parents {
+        let links = watched.iter().filter(|watched| watched.file.parent().is_some());
+        let links: BTreeSet<PathBuf> = links.flat_map(|watched| links_on_the_way(&watched.file)).collect();
+        directories.retain(|directory, _| {
+            let is_wanted = parents.contains(directory.as_path()) || links.contains(directory);
+            if let (false, Some(watcher)) = (is_wanted, watcher.as_mut()) {
+                watcher.unwatch(directory).ok();
+            }
+            is_wanted
+        });
+        let all: BTreeSet<&Path> = parents.into_iter().chain(links.iter().map(PathBuf::as_path)).collect();
+        for directory in all {
             // The kernel resolves the path when a watch is added, and would block on a file system that hangs.
             let found = identity(directory);
             if found.is_none() {
@@ -171,6 +185,44 @@ impl Inbox {
     }
 }
 
+/// The directories, by their real paths, with a symlink that leads to this file. Who exchanges one of these links changes its directory.
+fn links_on_the_way(file: &Path) -> BTreeSet<PathBuf> {
+    let path = file.to_owned();
+    files::within(file, move || {
+        let mut found = BTreeSet::new();
+        let mut at = PathBuf::new();
+        let mut rest = std::path::absolute(path)?;
+        for _ in 0..MOST_LINKS {
+            let Some((directory, target, behind)) = first_link(&at, &rest) else { break };
+            found.insert(directory.clone());
+            at = directory;
+            rest = target.join(behind);
+        }
+        Ok(found)
+    })
+    .unwrap_or_default()
+}
+
+/// The first symlink of a path that is followed from a real directory: the directory with it, where it leads to, and what comes behind it.
+fn first_link(from: &Path, path: &Path) -> Option<(PathBuf, PathBuf, PathBuf)> {
+    let mut at = from.to_owned();
+    let mut components = path.components();
+    while let Some(component) = components.next() {
+        match component {
+            Component::ParentDir => drop(at.pop()),
+            Component::CurDir => {}
+            Component::Normal(_) | Component::RootDir | Component::Prefix(_) => {
+                let next = at.join(component);
+                if let Ok(target) = std::fs::read_link(&next) {
+                    return Some((at, target, components.as_path().to_owned()));
+                }
+                at = next;
+            }
+        }
+    }
+    None
+}
+
 /// Device and inode of this path, if it answers.
 fn identity(directory: &Path) -> Option<(u64, u64)> {
     let path = directory.to_owned();
@@ -191,4 +243,37 @@ fn digest(file: &Path, kind: Kind, key: &DigestKey) -> Option<Digest> {
         Kind::Tls => &contents.bytes,
     };
     (!value.is_empty()).then(|| key.digest(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn every_directory_with_a_link_on_the_way_is_found() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path().canonicalize().unwrap();
+        for directory in ["real/deep", "other", "second"] {
+            fs::create_dir_all(root.join(directory)).unwrap();
+        }
+        fs::write(root.join("real/deep/token"), "x").unwrap();
+        symlink("real", root.join("link")).unwrap();
+        symlink(root.join("link/deep"), root.join("other/deep")).unwrap();
+        symlink("../other/deep/../deep/token", root.join("second/token")).unwrap();
+        symlink("loop", root.join("loop")).unwrap();
+        let found = |file: &str| -> Vec<PathBuf> {
+            let found = links_on_the_way(&root.join(file));
+            found.iter().map(|directory| directory.strip_prefix(&root).unwrap().to_owned()).collect()
+        };
+        let paths = |paths: &[&str]| paths.iter().map(PathBuf::from).collect::<Vec<_>>();
+        assert_eq!(found("real/deep/token"), paths(&[]));
+        assert_eq!(found("link/deep/token"), paths(&[""]));
+        assert_eq!(found("other/deep/token"), paths(&["", "other"]));
+        assert_eq!(found("second/token"), paths(&["", "other", "second"]));
+        assert_eq!(found("loop/token"), paths(&[""]));
+        assert_eq!(found("nothing/token"), paths(&[]));
+    }
 }
