@@ -3,7 +3,6 @@
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::os::unix::fs::PermissionsExt;
-use std::time::Duration;
 
 use serde_json::json;
 
@@ -191,7 +190,13 @@ fn without_a_proof_its_end_is_squires_own() {
 fn the_first_start_says_itself_what_is_wrong() {
     let (rig, _) = rig("", PASSWORD, "");
     put(&rig, "bad");
-    assert_eq!(rig.run().wait_for_end(Duration::from_secs(2)), 3, "nothing waits for a proof");
+    let mut squire = rig.run();
+    assert_eq!(squire.wait_for_end(SOON), 3);
+    assert!(
+        !squire.log().contains("process is not well"),
+        "the first start is not on trial: {}",
+        squire.log()
+    );
     put_exactly(&rig, "a\0b");
     assert_eq!(rig.run().wait_for_end(SOON), 125);
     put_exactly(&rig, "good");
