@@ -54,6 +54,7 @@ pub mod template;
 pub mod plan;
 
 pub mod ledger;
+pub mod links;
 pub mod locked;
 
 pub mod shares;

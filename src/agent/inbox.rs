@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use notify::event::{AccessKind, AccessMode};
@@ -15,6 +15,7 @@ use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 
 use crate::files;
+use crate::links;
 use crate::secret::{Digest, DigestKey};
 use crate::session::keeper::Notice;
 
@@ -23,9 +24,6 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// How often to look at every file, even without an event.
 const LOOK_ANYWAY: Duration = Duration::from_mins(1);
-
-/// The kernel follows this many symlinks in one path.
-const MOST_LINKS: usize = 40;
 
 /// The files of one source, and the keeper to notify.
 pub struct Credentials {
@@ -149,7 +147,8 @@ impl Inbox {
         *missing = false;
         let parents: BTreeSet<_> = watched.iter().filter_map(|watched| watched.file.parent()).collect();
         let links = watched.iter().filter(|watched| watched.file.parent().is_some());
-        let links: BTreeSet<PathBuf> = links.flat_map(|watched| links_on_the_way(&watched.file)).collect();
+        let links: BTreeSet<PathBuf> =
+            links.flat_map(|watched| directories_of_links(&watched.file)).collect();
         directories.retain(|directory, _| {
             let is_wanted = parents.contains(directory.as_path()) || links.contains(directory);
             if let (false, Some(watcher)) = (is_wanted, watcher.as_mut()) {
@@ -185,42 +184,11 @@ impl Inbox {
     }
 }
 
-/// The directories, by their real paths, with a symlink that leads to this file. Who exchanges one of these links changes its directory.
-fn links_on_the_way(file: &Path) -> BTreeSet<PathBuf> {
+/// The directories with a symlink that leads to this file. Who exchanges one of these links changes its directory.
+fn directories_of_links(file: &Path) -> BTreeSet<PathBuf> {
     let path = file.to_owned();
-    files::within(file, move || {
-        let mut found = BTreeSet::new();
-        let mut at = PathBuf::new();
-        let mut rest = std::path::absolute(path)?;
-        for _ in 0..MOST_LINKS {
-            let Some((directory, target, behind)) = first_link(&at, &rest) else { break };
-            found.insert(directory.clone());
-            at = directory;
-            rest = target.join(behind);
-        }
-        Ok(found)
-    })
-    .unwrap_or_default()
-}
-
-/// The first symlink of a path that is followed from a real directory: the directory with it, where it leads to, and what comes behind it.
-fn first_link(from: &Path, path: &Path) -> Option<(PathBuf, PathBuf, PathBuf)> {
-    let mut at = from.to_owned();
-    let mut components = path.components();
-    while let Some(component) = components.next() {
-        match component {
-            Component::ParentDir => drop(at.pop()),
-            Component::CurDir => {}
-            Component::Normal(_) | Component::RootDir | Component::Prefix(_) => {
-                let next = at.join(component);
-                if let Ok(target) = std::fs::read_link(&next) {
-                    return Some((at, target, components.as_path().to_owned()));
-                }
-                at = next;
-            }
-        }
-    }
-    None
+    let links = files::within(file, move || links::on_the_way(&path)).unwrap_or_default();
+    links.iter().filter_map(|link| link.parent()).map(Path::to_owned).collect()
 }
 
 /// Device and inode of this path, if it answers.
@@ -243,37 +211,4 @@ fn digest(file: &Path, kind: Kind, key: &DigestKey) -> Option<Digest> {
         Kind::Tls => &contents.bytes,
     };
     (!value.is_empty()).then(|| key.digest(value))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::os::unix::fs::symlink;
-
-    use super::*;
-
-    #[test]
-    fn every_directory_with_a_link_on_the_way_is_found() {
-        let root = tempfile::tempdir().unwrap();
-        let root = root.path().canonicalize().unwrap();
-        for directory in ["real/deep", "other", "second"] {
-            fs::create_dir_all(root.join(directory)).unwrap();
-        }
-        fs::write(root.join("real/deep/token"), "x").unwrap();
-        symlink("real", root.join("link")).unwrap();
-        symlink(root.join("link/deep"), root.join("other/deep")).unwrap();
-        symlink("../other/deep/../deep/token", root.join("second/token")).unwrap();
-        symlink("loop", root.join("loop")).unwrap();
-        let found = |file: &str| -> Vec<PathBuf> {
-            let found = links_on_the_way(&root.join(file));
-            found.iter().map(|directory| directory.strip_prefix(&root).unwrap().to_owned()).collect()
-        };
-        let paths = |paths: &[&str]| paths.iter().map(PathBuf::from).collect::<Vec<_>>();
-        assert_eq!(found("real/deep/token"), paths(&[]));
-        assert_eq!(found("link/deep/token"), paths(&[""]));
-        assert_eq!(found("other/deep/token"), paths(&["", "other"]));
-        assert_eq!(found("second/token"), paths(&["", "other", "second"]));
-        assert_eq!(found("loop/token"), paths(&[""]));
-        assert_eq!(found("nothing/token"), paths(&[]));
-    }
 }

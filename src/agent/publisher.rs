@@ -59,9 +59,7 @@ impl Premises {
         let trusted = owners.chain(process.map(|person| person.user)).chain([own]).collect();
         Self { output, absolute: absolute_files(plan), trusted, ledger, sweeps }
     }
-}
 
-impl Premises {
     /// Who else could replace what is published.
     ///
     /// # Errors
@@ -219,7 +217,8 @@ impl Publisher {
 
     fn restore(&mut self, release: &Release) -> Event {
         let publication = publish::plan(&self.manifest, release, &self.output);
-        let result = tmpfs::perform(&self.output, &self.key, &publication);
+        let current = self.require_current();
+        let result = current.and_then(|()| tmpfs::perform(&self.output, &self.key, &publication));
         self.published(publication, result)
     }
 
@@ -246,6 +245,8 @@ impl Publisher {
     fn sweep(&mut self) {
         self.discard();
         let mut errors = tmpfs::sweep(&self.output, &self.absolute, &self.manifest, &self.key);
+        // Where its directory was moved away, what is in it is not removed.
+        errors.extend(self.require_current().err());
         if errors.is_empty() {
             errors.extend(self.rosters.remove().err());
         }

@@ -156,7 +156,6 @@ impl Destination {
     /// # Errors
     /// [`PublishError::Changed`] if somebody wrote to the file. It stays.
     pub(super) fn sweep(&self, entry: Option<&Entry>, key: &DigestKey) -> Result<(), PublishError> {
-        self.clear_leftovers()?;
         if let Some(entry) = entry {
             self.delete(entry, key)?;
         }

@@ -124,7 +124,7 @@ pub struct Standing {
 pub enum Leftover {
     /// A generation that was never live.
     Generation(Generation),
-    /// A link in `output.dir` that was not renamed to its final name.
+    /// A link, a file or an empty directory in `output.dir` that was not renamed to its final name.
     Link(PathBuf),
     /// A file that was not renamed over its absolute destination.
     Temporary(PathBuf),

@@ -120,12 +120,16 @@ fn clear_on_its_way(directory: &Directory, name: &Path) -> Result<(), PublishErr
     if directory.descend(name)?.names()?.is_empty() { directory.remove_empty(name) } else { Ok(()) }
 }
 
-/// However we came to think so: what a link of ours names is not removed.
+/// However we came to think so: what a link of ours names is not removed. A link that somebody else put in its place names nothing of ours.
 fn remove_generation(directory: &Directory, generation: Generation) -> Result<(), PublishError> {
     let name = layout::directory(generation);
     for link in [layout::DATA, layout::PREVIOUS] {
-        if named(directory, link)? == Some(generation) {
-            return Err(PublishError::InUse { path: directory.path(name) });
+        match named(directory, link) {
+            Ok(Some(named)) if named == generation => {
+                return Err(PublishError::InUse { path: directory.path(name) });
+            }
+            Ok(_) | Err(PublishError::Foreign { .. }) => {}
+            Err(error) => return Err(error),
         }
     }
     match Generations::read(directory).open(directory, generation) {

@@ -446,6 +446,21 @@ fn a_directory_below_somebody_elses_is_refused_and_so_is_their_link() {
     assert_empty(&rig, &["real"]);
 }
 
+/// They cannot remove what is in it, and they can exchange the link that leads to it.
+#[test]
+fn what_somebody_hides_by_a_link_of_theirs_is_removed_all_the_same() {
+    let (rig, first) = shared(0o777, "");
+    let mut squire = rig.run();
+    squire.wait_until("it is published", || rig.read("out/relative") == first);
+    as_nobody(&rig, "cd out && mv ..data hidden && ln -s elsewhere ..data");
+    assert_eq!(squire.stop(), 143);
+    let generations = fs::read_dir(rig.path("out")).unwrap().map(|entry| entry.unwrap().file_name());
+    let left: Vec<_> = generations.filter(|name| name.to_string_lossy().starts_with("..gen-")).collect();
+    assert!(left.is_empty(), "left behind: {left:?}");
+    let hunt = rig.canaries().hunt();
+    assert!(hunt.find_below(&rig.path("out"), &[]).is_none(), "a value is left");
+}
+
 /// Names that Squire will need later, taken by somebody else while it runs.
 #[test]
 fn a_name_that_is_taken_while_squire_runs_stops_no_rotation() {
@@ -538,4 +553,49 @@ fn an_output_directory_that_is_exchanged_while_squire_runs_is_not_written_to() {
     let third = put(&rig, "third");
     squire.wait_until("it is followed again", || rig.read("out/relative") == third);
     assert_eq!(squire.stop(), 143);
+}
+
+#[test]
+fn a_stop_says_that_its_output_directory_was_moved_away() {
+    let (rig, first) = rig("");
+    let mut squire = rig.run();
+    squire.wait_until("it is published", || rig.read("out/relative") == first);
+    fs::rename(rig.path("out"), rig.path("elsewhere/out")).unwrap();
+    fs::create_dir(rig.path("out")).unwrap();
+    assert_eq!(squire.stop(), 143);
+    let log = squire.log();
+    assert!(log.contains("published files not removed") && log.contains("is another directory"), "{log}");
+}
+
+/// Nor is the former release put there, when its process is not well with the new one.
+#[test]
+fn a_way_back_does_not_lead_into_a_directory_that_was_exchanged() {
+    let (rig, first) = rig("");
+    configure_store(
+        &rig,
+        r#"
+        [output]
+        dir = "@dir@/out"
+        [[file]]
+        path   = "relative"
+        inline = "{{db.password}}"
+        [process]
+        command = ["sh", "-c", "case $P in bad*) touch @dir@/seen/bad;; esac; exec sleep 600"]
+        env     = { P = "{{db.password}}" }
+        [rollout]
+        probe = { command = ["sh", "-c", "test ! -e seen/bad || { until [ -e seen/go ]; do sleep 0.02; done; exit 1; }"], attempt_timeout = "60s", timeout = "90s", failures = 1 }
+        "#,
+    );
+    let mut squire = rig.run();
+    squire.wait_until("the process runs", || {
+        rig.read("out/relative") == first && said(&rig, "process started")
+    });
+    put(&rig, "bad");
+    squire.wait_until("the process has the new value", || rig.path("seen/bad").exists());
+    fs::rename(rig.path("out"), rig.path("elsewhere/out")).unwrap();
+    fs::create_dir(rig.path("out")).unwrap();
+    rig.write("seen/go", "");
+    squire.wait_until("it is said", || said(&rig, "is another directory than when Squire started"));
+    assert_empty(&rig, &["out"]);
+    squire.stop();
 }

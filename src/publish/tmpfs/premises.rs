@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::config::OutputConfig;
+use crate::links;
 use crate::publish::destination::Destination;
 use crate::publish::directory::{Directory, Symlink};
 use crate::publish::record::Roster;
@@ -55,10 +56,10 @@ pub fn examine(
 
 /// A link on the way that somebody else made leads wherever they like, now or later.
 fn refuse_their_links(place: &Path, trusted: &BTreeSet<u32>) -> Result<(), PublishError> {
-    for above in place.ancestors() {
-        let Ok(found) = std::fs::symlink_metadata(above) else { continue };
-        if found.is_symlink() && found.uid() != 0 && !trusted.contains(&found.uid()) {
-            return Err(PublishError::Theirs { path: above.to_owned(), owner: found.uid() });
+    for link in links::on_the_way(place).unwrap_or_default() {
+        let Ok(found) = std::fs::symlink_metadata(&link) else { continue };
+        if found.uid() != 0 && !trusted.contains(&found.uid()) {
+            return Err(PublishError::Theirs { path: link, owner: found.uid() });
         }
     }
     Ok(())
