@@ -386,6 +386,8 @@ pub struct SecretConfig {
     pub kind: Option<EngineKind>,
     /// `refresh`, else the source's.
     pub refresh: Duration,
+    /// `max_size`, else the source's, else 1 MiB: what it may weigh (see [`crate::size`]).
+    pub max_size: usize,
     /// Where it stands in the configuration.
     pub place: Place,
 }

@@ -32,7 +32,7 @@ use serde::Serialize;
 
 use crate::names::{LeaseId, SecretName};
 use crate::plan::Want;
-use crate::secret::{Fields, Secret};
+use crate::secret::{Packed, Secret};
 
 pub use error::LedgerError;
 
@@ -71,7 +71,7 @@ pub struct Entry {
     /// What renews and ends it.
     pub lease: LeaseId,
     /// The value that it keeps alive.
-    pub fields: Secret<Fields>,
+    pub fields: Packed,
     /// How long it lived at first: what renewals ask for.
     pub first_ttl: Duration,
     /// Whether it may be renewed.

@@ -31,6 +31,7 @@
 
 pub mod names;
 pub mod secret;
+pub mod size;
 
 pub mod plain;
 

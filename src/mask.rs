@@ -11,7 +11,7 @@
 use std::ops::Range;
 
 use crate::plain::plain;
-use crate::secret::{Fields, Secret};
+use crate::secret::Fields;
 
 mod reading;
 #[cfg(test)]
@@ -27,7 +27,7 @@ const MASK: &[u8] = b"***";
 /// every stretch. Where that cannot be, nothing.
 pub fn masked<'a>(
     text: &[u8],
-    secrets: impl IntoIterator<Item = &'a Secret<Fields>>,
+    secrets: impl IntoIterator<Item = &'a Fields>,
     rendered: impl IntoIterator<Item = &'a [u8]>,
 ) -> String {
     let text = last_lines(text, LONGEST);

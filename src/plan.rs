@@ -70,6 +70,8 @@ pub struct Want {
     pub kind: Option<EngineKind>,
     /// How often it is re-read if it has no lease.
     pub refresh: Duration,
+    /// The most that it may weigh, in bytes.
+    pub max_size: usize,
 }
 
 /// A file to render.
@@ -291,6 +293,7 @@ fn want(name: &SecretName, secret: &SecretConfig) -> Want {
         version: secret.version.clone(),
         kind: secret.kind,
         refresh: secret.refresh,
+        max_size: secret.max_size,
     }
 }
 

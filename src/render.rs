@@ -87,7 +87,7 @@ fn contents(file: &PlannedFile, engine: &Engine, data: &Data) -> Result<Secret<[
     if file.is_base64 {
         return engine.render_base64(&file.template, data);
     }
-    Ok(Secret::new(engine.render(&file.template, data)?.expose().as_bytes()))
+    engine.render(&file.template, data).map(Secret::into_bytes)
 }
 
 fn rendered_file(file: &PlannedFile, contents: Secret<[u8]>, key: &DigestKey) -> RenderedFile {

@@ -29,7 +29,7 @@ use crate::lease::Chance;
 use crate::ledger::Entry;
 use crate::names::{LeaseId, Revision, SecretName, SourceName};
 use crate::plan::Want;
-use crate::secret::{Digest, Fields, Secret};
+use crate::secret::{Digest, Packed};
 use crate::source::{Fault, Fetched, Grant, GrantLife, Renewal};
 
 use answers::Turn;
@@ -194,7 +194,7 @@ pub struct Update {
     /// The number of this value.
     pub revision: Revision,
     /// The value.
-    pub fields: Secret<Fields>,
+    pub fields: Packed,
     /// A digest that tells whether the value differs from another.
     pub digest: Digest,
     /// When the previous value ends, if it does: in the past if it has ended already.

@@ -14,7 +14,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::names::{Generation, Revision, SecretName};
-use crate::secret::{Fields, Secret};
+use crate::secret::Packed;
 use crate::session::Update;
 
 /// One complete, consistent set of values.
@@ -32,7 +32,7 @@ pub struct Value {
     /// Which value of it.
     pub revision: Revision,
     /// What templates see.
-    pub fields: Secret<Fields>,
+    pub fields: Packed,
     /// When what the process has instead stops being good, if it does.
     pub former_ends: Option<Instant>,
 }
@@ -160,7 +160,7 @@ impl Gatherer {
     }
 
     /// Every value that is known: whatever a process prints has to be kept out of the log.
-    pub fn plaintexts(&self) -> impl Iterator<Item = &Secret<Fields>> {
+    pub fn plaintexts(&self) -> impl Iterator<Item = &Packed> {
         let open = self.open.values().flat_map(BTreeMap::values);
         let kept = [&self.newest, &self.good, &self.past.good, &self.past.taken_back];
         kept.into_iter().flat_map(BTreeMap::values).chain(open).map(|value| &value.fields)
@@ -301,7 +301,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::secret::DigestKey;
+    use crate::secret::{DigestKey, Fields};
 
     const SETTLE: Duration = Duration::from_millis(100);
 
@@ -311,13 +311,13 @@ mod tests {
     }
 
     fn update(secret: &str, revision: u64) -> Event {
-        let fields = Fields::from_iter([("n".to_owned(), revision.into())]);
+        let fields = Packed::of(&Fields::from_iter([("n".to_owned(), revision.into())]));
         let digest = DigestKey::new([0; 32]).digest_fields(&fields);
         let revision = (0..revision).fold(Revision::default(), |revision, _| revision.next());
         Event::Updated(Update {
             secret: SecretName::new(secret),
             revision,
-            fields: Secret::new(fields),
+            fields,
             digest,
             former_ends: None,
             again_at: None,

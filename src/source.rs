@@ -19,7 +19,7 @@ use std::time::Duration;
 use crate::ledger::Identity;
 use crate::names::LeaseId;
 use crate::plan::Want;
-use crate::secret::{Fields, Secret};
+use crate::secret::{Packed, Secret};
 
 /// The path of Squire itself, to start an errand, even if its file was replaced.
 pub const OWN_PROGRAM: &str = "/proc/self/exe";
@@ -142,7 +142,7 @@ pub struct GrantLife {
 #[derive(Clone, Debug)]
 pub struct Fetched {
     /// The fields for templates.
-    pub fields: Secret<Fields>,
+    pub fields: Packed,
     /// How long it stays valid.
     pub life: Life,
 }

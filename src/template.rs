@@ -16,16 +16,16 @@ mod references;
 mod scan;
 mod scope;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::path::Path;
 
 use handlebars::{Context, Handlebars, Output, RenderContext, Renderable, Template as Tree};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::names::SecretName;
-use crate::secret::{Fields, Secret};
+use crate::secret::{Packed, Secret};
 
 /// The most bytes that a template may have: 1 MiB.
 pub const TEXT_LIMIT: usize = 1 << 20;
@@ -62,13 +62,10 @@ impl Engine {
 
     /// Renders a template. The error names the place in the template and what is missing there, never a value.
     pub fn render(&self, template: &Template, data: &Data) -> Result<Secret<str>, TemplateError> {
-        let narrowed;
-        let context = if template.calls_partials {
-            narrowed = data.narrowed_to(&template.references);
-            &narrowed
-        } else {
-            &data.context
-        };
+        self.render_in(&data.narrowed_to(&template.references), template)
+    }
+
+    fn render_in(&self, context: &Context, template: &Template) -> Result<Secret<str>, TemplateError> {
         let mut output = BoundedOutput::default();
         template
             .tree
@@ -93,7 +90,6 @@ pub struct Template {
     origin: String,
     tree: Tree,
     references: Vec<Reference>,
-    calls_partials: bool,
     /// The lines without any tag.
     fixed_lines: BTreeSet<String>,
 }
@@ -108,12 +104,11 @@ impl Template {
     fn compile_text(origin: &str, text: &str) -> Result<Self, Problem> {
         scan::check(text)?;
         let mut tree = Tree::compile(text).map_err(|error| fault::syntax_problem(&error, text))?;
-        let found = references::find(&tree)?;
+        let references = references::find(&tree)?;
         prepare::rewrite(&mut tree);
-        let (references, calls_partials) = (found.references, found.calls_partials);
         let fixed_lines = text.lines().map(str::trim).filter(|line| !line.contains("{{"));
         let fixed_lines = fixed_lines.map(str::to_owned).collect();
-        Ok(Self { origin: origin.to_owned(), tree, references, calls_partials, fixed_lines })
+        Ok(Self { origin: origin.to_owned(), tree, references, fixed_lines })
     }
 
     /// The lines of what it rendered that do not stand so in the template: nothing where it refers to no secret.
@@ -148,28 +143,37 @@ pub struct Reference {
     pub field: Option<String>,
 }
 
-/// The secrets of one generation as templates see them: built once and shared by all of them.
+/// The secrets of one generation, shared by all templates.
 pub struct Data {
-    context: Context,
+    secrets: BTreeMap<String, Packed>,
 }
 
 impl Data {
     /// The fields of every secret, under its name.
-    pub fn new<'a>(secrets: impl Iterator<Item = (&'a SecretName, &'a Secret<Fields>)>) -> Self {
-        let fields = |(name, secret): (&SecretName, &Secret<Fields>)| {
-            (name.as_str().to_owned(), Value::Object(secret.expose().clone()))
-        };
-        Self { context: Context::from(Value::Object(secrets.map(fields).collect())) }
+    pub fn new<'a>(secrets: impl Iterator<Item = (&'a SecretName, &'a Packed)>) -> Self {
+        Self { secrets: secrets.map(|(name, fields)| (name.as_str().to_owned(), fields.clone())).collect() }
     }
 
-    /// Handlebars copies the whole context for each call of a partial, so such a template sees only what it refers to.
+    /// A template sees only what it refers to: a tree takes many times as much memory as what is packed, and Handlebars copies all of it for
+    /// each call of a partial. All else is null, since an error lists the names that there are.
     fn narrowed_to(&self, references: &[Reference]) -> Context {
-        let wanted: BTreeSet<&str> = references.iter().map(|reference| reference.secret.as_str()).collect();
-        let secrets: Map<String, Value> = wanted
-            .into_iter()
-            .filter_map(|name| Some((name.to_owned(), self.context.data().get(name)?.clone())))
-            .collect();
-        Context::from(Value::Object(secrets))
+        let mut wanted: BTreeMap<&str, Option<BTreeSet<&str>>> = BTreeMap::new();
+        for Reference { secret, field, .. } in references {
+            let fields = wanted.entry(secret).or_insert_with(|| Some(BTreeSet::new()));
+            match field {
+                Some(field) => fields.iter_mut().for_each(|fields| fields.extend([field.as_str()])),
+                None => *fields = None,
+            }
+        }
+        let seen = |(name, packed): (&String, &Packed)| {
+            let seen = match wanted.get(name.as_str()) {
+                None => Value::Null,
+                Some(None) => Value::Object(packed.expose()),
+                Some(Some(fields)) => Value::Object(packed.expose_only(fields)),
+            };
+            (name.clone(), seen)
+        };
+        Context::from(Value::Object(self.secrets.iter().map(seen).collect()))
     }
 }
 

@@ -12,6 +12,7 @@ use crate::fact::ProcessFact;
 use crate::mask;
 use crate::render::Release;
 use crate::rollout;
+use crate::secret::Packed;
 use crate::snapshot;
 use crate::supervise::host::{Order, Report, Ticket};
 use crate::supervise::{self, Ending, ONE_SIGNAL, Refusal};
@@ -124,11 +125,8 @@ impl Agent {
 
     /// What a command wrote, without any value of a secret.
     fn masked(&self, tail: &[u8]) -> String {
-        mask::masked(
-            tail,
-            self.gatherer.plaintexts(),
-            self.rollout.releases().flat_map(|release| self.computed(release)),
-        )
+        let secrets: Vec<_> = self.gatherer.plaintexts().map(Packed::expose).collect();
+        mask::masked(tail, &secrets, self.rollout.releases().flat_map(|release| self.computed(release)))
     }
 
     /// What was rendered from secrets: of a text the lines; what stands so in a template is no secret. What is no text is one.

@@ -144,7 +144,7 @@ impl Startup {
 mod tests {
     use super::*;
     use crate::names::Revision;
-    use crate::secret::{DigestKey, Fields, Secret};
+    use crate::secret::{DigestKey, Fields, Packed};
 
     fn names(names: &[&str]) -> BTreeSet<SecretName> {
         names.iter().map(|name| SecretName::new(*name)).collect()
@@ -155,9 +155,9 @@ mod tests {
     }
 
     fn update(secret: &str, again_at: Option<Instant>) -> Update {
-        let fields = Fields::default();
+        let fields = Packed::of(&Fields::default());
         let digest = DigestKey::new([0; 32]).digest_fields(&fields);
-        let (secret, fields) = (SecretName::new(secret), Secret::new(fields));
+        let secret = SecretName::new(secret);
         Update { secret, revision: Revision::default(), fields, digest, former_ends: None, again_at }
     }
 

@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use super::reader::{Table, Value};
 use super::source::Sources;
 use super::source::aws::SECRET_ID;
-use super::value::{Form, POSITIVE_DURATION, SERVER_PATH, WORD};
+use super::value::{Form, POSITIVE_DURATION, SERVER_PATH, SIZE, WORD};
 use super::{EngineKind, Place, SecretConfig, SourceConfig, params, text, version};
 use crate::names::{SecretName, SourceName};
+use crate::size;
 
 /// Words that mean something else in a template: Handlebars' own, and Squire's helpers.
 const TEMPLATE_WORDS: &[&str] = &[
@@ -89,7 +90,16 @@ fn check_name(name: &str, value: &Value<'_>) {
 fn nothing() -> SecretConfig {
     let (source, refresh) = (SourceName::new(""), std::time::Duration::ZERO);
     let place = Place::default();
-    SecretConfig { source, path: String::new(), params: None, version: None, kind: None, refresh, place }
+    SecretConfig {
+        source,
+        path: String::new(),
+        params: None,
+        version: None,
+        kind: None,
+        refresh,
+        max_size: size::USUAL,
+        place,
+    }
 }
 
 /// Reads one secret. What is wrong in it is reported and then stands empty: nobody fetches what has problems.
@@ -105,10 +115,12 @@ fn secret(mut table: Table<'_>, sources: &Sources) -> SecretConfig {
     let kind = kind(&mut table, of);
     let params = params.and_then(|params| params::params(&params));
     let refresh = table.read("refresh", &POSITIVE_DURATION);
+    let max_size = table.read("max_size", &SIZE);
     table.finish();
     let source = source.unwrap_or_else(|| SourceName::new(""));
     let refresh = refresh.unwrap_or_else(|| sources.refresh(source.as_str()));
-    SecretConfig { source, path: path.unwrap_or_default(), params, version, kind, refresh, place }
+    let max_size = max_size.unwrap_or_else(|| sources.max_size(source.as_str()));
+    SecretConfig { source, path: path.unwrap_or_default(), params, version, kind, refresh, max_size, place }
 }
 
 fn kind(table: &mut Table<'_>, of: Option<&SourceConfig>) -> Option<EngineKind> {

@@ -14,9 +14,10 @@ use std::time::Duration;
 use rustls::pki_types::ServerName;
 
 use super::reader::{Table, every};
-use super::value::{self, Form, POSITIVE_DURATION};
+use super::value::{self, Form, POSITIVE_DURATION, SIZE};
 use super::{AuthConfig, Authorities, ClientIdentity, SourceConfig, VaultConfig, auth, text};
 use crate::names::SourceName;
+use crate::size;
 
 pub use address::is_this_machine;
 pub use aws::AWS_VARIABLES;
@@ -33,6 +34,8 @@ pub(super) struct Sources {
     pub(super) configs: BTreeMap<SourceName, SourceConfig>,
     /// The names of all, so that a problem in one does not cause a problem for each of its secrets.
     pub(super) names: Vec<String>,
+    /// How large a secret may be, where a source says it.
+    max_sizes: BTreeMap<String, usize>,
 }
 
 impl Sources {
@@ -40,17 +43,24 @@ impl Sources {
     pub(super) fn refresh(&self, name: &str) -> Duration {
         self.configs.get(name).map_or(REFRESH, SourceConfig::refresh)
     }
+
+    /// How large a source's secrets may be, in bytes.
+    pub(super) fn max_size(&self, name: &str) -> usize {
+        self.max_sizes.get(name).copied().unwrap_or(size::USUAL)
+    }
 }
 
 /// Reads `[source]`.
 pub(super) fn sources(table: Option<&Table<'_>>) -> Sources {
-    let mut sources = Sources { configs: BTreeMap::new(), names: Vec::new() };
+    let mut sources = Sources { configs: BTreeMap::new(), names: Vec::new(), max_sizes: BTreeMap::new() };
     for (name, value) in table.into_iter().flat_map(Table::named) {
         sources.names.push(name.to_owned());
         if !is_source_name(name) {
             value.report("is not a name for a source; use letters, digits, `_` and `-`");
         }
-        let config = value.table("a table: [source.NAME]").and_then(|table| source(name, table));
+        let config = value
+            .table("a table: [source.NAME]")
+            .and_then(|table| source(name, table, &mut sources.max_sizes));
         sources.configs.extend(config.map(|config| (SourceName::new(name), config)));
     }
     sources
@@ -60,13 +70,14 @@ fn is_source_name(name: &str) -> bool {
     !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
 }
 
-fn source(name: &str, mut table: Table<'_>) -> Option<SourceConfig> {
+fn source(name: &str, mut table: Table<'_>, max_sizes: &mut BTreeMap<String, usize>) -> Option<SourceConfig> {
     let kind = if let Some(kind) = table.take("type") {
         kind.read(&TYPE)?
     } else {
         let why = |why| table.report(format!("`type` is missing, and the table's name, {name:?}, {why}"));
         source_type(name).map_err(why).ok()?
     };
+    max_sizes.extend(table.read("max_size", &SIZE).map(|size| (name.to_owned(), size)));
     match kind {
         Type::Vault => vault(table).map(SourceConfig::Vault),
         Type::Store => store::store(table).map(SourceConfig::Store),

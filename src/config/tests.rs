@@ -196,6 +196,20 @@ fn a_full_document_means_what_it_says() {
 }
 
 #[test]
+fn a_size_is_the_secrets_else_its_sources_else_a_mebibyte() {
+    let size = |source: &str, secret: &str| {
+        let text = format!(
+            "[source.vault]\naddress = 'http://a'\nauth.approle.role_id = 'r'\n{source}\n[secret.a]\npath = 'b'\n{secret}\n\
+             [output]\ndir = '/run/s'\n[[file]]\npath = 'a'\ninline = ''"
+        );
+        parse_with(&[], &text).unwrap().secrets["a"].max_size
+    };
+    assert_eq!(size("", ""), 1 << 20);
+    assert_eq!(size("max_size = '2MiB'", ""), 2 << 20);
+    assert_eq!(size("max_size = '2MiB'", "max_size = '64KiB'"), 64 << 10);
+}
+
+#[test]
 fn what_is_not_said_has_a_default() {
     let config = parse_with(
         &[],
@@ -489,7 +503,7 @@ eight = "vault"
     7: source.vault.tls_server_name: "https://vault" is not a host name; write it without scheme and port, for example "vault.internal"
     8: source.vault.insecure_tls: expected true or false, found text in quotes
     9: source.vault.refresh: "0s" has to be longer than zero
-    10: source.vault.unwrap: unknown key; known here: type, address, addresses, namespace, ca_file, proxy, client_cert_file, client_key_file, tls_server_name, insecure_tls, refresh, look_up_every, allow_redirects, auth
+    10: source.vault.unwrap: unknown key; known here: type, max_size, address, addresses, namespace, ca_file, proxy, client_cert_file, client_key_file, tls_server_name, insecure_tls, refresh, look_up_every, allow_redirects, auth
     11: source.vault.auth.approle: no role; write role_id_file = "/etc/squire/role-id" or role_id = "…"
     12: source.vault.auth.approle.mount: "/" names nothing
     13: source.vault.auth.approle.secret_id: a secret id is a secret, and no secret is written in the configuration; put it into a file and name that with `secret_id_file`
@@ -770,7 +784,7 @@ f = "secret/app"
     33: secret.d.params.n: is a number that JSON does not have; write it in quotes
     34: secret.e: `path` is missing; write path = "secret/app/db"
     36: secret.e.paht: unknown key; did you mean `path`?
-    37: secret.e.colour: unknown key; known here: source, path, params, version, version_stage, version_id, kind, refresh
+    37: secret.e.colour: unknown key; known here: source, path, params, version, version_stage, version_id, kind, refresh, max_size
     38: secret.e.refresh: "5 min" is not a duration; write whole numbers with d, h, m, s or ms, the longest first: "30s", "1h30m"
     40: secret.f: expected a table: [secret.NAME], found text in quotes
     "#);

@@ -82,6 +82,8 @@ pub(super) const DURATION: Form<Duration> =
     Form::new("a duration in quotes, such as \"30s\" or \"5m\"", duration);
 /// A duration above zero.
 pub(super) const POSITIVE_DURATION: Form<Duration> = Form::new(DURATION.expected, positive_duration);
+/// A number of bytes.
+pub(super) const SIZE: Form<usize> = Form::new("a size in quotes, such as \"1MiB\" or \"256KiB\"", size);
 /// The mode of a file.
 pub(super) const FILE_MODE: Form<Mode> = Form::new("a mode in quotes, such as \"0400\"", file_mode);
 /// The mode of a directory.
@@ -235,6 +237,29 @@ pub(super) fn account_number(number: i128) -> Result<Account, String> {
     }
 }
 
+/// A whole number of a unit, from 1 KiB to 1 GiB; the units also as `mount` has them.
+fn size(text: &str) -> Result<usize, String> {
+    const UNITS: [(&str, usize); 6] = [
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+        ("k", 1 << 10),
+        ("m", 1 << 20),
+        ("g", 1 << 30),
+    ];
+    const WAY_OUT: &str = "write a whole number with KiB, MiB or GiB, such as \"1MiB\"";
+    let unit = UNITS.into_iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, unit)));
+    let digits =
+        unit.filter(|(digits, _)| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()));
+    let (digits, unit) = digits.ok_or_else(|| format!("is not a size; {WAY_OUT}"))?;
+    let bytes = digits.parse::<usize>().ok().and_then(|number| number.checked_mul(unit));
+    match bytes {
+        Some(0) => Err("has to be larger than nothing".to_owned()),
+        Some(bytes @ ..=0x4000_0000) => Ok(bytes),
+        Some(_) | None => Err("is larger than 1GiB; a secret is held in memory".to_owned()),
+    }
+}
+
 fn stop_signal(text: &str) -> Result<Signal, String> {
     match named_signal(text) {
         Some(Signal::SIGKILL) => {
@@ -335,6 +360,26 @@ mod tests {
         for text in ["3650d1ms", "99999999999999999999999s", "18446744073709551615s1000ms"] {
             assert!(duration(text).unwrap_err().starts_with("is longer than 3650d"), "{text}");
         }
+    }
+
+    #[test]
+    fn sizes_are_whole_numbers_of_one_unit() {
+        for (text, bytes) in [
+            ("1KiB", 1 << 10),
+            ("1536KiB", 1536 << 10),
+            ("16MiB", 16 << 20),
+            ("16m", 16 << 20),
+            ("1GiB", 1 << 30),
+        ] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "1", "MiB", "1M", "1MB", "1.5MiB", " 1MiB", "1 MiB", "-1MiB", "+1MiB", "1mib"] {
+            assert!(size(text).unwrap_err().starts_with("is not a size; write"), "{text}");
+        }
+        for text in ["2GiB", "1025MiB", "99999999999999999999GiB", "18014398509481985KiB"] {
+            assert!(size(text).unwrap_err().starts_with("is larger than 1GiB"), "{text}");
+        }
+        assert!(size("0KiB").is_err());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Credential, Entry, Fingerprint, LedgerError, Page, VERSION};
 use crate::names::{LeaseId, SecretName};
-use crate::secret::{Fields, Secret};
+use crate::secret::{Packed, Secret};
 
 /// [`Page`] as it is written: borrowed on the way out, owned on the way in. It lives no longer than either takes.
 #[derive(Serialize, Deserialize)]
@@ -29,7 +29,7 @@ struct PageLayout<'a> {
 struct EntryLayout<'a> {
     secret: Cow<'a, str>,
     lease: Cow<'a, str>,
-    fields: Cow<'a, Fields>,
+    fields: Cow<'a, Packed>,
     first_ttl: Duration,
     renewable: bool,
     want: [u8; 32],
@@ -110,7 +110,7 @@ impl<'a> EntryLayout<'a> {
         Self {
             secret: Cow::Borrowed(entry.secret.as_str()),
             lease: Cow::Borrowed(entry.lease.as_str()),
-            fields: Cow::Borrowed(entry.fields.expose()),
+            fields: Cow::Borrowed(&entry.fields),
             first_ttl: entry.first_ttl,
             renewable: entry.renewable,
             want: entry.want.0,
@@ -122,7 +122,7 @@ impl<'a> EntryLayout<'a> {
         Entry {
             secret: SecretName::new(self.secret),
             lease: LeaseId::new(self.lease),
-            fields: Secret::new(self.fields.into_owned()),
+            fields: self.fields.into_owned(),
             first_ttl: self.first_ttl,
             renewable: self.renewable,
             want: Fingerprint(self.want),

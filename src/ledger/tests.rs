@@ -30,7 +30,7 @@ pub(super) fn page() -> Page {
         leases: vec![Entry {
             secret: SecretName::new("db"),
             lease: LeaseId::new(format!("database/creds/{CANARY}/1")),
-            fields: Secret::new(fields.as_object().unwrap().clone()),
+            fields: Packed::of(fields.as_object().unwrap()),
             first_ttl: Duration::from_mins(1),
             renewable: true,
             want: Fingerprint::of(&want()),
@@ -64,6 +64,7 @@ fn want() -> Want {
         version: None,
         kind: None,
         refresh: Duration::from_mins(1),
+        max_size: crate::size::USUAL,
     }
 }
 
@@ -311,7 +312,7 @@ fn entries() -> impl Strategy<Value = Entry> {
         |(secret, lease, fields, (first_ttl, renewable, want, given_up))| Entry {
             secret: SecretName::new(secret),
             lease: LeaseId::new(lease),
-            fields: Secret::new(fields.into_iter().collect::<Fields>()),
+            fields: Packed::of(&fields.into_iter().collect()),
             first_ttl,
             renewable,
             want: Fingerprint(want),

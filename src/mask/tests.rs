@@ -9,8 +9,8 @@ use super::*;
 
 const SHORTEST: usize = 4;
 
-fn secret(value: &str) -> Secret<Fields> {
-    Secret::new(Fields::from_iter([("password".to_owned(), Value::from(value))]))
+fn secret(value: &str) -> Fields {
+    Fields::from_iter([("password".to_owned(), Value::from(value))])
 }
 
 fn hides(value: &str, text: &str) -> String {

@@ -13,7 +13,7 @@ use std::ops::Range;
 use serde_json::Value;
 
 use super::reading::Reading;
-use crate::secret::{Fields, Secret};
+use crate::secret::Fields;
 
 /// Shorter ones are found in any text, and masking them would only tell where they are.
 const SHORTEST: usize = 4;
@@ -52,12 +52,12 @@ pub(super) struct Wanted<'a> {
 
 impl<'a> Wanted<'a> {
     pub(super) fn new(
-        secrets: impl IntoIterator<Item = &'a Secret<Fields>>,
+        secrets: impl IntoIterator<Item = &'a Fields>,
         rendered: impl IntoIterator<Item = &'a [u8]>,
     ) -> Self {
         let mut wanted = Self { needles: Vec::new(), cores: Vec::new(), begins: vec![false; 1 << u16::BITS] };
         for fields in secrets {
-            fields.expose().values().for_each(|value| wanted.gather(value));
+            fields.values().for_each(|value| wanted.gather(value));
         }
         rendered.into_iter().for_each(|part| wanted.gather_rendered(part));
         wanted.index();

@@ -9,7 +9,7 @@ use std::fmt::Debug;
 use super::*;
 use crate::config::{Act, Place, ProbeConfig, ProbeKind, Proof, Reaction};
 use crate::explore::{Told, World, explore};
-use crate::secret::{DigestKey, Fields, Secret};
+use crate::secret::{DigestKey, Fields, Packed};
 use crate::session::Update;
 use crate::snapshot::{self, Gatherer, Snapshot};
 
@@ -151,7 +151,7 @@ impl Transaction {
         let update = Update {
             secret,
             revision,
-            fields: Secret::new(Fields::new()),
+            fields: Packed::of(&Fields::new()),
             digest,
             former_ends,
             again_at: None,

@@ -11,7 +11,7 @@ use super::*;
 use crate::explore::{Told, World, explore};
 use crate::lease;
 use crate::names::SourceName;
-use crate::secret::DigestKey;
+use crate::secret::{DigestKey, Secret};
 use crate::source::Life;
 
 const TOKEN_TTL: Duration = Duration::from_mins(10);
@@ -70,6 +70,7 @@ fn want(name: &str) -> Want {
         version: None,
         kind: None,
         refresh: REFRESH,
+        max_size: crate::size::USUAL,
     }
 }
 
@@ -223,7 +224,7 @@ impl Conversation {
                 let fetched = if well { self.fetch(grant, want) } else { Err(fault(word)) };
                 let key = DigestKey::new([1; 32]);
                 let fetched = fetched.map(|fetched| {
-                    let digest = key.digest_fields(fetched.fields.expose());
+                    let digest = key.digest_fields(&fetched.fields);
                     (fetched, digest)
                 });
                 Answer::Fetch(want.name.clone(), fetched)
@@ -301,7 +302,7 @@ impl Conversation {
             (json!({ "lease": id.as_str() }), Life::Renewable { lease: id, ttl: LEASE_TTL })
         };
         let serde_json::Value::Object(fields) = fields else { unreachable!("fields are an object") };
-        Ok(Fetched { fields: Secret::new(fields), life })
+        Ok(Fetched { fields: Packed::of(&fields), life })
     }
 
     fn look_up(&self, id: &LeaseId) -> Result<Duration, Fault> {

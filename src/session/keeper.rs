@@ -11,8 +11,10 @@ use tokio::task::JoinSet;
 
 use super::{Answer, Ask, Effect, Event, Lack, Session, Update};
 use crate::names::{Revision, SecretName};
+use crate::plan::Want;
 use crate::secret::DigestKey;
-use crate::source::{Errand, Source};
+use crate::size;
+use crate::source::{Errand, Fault, Fetched, Source};
 use book::Book;
 use clock::Suspensions;
 
@@ -201,9 +203,9 @@ async fn put<S: Source>(source: &S, ask: Ask, key: &DigestKey) -> Answer {
         Ask::LookUpGrant(serial, grant) => Answer::LookUpGrant(serial, source.look_up_grant(&grant).await),
         Ask::RevokeGrant(grant) => Answer::RevokeGrant(source.revoke_grant(&grant).await),
         Ask::Fetch(grant, want) => {
-            let result = source.fetch(&grant, &want).await;
+            let result = source.fetch(&grant, &want).await.and_then(|fetched| bounded(fetched, &want));
             let digested = result.map(|fetched| {
-                let digest = key.digest_fields(fetched.fields.expose());
+                let digest = key.digest_fields(&fetched.fields);
                 (fetched, digest)
             });
             Answer::Fetch(want.name, digested)
@@ -221,4 +223,12 @@ async fn put<S: Source>(source: &S, ask: Ask, key: &DigestKey) -> Answer {
             Answer::Revoke(lease, result)
         }
     }
+}
+
+/// Each source counts before it reads, and does not know all that is not the secret's in what it read.
+fn bounded(fetched: Fetched, want: &Want) -> Result<Fetched, Fault> {
+    if fetched.fields.size() > want.max_size {
+        return Err(Fault::Malformed { why: format!("{} {}", want.path, size::too_large(want.max_size)) });
+    }
+    Ok(fetched)
 }

@@ -7,7 +7,7 @@ use super::*;
 use crate::fact::{SecretFact, SourceFact};
 use crate::lease;
 use crate::ledger::Fingerprint;
-use crate::secret::DigestKey;
+use crate::secret::{DigestKey, Fields, Secret};
 use crate::source::Life;
 
 const TTL: Duration = Duration::from_mins(1);
@@ -22,6 +22,7 @@ fn want(name: &str) -> Want {
         version: None,
         kind: None,
         refresh: Duration::from_mins(5),
+        max_size: crate::size::USUAL,
     }
 }
 
@@ -34,9 +35,9 @@ fn grant(ttl: Duration) -> Grant {
 }
 
 fn value(content: u64, life: Life) -> (Fetched, Digest) {
-    let fields = Fields::from_iter([("n".to_owned(), json!(content))]);
+    let fields = Packed::of(&Fields::from_iter([("n".to_owned(), json!(content))]));
     let digest = DigestKey::new([3; 32]).digest_fields(&fields);
-    (Fetched { fields: Secret::new(fields), life }, digest)
+    (Fetched { fields, life }, digest)
 }
 
 fn lease(id: &str) -> Life {

@@ -25,7 +25,7 @@ use crate::plan::Want;
 use crate::secret::Secret;
 use account::{ANSWER_WITHIN, Account, Refused};
 use answer::Value;
-use carrier::Carrier;
+use carrier::{Carrier, Longest};
 
 /// AWS locks nothing after refused credentials, and their owner may soon correct them.
 const AGAIN_IN: Duration = Duration::from_mins(1);
@@ -51,7 +51,8 @@ impl Aws {
         for caution in &config.cautions {
             tracing::warn!("{caution}");
         }
-        let carrier = Carrier(Arc::new(Connections::new(config.into(), ANSWER_WITHIN)?));
+        let connections = Arc::new(Connections::new(config.into(), ANSWER_WITHIN)?);
+        let carrier = Carrier { connections, longest: Longest::default() };
         Ok(Self { config: config.clone(), carrier, account: Mutex::default(), refused: Mutex::default() })
     }
 
@@ -86,7 +87,7 @@ impl Aws {
 impl Source for Aws {
     async fn log_in(&self) -> Result<Grant, Fault> {
         // If the files cannot be read, the previous authorities stay.
-        self.carrier.0.look_again().ok();
+        self.carrier.connections.look_again().ok();
         let account = Account::find(&self.config, &self.carrier).await?;
         let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(why) = refused.and_then(|refused| refused.of(&account)) {
@@ -115,6 +116,7 @@ impl Source for Aws {
                 why: format!("{}: AWS takes no `params`; leave them out", want.path),
             });
         }
+        self.carrier.longest.allow(want.max_size);
         let account = self.account()?;
         let value = self.get(&account, want).await.map_err(|failure| {
             if failure.fault == Fault::Dead {
@@ -122,6 +124,7 @@ impl Source for Aws {
             }
             account.with_region(failure.fault)
         })?;
+        let fields = value.fields(&want.path, want.max_size)?;
         let within = match &want.version {
             // A version that is pinned by its id has no rotation.
             Some(Version::Id(_)) => None,
@@ -129,7 +132,7 @@ impl Source for Aws {
                 account.plans.look_again(&account.client, &want.path, &value.version, SystemTime::now()).await
             }
         };
-        Ok(Fetched { fields: value.fields, life: Life::Versioned { within } })
+        Ok(Fetched { fields, life: Life::Versioned { within } })
     }
 
     fn identity(&self) -> Identity {
@@ -146,11 +149,11 @@ impl Source for Aws {
     }
 
     fn tls_files(&self) -> Vec<PathBuf> {
-        self.carrier.0.files()
+        self.carrier.connections.files()
     }
 
     fn look_at_tls(&self) {
-        if let Err(error) = self.carrier.0.look_again() {
+        if let Err(error) = self.carrier.connections.look_again() {
             tracing::warn!(
                 error = chain(&error),
                 "the files of TLS have changed and cannot be used, those of before are"

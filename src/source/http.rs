@@ -26,13 +26,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::body::Bytes;
+use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderValue, LOCATION};
 use hyper::{Method, StatusCode};
 
 use super::Fault;
 use crate::config::VaultConfig;
 use crate::secret::Secret;
+use crate::size;
 
 pub(crate) use connections::Connections;
 pub(crate) use explain::Keys;
@@ -49,14 +50,14 @@ pub struct Limits {
     pub connect: Duration,
     /// From sending the request to the last byte of the answer, including the connection, for each address.
     pub request: Duration,
-    /// The longest body of an answer, in bytes.
+    /// The longest body of an answer that is neither a secret nor a list, in bytes.
     pub body: usize,
 }
 
 impl Default for Limits {
-    /// 5 seconds, 30 seconds, 16 MiB.
+    /// 5 seconds, 30 seconds, 1 MiB.
     fn default() -> Self {
-        Self { connect: Duration::from_secs(5), request: Duration::from_secs(30), body: 16 << 20 }
+        Self { connect: Duration::from_secs(5), request: Duration::from_secs(30), body: 1 << 20 }
     }
 }
 
@@ -73,6 +74,43 @@ pub struct Request {
     pub body: Option<Secret<[u8]>>,
     /// Whether it may be sent twice.
     pub repeat: Repeat,
+    /// How long its answer may be.
+    pub longest: Longest,
+}
+
+/// How long an answer may be: both as it is sent, and as it weighs when it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Longest {
+    /// [`Limits::body`].
+    Usual,
+    /// A list of names: 16 MiB.
+    List,
+    /// A secret of this size, with what stands around it in an answer.
+    Secret(usize),
+}
+
+/// What may stand around a secret in an answer.
+const AROUND: usize = 64 << 10;
+
+impl Longest {
+    fn bytes(self, limits: Limits) -> usize {
+        match self {
+            Self::Usual => limits.body,
+            Self::List => 16 << 20,
+            Self::Secret(size) => size.saturating_add(AROUND),
+        }
+    }
+
+    /// An answer that is longer.
+    fn exceeded(self, origin: &Origin, limits: Limits) -> Failure {
+        let why = match self {
+            Self::Usual | Self::List => {
+                format!("the answer is longer than {}", size::words(self.bytes(limits)))
+            }
+            Self::Secret(size) => format!("the secret {}", size::too_large(size)),
+        };
+        Failure::last(Fault::Malformed { why: format!("{origin}: {why}") })
+    }
 }
 
 /// Whether the next address may be asked after one that failed.
@@ -93,7 +131,7 @@ pub struct Answer {
     /// The headers.
     pub headers: HeaderMap,
     /// The whole body.
-    pub body: Secret<[u8]>,
+    pub body: Secret<Vec<u8>>,
 }
 
 impl Answer {
@@ -225,9 +263,8 @@ impl Http {
                 if unanswered.is_unsent() { Failure::unsent(why) } else { Failure::perhaps_sent(why) }
             })?;
             let (head, body) = response.into_parts();
-            let body = Limited::new(body, self.limits.body).collect().await;
-            let body = body.map_err(|error| self.cut(origin, &*error))?.to_bytes();
-            Ok(Answer { status: head.status, headers: head.headers, body: Secret::new(&body[..]) })
+            let body = self.whole(origin, body, request.longest).await?;
+            Ok(Answer { status: head.status, headers: head.headers, body: Secret::new(body) })
         };
         match tokio::time::timeout(self.limits.request, exchange).await {
             Ok(outcome) => outcome,
@@ -243,11 +280,26 @@ impl Http {
         }
     }
 
+    /// The whole body, read into one piece of memory.
+    async fn whole(&self, origin: &Origin, body: Incoming, longest: Longest) -> Result<Vec<u8>, Failure> {
+        let limit = longest.bytes(self.limits);
+        let announced = usize::try_from(body.size_hint().lower()).unwrap_or(limit);
+        let mut whole = Vec::with_capacity(announced.min(limit));
+        let mut body = Limited::new(body, limit);
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| self.cut(origin, &*error, longest))?;
+            frame.data_ref().into_iter().for_each(|data| whole.extend_from_slice(data));
+        }
+        if size::weight(&whole) > limit {
+            return Err(longest.exceeded(origin, self.limits));
+        }
+        Ok(whole)
+    }
+
     /// A body that ended too early.
-    fn cut(&self, origin: &Origin, error: &(dyn Error + 'static)) -> Failure {
+    fn cut(&self, origin: &Origin, error: &(dyn Error + 'static), longest: Longest) -> Failure {
         if error.is::<LengthLimitError>() {
-            let why = format!("{origin}: the answer is longer than {} bytes", self.limits.body);
-            return Failure::last(Fault::Malformed { why });
+            return longest.exceeded(origin, self.limits);
         }
         Failure::perhaps_sent(format!(
             "{origin}: the answer was cut off: {}",

@@ -216,8 +216,8 @@ impl Source for Embedded {
         let path = SecretPath::parse(&want.path)
             .map_err(|why| Fault::Gone { why: format!("the path {:?} {why}", want.path) })?;
         let pinned = want.version.as_ref().and_then(Version::number);
-        let name = want.name.clone();
-        let fields = self.with(move |open| open.read(name, &path, pinned)).await?;
+        let (name, max_size) = (want.name.clone(), want.max_size);
+        let fields = self.with(move |open| open.read(name, &path, (pinned, max_size))).await?;
         Ok(Fetched { fields, life: Life::Versioned { within: None } })
     }
 

@@ -23,9 +23,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use hyper::StatusCode;
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
-use super::http::{Http, HttpError, Limits, Repeat};
+use super::http::{Http, HttpError, Limits, Longest, Repeat};
 use super::{Fault, Fetched, Grant, GrantLife, Renewal, Source};
 use crate::config::{VaultConfig, Version};
 use crate::fact::chain;
@@ -33,7 +34,7 @@ use crate::ledger::Identity;
 use crate::ledger::file::Ledger;
 use crate::names::{LeaseId, SourceName};
 use crate::plan::Want;
-use crate::secret::Fields;
+use crate::secret::Packed;
 use answers::{AuthAnswer, Engine, Envelope, LeaseState, TokenState};
 use api::{Api, Call};
 use auth::{Drawer, Login};
@@ -104,7 +105,7 @@ impl Vault {
         if answer.status == StatusCode::NOT_FOUND {
             return Err(api::tombstone(&answer, path).unwrap_or_else(|| api::unclear(&answer, path)));
         }
-        let envelope: Envelope<Fields, Fields> = api::parsed(&answer, path, "read")?;
+        let envelope: Envelope<Packed, Packed> = api::parsed(&answer, path, "read")?;
         if answers::is_versioned(&envelope) {
             return answers::versioned(api::parsed(&answer, path, "read")?, path, SystemTime::now());
         }
@@ -122,11 +123,12 @@ impl Vault {
             None => (Call::get(&want.path), "read"),
             Some(params) => (Call::post(&want.path, &Value::Object(params.clone())), "update"),
         };
+        call.longest = Longest::Secret(want.max_size);
         if !engine.is_kv() {
             call.repeat = Repeat::OnlyIfUnsent;
         }
         let answer = self.api.ask(Some(&grant.token), call).await?;
-        let envelope: Envelope<Fields, Fields> = api::parsed(&answer, &want.path, capability)?;
+        let envelope: Envelope<Packed, Packed> = api::parsed(&answer, &want.path, capability)?;
         if engine.is_kv() {
             answers::unversioned(envelope, &want.path)
         } else {
@@ -163,7 +165,7 @@ impl Source for Vault {
         let answer = self.api.ask(Some(&grant.token), Call::post(path, &json!({}))).await?;
         match answer.status {
             StatusCode::FORBIDDEN | StatusCode::INTERNAL_SERVER_ERROR => Err(Fault::Dead),
-            _ => api::parsed::<Envelope<Value, AuthAnswer>>(&answer, path, "update")?.grant_life(path),
+            _ => api::parsed::<Envelope<IgnoredAny, AuthAnswer>>(&answer, path, "update")?.grant_life(path),
         }
     }
 
@@ -214,7 +216,7 @@ impl Source for Vault {
         let seconds = increment.as_secs().max(1);
         let body = json!({ "lease_id": lease.as_str(), "increment": seconds });
         let answer = self.api.ask(Some(&grant.token), Call::post(path, &body)).await?;
-        Ok(api::parsed::<Envelope<Value>>(&answer, path, "update")?.renewal(seconds))
+        Ok(api::parsed::<Envelope<IgnoredAny>>(&answer, path, "update")?.renewal(seconds))
     }
 
     async fn look_up(&self, grant: &Grant, lease: &LeaseId) -> Result<Duration, Fault> {
@@ -274,6 +276,7 @@ impl Source for Vault {
 /// Reads this path, the newest version or a pinned one.
 fn pinned(path: &str, want: &Want) -> Call {
     let mut call = Call::get(path);
+    call.longest = Longest::Secret(want.max_size);
     let number = want.version.as_ref().and_then(Version::number);
     call.query = number.map(|number| format!("version={number}"));
     call

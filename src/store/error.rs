@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use super::head::Unreadable;
 use super::moment::Moment;
 use super::role::Right;
+use crate::size::too_large;
 
 /// Why an operation was not done.
 #[derive(Debug, thiserror::Error)]
@@ -160,6 +161,14 @@ pub enum StoreError {
         /// How many it would be.
         size: usize,
         /// How many may be.
+        limit: usize,
+    },
+    /// A value that an agent does not take.
+    #[error("{path} {}", too_large(*limit))]
+    TooHeavy {
+        /// Which path.
+        path: String,
+        /// How much it may weigh.
         limit: usize,
     },
     /// A file operation of the store failed.

@@ -78,7 +78,7 @@ pub(super) fn run(
     ended.map(|()| output).map_err(|Failure { why, was_killed }| {
         let complaint = complaint.expose();
         let complaint = if was_killed { finished_lines(complaint) } else { complaint };
-        let said = masked(complaint, [told.fields, told.current], []);
+        let said = masked(complaint, [told.fields, told.current].map(Secret::expose), []);
         let skipped = said.char_indices().rev().nth(TAIL - 1).map_or(0, |(at, _)| at);
         match said.get(skipped..).unwrap_or_default() {
             "" => why,

@@ -16,7 +16,8 @@ use super::path::SecretPath;
 use super::proof::{self, Proofs};
 use super::seal::{Digest, Key, Place, place};
 use super::sign::Signer;
-use crate::secret::{Fields, Secret};
+use crate::secret::{Fields, Packed, Secret};
+use crate::size::weight;
 
 /// The digest that finds a secret. In a row that was written by another program it may have any length.
 pub(super) type Row = Vec<u8>;
@@ -295,8 +296,35 @@ pub(super) fn read_value(
     reading: &Reading<'_>,
     id: &Id,
     environment: &Environment,
-    (row, head, number): (&[u8], &Head, u64),
+    version: (&[u8], &Head, u64),
 ) -> Result<Secret<Fields>, StoreError> {
+    let text = read_text(reading, id, environment, version)?;
+    serde_json::from_slice::<Map<_, _>>(text.expose())
+        .map(Secret::new)
+        .map_err(|_| does_not_open(&version.1.path, version.2))
+}
+
+/// The same for who holds it: its weight is counted before it is read.
+pub(super) fn read_packed(
+    reading: &Reading<'_>,
+    id: &Id,
+    environment: &Environment,
+    version: (&[u8], &Head, u64),
+    max_size: usize,
+) -> Result<Packed, StoreError> {
+    let text = read_text(reading, id, environment, version)?;
+    if weight(text.expose()) > max_size {
+        return Err(StoreError::TooHeavy { path: version.1.path.clone(), limit: max_size });
+    }
+    serde_json::from_slice(text.expose()).map_err(|_| does_not_open(&version.1.path, version.2))
+}
+
+fn read_text(
+    reading: &Reading<'_>,
+    id: &Id,
+    environment: &Environment,
+    (row, head, number): (&[u8], &Head, u64),
+) -> Result<Secret<Vec<u8>>, StoreError> {
     let found = reading.one(
         "SELECT key, value FROM versions WHERE environment = ?1 AND row = ?2 AND number = ?3",
         params![environment.id, row, number],
@@ -314,9 +342,7 @@ pub(super) fn read_value(
         return Err(damaged(&format!("version {number} of {path}"), why));
     }
     let place = value_place("value", id, environment, path, &number_bytes);
-    let opened = own.open(place.as_place(), &value);
-    let fields = opened.and_then(|text| serde_json::from_slice::<Map<_, _>>(text.expose()).ok());
-    fields.map(Secret::new).ok_or_else(|| does_not_open(path, number))
+    own.open(place.as_place(), &value).ok_or_else(|| does_not_open(path, number))
 }
 
 pub(super) fn forget(

@@ -12,8 +12,8 @@ use super::moment::Moment;
 use super::path::SecretPath;
 use super::role::Right;
 use super::roles::add_environment;
-use super::rows::{forget, head, heads_below, parsed, read_value, write_head, write_value};
-use crate::secret::{Fields, Secret};
+use super::rows::{forget, head, heads_below, parsed, read_packed, read_value, write_head, write_value};
+use crate::secret::{Fields, Packed, Secret};
 
 /// No other text than a value is longer, in bytes: as long as a path may be.
 const LONGEST_TEXT: usize = 512;
@@ -65,6 +65,23 @@ impl Store {
             forget(writing, &environment, &row, &forgotten)?;
             let change = write_head(writing, id, &environment, &row, &mut head)?;
             Ok((number, Some(number), Some(change)))
+        })
+    }
+
+    /// The same as [`Store::get`] for who holds what is read: its number, and its fields if they weigh no more than this.
+    pub fn get_packed(
+        &mut self,
+        path: &SecretPath,
+        version: Option<u64>,
+        max_size: usize,
+    ) -> Result<(u64, Packed), StoreError> {
+        self.act(Action::Read, Right::Read, path, |writing, id, keys, now| {
+            let (environment, row, head) = keys.find(writing, id, path)?;
+            let version = head
+                .readable(version, now)
+                .map_err(|why| StoreError::Unreadable { path: path.to_string(), why })?;
+            let fields = read_packed(writing, id, environment, (&row, &head, version.number), max_size)?;
+            Ok(((version.number, fields), Some(version.number), None))
         })
     }
 

@@ -20,16 +20,8 @@ use super::{Place, Problem, Reference};
 /// The largest number of elements that a walk may visit: partials that call partials multiply.
 const ELEMENTS: usize = 200_000;
 
-/// The result of a walk.
-#[derive(Debug)]
-pub(super) struct Found {
-    /// Each one once, by place.
-    pub(super) references: Vec<Reference>,
-    pub(super) calls_partials: bool,
-}
-
-/// Walks the template.
-pub(super) fn find(tree: &Tree) -> Result<Found, Problem> {
+/// Walks the template: each reference once, by place.
+pub(super) fn find(tree: &Tree) -> Result<Vec<Reference>, Problem> {
     let mut walk = Walk {
         place: Place::START,
         scopes: Scopes::outermost(),
@@ -38,10 +30,9 @@ pub(super) fn find(tree: &Tree) -> Result<Found, Problem> {
         depth: 0,
         visited: 0,
         found: BTreeSet::new(),
-        calls_partials: false,
     };
     walk.template(tree)?;
-    Ok(Found { references: walk.found.into_iter().collect(), calls_partials: walk.calls_partials })
+    Ok(walk.found.into_iter().collect())
 }
 
 struct Walk<'t> {
@@ -55,7 +46,6 @@ struct Walk<'t> {
     depth: usize,
     visited: usize,
     found: BTreeSet<Reference>,
-    calls_partials: bool,
 }
 
 impl<'t> Walk<'t> {
@@ -302,7 +292,6 @@ impl<'t> Walk<'t> {
         for (key, value) in &call.hash {
             names.push((key.clone(), self.value(value)?));
         }
-        self.calls_partials = true;
         self.calls.push(name);
         self.within(Some(Scope::new(base, names)), body)?;
         self.calls.pop();

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{Data, Engine, Surroundings, Template};
 use crate::names::SecretName;
-use crate::secret::{Fields, Secret};
+use crate::secret::Packed;
 
 /// A part of every value of [`secrets`] that no error may contain.
 const CANARY: &str = "canary-7f3a";
@@ -30,11 +30,11 @@ fn engine() -> Engine {
 
 fn data(secrets: Value) -> Data {
     let Value::Object(secrets) = secrets else { panic!("secrets are a map") };
-    let secrets: Vec<(SecretName, Secret<Fields>)> = secrets
+    let secrets: Vec<(SecretName, Packed)> = secrets
         .into_iter()
         .map(|(name, fields)| {
             let Value::Object(fields) = fields else { panic!("a secret is a map") };
-            (SecretName::new(name), Secret::new(fields))
+            (SecretName::new(name), Packed::of(&fields))
         })
         .collect();
     Data::new(secrets.iter().map(|(name, fields)| (name, fields)))

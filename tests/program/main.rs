@@ -44,6 +44,7 @@ mod revoked;
 mod rollouts;
 mod rotating;
 mod rotation;
+mod sizes;
 mod soak;
 mod sources;
 mod starts;

@@ -51,6 +51,7 @@ async fn read(source: &Embedded, grant: &Grant) -> Result<String, Fault> {
         version: None,
         kind: None,
         refresh: Duration::from_mins(5),
+        max_size: squire::size::USUAL,
     };
     let fetched = source.fetch(grant, &want).await?;
     Ok(fetched.fields.expose()["value"].as_str().unwrap().to_owned())

@@ -11,7 +11,7 @@ use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 use squire::config::VaultConfig;
 use squire::secret::Secret;
-use squire::source::http::{Http, Limits, Repeat, Request};
+use squire::source::http::{Http, Limits, Longest, Repeat, Request};
 
 use crate::{config, eventually};
 
@@ -114,7 +114,8 @@ impl Bao {
         headers.insert("x-vault-token", HeaderValue::from_str(&self.token).unwrap());
         let body = body.map(|body| Secret::new(body.to_string().into_bytes()));
         let path = format!("/v1/{path}");
-        let request = Request { method, path, headers, body, repeat: Repeat::Always };
+        let request =
+            Request { method, path, headers, body, repeat: Repeat::Always, longest: Longest::Usual };
         let answer = self.admin.send(&request).await.map_err(|fault| fault.to_string())?;
         let text = String::from_utf8_lossy(answer.body.expose()).into_owned();
         if answer.status.is_success() {

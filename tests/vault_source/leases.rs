@@ -37,7 +37,8 @@ fn lease(fetched: &Fetched) -> LeaseId {
 }
 
 fn users(postgres: &Postgres, fetched: &Fetched) -> String {
-    let name = fetched.fields.expose()["username"].as_str().unwrap();
+    let fields = fetched.fields.expose();
+    let name = fields["username"].as_str().unwrap();
     postgres.query(&format!("select count(*) from pg_roles where rolname = '{name}'")).unwrap()
 }
 

@@ -62,6 +62,7 @@ fn want(path: &str) -> Want {
         version: None,
         kind: None,
         refresh: Duration::from_mins(5),
+        max_size: squire::size::USUAL,
     }
 }
 

@@ -38,7 +38,7 @@ async fn a_versioned_secret_is_read_pinned_deleted_and_destroyed() {
         bao.post("secret/data/team/app", json!({ "data": { "password": password, "port": 5432 } })).await;
     }
     let newest = vault.fetch(&root, &want("secret/team/app")).await.unwrap();
-    assert_eq!(*newest.fields.expose(), fields(json!({ "password": "two", "port": 5432 })));
+    assert_eq!(newest.fields.expose(), fields(json!({ "password": "two", "port": 5432 })));
     assert_eq!(newest.life, Life::Versioned { within: None });
     let mut pinned = want("secret/team/app");
     pinned.version = Some(Version::Number(1));

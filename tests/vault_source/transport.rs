@@ -8,7 +8,7 @@ use hyper::Method;
 use hyper::header::{HeaderMap, HeaderValue};
 use squire::source::Fault;
 use squire::source::Source as _;
-use squire::source::http::{Answer, Http, Limits, Repeat, Request};
+use squire::source::http::{Answer, Http, Limits, Longest, Repeat, Request};
 use squire::source::vault::Vault;
 use tokio::task::JoinSet;
 
@@ -20,7 +20,15 @@ async fn send(http: &Http, repeat: Repeat) -> Result<Answer, Fault> {
     let mut token = HeaderValue::from_static("canary-token");
     token.set_sensitive(true);
     let headers = HeaderMap::from_iter([("x-vault-token".parse().unwrap(), token)]);
-    http.send(&Request { method: Method::GET, path: "/v1/a".into(), headers, body: None, repeat }).await
+    http.send(&Request {
+        method: Method::GET,
+        path: "/v1/a".into(),
+        headers,
+        body: None,
+        repeat,
+        longest: Longest::Usual,
+    })
+    .await
 }
 
 fn http(addresses: &[&str]) -> Http {
@@ -85,11 +93,14 @@ async fn no_server_no_answer_and_half_an_answer_are_unreachable() {
 }
 
 #[tokio::test]
-async fn an_answer_of_twenty_mebibytes_is_malformed() {
+async fn an_answer_is_no_longer_than_it_may_be() {
     let fake = Fake::new(|_| json("200 OK", &[], &"a".repeat(20 << 20))).await;
-    let limits = Limits::default();
-    let http = Http::new(&config(&[&fake.address], Path::new("")), limits).unwrap();
-    malformed_because(&send(&http, Repeat::Always).await, "longer than 16777216 bytes");
+    let http = Http::new(&config(&[&fake.address], Path::new("")), Limits::default()).unwrap();
+    malformed_because(&send(&http, Repeat::Always).await, "longer than 1 MiB");
+    // Few bytes and many values are as much when they are read.
+    let fake = Fake::new(|_| json("200 OK", &[], &format!("[{}0]", "0,".repeat(40_000)))).await;
+    let http = Http::new(&config(&[&fake.address], Path::new("")), Limits::default()).unwrap();
+    malformed_because(&send(&http, Repeat::Always).await, "longer than 1 MiB");
 }
 
 #[tokio::test]

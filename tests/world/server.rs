@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use squire::names::LeaseId;
 use squire::plan::Want;
-use squire::secret::{Digest, DigestKey, Secret};
+use squire::secret::{Digest, DigestKey, Packed, Secret};
 use squire::session::{Answer, Ask};
 use squire::source::{Fault, Fetched, Grant, GrantLife, Life, Renewal};
 
@@ -272,12 +272,12 @@ impl Server {
 /// As the keeper does it.
 pub(crate) fn digested(fetched: Result<Fetched, Fault>) -> Result<(Fetched, Digest), Fault> {
     fetched.map(|fetched| {
-        let digest = DigestKey::new([1; 32]).digest_fields(fetched.fields.expose());
+        let digest = DigestKey::new([1; 32]).digest_fields(&fetched.fields);
         (fetched, digest)
     })
 }
 
 pub(crate) fn fetched(fields: serde_json::Value, life: Life) -> Fetched {
     let serde_json::Value::Object(fields) = fields else { unreachable!("fields are an object") };
-    Fetched { fields: Secret::new(fields), life }
+    Fetched { fields: Packed::of(&fields), life }
 }

@@ -21,6 +21,9 @@ use crate::store::{Store, StoreError, With};
 /// The largest document, in bytes.
 const LONGEST_DOCUMENT: u64 = 64 << 20;
 
+/// What is imported from a server is bounded by what the store takes: this is above that, so that the store says so.
+const LONGEST_IMPORTED: usize = 16 << 20;
+
 #[derive(Args, Debug)]
 pub(super) struct ExportAsked {
     /// The beginning of the paths
@@ -171,7 +174,7 @@ fn from_vault(path: &str) -> Result<Vec<(String, Fields)>, Failed> {
             let want = want(&found);
             let fetched = vault.fetch(&grant, &want).await.map_err(|fault| failed(fault.to_string()))?;
             let below = found.strip_prefix(path.trim_end_matches('/')).unwrap_or_default();
-            secrets.push((below.trim_start_matches('/').to_owned(), fetched.fields.expose().clone()));
+            secrets.push((below.trim_start_matches('/').to_owned(), fetched.fields.expose()));
         }
         if grant.revocable {
             // The token also ends by itself.
@@ -190,5 +193,6 @@ fn want(path: &str) -> Want {
         version: None,
         kind: None,
         refresh: std::time::Duration::MAX,
+        max_size: LONGEST_IMPORTED,
     }
 }

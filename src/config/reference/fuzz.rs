@@ -9,7 +9,7 @@ use crate::config;
 use crate::fuzz::{CANARY, Reader};
 use crate::names::SecretName;
 use crate::plan::{self, Surroundings};
-use crate::secret::Secret;
+use crate::secret::Packed;
 use crate::template::{self, Data, Engine};
 
 const DOCUMENTS: [&str; 8] = [
@@ -111,7 +111,7 @@ fn read(input: &[u8]) {
         .into_iter()
         .map(|(name, fields)| {
             let Value::Object(fields) = fields else { unreachable!("fields are an object") };
-            (SecretName::new(name), Secret::new(fields))
+            (SecretName::new(name), Packed::of(&fields))
         })
         .collect();
     let data = Data::new(secrets.iter().map(|(name, fields)| (name, fields)));

@@ -29,7 +29,7 @@ impl Book {
         let life = GrantLife { ttl: page.token_ttl, renewable: page.renewable };
         let grant = Grant { token: page.token, life, revocable: page.revocable, uses: page.uses };
         let holding = |entry: crate::ledger::Entry| {
-            let digest = key.digest_fields(entry.fields.expose());
+            let digest = key.digest_fields(&entry.fields);
             Holding { entry, digest }
         };
         Some(Holdings { grant, leases: page.leases.into_iter().map(holding).collect() })

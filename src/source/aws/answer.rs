@@ -13,12 +13,15 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::Fault;
 use crate::fact::chain;
-use crate::secret::{Fields, Secret};
+use crate::secret::{Fields, Packed, Secret};
+use crate::size::{too_large, weight};
 
-/// A value that came.
+/// A value that came, not yet read.
 #[derive(Clone, Debug)]
 pub(super) struct Value {
-    pub(super) fields: Secret<Fields>,
+    text: Secret<str>,
+    /// It is base64 of bytes, and nothing to read.
+    is_binary: bool,
     /// Which version it is.
     pub(super) version: String,
 }
@@ -52,22 +55,40 @@ impl Value {
     }
 
     fn new(text: Option<&str>, binary: Option<&Blob>, version: Option<&str>) -> Self {
-        let fields = match (text, binary) {
-            (Some(text), _) => of_text(text),
-            (None, Some(bytes)) => single_field(BASE64.encode(bytes)),
-            (None, None) => single_field(String::new()),
+        let (text, is_binary) = match (text, binary) {
+            (Some(text), _) => (Secret::new(text), false),
+            (None, Some(bytes)) => (Secret::new(BASE64.encode(bytes)), true),
+            (None, None) => (Secret::new(""), true),
         };
-        Self { fields: Secret::new(fields), version: version.unwrap_or_default().to_owned() }
+        Self { text, is_binary, version: version.unwrap_or_default().to_owned() }
+    }
+
+    /// Its fields, if it has no more than it may.
+    pub(super) fn fields(&self, id: &str, limit: usize) -> Result<Packed, Fault> {
+        let text = self.text.expose();
+        if self.is_binary && text.len() <= limit {
+            return Ok(single_field(text));
+        }
+        // The weight of what is no JSON is a number of commas and colons: only its bytes count.
+        if text.len() > limit || (is_object(text) && weight(text.as_bytes()) > limit) {
+            return Err(Fault::Malformed { why: format!("{id} {}", too_large(limit)) });
+        }
+        Ok(of_text(text))
     }
 }
 
 /// An object's fields are the secret's; anything else is its `value`, to the letter.
-fn of_text(text: &str) -> Fields {
-    serde_json::from_str::<Fields>(text).unwrap_or_else(|_| single_field(text.to_owned()))
+fn of_text(text: &str) -> Packed {
+    serde_json::from_str(text).unwrap_or_else(|_| single_field(text))
 }
 
-fn single_field(value: String) -> Fields {
-    Fields::from_iter([("value".to_owned(), value.into())])
+fn single_field(value: &str) -> Packed {
+    Packed::of(&Fields::from_iter([("value".to_owned(), value.into())]))
+}
+
+/// Whether it begins as an object does. The rest is not read for it.
+fn is_object(text: &str) -> bool {
+    text.trim_start().starts_with('{')
 }
 
 /// What it means that a question failed.
@@ -152,6 +173,28 @@ mod tests {
 
     use super::*;
 
+    fn read(value: &Value) -> Fields {
+        value.fields("app", crate::size::USUAL).unwrap().expose()
+    }
+
+    #[test]
+    fn what_is_too_large_is_not_read() {
+        let text = |text: &str| Value::new(Some(text), None, None);
+        let zeros = format!("{{\"a\":[{}0]}}", "0,".repeat(100));
+        let commas = ",".repeat(200);
+        for (value, limit, fits) in [
+            (text("0123456789"), 10, true),
+            (text("0123456789"), 9, false),
+            (text(&zeros), 1000, false),
+            (text(&zeros), 4000, true),
+            (text(&commas), 200, true),
+            (Value::new(None, Some(&Blob::new([0; 30])), None), 40, true),
+            (Value::new(None, Some(&Blob::new([0; 30])), None), 39, false),
+        ] {
+            assert_eq!(value.fields("app", limit).is_ok(), fits, "{} {limit}", value.text.expose());
+        }
+    }
+
     #[test]
     fn an_object_is_fields_and_anything_else_one_value() {
         for (text, fields) in [
@@ -163,10 +206,10 @@ mod tests {
             ("", json!({"value": ""})),
         ] {
             let value = Value::new(Some(text), None, Some("v1"));
-            assert_eq!(json!(value.fields.expose()), fields, "{text}");
+            assert_eq!(json!(read(&value)), fields, "{text}");
         }
         let binary = Value::new(None, Some(&Blob::new([0, 255])), Some("v1"));
-        assert_eq!(json!(binary.fields.expose()), json!({"value": "AP8="}));
+        assert_eq!(json!(read(&binary)), json!({"value": "AP8="}));
     }
 
     #[test]

@@ -153,7 +153,10 @@ mod tests {
         ] {
             let (sender, mut receiver) = oneshot::channel();
             distribute(Waiting::from([(id.to_owned(), vec![sender])]), &answer);
-            let value = receiver.try_recv().ok().map(|value| value.unwrap().fields.expose()["value"].clone());
+            let value = receiver
+                .try_recv()
+                .ok()
+                .map(|value| value.unwrap().fields(id, 100).unwrap().expose()["value"].clone());
             assert_eq!(value, expected.map(serde_json::Value::from), "{id}");
         }
     }

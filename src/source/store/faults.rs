@@ -72,6 +72,7 @@ pub(super) fn fault(error: &StoreError) -> Fault {
         | StoreError::OwnerOnly { .. }
         | StoreError::NoRole { .. }
         | StoreError::Unfit { .. }
-        | StoreError::TooLarge { .. } => Fault::Malformed { why },
+        | StoreError::TooLarge { .. }
+        | StoreError::TooHeavy { .. } => Fault::Malformed { why },
     }
 }

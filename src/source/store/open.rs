@@ -15,7 +15,7 @@ use super::Fault;
 use super::faults::{fault, fault_of_log_in};
 use super::watch::{beside, log_of};
 use crate::names::SecretName;
-use crate::secret::{Fields, Secret};
+use crate::secret::Packed;
 use crate::store::{Credential, Past, SecretPath, Store, StoreError, Witness};
 
 /// A store that is open.
@@ -29,7 +29,7 @@ pub(super) struct Open {
     real: PathBuf,
     log: Option<Inode>,
     /// The last read.
-    known: BTreeMap<SecretName, (u64, Secret<Fields>)>,
+    known: BTreeMap<SecretName, (u64, Packed)>,
 }
 
 /// The number of the file, whatever its name. While it is open the system gives this number to no other file.
@@ -89,16 +89,16 @@ impl Open {
         &mut self,
         name: SecretName,
         path: &SecretPath,
-        pinned: Option<u64>,
-    ) -> Result<Secret<Fields>, StoreError> {
+        (pinned, max_size): (Option<u64>, usize),
+    ) -> Result<Packed, StoreError> {
         if let Some((number, fields)) = self.known.get(&name)
             && self.store.peek(path, pinned)? == Some(*number)
         {
             return Ok(fields.clone());
         }
-        let value = self.store.get(path, pinned)?;
-        self.known.insert(name, (value.version.number, value.fields.clone()));
-        Ok(value.fields)
+        let (number, fields) = self.store.get_packed(path, pinned, max_size)?;
+        self.known.insert(name, (number, fields.clone()));
+        Ok(fields)
     }
 }
 

@@ -7,11 +7,12 @@
 
 use std::time::{Duration, SystemTime};
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::names::LeaseId;
-use crate::secret::{Fields, Secret};
+use crate::secret::{Packed, Secret};
 use crate::source::{Fault, Fetched, Grant, GrantLife, LONGEST_LIFE, Life, Renewal};
 
 /// How long after its time a deletion is looked for: by the server's clock that second may not have begun yet.
@@ -19,11 +20,11 @@ const A_SECOND: Duration = Duration::from_secs(1);
 
 /// The envelope of every answer.
 #[derive(Deserialize)]
-pub(super) struct Envelope<Data, Auth = Value> {
+pub(super) struct Envelope<Data, Auth = IgnoredAny> {
     lease_id: Option<String>,
     renewable: Option<bool>,
     lease_duration: Option<u64>,
-    warnings: Option<Vec<Value>>,
+    warnings: Option<Vec<IgnoredAny>>,
     pub(super) data: Option<Data>,
     auth: Option<Auth>,
 }
@@ -119,7 +120,7 @@ impl Engine {
 /// A secret of KV v2.
 #[derive(Deserialize)]
 pub(super) struct Versioned {
-    data: Option<Fields>,
+    data: Option<Packed>,
     metadata: VersionState,
 }
 
@@ -256,35 +257,35 @@ pub(super) fn versioned(
     let deletion = humantime::parse_rfc3339(&secret.metadata.deletion_time).ok();
     let within = deletion
         .map(|time| time.duration_since(now).unwrap_or_default().min(LONGEST_LIFE).saturating_add(A_SECOND));
-    Ok(Fetched { fields: Secret::new(secret.data.ok_or(gone)?), life: Life::Versioned { within } })
+    Ok(Fetched { fields: secret.data.ok_or(gone)?, life: Life::Versioned { within } })
 }
 
 /// Whether an answer of an unknown engine is one of KV v2.
-pub(super) fn is_versioned(answer: &Envelope<Fields, Fields>) -> bool {
+pub(super) fn is_versioned(answer: &Envelope<Packed, Packed>) -> bool {
     let Some(fields) = &answer.data else { return false };
-    let of_version = |state: &Value| state.get("version").is_some_and(Value::is_u64);
-    fields.len() == 2 && fields.contains_key("data") && fields.get("metadata").is_some_and(of_version)
+    let of_version = |state: Value| state.get("version").is_some_and(Value::is_u64);
+    fields.names().eq(["data", "metadata"]) && fields.expose_field("metadata").is_some_and(of_version)
 }
 
 /// A secret of KV v1. It looks like a lease, but its `lease_duration` only says when to look again.
-pub(super) fn unversioned<A>(envelope: Envelope<Fields, A>, path: &str) -> Result<Fetched, Fault> {
+pub(super) fn unversioned<A>(envelope: Envelope<Packed, A>, path: &str) -> Result<Fetched, Fault> {
     let within = envelope.lease_duration.filter(|number| *number > 0).map(seconds);
-    Ok(Fetched { fields: Secret::new(envelope.into_data(path)?), life: Life::Versioned { within } })
+    Ok(Fetched { fields: envelope.into_data(path)?, life: Life::Versioned { within } })
 }
 
 /// A secret that an engine made for us. A new token is in `auth`; it is no lease, but it ends.
 pub(super) fn made(
-    envelope: Envelope<Fields, Fields>,
+    envelope: Envelope<Packed, Packed>,
     path: &str,
     now: SystemTime,
 ) -> Result<Fetched, Fault> {
     if let Some(auth) = envelope.auth {
-        let ttl = auth.get("lease_duration").and_then(Value::as_u64).filter(|ttl| *ttl > 0);
+        let ttl = auth.expose_field("lease_duration").as_ref().and_then(Value::as_u64).filter(|ttl| *ttl > 0);
         let life = match ttl {
             Some(ttl) => Life::Expiring { lease: None, ttl: seconds(ttl) },
             None => Life::Versioned { within: None },
         };
-        return Ok(Fetched { fields: Secret::new(auth), life });
+        return Ok(Fetched { fields: auth, life });
     }
     let lease = envelope.lease_id.as_deref().filter(|id| !id.is_empty()).map(LeaseId::new);
     let renewable = envelope.renewable == Some(true);
@@ -295,12 +296,12 @@ pub(super) fn made(
         Some(lease) => Life::Expiring { lease: Some(lease), ttl },
         None => unleased(&fields, now),
     };
-    Ok(Fetched { fields: Secret::new(fields), life })
+    Ok(Fetched { fields, life })
 }
 
 /// The life of a secret without a lease, from its own fields: a certificate's end, or a static role's next rotation.
-fn unleased(fields: &Fields, now: SystemTime) -> Life {
-    let number = |name: &str| fields.get(name).and_then(Value::as_u64);
+fn unleased(fields: &Packed, now: SystemTime) -> Life {
+    let number = |name: &str| fields.expose_field(name).as_ref().and_then(Value::as_u64);
     let rotates = ["rotation_period", "rotation_schedule", "last_vault_rotation"];
     if let Some(end) =
         number("expiration").and_then(|end| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(end)))
@@ -311,7 +312,7 @@ fn unleased(fields: &Fields, now: SystemTime) -> Life {
         };
     }
     match number("ttl") {
-        Some(ttl) if rotates.iter().any(|name| fields.contains_key(*name)) => {
+        Some(ttl) if fields.names().any(|name| rotates.contains(&name)) => {
             Life::Rotating { ttl: seconds(ttl) }
         }
         Some(_) | None => Life::Versioned { within: None },

@@ -14,7 +14,7 @@ use super::index::NewestIndex;
 use super::path::encoded;
 use crate::secret::Secret;
 use crate::source::Fault;
-use crate::source::http::{Answer, Http, HttpError, Repeat, Request, words};
+use crate::source::http::{Answer, Http, HttpError, Longest, Repeat, Request, words};
 
 const REQUEST: HeaderName = HeaderName::from_static("x-vault-request");
 const NAMESPACE: HeaderName = HeaderName::from_static("x-vault-namespace");
@@ -30,16 +30,22 @@ pub(super) struct Call {
     body: Option<Secret<[u8]>>,
     pub(super) query: Option<String>,
     pub(super) repeat: Repeat,
+    pub(super) longest: Longest,
 }
 
 impl Call {
     pub(super) fn get(path: &str) -> Self {
-        Self { method: Method::GET, path: path.to_owned(), body: None, query: None, repeat: Repeat::Always }
+        Self::new(Method::GET, path, None)
     }
 
     pub(super) fn post(path: &str, body: &Value) -> Self {
         let body = Some(Secret::new(body.to_string().into_bytes()));
-        Self { method: Method::POST, path: path.to_owned(), body, query: None, repeat: Repeat::Always }
+        Self::new(Method::POST, path, body)
+    }
+
+    fn new(method: Method, path: &str, body: Option<Secret<[u8]>>) -> Self {
+        let (repeat, longest) = (Repeat::Always, Longest::Usual);
+        Self { method, path: path.to_owned(), body, query: None, repeat, longest }
     }
 }
 
@@ -72,10 +78,10 @@ impl Api {
 
     /// Makes a call. The caller handles statuses that belong to one path.
     pub(super) async fn ask(&self, token: Option<&Secret<str>>, call: Call) -> Result<Answer, Fault> {
-        let Call { method, path, body, query, repeat } = call;
+        let Call { method, path, body, query, repeat, longest } = call;
         let headers = self.headers(token)?;
         let path = encoded(&path, query.as_deref());
-        let answer = self.http.send(&Request { method, path, headers, body, repeat }).await?;
+        let answer = self.http.send(&Request { method, path, headers, body, repeat, longest }).await?;
         if let Some(index) = answer.headers.get(INDEX) {
             self.index.saw(index);
         }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::answers::{Engine, Envelope};
 use super::api::{self, Call};
 use super::mounts::Mount;
-use super::{Fault, Grant, Vault};
+use super::{Fault, Grant, Longest, Vault};
 
 #[derive(Deserialize)]
 struct Names {
@@ -50,6 +50,7 @@ impl Vault {
         let kind = if mount.engine == Engine::Versioned { "metadata/" } else { "" };
         let path = format!("{}{kind}{below}", mount.path);
         let mut call = Call::get(&path);
+        call.longest = Longest::List;
         call.query = Some("list=true".to_owned());
         let answer = self.api.ask(Some(&grant.token), call).await?;
         if answer.status == StatusCode::NOT_FOUND {

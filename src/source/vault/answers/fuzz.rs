@@ -53,7 +53,7 @@ const WORDS: [&str; 21] = [
 
 fn answer(body: &[u8]) -> Answer {
     let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
-    Answer { status: StatusCode::OK, headers, body: Secret::new(body) }
+    Answer { status: StatusCode::OK, headers, body: Secret::new(body.to_vec()) }
 }
 
 /// No time to live is longer than the longest, and no error contains anything of the answer.
@@ -63,8 +63,8 @@ fn read(input: &[u8]) {
     let bounded = |life: Option<Duration>| assert!(life.is_none_or(|life| life <= LONGEST_LIFE), "{life:?}");
     let fetched = [
         parsed::<Envelope<Versioned>>(&answer).and_then(|answer| versioned(answer, "p", now)),
-        parsed::<Envelope<Fields>>(&answer).and_then(|answer| unversioned(answer, "p")),
-        parsed::<Envelope<Fields, Fields>>(&answer).and_then(|answer| made(answer, "p", now)),
+        parsed::<Envelope<Packed>>(&answer).and_then(|answer| unversioned(answer, "p")),
+        parsed::<Envelope<Packed, Packed>>(&answer).and_then(|answer| made(answer, "p", now)),
     ];
     for fetched in fetched {
         match fetched.map(|fetched| fetched.life) {
@@ -75,7 +75,7 @@ fn read(input: &[u8]) {
             Err(fault) => quiet(&fault),
         }
     }
-    if let Ok(envelope) = parsed::<Envelope<Fields, Fields>>(&answer) {
+    if let Ok(envelope) = parsed::<Envelope<Packed, Packed>>(&answer) {
         assert!(!is_versioned(&envelope) || envelope.data.is_some());
         bounded(Some(envelope.renewal(u64::MAX).ttl));
         bounded(Some(envelope.renewal(0).ttl));
