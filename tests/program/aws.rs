@@ -267,7 +267,7 @@ fn an_answer_without_end_is_cut_off_and_said() {
     let source = SOURCE.replace("[source.aws]", &format!("[source.aws]\nendpoint = \"{endpoint}\""));
     rig.whole_config(&format!("{source}{}", file("x", "path = \"prod/x\"")));
     rig.render_says("unexpected answer: prod/x: dispatch failure: user error: ");
-    assert!(rig.read("stderr.1").contains("the answer is longer than 16777216 bytes"));
+    assert!(rig.read("stderr.1").contains("the answer is longer than 4 MiB"));
 }
 
 #[test]
