@@ -1,10 +1,12 @@
-//! One vocabulary of what happened; the log line derives from it, later the metric and the audit record too.
+//! One vocabulary of what happened; log lines, events, metrics and audit records derive from it.
 //!
-//! The machines report [`Fact`]s as values, so that a test can compare them; [`Fact::log`] is where they become log lines with
-//! a constant message and fields. Levels say who must act: `error` somebody now, `warn` somebody soon, `info` nobody.
+//! The machines report [`Fact`]s as values, so that a test can compare them; [`Fact::tell`] is where they become log lines with
+//! a constant message and fields, and where whoever listens gets them. Levels say who must act: `error` somebody now, `warn` somebody
+//! soon, `info` nobody.
 //!
 //! *Invariant:* a fact holds names, numbers and outcomes, never a value.
 
+mod hearing;
 mod process;
 mod rollout;
 mod secret;
@@ -12,6 +14,7 @@ mod source;
 
 use std::time::Duration;
 
+pub use hearing::{Told, hear};
 pub use process::ProcessFact;
 pub use rollout::RolloutFact;
 pub use secret::SecretFact;
@@ -34,14 +37,15 @@ pub enum Fact {
 }
 
 impl Fact {
-    /// Writes the log line.
-    pub fn log(&self) {
-        match self {
+    /// Writes the log line, and hands the fact to whoever listens.
+    pub fn tell(self) {
+        match &self {
             Self::Source(source, fact) => fact.log(source),
             Self::Secret(secret, fact) => fact.log(secret),
             Self::Rollout(fact) => fact.log(),
             Self::Process(fact) => fact.log(),
         }
+        hearing::pass_on(self);
     }
 }
 

@@ -126,7 +126,7 @@ impl Lifecycle {
                 self.keepers.tell_owner(&secret, Notice::Rejected(secret.clone(), revision));
             }
             Effect::Refresh => self.keepers.tell_all(&Notice::Refresh(Vec::new())),
-            Effect::Report(fact) => fact.log(),
+            Effect::Report(fact) => fact.tell(),
             Effect::Close { code, give_back, sweep, last_word } => {
                 return Some(End { code, give_back, sweep, last_word });
             }
@@ -168,8 +168,8 @@ impl Lifecycle {
             self.keepers.stop(end.sweep).await;
         }
         self.desk.close();
-        if let Some(fact) = &end.last_word {
-            fact.log();
+        if let Some(fact) = end.last_word.clone() {
+            fact.tell();
         }
     }
 }

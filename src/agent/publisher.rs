@@ -125,7 +125,7 @@ impl Publisher {
         tmpfs::prepare(&premises.output)?;
         tmpfs::prepare_directories(&premises.absolute, &premises.output)?;
         for exposure in premises.examine()? {
-            Fact::from(RolloutFact::Exposed(exposure)).log();
+            Fact::from(RolloutFact::Exposed(exposure)).tell();
         }
         let Premises { output, absolute, ledger, sweeps, .. } = premises;
         let absolute: Vec<PathBuf> = absolute.into_iter().map(|file| file.path).collect();
@@ -140,7 +140,7 @@ impl Publisher {
         let mut roster = Roster::new(output.dir.as_ref(), &absolute, sweeps);
         roster.extend(left);
         if let Err(error) = rosters.write(&roster) {
-            Fact::from(RolloutFact::NotEnrolled { error: chain(&error) }).log();
+            Fact::from(RolloutFact::NotEnrolled { error: chain(&error) }).tell();
         }
         Ok(Self { output, key, absolute, manifest, staged: None, rosters, lock })
     }
@@ -197,7 +197,7 @@ impl Publisher {
     fn discard(&mut self) {
         let Some(publication) = self.staged.take() else { return };
         if let Err(error) = tmpfs::discard(&self.output, &self.key, &publication) {
-            Fact::from(RolloutFact::NotDiscarded { error: chain(&error) }).log();
+            Fact::from(RolloutFact::NotDiscarded { error: chain(&error) }).tell();
         }
         self.look_again();
     }
@@ -238,7 +238,7 @@ impl Publisher {
     fn retire(&mut self, generation: Generation) {
         match tmpfs::retire(&self.output, generation) {
             Ok(()) => _ = self.manifest.superseded.remove(&generation),
-            Err(error) => Fact::from(RolloutFact::NotRetired { generation, error: chain(&error) }).log(),
+            Err(error) => Fact::from(RolloutFact::NotRetired { generation, error: chain(&error) }).tell(),
         }
     }
 
@@ -251,9 +251,9 @@ impl Publisher {
             errors.extend(self.rosters.remove().err());
         }
         let facts = errors.iter().map(|error| RolloutFact::NotSwept { error: chain(error) });
-        facts.map(Fact::from).for_each(|fact| fact.log());
+        facts.map(Fact::from).for_each(Fact::tell);
         if errors.is_empty() {
-            Fact::from(RolloutFact::Swept).log();
+            Fact::from(RolloutFact::Swept).tell();
         }
     }
 
@@ -272,10 +272,10 @@ fn clear_former(rosters: &RosterPlaces, output: &OutputConfig, absolute: &[PathB
     for former in rosters.read() {
         let Cleared { removed, left: kept, errors } = tmpfs::clear_former(&former, output, absolute);
         if !removed.is_empty() {
-            Fact::from(RolloutFact::FormerCleared { removed }).log();
+            Fact::from(RolloutFact::FormerCleared { removed }).tell();
         }
         let facts = errors.iter().map(|error| RolloutFact::NotSwept { error: chain(error) });
-        facts.map(Fact::from).for_each(|fact| fact.log());
+        facts.map(Fact::from).for_each(Fact::tell);
         left.extend(kept);
     }
     left

@@ -65,7 +65,7 @@ impl Ledger {
     /// What the page of this source says. One that does not open is ignored, with one warning.
     pub fn read(&self, source: &SourceName, identity: &Identity) -> Option<Page> {
         self.page(source, identity).unwrap_or_else(|error| {
-            Fact::Source(source.clone(), SourceFact::LedgerIgnored { error: chain(&error) }).log();
+            Fact::Source(source.clone(), SourceFact::LedgerIgnored { error: chain(&error) }).tell();
             None
         })
     }
@@ -84,7 +84,7 @@ impl Ledger {
     pub fn credential(&self, source: &SourceName, identity: &Identity) -> Option<Credential> {
         let open = |bytes: &[u8]| Credential::open(bytes, &self.key, identity);
         self.get(&name_of_credential(source), open).unwrap_or_else(|error| {
-            Fact::Source(source.clone(), SourceFact::LedgerIgnored { error: chain(&error) }).log();
+            Fact::Source(source.clone(), SourceFact::LedgerIgnored { error: chain(&error) }).tell();
             None
         })
     }

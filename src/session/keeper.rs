@@ -174,7 +174,7 @@ impl<S: Source> Keeper<S> {
             Effect::Lack(lack) => drop(self.deliveries.send(Delivery::Lack(lack)).await),
             Effect::Deliver(update) => drop(self.deliveries.send(Delivery::Update(update)).await),
             Effect::Record(holdings) => self.book.iter().for_each(|book| book.record(holdings.clone())),
-            Effect::Report(fact) => fact.log(),
+            Effect::Report(fact) => fact.tell(),
             Effect::Ended => {
                 self.book.iter().for_each(Book::close);
                 return Progress::Ended;

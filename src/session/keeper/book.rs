@@ -56,7 +56,7 @@ impl Book {
 
     fn say(&self, result: Result<(), LedgerError>) {
         if let Err(error) = result {
-            Fact::Source(self.source.clone(), SourceFact::LedgerNotWritten { error: chain(&error) }).log();
+            Fact::Source(self.source.clone(), SourceFact::LedgerNotWritten { error: chain(&error) }).tell();
         }
     }
 }

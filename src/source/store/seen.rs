@@ -61,7 +61,7 @@ impl Kept {
             leases: Vec::new(),
         };
         if let Err(error) = self.ledger.write(&self.source, &page, &self.identity) {
-            Fact::Source(self.source.clone(), SourceFact::LedgerNotWritten { error: chain(&error) }).log();
+            Fact::Source(self.source.clone(), SourceFact::LedgerNotWritten { error: chain(&error) }).tell();
         }
     }
 }

@@ -48,7 +48,7 @@ impl Drawer {
     /// Whether it was done; if not, it is said.
     fn say(&self, result: Result<(), LedgerError>, fact: fn(String) -> SourceFact) -> bool {
         let Err(error) = result else { return true };
-        Fact::Source(self.source.clone(), fact(chain(&error))).log();
+        Fact::Source(self.source.clone(), fact(chain(&error))).tell();
         false
     }
 }
