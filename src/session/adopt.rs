@@ -6,7 +6,7 @@
 
 use std::time::Instant;
 
-use super::answers::{Turn, current};
+use super::answers::{Turn, current, one_more};
 use super::grant::{GrantNext, HeldGrant, Login};
 use super::held::{HeldLease, LeaseNext, Next};
 use super::{Ask, Effect, Holding, Holdings, Session, Update};
@@ -29,19 +29,24 @@ impl Session {
         match (result, self.adopt.take()) {
             (_, None) => {}
             (Ok(life), Some(holdings)) => self.take_over(holdings, *life, turn),
-            (Err(Fault::Unreachable { retry_after, .. }), holdings) => {
+            (Err(fault @ Fault::Unreachable { retry_after, .. }), holdings) => {
                 self.adopt = holdings;
-                self.login_failures = self.login_failures.saturating_add(1);
+                self.login_failures = one_more(self.login_failures, self.login_trouble.as_ref(), fault);
+                self.login_trouble = Some(fault.clone());
                 let pause = lease::unreachable(self.login_failures, *retry_after, chance);
                 self.login.failed(pause, turn.now);
             }
             // It answers, and not for this: what lives would be left behind, so it is asked again before it is given up.
-            (Err(Fault::Failing { .. }), holdings) if self.login_failures + 1 < lease::FIRST_TRIES => {
+            (Err(fault @ Fault::Failing { .. }), holdings)
+                if one_more(self.login_failures, self.login_trouble.as_ref(), fault) < lease::FIRST_TRIES =>
+            {
                 self.adopt = holdings;
-                self.login_failures += 1;
+                self.login_failures =
+                    one_more(self.login_failures, self.login_trouble.take().as_ref(), fault);
                 self.login.failed(lease::failing(self.login_failures, None, chance), turn.now);
             }
             (Err(fault), Some(_)) => {
+                (self.login_failures, self.login_trouble) = (0, None);
                 self.login = Login::At(turn.now);
                 turn.effects.push(self.report(SourceFact::NotAdopted { error: fault.to_string() }));
             }
@@ -51,7 +56,7 @@ impl Session {
     fn take_over(&mut self, holdings: Holdings, life: GrantLife, turn: &mut Turn<'_>) {
         self.serial = self.serial.next();
         self.login.succeeded(turn.now);
-        self.login_failures = 0;
+        (self.login_failures, self.login_trouble) = (0, None);
         let mut held = HeldGrant::new(self.serial, holdings.grant, turn.sent, self.draw());
         held.taken_over(life, turn.sent, self.draw());
         let has_time = |ttl| lease::is_worth_adopting(ttl, held.grant.life.ttl.unwrap_or(ttl));

@@ -83,6 +83,14 @@ impl Session {
     }
 }
 
+/// One more failure in a row. An outage says nothing about what the server would have answered: so what it refuses afterwards is its first
+/// failure, and is asked for again as soon as that is, however long the outage was.
+pub(super) fn one_more(failures: u32, before: Option<&Fault>, fault: &Fault) -> u32 {
+    let is_outage = |fault: &Fault| matches!(fault, Fault::Unreachable { .. });
+    let is_after_outage = before.is_some_and(is_outage) && !is_outage(fault);
+    if is_after_outage { 1 } else { failures.saturating_add(1) }
+}
+
 /// The secret whose present value this lease keeps alive, if it does.
 pub(super) fn current<'a>(
     secrets: &'a mut BTreeMap<SecretName, Tracked>,

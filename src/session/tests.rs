@@ -697,6 +697,38 @@ fn a_server_that_fails_for_a_moment_costs_no_token() {
     assert_eq!(bench.answer(failing()), ["log in"], "it is not asked for ever");
 }
 
+/// However long an outage was, what the server refuses when it is back is its first failure.
+#[test]
+fn an_outage_makes_nothing_wait_longer_when_it_is_over() {
+    const OUTAGE: u32 = 8;
+    let failing = || Fault::Failing { why: "500".to_owned() };
+    let first = Duration::from_secs(1);
+    let mut bench = Bench::new(&["a"]);
+    bench.due();
+    for _ in 0..OUTAGE {
+        drop(bench.answer(Answer::LogIn(Err(unreachable()))));
+        bench.until("log in");
+    }
+    drop(bench.answer(Answer::LogIn(Err(failing()))));
+    assert!(bench.until("log in") <= first);
+
+    let mut bench = Bench::proven(&["a"]);
+    for _ in 0..OUTAGE {
+        drop(bench.failed("a", unreachable()));
+        bench.until("fetch a");
+    }
+    drop(bench.failed("a", denied()));
+    assert!(bench.until("fetch a") <= first, "a standby may answer wrongly for a moment");
+
+    let mut bench = adopting(left_behind(&["one"]));
+    for _ in 0..OUTAGE {
+        drop(bench.answer(Answer::LookUpGrant(Serial::default(), Err(unreachable()))));
+        bench.until("look up token");
+    }
+    drop(bench.answer(Answer::LookUpGrant(Serial::default(), Err(failing()))));
+    assert!(bench.until("look up token") <= first, "the token of the earlier run is not given up");
+}
+
 /// The earlier run may have known that it can be renewed no further.
 #[test]
 fn a_lease_of_an_earlier_run_that_is_past_its_half_is_renewed_at_once() {

@@ -583,7 +583,7 @@ fn a_way_back_does_not_lead_into_a_directory_that_was_exchanged() {
         command = ["sh", "-c", "case $P in bad*) touch @dir@/seen/bad;; esac; exec sleep 600"]
         env     = { P = "{{db.password}}" }
         [rollout]
-        probe = { command = ["sh", "-c", "test ! -e seen/bad || { until [ -e seen/go ]; do sleep 0.02; done; exit 1; }"], attempt_timeout = "60s", timeout = "90s", failures = 1 }
+        probe = { command = ["sh", "-c", "case $P in bad*) until [ -e seen/go ]; do sleep 0.02; done; exit 1;; esac"], attempt_timeout = "60s", timeout = "90s", failures = 1 }
         "#,
     );
     let mut squire = rig.run();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::grant::{Doubt, GrantNext, HeldGrant};
 use super::super::{Serial, Session};
-use super::{Turn, current};
+use super::{Turn, current, one_more};
 use crate::fact::SourceFact;
 use crate::lease;
 use crate::source::{Fault, Grant, GrantLife};
@@ -61,7 +61,7 @@ impl Session {
     }
 
     pub(super) fn not_logged_in(&mut self, fault: Fault, turn: &mut Turn<'_>) {
-        self.login_failures = self.login_failures.saturating_add(1);
+        self.login_failures = one_more(self.login_failures, self.login_trouble.as_ref(), &fault);
         let pause = self.login_pause(&fault, turn);
         self.login.failed(pause, turn.now);
         turn.effects.extend(self.lacks_login(&fault, turn.now + pause));

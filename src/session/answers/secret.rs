@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::super::held::{HeldLease, LeaseNext, Next, Tracked};
 use super::super::{Effect, Holding, Lack, Outlook, Session, Update};
-use super::Turn;
+use super::{Turn, one_more};
 use crate::fact::SecretFact;
 use crate::lease::{self, Due};
 use crate::ledger::{Entry, Fingerprint};
@@ -107,7 +107,7 @@ impl Session {
     pub(super) fn not_fetched(&mut self, name: &SecretName, fault: &Fault, turn: &mut Turn<'_>) {
         let chance = self.draw();
         let Some(tracked) = self.secrets.get_mut(name) else { return };
-        tracked.failures = tracked.failures.saturating_add(1);
+        tracked.failures = one_more(tracked.failures, tracked.trouble.as_ref(), fault);
         let (failures, left) = (tracked.failures, tracked.left(turn.now));
         let pause = match fault {
             Fault::Unreachable { retry_after, .. } => lease::unreachable(failures, *retry_after, chance),

@@ -12,6 +12,9 @@ use super::origin::Origin;
 use super::{Answer, Repeat, words};
 use crate::source::Fault;
 
+/// What OpenBao and Vault say, with status 500, while a cluster elects its leader: no request can be served, whatever it asks for.
+const NO_LEADER: &str = "active cluster node not found";
+
 /// Turns the answers of a server that cannot be asked now into failures.
 pub(super) fn usable(origin: &Origin, answer: Answer, now: SystemTime) -> Result<Answer, Failure> {
     let words = || words(answer.body.expose()).map(|words| format!(": {words}")).unwrap_or_default();
@@ -27,6 +30,7 @@ pub(super) fn usable(origin: &Origin, answer: Answer, now: SystemTime) -> Result
             retry_after: None,
         })),
         412 | 472 | 473 | 501..=504 => Err(Failure { fault: fault(), next: Next::IfRepeatable }),
+        500 if words().contains(NO_LEADER) => Err(Failure { fault: fault(), next: Next::IfRepeatable }),
         _ => Ok(answer),
     }
 }
@@ -113,9 +117,11 @@ pub(super) fn chained(mut error: Option<&(dyn Error + 'static)>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use hyper::StatusCode;
     use hyper::header::HeaderValue;
 
     use super::*;
+    use crate::secret::Secret;
 
     #[test]
     fn retry_after_is_seconds_or_a_date() {
@@ -133,6 +139,26 @@ mod tests {
             assert_eq!(retry_after(&headers, now), seconds.map(Duration::from_secs), "{text}");
         }
         assert_eq!(retry_after(&HeaderMap::new(), now), None);
+    }
+
+    /// OpenBao 2.7.2 says so while it has no leader, with a status that it also has for faults of one path.
+    #[test]
+    fn a_cluster_without_a_leader_cannot_be_reached_whatever_the_status() {
+        let says = |words: &str| {
+            let body = format!("{{\"errors\":[\"{words}\"]}}");
+            let headers = HeaderMap::new();
+            Answer {
+                status: StatusCode::INTERNAL_SERVER_ERROR,
+                headers,
+                body: Secret::new(body.into_bytes()),
+            }
+        };
+        let origin = Origin::Socket("/run/bao.sock".into());
+        let fault =
+            |words| usable(&origin, says(words), SystemTime::UNIX_EPOCH).err().map(|failure| failure.fault);
+        let electing = "local node not active but active cluster node not found";
+        assert!(matches!(fault(electing), Some(Fault::Unreachable { .. })));
+        assert_eq!(fault("pq: role does not exist"), None);
     }
 
     #[test]
