@@ -11,13 +11,16 @@
 //! further effect.
 
 mod commands;
+mod history;
 pub mod inbox;
+mod instructions;
 pub mod keepers;
 pub mod lifecycle;
 pub mod publisher;
 mod reports;
 mod rolling;
 mod startup;
+mod status;
 mod supervising;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,6 +49,8 @@ use crate::supervise::{self, FAILED, Launch, Life, Relay};
 use crate::template::Engine;
 
 use commands::{Commands, LONGEST_ERRAND, Purpose};
+use history::{History, Runs};
+pub use instructions::{Ask, Instruction, Refused};
 pub use startup::Patience;
 use startup::{Call, Startup};
 
@@ -101,6 +106,9 @@ pub struct Agent {
     commands: Commands,
     tickets: u64,
     startup: Startup,
+    history: History,
+    runs: Runs,
+    on_hold_since: Option<Instant>,
     render_errors: Vec<String>,
     publish_error: Option<String>,
     /// The line to log when all is over.
@@ -173,8 +181,8 @@ pub enum Effect {
     Free(SecretName, Revision),
     /// No generation uses this revision of this secret, and none will.
     Reject(SecretName, Revision),
-    /// Fetch every secret now.
-    Refresh,
+    /// Fetch these secrets now; all if there are none.
+    Refresh(Vec<SecretName>),
     /// Log this fact.
     Report(Fact),
     /// End Squire with this exit code: first revoke token and leases and remove the published files, if they are to go; then log this.
@@ -211,6 +219,9 @@ impl Agent {
             commands: Commands::default(),
             tickets: 0,
             startup: Startup::new(patience, now),
+            history: History::default(),
+            runs: Runs::default(),
+            on_hold_since: None,
             render_errors: Vec::new(),
             publish_error: None,
             last_word: None,
@@ -273,7 +284,20 @@ impl Agent {
             Event::Failed => self.fail(now, &mut effects),
             Event::Due => self.due(now, &mut effects),
         }
-        // Nobody performs effects that come after `Close`, so they are dropped.
+        self.after(effects, now)
+    }
+
+    /// Notes what is to be seen of this turn. Nobody performs effects that come after `Close`, so they are dropped.
+    fn after(&mut self, mut effects: Vec<Effect>, now: Instant) -> Vec<Effect> {
+        for effect in &mut effects {
+            if let Effect::Report(Fact::Rollout(trace, fact)) = effect {
+                self.history.heard(fact);
+                let generation = fact.generation();
+                *trace = generation.and_then(|generation| self.history.trace(generation)).cloned();
+            }
+        }
+        let course = self.rollout.course().map(|(release, step)| (release.generation, step));
+        self.history.look(course, now);
         let end = effects.iter().position(|effect| matches!(effect, Effect::Close { .. }));
         if let Some(at) = end {
             effects.truncate(at + 1);

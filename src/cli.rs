@@ -2,10 +2,14 @@
 //!
 //! *Invariant:* every command ends with an exit code that [`perform`] returns; nothing here ends the process.
 
+mod admin;
+mod ask;
 mod check;
 mod load;
 mod log;
+mod output;
 mod run;
+mod status;
 mod store;
 
 use std::ffi::OsString;
@@ -64,6 +68,8 @@ enum Command {
         #[arg(last = true, value_name = "COMMAND")]
         process: Vec<String>,
     },
+    #[command(flatten)]
+    Ask(ask::Ask),
     /// Keep secrets in an encrypted file of this machine
     Store(Box<store::Asked>),
 }
@@ -80,8 +86,8 @@ const USUAL: &str = "squire.toml";
 
 impl ConfigFile {
     /// Where the configuration comes from.
-    fn origin(self, env_files: Vec<PathBuf>) -> Origin {
-        match self.config {
+    fn origin(&self, env_files: Vec<PathBuf>) -> Origin {
+        match self.config.clone() {
             Some(file) => Origin::File(file),
             None if env_files.is_empty() && Path::new(USUAL).exists() => Origin::File(USUAL.into()),
             None => Origin::Environment(env_files),
@@ -94,6 +100,7 @@ Examples:
   squire check -c squire.toml               find every problem before anything starts
   squire run -c squire.toml -- ./app        wrap a process and rotate its secrets
   squire render -c squire.toml              write the files once and exit
+  squire status -c squire.toml              how the squire of this configuration stands
 
 Environment:
   SQUIRE_CONFIG       the configuration, where -c is not given
@@ -103,6 +110,7 @@ Environment:
                       VAULT_NAMESPACE, VAULT_CACERT; and all of them with BAO_
   HTTPS_PROXY, …      HTTP_PROXY and NO_PROXY: the way there, where the configuration does not say it
   AWS_REGION, …       region and credentials of AWS, as every tool of AWS takes them
+  SQUIRE_SOCKET       the socket of a squire that runs, where the configuration does not say it
   SQUIRE_LOG          what is logged: error, warn, info (default), debug, trace, or per module
   SQUIRE_LOG_FORMAT   text or json; text on a terminal, else json
 
@@ -153,6 +161,7 @@ fn command(command: Command) -> u8 {
     match command {
         Command::Run { file, env_file, process } => run::run(&file.origin(env_file), given(process)),
         Command::Render { file, template } => run::render(&file.origin(Vec::new()), template.as_deref()),
+        Command::Ask(asked) => ask::perform(asked),
         Command::Store(asked) => store::perform(&asked),
         Command::Check { file, process } => check::check(&file.origin(Vec::new()), given(process)),
     }

@@ -34,6 +34,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -791,6 +792,21 @@ pub struct AgentConfig {
     pub confine: bool,
     /// `mlock`: no page of Squire is swapped out. Default false.
     pub mlock: bool,
+    /// `socket`: where whoever runs Squire asks it and gives it orders.
+    pub socket: SocketConfig,
+    /// `listen`: an address where anybody who reaches it may read status and metrics. Default none.
+    pub listen: Option<SocketAddr>,
+}
+
+/// `agent.socket`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SocketConfig {
+    /// Nothing was said: `SQUIRE_SOCKET`, or where Squire writes anyway.
+    Usual,
+    /// At this absolute path.
+    At(PathBuf),
+    /// `"none"`
+    Nowhere,
 }
 
 /// Where the sealed token and leases are. `allow_disk` of `[output]` is for it too.

@@ -20,7 +20,7 @@ pub use rollout::RolloutFact;
 pub use secret::SecretFact;
 pub use source::SourceFact;
 
-use crate::names::{SecretName, SourceName};
+use crate::names::{Generation, SecretName, SourceName, Trace};
 use crate::plain::plain;
 
 /// Something that happened.
@@ -30,8 +30,8 @@ pub enum Fact {
     Source(SourceName, SourceFact),
     /// To a secret: its value and its lease.
     Secret(SecretName, SecretFact),
-    /// To a release.
-    Rollout(RolloutFact),
+    /// To a release; with the id of its rollout, where it has one by then.
+    Rollout(Option<Trace>, RolloutFact),
     /// To the process, or to a command.
     Process(ProcessFact),
 }
@@ -42,16 +42,53 @@ impl Fact {
         match &self {
             Self::Source(source, fact) => fact.log(source),
             Self::Secret(secret, fact) => fact.log(secret),
-            Self::Rollout(fact) => fact.log(),
+            Self::Rollout(trace, fact) => fact.log(trace.as_ref().map(Trace::as_str)),
             Self::Process(fact) => fact.log(),
         }
         hearing::pass_on(self);
     }
 }
 
+impl Fact {
+    /// The source or the secret that it happened to.
+    pub fn subject(&self) -> (Option<&SourceName>, Option<&SecretName>) {
+        match self {
+            Self::Source(source, _) => (Some(source), None),
+            Self::Secret(secret, _) => (None, Some(secret)),
+            Self::Rollout(..) | Self::Process(_) => (None, None),
+        }
+    }
+
+    /// The release that it happened to.
+    pub fn generation(&self) -> Option<Generation> {
+        match self {
+            Self::Rollout(_, fact) => fact.generation(),
+            Self::Source(..) | Self::Secret(..) | Self::Process(_) => None,
+        }
+    }
+
+    /// The id of the rollout that it belongs to.
+    pub fn trace(&self) -> Option<&Trace> {
+        match self {
+            Self::Rollout(trace, _) => trace.as_ref(),
+            Self::Source(..) | Self::Secret(..) | Self::Process(_) => None,
+        }
+    }
+
+    /// Its name, for machines.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Source(_, fact) => fact.word(),
+            Self::Secret(_, fact) => fact.word(),
+            Self::Rollout(_, fact) => fact.word(),
+            Self::Process(fact) => fact.word(),
+        }
+    }
+}
+
 impl From<RolloutFact> for Fact {
     fn from(fact: RolloutFact) -> Self {
-        Self::Rollout(fact)
+        Self::Rollout(None, fact)
     }
 }
 

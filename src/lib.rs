@@ -49,6 +49,8 @@ mod explore;
 
 pub mod fact;
 
+pub mod status;
+
 pub mod config;
 pub mod template;
 
@@ -81,5 +83,7 @@ pub mod supervise;
 pub mod harden;
 
 pub mod agent;
+
+pub mod admin;
 
 pub mod cli;

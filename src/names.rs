@@ -6,10 +6,13 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::num::NonZeroU64;
 
+use serde::{Deserialize, Serialize};
+
 macro_rules! name {
     ($(#[$doc:meta])* $type:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
         pub struct $type(String);
 
         impl $type {
@@ -51,8 +54,14 @@ name! {
     LeaseId
 }
 
+name! {
+    /// The id under which logs, audit and status know one rollout: 32 hexadecimal digits, as a trace has in OpenTelemetry.
+    Trace
+}
+
 /// The number of one complete, consistent set of secret values. Generations only grow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Generation(NonZeroU64);
 
 impl Generation {
@@ -74,6 +83,11 @@ impl Generation {
     pub fn next(self) -> Self {
         Self(self.0.saturating_add(1))
     }
+
+    /// The one before it; none is before the first.
+    pub fn before(self) -> Option<Self> {
+        Self::from_number(self.number() - 1)
+    }
 }
 
 impl fmt::Display for Generation {
@@ -84,7 +98,8 @@ impl fmt::Display for Generation {
 
 /// The number of a value of one secret: counted from 1 by the session that fetched it, so that two values of a secret can be told apart,
 /// and ordered, without looking at them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Revision(u64);
 
 impl Revision {

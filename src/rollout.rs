@@ -34,6 +34,7 @@ use crate::config::{Action, RunCommand};
 use crate::fact::RolloutFact;
 use crate::names::{Generation, Revision, SecretName};
 use crate::render::Release;
+use crate::status::Step;
 
 use chores::Chores;
 use trial::Trial;
@@ -69,7 +70,11 @@ pub struct Rollout {
     failed_at: Option<Instant>,
     /// Whether rollouts are allowed now.
     is_open: bool,
-    /// The last generation that was logged as waiting for the window.
+    /// Whether an operator holds rollouts.
+    on_hold: bool,
+    /// The next rollout is an operator's wish: it waits neither for the window nor for the end of a hold.
+    is_wished: bool,
+    /// The last generation that was logged as waiting for the window, or for the end of a hold.
     held_up: Option<Generation>,
     /// The number of the latest try.
     attempt: u64,
@@ -178,6 +183,8 @@ impl Rollout {
             failures: 0,
             failed_at: None,
             is_open: true,
+            on_hold: false,
+            is_wished: false,
             held_up: None,
             attempt: 0,
             action: 0,
@@ -202,6 +209,16 @@ impl Rollout {
             Event::ProcessReady => self.process_ready(turn),
             Event::Acted(action, result) => self.acted(action, result, turn),
             Event::Window(is_open) => self.is_open = is_open,
+            Event::HoldAsked(on_hold) => self.hold(on_hold, turn),
+            Event::RollbackAsked(secrets) => {
+                self.drop_waiting(turn);
+                self.is_wished = true;
+                self.failures = 0;
+                if let Phase::Pausing(_) = self.phase {
+                    self.phase = Phase::Idle;
+                }
+                self.chores.keep(&secrets);
+            }
             Event::Tried(attempt, result) => self.tried(attempt, result, turn),
             Event::Due => self.due(turn),
         }
@@ -212,11 +229,12 @@ impl Rollout {
 
     /// When to call [`Self::step`] with [`Event::Due`].
     pub fn deadline(&self) -> Option<Instant> {
-        let must = self.waiting.as_ref().and_then(|waiting| self.must_begin(waiting));
+        let must =
+            self.waiting.as_ref().filter(|_| !self.is_held()).and_then(|waiting| self.must_begin(waiting));
         let phase = match &self.phase {
             Phase::Idle => must,
             Phase::Pausing(until) => {
-                let may = self.waiting.is_some() && (self.is_open || self.live.is_none());
+                let may = self.waiting.is_some() && !self.is_held() && (self.is_open || self.live.is_none());
                 may.then_some(*until).into_iter().chain(must).min()
             }
             Phase::Stuck(_, until) => Some(*until),
@@ -247,6 +265,48 @@ impl Rollout {
         !self.process.is_ready
     }
 
+    /// The release that is on its way, and how far it is; the one that failed, on the way back.
+    pub fn course(&self) -> Option<(&Release, Step)> {
+        let step = match &self.phase {
+            Phase::Idle | Phase::Pausing(_) => return None,
+            Phase::Staging(_) => Step::Stage,
+            Phase::Rehearsing(..) => Step::Rehearse,
+            Phase::Checking(..) => Step::Check,
+            Phase::Publishing(_) => Step::Publish,
+            Phase::Stuck(..) => Step::GoBack,
+            Phase::Moving(..) | Phase::Acting(..) => Step::React,
+            Phase::Trying(..) => Step::Try,
+            Phase::HandingOver(_) => Step::HandOver,
+        };
+        match self.phase.releases() {
+            [_, Some(failed)] => Some((failed, Step::GoBack)),
+            [release, None] => release.map(|release| (release.as_ref(), step)),
+        }
+    }
+
+    /// Whether the lease that this secret had before, if it had one, is still held.
+    pub fn holds_former(&self, secret: &SecretName) -> bool {
+        self.chores.is_waiting(secret)
+    }
+
+    /// Whether a rollout goes on.
+    pub fn is_under_way(&self) -> bool {
+        self.course().is_some()
+    }
+
+    /// Whether what waits may not begin, by order. The first release begins all the same: without it there is nothing to hold on to.
+    fn is_held(&self) -> bool {
+        self.on_hold && !self.is_wished && self.live.is_some()
+    }
+
+    fn hold(&mut self, on_hold: bool, turn: &mut Turn<'_>) {
+        if self.on_hold != on_hold {
+            self.on_hold = on_hold;
+            self.held_up = None;
+            turn.report(if on_hold { RolloutFact::OnHold } else { RolloutFact::HoldEnded });
+        }
+    }
+
     fn rendered(&mut self, release: Release, turn: &mut Turn<'_>) {
         let waiting = Waiting { release: Arc::new(release), since: turn.now };
         let overtaken = self.waiting.replace(waiting);
@@ -268,10 +328,13 @@ impl Rollout {
             | Phase::Trying(..)
             | Phase::HandingOver(_) => return,
         };
+        if self.is_held() {
+            return self.say_held(waiting.release.generation, turn);
+        }
         let must = self.must_begin(&waiting);
         let (generation, is_first) = (waiting.release.generation, self.live.is_none());
         let is_pressed = must.is_some_and(|at| at <= turn.now);
-        let may = self.is_open || is_first;
+        let may = self.is_open || is_first || self.is_wished;
         if !may && is_due && !is_pressed && self.held_up != Some(generation) {
             self.held_up = Some(generation);
             let latest = must.map(|at| at.saturating_duration_since(turn.now));
@@ -284,14 +347,21 @@ impl Rollout {
             turn.report(RolloutFact::BeforeWindow { generation });
         }
         let release = Arc::clone(&waiting.release);
-        self.waiting = None;
+        (self.waiting, self.is_wished) = (None, false);
         self.chores.make_room(&self.renewed(&release), turn.effects);
         self.phase = Phase::Staging(Arc::clone(&release));
         turn.effects.push(Effect::Stage(release));
     }
 
+    fn say_held(&mut self, generation: Generation, turn: &mut Turn<'_>) {
+        if self.held_up != Some(generation) {
+            self.held_up = Some(generation);
+            turn.report(RolloutFact::AwaitsRelease { generation });
+        }
+    }
+
     /// The secrets that have another value in this release than in the live one.
-    fn renewed(&self, release: &Release) -> BTreeSet<SecretName> {
+    pub fn renewed(&self, release: &Release) -> BTreeSet<SecretName> {
         let live = self.live.as_deref().map(|live| &live.revisions);
         let is_new = |(secret, revision): &(&SecretName, &Revision)| {
             live.is_none_or(|live| live.get(*secret) != Some(*revision))

@@ -13,6 +13,8 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use crate::names::Trace;
+
 pub use packed::Packed;
 
 /// The fields of one secret as its source gave them: text, numbers, booleans, lists and further fields, by name in order. A tree; what
@@ -85,6 +87,12 @@ impl fmt::Debug for DigestKey {
 pub struct Digest([u8; 32]);
 
 impl Digest {
+    /// A part of the digest as the id of a trace.
+    pub fn trace(&self) -> Trace {
+        let number = self.0.iter().take(16).fold(0, |number, byte| number << 8 | u128::from(*byte));
+        Trace::new(format!("{number:032x}"))
+    }
+
     /// A part of the digest, for a file name that nobody can guess without the key.
     pub fn short(&self) -> u64 {
         self.0.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))

@@ -17,6 +17,7 @@ mod held;
 pub mod keeper;
 mod lack;
 mod reject;
+mod status;
 mod suspend;
 #[cfg(test)]
 mod tests;

@@ -89,8 +89,10 @@ pub enum Event {
     Forced(Generation),
     /// It could not be rendered, or a newer one took its place before it was tried.
     Dropped(Generation),
-    /// The user asks that what is held be tried again.
-    RetryAsked,
+    /// The user asks that what is held of these be tried again; of all if there are none.
+    RetryAsked(Vec<SecretName>),
+    /// The user asks for the values that the process had before.
+    RollbackAsked,
     /// The deadline came.
     Due,
 }
@@ -137,7 +139,8 @@ impl Gatherer {
             Event::TakenBack(generation) => self.take_back(generation, now, &mut effects),
             Event::Forced(generation) => self.force(generation, now, &mut effects),
             Event::Dropped(generation) => self.drop(generation, &mut effects),
-            Event::RetryAsked => self.retry(now),
+            Event::RetryAsked(secrets) => self.retry(&secrets, now),
+            Event::RollbackAsked => self.roll_back(now),
             Event::Due => {}
         }
         if self.deadline().is_some_and(|due| due <= now) {
@@ -152,6 +155,25 @@ impl Gatherer {
             return None;
         }
         self.changed_at.map(|at| if self.yielded { at + self.settle } else { at })
+    }
+
+    /// The secrets that had another value before, and when that value ends, if it does.
+    pub fn former(&self) -> BTreeMap<SecretName, Option<Instant>> {
+        let differ = self.past.good.iter().filter_map(|(secret, before)| {
+            let good = self.good.get(secret).filter(|good| good.revision != before.revision)?;
+            Some((secret.clone(), good.former_ends))
+        });
+        differ.collect()
+    }
+
+    /// The secrets that are held at their last good value.
+    pub fn held(&self) -> &BTreeSet<SecretName> {
+        &self.held
+    }
+
+    /// The newest generation that was yielded.
+    pub fn newest(&self) -> Option<Generation> {
+        self.yielded.then(|| self.next.before()).flatten()
     }
 
     /// What has no value yet.
@@ -198,7 +220,13 @@ impl Gatherer {
     /// The process has it.
     fn decided(&mut self, generation: Generation) {
         if let Some(values) = self.open.remove(&generation) {
-            self.past.good = std::mem::replace(&mut self.good, values);
+            let before = std::mem::replace(&mut self.good, values);
+            // What was to go is no value to go back to.
+            let (unwanted, good) = before
+                .into_iter()
+                .partition(|(secret, value)| self.unwanted.contains(&(secret.clone(), value.revision)));
+            self.past.good = good;
+            self.past.taken_back.extend::<BTreeMap<_, _>>(unwanted);
         }
         self.open.retain(|number, _| *number > generation);
     }
@@ -263,9 +291,24 @@ impl Gatherer {
         }
     }
 
-    fn retry(&mut self, now: Instant) {
-        self.held.clear();
-        self.returning.clear();
+    fn retry(&mut self, secrets: &[SecretName], now: Instant) {
+        let stays = |secret: &SecretName| !secrets.is_empty() && !secrets.contains(secret);
+        self.held.retain(stays);
+        self.returning.retain(|secret, _| stays(secret));
+        if self.differs() {
+            self.changed_at.get_or_insert(now);
+        }
+    }
+
+    /// What the process has is held to be suspect, as if it had been taken back: the next generation has the values of before.
+    fn roll_back(&mut self, now: Instant) {
+        for secret in self.former().into_keys() {
+            let present = self.good.get(&secret).map(|good| (secret.clone(), good.revision));
+            self.unwanted.extend(present);
+            let before = self.past.good.get(&secret).map(|before| (secret.clone(), before.clone()));
+            self.returning.extend(before);
+            self.held.insert(secret);
+        }
         if self.differs() {
             self.changed_at.get_or_insert(now);
         }
@@ -469,7 +512,7 @@ mod tests {
         drop(gatherer.step(update("a", 2), now));
         assert_eq!(settled(&mut gatherer, now), ["2: a2 b1"]);
         drop(gatherer.step(Event::TakenBack(at(2)), now));
-        assert!(gatherer.step(Event::RetryAsked, now).is_empty());
+        assert!(gatherer.step(Event::RetryAsked(Vec::new()), now).is_empty());
         assert_eq!(settled(&mut gatherer, now), ["3: a2 b1"]);
     }
 

@@ -26,6 +26,9 @@ pub const OWN_PROGRAM: &str = "/proc/self/exe";
 
 /// One backend, logged in or not. Every method is one exchange with the server; the session does all retries.
 pub trait Source: Send + Sync + 'static {
+    /// The `type` of the source in a configuration.
+    const KIND: &'static str;
+
     /// Logs in with the credentials that are available now.
     fn log_in(&self) -> impl Future<Output = Result<Grant, Fault>> + Send;
 
@@ -82,6 +85,11 @@ pub trait Source: Send + Sync + 'static {
 
     /// The identity of the login and its server: another identity must not adopt what this login left.
     fn identity(&self) -> Identity;
+
+    /// Where the credential of the last login came from, and what is left of it, in words; where that is known.
+    fn credential(&self) -> Option<String> {
+        None
+    }
 
     /// The end, for good: forgets what it kept for the logins of a later run. Most sources keep nothing.
     fn forget(&self) {}

@@ -1,8 +1,8 @@
 //! The tasks that run the sessions of all sources, and the channels to them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -16,9 +16,13 @@ use crate::session::keeper::book::Book;
 use crate::session::keeper::{Delivery, Keeper, Notice};
 use crate::session::{Session, Settings};
 use crate::source::Source;
+use crate::status::{Clock, SessionStatus};
 
 /// The number of deliveries that may wait for the agent before keepers have to wait.
 const DELIVERIES: usize = 64;
+
+/// A session that does not say within this time how it stands is busy.
+const SAYS_WITHIN: Duration = Duration::from_secs(1);
 
 /// One task for each source.
 pub struct Keepers {
@@ -91,6 +95,24 @@ impl Keepers {
     pub(super) fn tell_all(&self, notice: &Notice) {
         // A keeper that is gone needs no notice.
         self.notices.values().for_each(|keeper| drop(keeper.send(notice.clone())));
+    }
+
+    /// How every session stands, as far as it says so in time. The future may be awaited anywhere.
+    pub(super) fn statuses(&self, clock: Clock) -> impl Future<Output = Vec<SessionStatus>> + Send + use<> {
+        let (sender, mut answers) = mpsc::unbounded_channel();
+        self.tell_all(&Notice::Status(clock, sender));
+        let mut silent: BTreeSet<_> = self.notices.keys().cloned().collect();
+        async move {
+            let by = tokio::time::Instant::now() + SAYS_WITHIN;
+            let mut statuses = Vec::new();
+            while let Ok(Some(status)) = tokio::time::timeout_at(by, answers.recv()).await {
+                silent.remove(&status.source.name);
+                statuses.push(status);
+            }
+            statuses.extend(silent.into_iter().map(SessionStatus::busy));
+            statuses.sort_by(|one, other| one.source.name.cmp(&other.source.name));
+            statuses
+        }
     }
 
     pub(super) fn tell_owner(&self, secret: &SecretName, notice: Notice) {

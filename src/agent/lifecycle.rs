@@ -10,12 +10,13 @@ use tokio::sync::mpsc;
 
 use super::keepers::Keepers;
 use super::publisher::{Desk, Job, Publisher};
-use super::{Agent, Effect, Event, Task, inbox};
+use super::{Agent, Ask, Effect, Event, Task, inbox};
 use crate::config::{HttpCall, Opening, ProbeKind, SignalTarget, SignalTo, Window};
 use crate::fact::{Fact, chain};
 use crate::render::Release;
 use crate::rollout::{probe, stranger};
 use crate::session::keeper::Notice;
+use crate::status::{Clock, Status};
 use crate::supervise::host::Orders;
 
 /// Runs an agent until its end; returns the exit code of Squire, and the last committed release. The main thread reports through `events`.
@@ -28,12 +29,13 @@ pub async fn run(
     publisher: Publisher,
     orders: Orders,
     (sender, events): (mpsc::UnboundedSender<Event>, mpsc::UnboundedReceiver<Event>),
+    asks: mpsc::Receiver<Ask>,
 ) -> io::Result<(u8, Option<Release>)> {
     let watching = tokio::spawn(inbox::watch(keepers.credentials(), task.key.clone()));
     let desk = publisher.start(sender.clone())?;
     let clock = WallClock { window: task.rollout.window.clone(), is_open: true };
     let agent = Agent::new(task, Instant::now());
-    let ended = Lifecycle { agent, keepers, desk, orders, events, answers: sender, clock }.run().await;
+    let ended = Lifecycle { agent, keepers, desk, orders, events, asks, answers: sender, clock }.run().await;
     watching.abort();
     Ok(ended)
 }
@@ -44,6 +46,7 @@ struct Lifecycle {
     desk: Desk,
     orders: Orders,
     events: mpsc::UnboundedReceiver<Event>,
+    asks: mpsc::Receiver<Ask>,
     answers: mpsc::UnboundedSender<Event>,
     clock: WallClock,
 }
@@ -73,6 +76,12 @@ impl WallClock {
     }
 }
 
+/// What the agent has to do with next.
+enum Turn {
+    Event(Event),
+    Ask(Ask),
+}
+
 /// How the agent ends.
 struct End {
     code: u8,
@@ -83,13 +92,16 @@ struct End {
 
 impl Lifecycle {
     async fn run(mut self) -> (u8, Option<Release>) {
-        let mut event = Event::Due;
+        let mut turn = Turn::Event(Event::Due);
         let end = loop {
-            let effects = self.agent.step(event, Instant::now());
+            let effects = match turn {
+                Turn::Event(event) => self.agent.step(event, Instant::now()),
+                Turn::Ask(ask) => self.answer(ask),
+            };
             if let Some(end) = effects.into_iter().filter_map(|effect| self.perform(effect)).last() {
                 break end;
             }
-            event = self.next_event().await;
+            turn = self.next_turn().await;
         };
         let live = self.agent.live().cloned();
         self.close(&end).await;
@@ -97,13 +109,39 @@ impl Lifecycle {
     }
 
     /// Any arm may be dropped: an event stays in its channel, and the deadline is computed anew.
-    async fn next_event(&mut self) -> Event {
+    async fn next_turn(&mut self) -> Turn {
         let deadline = self.agent.deadline();
-        tokio::select! {
+        let event = tokio::select! {
             event = self.keepers.next_event() => event,
             Some(event) = self.events.recv() => event,
+            Some(ask) = self.asks.recv() => return Turn::Ask(ask),
             event = self.clock.turn() => event,
             () = sleep_until(deadline) => Event::Due,
+        };
+        Turn::Event(event)
+    }
+
+    /// Whoever asked may have gone meanwhile.
+    fn answer(&mut self, ask: Ask) -> Vec<Effect> {
+        match ask {
+            Ask::Status(answer) => {
+                let clock = Clock { now: Instant::now(), wall: SystemTime::now() };
+                let agent = self.agent.status(&clock);
+                let statuses = self.keepers.statuses(clock);
+                drop(tokio::spawn(async move {
+                    let status = Status::new(agent, statuses.await, std::process::id(), clock.moment());
+                    drop(answer.send(status));
+                }));
+                Vec::new()
+            }
+            Ask::Instruct(instruction, answer) => {
+                let (effects, result) = match self.agent.instruct(instruction, Instant::now()) {
+                    Ok(effects) => (effects, Ok(())),
+                    Err(refused) => (Vec::new(), Err(refused)),
+                };
+                drop(answer.send(result));
+                effects
+            }
         }
     }
 
@@ -125,7 +163,7 @@ impl Lifecycle {
             Effect::Reject(secret, revision) => {
                 self.keepers.tell_owner(&secret, Notice::Rejected(secret.clone(), revision));
             }
-            Effect::Refresh => self.keepers.tell_all(&Notice::Refresh(Vec::new())),
+            Effect::Refresh(secrets) => self.keepers.tell_all(&Notice::Refresh(secrets)),
             Effect::Report(fact) => fact.tell(),
             Effect::Close { code, give_back, sweep, last_word } => {
                 return Some(End { code, give_back, sweep, last_word });

@@ -25,15 +25,19 @@ impl Agent {
                 if self.newest == Some(ticket) {
                     self.newest_pid = Some(pid);
                 }
+                self.runs.started(ticket, pid, now);
                 effects.push(Effect::Report(ProcessFact::Started { pid: pid.as_raw() }.into()));
                 self.told(ticket, supervise::Event::Started, now, effects);
             }
             Report::Refused { ticket, refusal } if self.children.contains_key(&ticket) => {
-                effects.push(Effect::Report(ProcessFact::NotStarted { error: chain(&refusal) }.into()));
+                let error = chain(&refusal);
+                self.runs.ended(ticket, format!("not started: {error}"));
+                effects.push(Effect::Report(ProcessFact::NotStarted { error }.into()));
                 self.ended(ticket, supervise::Event::Refused(refusal), now, effects);
             }
             Report::Left { ticket, ending } => self.leader_ended(ticket, ending, effects),
             Report::Exited { ticket, ending } if self.children.contains_key(&ticket) => {
+                self.runs.ended(ticket, ending.to_string());
                 effects.push(Effect::Report(ProcessFact::Exited { ending: ending.to_string() }.into()));
                 self.ended(ticket, supervise::Event::Exited(ending), now, effects);
             }
@@ -142,7 +146,7 @@ impl Agent {
     }
 
     /// With a process, its supervisor decides. Without, TERM, INT and QUIT end Squire, and USR1 fetches everything anew.
-    fn signalled(&mut self, signal: Signal, now: Instant, effects: &mut Vec<Effect>) {
+    pub(super) fn signalled(&mut self, signal: Signal, now: Instant, effects: &mut Vec<Effect>) {
         let ends = matches!(signal, Signal::SIGTERM | Signal::SIGINT | Signal::SIGQUIT);
         if ends {
             let again = self.last_end.replace((signal, now));
@@ -157,8 +161,8 @@ impl Agent {
             let served = self.mode == Mode::Run && self.rollout.live().is_some();
             self.close(if served { 0 } else { Ending::Signal(signal as i32).code() }, effects);
         } else if signal == Signal::SIGUSR1 {
-            effects.push(Effect::Refresh);
-            self.gather(snapshot::Event::RetryAsked, now, effects);
+            effects.push(Effect::Refresh(Vec::new()));
+            self.gather(snapshot::Event::RetryAsked(Vec::new()), now, effects);
         }
     }
 }

@@ -20,7 +20,10 @@ impl Agent {
     pub(super) fn roll(&mut self, event: rollout::Event, now: Instant, effects: &mut Vec<Effect>) {
         for effect in self.rollout.step(event, now) {
             match effect {
-                rollout::Effect::Stage(release) => effects.push(Effect::Stage(release)),
+                rollout::Effect::Stage(release) => {
+                    self.begun(&release, now);
+                    effects.push(Effect::Stage(release));
+                }
                 rollout::Effect::Rehearse(release) => self.rehearse(&release, effects),
                 rollout::Effect::Discard => effects.push(Effect::Discard),
                 rollout::Effect::Publish => effects.push(Effect::Publish),
@@ -71,6 +74,12 @@ impl Agent {
                 }
             }
         }
+    }
+
+    fn begun(&mut self, release: &Release, now: Instant) {
+        let trace = self.key.digest(format!("rollout {}", release.generation).as_bytes()).trace();
+        let secrets = self.rollout.renewed(release).into_iter().collect();
+        self.history.begin(release.generation, trace, secrets, now);
     }
 
     fn committed(&mut self, effects: &mut Vec<Effect>) {

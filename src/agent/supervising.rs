@@ -81,6 +81,7 @@ impl Agent {
                     self.roll(rollout::Event::ProcessDown { why, is_clean }, now, effects);
                 }
                 (supervise::Effect::Rest(again_in), _) => {
+                    self.runs.rests(now + again_in);
                     effects.push(Effect::Report(ProcessFact::Resting { again_in }.into()));
                 }
                 (supervise::Effect::GiveUp, _) => {

@@ -149,6 +149,11 @@ fn of_environment(files: &[PathBuf]) -> Result<String, Vec<String>> {
     if problems.is_empty() { Ok(references.document(refresh.as_deref())) } else { Err(problems) }
 }
 
+/// The configuration in a file, as far as it can be read; its templates are not looked at.
+pub(super) fn configuration_of(file: &Path) -> Result<Config, Vec<String>> {
+    survey(file, &configuration(file)?).map(|(config, _)| config)
+}
+
 fn survey(file: &Path, text: &str) -> Result<(Config, Vec<String>), Vec<String>> {
     let variable = |name: &str| std::env::var(name).ok();
     let (config, problems) = config::survey(file, text, &variable);

@@ -1,6 +1,5 @@
 //! `squire run` and `squire render`: the main thread hosts processes, a second one is the agent.
 
-use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -9,7 +8,9 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::load::{Loaded, Origin, STDOUT, complain, load, load_template};
-use super::{NOBODY_READS, USAGE};
+use super::output::say;
+use super::{USAGE, admin};
+use crate::admin::place::Place;
 use crate::agent::keepers::Keepers;
 use crate::agent::publisher::{Premises, Publisher};
 use crate::agent::{Event, Mode, Patience, Task, chain, gives_back, lifecycle};
@@ -18,7 +19,7 @@ use crate::harden;
 use crate::ledger::file::Ledger;
 use crate::names::SourceName;
 use crate::publish::mount::mount_output;
-use crate::secret::{DigestKey, Secret};
+use crate::secret::DigestKey;
 use crate::session::Settings;
 #[cfg(feature = "aws")]
 use crate::source::aws::Aws;
@@ -38,7 +39,7 @@ pub(super) const NOTHING_TO_DO: &str = "there is nothing to do: add a [[file]] w
 pub(super) fn run(origin: &Origin, command: Option<Vec<String>>) -> u8 {
     // References in the environment are for one process, and whoever starts it is told at once what is wrong with them.
     let ends_early = matches!(origin, Origin::Environment(_));
-    start(load(origin, command), Mode::Run, ends_early)
+    start(load(origin, command), origin, Mode::Run, ends_early)
 }
 
 /// Publishes one release, or renders one template to stdout; answers with the exit code.
@@ -47,11 +48,11 @@ pub(super) fn render(origin: &Origin, template: Option<&Path>) -> u8 {
         Some(template) => load_template(origin, template),
         None => load(origin, None),
     };
-    start(loaded, Mode::Once, true)
+    start(loaded, origin, Mode::Once, true)
 }
 
 /// `ends_early` gives up a start that waiting does not help.
-fn start(loaded: Result<Loaded, Vec<String>>, mode: Mode, ends_early: bool) -> u8 {
+fn start(loaded: Result<Loaded, Vec<String>>, origin: &Origin, mode: Mode, ends_early: bool) -> u8 {
     let failed = if mode == Mode::Once { 1 } else { FAILED };
     let loaded = match loaded {
         Ok(loaded) => loaded,
@@ -64,14 +65,15 @@ fn start(loaded: Result<Loaded, Vec<String>>, mode: Mode, ends_early: bool) -> u
         complain(&[NOTHING_TO_DO.to_owned()]);
         return USAGE;
     }
-    host(loaded, mode, ends_early).unwrap_or_else(|error| {
+    let place = Some(()).filter(|()| mode == Mode::Run).and_then(|()| admin::place(&loaded.config, origin));
+    host(loaded, place, mode, ends_early).unwrap_or_else(|error| {
         tracing::error!(error, "squire cannot go on");
         failed
     })
 }
 
 /// Hosts processes on this thread while the agent runs on another.
-fn host(loaded: Loaded, mode: Mode, ends_early: bool) -> Result<u8, String> {
+fn host(loaded: Loaded, place: Option<Place>, mode: Mode, ends_early: bool) -> Result<u8, String> {
     let limits = harden::seal();
     // Before any thread, and so that it goes last.
     let _mounted = match &loaded.config.mount {
@@ -101,7 +103,7 @@ fn host(loaded: Loaded, mode: Mode, ends_early: bool) -> Result<u8, String> {
         .spawn(move || {
             let _end = EndOfAgent(orders.clone());
             let timeout = loaded.config.startup_timeout.or((mode == Mode::Once).then_some(RENDER_TIMEOUT));
-            agent_thread(loaded, mode, Patience { timeout, ends_early }, orders, (sender, events))
+            agent_thread(loaded, place, mode, Patience { timeout, ends_early }, orders, (sender, events))
         })
         .map_err(|error| format!("cannot start the agent's thread: {error}"))?;
     let hosted = host.run();
@@ -126,6 +128,7 @@ impl Drop for EndOfAgent {
 
 fn agent_thread(
     loaded: Loaded,
+    place: Option<Place>,
     mode: Mode,
     patience: Patience,
     orders: Orders,
@@ -133,7 +136,7 @@ fn agent_thread(
 ) -> Result<u8, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start the runtime: {error}"))?;
-    let code = runtime.block_on(agent(loaded, mode, patience, orders, events));
+    let code = runtime.block_on(agent(loaded, place, mode, patience, orders, events));
     // A name that is still being looked up must not hold back the end.
     runtime.shutdown_background();
     code
@@ -141,6 +144,7 @@ fn agent_thread(
 
 async fn agent(
     loaded: Loaded,
+    place: Option<Place>,
     mode: Mode,
     patience: Patience,
     orders: Orders,
@@ -151,7 +155,8 @@ async fn agent(
         tracing::warn!(warning, "a secret is not used");
     }
     let key = DigestKey::new(random()?);
-    let (places, devices) = (harden::places(&config, &plan), harden::devices(&config));
+    let (mut places, devices) = (harden::places(&config, &plan), harden::devices(&config));
+    places.extend(place.as_ref().and_then(Place::directory).map(Path::to_owned));
     let confine = config.agent.confine;
     let allow_disk = config.output.allow_disk;
     let ledger = config.agent.ledger.as_ref().and_then(|ledger| open_ledger(ledger, allow_disk));
@@ -159,6 +164,8 @@ async fn agent(
     let sweeps = gives_back(config.agent.on_stop, mode, &plan);
     let premises = Premises::new(config.output, &plan, beside.map(|ledger| ledger.directory.clone()), sweeps);
     let publisher = Publisher::new(premises, key.clone()).map_err(|error| chain(&error))?;
+    let (asks, asked) = mpsc::channel(1);
+    admin::open(place.as_ref(), config.agent.listen, asks)?;
     if confine {
         // The directories are there by now, and no other thread is yet.
         match harden::confine(&places, &devices) {
@@ -182,22 +189,13 @@ async fn agent(
         first: publisher.next_generation(),
         superseded: publisher.superseded().clone(),
     };
-    let (code, live) =
-        lifecycle::run(task, keepers, publisher, orders, events).await.map_err(|error| error.to_string())?;
+    let (code, live) = lifecycle::run(task, keepers, publisher, orders, events, asked)
+        .await
+        .map_err(|error| error.to_string())?;
     match live.as_ref().and_then(|live| live.env.get(STDOUT)).filter(|_| mode == Mode::Once) {
-        Some(text) => print(text).map(|printed| printed.unwrap_or(code)),
+        // To the letter.
+        Some(text) => Ok(Some(say(text.expose())).filter(|failed| *failed != 0).unwrap_or(code)),
         None => Ok(code),
-    }
-}
-
-/// What a template rendered, to the letter; another exit code where nobody reads it.
-fn print(text: &Secret<str>) -> Result<Option<u8>, String> {
-    let mut stdout = std::io::stdout().lock();
-    let written = stdout.write_all(text.expose().as_bytes()).and_then(|()| stdout.flush());
-    match written {
-        Ok(()) => Ok(None),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Some(NOBODY_READS)),
-        Err(error) => Err(format!("cannot write to stdout: {error}")),
     }
 }
 

@@ -2,21 +2,31 @@
 //!
 //! *Invariant:* the ledger and the output are in different directories: only Squire may read the ledger, others read the output.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::output;
 use super::reader::{Table, Value};
 use super::value::Form;
-use super::{AgentConfig, LedgerConfig, OnStop};
+use super::{AgentConfig, LedgerConfig, OnStop, SocketConfig};
 
 /// Reads `[agent]`. `output` is the output directory.
 pub(super) fn agent(table: Option<Table<'_>>, output: Option<&Path>) -> AgentConfig {
-    let mut agent = AgentConfig { ledger: None, on_stop: None, confine: true, mlock: false };
+    let mut agent = AgentConfig {
+        ledger: None,
+        on_stop: None,
+        confine: true,
+        mlock: false,
+        socket: SocketConfig::Usual,
+        listen: None,
+    };
     let Some(mut table) = table else { return agent };
     agent.ledger = ledger(&mut table, output);
     agent.on_stop = table.read("on_stop", &ON_STOP);
     agent.confine = table.boolean("confine").unwrap_or(agent.confine);
     agent.mlock = table.boolean("mlock").unwrap_or(agent.mlock);
+    agent.socket = table.read("socket", &SOCKET).unwrap_or(agent.socket);
+    agent.listen = table.read("listen", &LISTEN);
     table.finish();
     agent
 }
@@ -42,6 +52,26 @@ fn directory(value: &Value<'_>, output: Option<&Path>) -> Option<PathBuf> {
     }
     Some(directory)
 }
+
+const SOCKET: Form<SocketConfig> = Form {
+    expected: "an absolute path, such as \"/run/squire/squire.sock\", or \"none\"",
+    shown: true,
+    read: |text| match text {
+        "none" => Ok(SocketConfig::Nowhere),
+        path if Path::new(path).is_absolute() => Ok(SocketConfig::At(path.into())),
+        _ => {
+            Err("is no absolute path; write one, such as \"/run/squire/squire.sock\", or \"none\"".to_owned())
+        }
+    },
+};
+
+const LISTEN: Form<SocketAddr> = Form {
+    expected: "an address and a port, such as \"127.0.0.1:9790\"",
+    shown: true,
+    read: |text| {
+        text.parse().map_err(|_| "is no address with a port; write for example \"127.0.0.1:9790\"".to_owned())
+    },
+};
 
 const ON_STOP: Form<OnStop> = Form {
     expected: "\"give_back\" or \"leave\"",

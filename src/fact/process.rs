@@ -30,6 +30,28 @@ pub enum ProcessFact {
 }
 
 impl ProcessFact {
+    /// Its name, for machines.
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            Self::Started { .. } => "process_started",
+            Self::Ready => "process_ready",
+            Self::NotStarted { .. } => "process_not_started",
+            Self::Restarting => "process_restarting",
+            Self::Signalled { .. } => "process_signalled",
+            Self::Killed => "process_killed",
+            Self::Left { .. } => "process_left",
+            Self::Exited { .. } => "process_exited",
+            Self::CommandStarted { .. } => "command_started",
+            Self::CommandDone { .. } => "command_done",
+            Self::CommandFailed { .. } => "command_failed",
+            Self::ActionDone { .. } => "action_done",
+            Self::ActionFailed { .. } => "action_failed",
+            Self::Resting { .. } => "process_resting",
+            Self::GaveUp { .. } => "process_gave_up",
+            Self::Stopping { .. } => "process_stopping",
+        }
+    }
+
     pub(super) fn log(&self) {
         match self {
             Self::Started { pid } => info!(pid, "process started"),

@@ -25,6 +25,10 @@ pub enum RolloutFact {
     Held { secrets: Vec<SecretName> },
     AwaitsWindow { generation: Generation, latest: Option<Duration> },
     BeforeWindow { generation: Generation },
+    OnHold,
+    HoldEnded,
+    AwaitsRelease { generation: Generation },
+    RollingBack { secrets: Vec<SecretName> },
     NotDiscarded { error: String },
     NotRetired { generation: Generation, error: String },
     TimedOut { waited: Duration, missing: Vec<SecretName>, errors: Vec<String> },
@@ -38,37 +42,99 @@ pub enum RolloutFact {
 }
 
 impl RolloutFact {
-    pub(super) fn log(&self) {
+    /// Its name, for machines.
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            Self::NotRendered { .. } => "rollout_not_rendered",
+            Self::Published { .. } => "rollout_published",
+            Self::NotPublished { .. } => "rollout_not_published",
+            Self::Committed { .. } => "rollout_committed",
+            Self::NotPassed { .. } => "rollout_not_passed",
+            Self::Unhealthy { .. } => "rollout_unhealthy",
+            Self::TakenBack { .. } => "rollout_taken_back",
+            Self::NoWayBack { .. } => "rollout_no_way_back",
+            Self::Held { .. } => "rollout_held",
+            Self::AwaitsWindow { .. } => "rollout_awaits_window",
+            Self::BeforeWindow { .. } => "rollout_before_window",
+            Self::OnHold => "rollout_on_hold",
+            Self::HoldEnded => "rollout_hold_ended",
+            Self::AwaitsRelease { .. } => "rollout_awaits_release",
+            Self::RollingBack { .. } => "rollout_rolling_back",
+            Self::NotDiscarded { .. } => "rollout_not_discarded",
+            Self::NotRetired { .. } => "rollout_not_retired",
+            Self::TimedOut { .. } => "rollout_timed_out",
+            Self::Waiting { .. } => "rollout_waiting",
+            Self::Hopeless { .. } => "rollout_hopeless",
+            Self::Exposed(_) => "rollout_exposed",
+            Self::FormerCleared { .. } => "rollout_former_cleared",
+            Self::NotEnrolled { .. } => "rollout_not_enrolled",
+            Self::Swept => "rollout_swept",
+            Self::NotSwept { .. } => "rollout_not_swept",
+        }
+    }
+
+    /// The release that it happened to; nothing if it is of no one release.
+    pub fn generation(&self) -> Option<Generation> {
+        match self {
+            Self::NotRendered { generation, .. }
+            | Self::Published { generation, .. }
+            | Self::NotPublished { generation, .. }
+            | Self::Committed { generation }
+            | Self::NotPassed { generation, .. }
+            | Self::Unhealthy { generation, .. }
+            | Self::TakenBack { from: generation, .. }
+            | Self::NoWayBack { generation, .. }
+            | Self::AwaitsWindow { generation, .. }
+            | Self::BeforeWindow { generation }
+            | Self::AwaitsRelease { generation }
+            | Self::NotRetired { generation, .. } => Some(*generation),
+            Self::Held { .. }
+            | Self::OnHold
+            | Self::HoldEnded
+            | Self::RollingBack { .. }
+            | Self::NotDiscarded { .. }
+            | Self::TimedOut { .. }
+            | Self::Waiting { .. }
+            | Self::Hopeless { .. }
+            | Self::Exposed(_)
+            | Self::FormerCleared { .. }
+            | Self::NotEnrolled { .. }
+            | Self::Swept
+            | Self::NotSwept { .. } => None,
+        }
+    }
+
+    pub(super) fn log(&self, trace: Option<&str>) {
         match self {
             Self::NotRendered { generation, errors } => {
                 for error in errors {
-                    error!(%generation, error, "release not rendered");
+                    error!(%generation, trace, error, "release not rendered");
                 }
             }
             Self::Published { generation, changed, env_changed: false } if changed.is_empty() => {
-                debug!(%generation, "nothing changed, what is published stays");
+                debug!(%generation, trace, "nothing changed, what is published stays");
             }
             Self::Published { generation, changed, env_changed } => {
-                info!(%generation, changed = names(changed), env_changed, "generation published");
+                info!(%generation, trace, changed = names(changed), env_changed, "generation published");
             }
             Self::NotPublished { generation, error, again_in } => {
-                error!(%generation, error, again_in_s = seconds(*again_in), "generation not published");
+                error!(%generation, trace, error, again_in_s = seconds(*again_in), "generation not published");
             }
-            Self::Committed { generation } => debug!(%generation, "generation committed"),
+            Self::Committed { generation } => debug!(%generation, trace, "generation committed"),
             Self::NotPassed { generation, why, again_in } => {
-                error!(%generation, why, again_in_s = seconds(*again_in), "generation failed its check, what is published stays");
+                error!(%generation, trace, why, again_in_s = seconds(*again_in), "generation failed its check, what is published stays");
             }
             Self::Unhealthy { generation, why } => {
-                error!(%generation, why, "process is not well with the new generation");
+                error!(%generation, trace, why, "process is not well with the new generation");
             }
             Self::TakenBack { from, to, again_in } => {
-                warn!(%from, %to, again_in_s = seconds(*again_in), "generation taken back, the one before is live again");
+                warn!(%from, %to, trace, again_in_s = seconds(*again_in), "generation taken back, the one before is live again");
             }
             Self::NoWayBack { generation, dead } if dead.is_empty() => {
-                error!(%generation, "first generation stays, there is none to go back to");
+                error!(%generation, trace, "first generation stays, there is none to go back to");
             }
             Self::NoWayBack { generation, dead } => {
-                error!(%generation, dead = listed(dead), "generation stays: what it replaced is dead, so there is no way back");
+                error!(%generation, trace, dead = listed(dead), "generation stays: what it replaced is dead, so there is no way back");
             }
             Self::Held { secrets } => {
                 warn!(
@@ -77,13 +143,25 @@ impl RolloutFact {
                 );
             }
             Self::AwaitsWindow { generation, latest } => info!(
-                %generation, goes_at_the_latest_in_s = latest.map(seconds), "generation waits for rollout.window"
+                %generation, trace, goes_at_the_latest_in_s = latest.map(seconds), "generation waits for rollout.window"
             ),
             Self::BeforeWindow { generation } => {
-                warn!(%generation, "generation goes outside rollout.window: what is live would end first");
+                warn!(%generation, trace, "generation goes outside rollout.window: what is live would end first");
+            }
+            Self::OnHold => {
+                warn!("rollouts are on hold by order: what is live stays until they are released");
+            }
+            Self::HoldEnded => info!("rollouts are released"),
+            Self::AwaitsRelease { generation } => {
+                info!(%generation, trace, "generation waits: rollouts are on hold");
+            }
+            Self::RollingBack { secrets } => {
+                warn!(secrets = listed(secrets), "going back by order to the values before");
             }
             Self::NotDiscarded { error } => warn!(error, "staged files not removed"),
-            Self::NotRetired { generation, error } => warn!(%generation, error, "old generation not removed"),
+            Self::NotRetired { generation, error } => {
+                warn!(%generation, trace, error, "old generation not removed");
+            }
             Self::TimedOut { waited, missing, errors } => {
                 let missing = listed(missing);
                 let errors = errors.join("; ");

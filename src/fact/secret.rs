@@ -26,6 +26,24 @@ pub enum SecretFact {
 }
 
 impl SecretFact {
+    /// Its name, for machines.
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            Self::Fetched { .. } => "secret_fetched",
+            Self::Adopted { .. } => "secret_adopted",
+            Self::Same { .. } => "secret_same",
+            Self::NotFetched { .. } => "secret_not_fetched",
+            Self::Recovered => "secret_recovered",
+            Self::Expired { .. } => "secret_expired",
+            Self::Renewed { .. } => "secret_renewed",
+            Self::NotRenewed { .. } => "secret_not_renewed",
+            Self::Ending { .. } => "secret_ending",
+            Self::Lost => "secret_lost",
+            Self::Revoked { .. } => "secret_revoked",
+            Self::NotRevoked { .. } => "secret_not_revoked",
+        }
+    }
+
     pub(super) fn log(&self, secret: &SecretName) {
         match self {
             Self::Fetched { next_in } => info!(%secret, next_in_s = seconds(*next_in), "secret fetched"),

@@ -31,6 +31,28 @@ pub enum SourceFact {
 }
 
 impl SourceFact {
+    /// Its name, for machines.
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            Self::Adopted { .. } => "source_adopted",
+            Self::NotAdopted { .. } => "source_not_adopted",
+            Self::LoggedIn { .. } => "logged_in",
+            Self::CredentialAwaited { .. } => "credential_awaited",
+            Self::LoginFailed { .. } => "login_failed",
+            Self::TokenRenewed { .. } => "token_renewed",
+            Self::TokenNotRenewed { .. } => "token_not_renewed",
+            Self::TokenDead => "token_dead",
+            Self::TokenRevoked => "token_revoked",
+            Self::TokenNotRevoked { .. } => "token_not_revoked",
+            Self::Unreachable { .. } => "source_unreachable",
+            Self::Reachable => "source_reachable",
+            Self::LedgerIgnored { .. } => "ledger_ignored",
+            Self::LedgerNotWritten { .. } => "ledger_not_written",
+            Self::CredentialNotKept { .. } => "credential_not_kept",
+            Self::CredentialNotForgotten { .. } => "credential_not_forgotten",
+        }
+    }
+
     pub(super) fn log(&self, source: &SourceName) {
         match self {
             Self::Adopted { ttl, leases } => {

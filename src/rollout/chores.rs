@@ -45,6 +45,24 @@ impl Chores {
         }
     }
 
+    /// What these secrets had before is wanted again, so it is not freed.
+    pub(super) fn keep(&mut self, secrets: &BTreeSet<SecretName>) {
+        for (_, chore) in &mut self.left {
+            if let Chore::Free(revisions) = chore {
+                revisions.retain(|secret, _| !secrets.contains(secret));
+            }
+        }
+    }
+
+    /// Whether what this secret had before still waits to be freed.
+    pub(super) fn is_waiting(&self, secret: &SecretName) -> bool {
+        let waits = |(_, chore): &(Instant, Chore)| match chore {
+            Chore::Free(revisions) => revisions.contains_key(secret),
+            Chore::Retire(_) => false,
+        };
+        self.left.iter().any(waits)
+    }
+
     /// Does the work that is due.
     pub(super) fn perform(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         let (due, later) = self.left.drain(..).partition(|(at, _)| *at <= now);

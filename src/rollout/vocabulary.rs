@@ -67,6 +67,11 @@ pub enum Event {
     Tried(u64, Result<(), String>),
     /// Whether rollouts are allowed now.
     Window(bool),
+    /// An operator holds rollouts, or releases them.
+    HoldAsked(bool),
+    /// An operator goes back to the values that these secrets had before: what they were leased with is still needed, and the next rollout
+    /// waits for nothing.
+    RollbackAsked(BTreeSet<SecretName>),
     /// The deadline came.
     Due,
 }

@@ -95,7 +95,7 @@ impl Session {
         let (revision, next) = match wanted {
             Some(tracked) => {
                 tracked.next = Next::Leased;
-                tracked.advance();
+                tracked.advance(now);
                 (tracked.revision, LeaseNext::LookUp(now))
             }
             None => (Revision::default(), LeaseNext::Revoke(now)),

@@ -20,6 +20,10 @@ use crate::source::{Fault, Grant};
 pub(super) struct Tracked {
     pub(super) want: Want,
     pub(super) revision: Revision,
+    /// How often the source answered for it.
+    pub(super) answers: u64,
+    /// When the newest value came.
+    pub(super) changed_at: Option<Instant>,
     /// The revision that the process has to live with: the newest, unless that was rejected.
     pub(super) relied_on: Revision,
     /// So many in a row were rejected.
@@ -58,6 +62,8 @@ impl Tracked {
         Self {
             want,
             revision: Revision::default(),
+            answers: 0,
+            changed_at: None,
             relied_on: Revision::default(),
             rejections: 0,
             digest: None,
@@ -79,8 +85,9 @@ impl Tracked {
     }
 
     /// There is a newer value.
-    pub(super) fn advance(&mut self) {
+    pub(super) fn advance(&mut self, now: Instant) {
         self.revision = self.revision.next();
+        self.changed_at = Some(now);
         self.relied_on = self.revision;
     }
 

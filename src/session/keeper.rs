@@ -15,6 +15,7 @@ use crate::plan::Want;
 use crate::secret::DigestKey;
 use crate::size;
 use crate::source::{Errand, Fault, Fetched, Source};
+use crate::status::{Clock, SessionStatus};
 use book::Book;
 use clock::Suspensions;
 
@@ -37,6 +38,8 @@ pub enum Notice {
     Released(SecretName, Revision),
     /// Nothing uses this revision of this secret, and nothing will.
     Rejected(SecretName, Revision),
+    /// Say how it stands.
+    Status(Clock, mpsc::UnboundedSender<SessionStatus>),
     /// Give back what is held, then end.
     Stop {
         /// No later run is to go on from here: what is kept for its logins is forgotten, too.
@@ -151,6 +154,12 @@ impl<S: Source> Keeper<S> {
             }
             Notice::Refresh(names) => Event::RefreshAsked(names),
             Notice::Released(secret, below) => Event::Released(secret, below),
+            Notice::Status(clock, answer) => {
+                let status = self.session.status(S::KIND, self.source.credential(), &clock);
+                // Whoever asked may have gone.
+                drop(answer.send(status));
+                Event::Due
+            }
             Notice::Rejected(secret, revision) => Event::Rejected(secret, revision),
             Notice::Stop { for_good } => {
                 self.for_good = for_good;

@@ -85,6 +85,8 @@ impl Aws {
 }
 
 impl Source for Aws {
+    const KIND: &'static str = "aws";
+
     async fn log_in(&self) -> Result<Grant, Fault> {
         // If the files cannot be read, the previous authorities stay.
         self.carrier.connections.look_again().ok();

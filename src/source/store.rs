@@ -173,6 +173,8 @@ impl Embedded {
 }
 
 impl Source for Embedded {
+    const KIND: &'static str = "store";
+
     async fn log_in(&self) -> Result<Grant, Fault> {
         let (file, credential) = (self.config.file.clone(), self.credential().await?);
         let (open, watch, seen) = (Arc::clone(&self.open), Arc::clone(&self.watch), Arc::clone(&self.seen));

@@ -154,6 +154,8 @@ impl Vault {
 }
 
 impl Source for Vault {
+    const KIND: &'static str = "vault";
+
     async fn log_in(&self) -> Result<Grant, Fault> {
         self.login.log_in(&self.api).await
     }

@@ -52,7 +52,7 @@ impl World {
             agent::Effect::Reject(secret, revision) => {
                 self.tell_owner(&secret, session::Event::Rejected(secret.clone(), revision));
             }
-            agent::Effect::Refresh => {
+            agent::Effect::Refresh(_) => {
                 for source in self.sources() {
                     self.step_session(&source, session::Event::RefreshAsked(Vec::new()));
                 }

@@ -23,6 +23,7 @@ impl Session {
         let chance = self.draw();
         let is_kept = self.is_renewed_on(name);
         let Some(tracked) = self.secrets.get_mut(name) else { return };
+        tracked.answers += 1;
         let Fetched { fields, life } = fetched;
         let due = lease::fetched(&life, tracked.want.refresh, chance);
         let at = (turn.sent + due.after()).max(turn.now + lease::SOONEST);
@@ -50,7 +51,7 @@ impl Session {
         }
         tracked.digest = Some(digest);
         tracked.former_ends = former_ends;
-        tracked.advance();
+        tracked.advance(turn.now);
         let (secret, revision) = (name.clone(), tracked.revision);
         let again_at = match due {
             Due::Renew(_) => None,
@@ -107,6 +108,7 @@ impl Session {
     pub(super) fn not_fetched(&mut self, name: &SecretName, fault: &Fault, turn: &mut Turn<'_>) {
         let chance = self.draw();
         let Some(tracked) = self.secrets.get_mut(name) else { return };
+        tracked.answers += 1;
         tracked.failures = one_more(tracked.failures, tracked.trouble.as_ref(), fault);
         let (failures, left) = (tracked.failures, tracked.left(turn.now));
         let pause = match fault {

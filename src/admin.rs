@@ -1,0 +1,204 @@
+//! What somebody who asks Squire wants to know or have done: a request becomes a [`Question`], or is refused.
+//!
+//! There are two doors. The **socket** is a file, or a name, of this machine; only Squire's own user and root may use it, and they may do
+//! everything. The **listener** is an address that the configuration opens; whoever reaches it may read, and change nothing.
+//!
+//! Who attacks: a process of another user on the socket; anybody in the network at the listener, who sends too much, reads too slowly, or
+//! comes too often; a browser that was led to it. They learn names, paths, times and messages, and never a value, since no [`Status`](crate::status::Status) and
+//! no fact can hold one.
+//!
+//! *Invariant:* pure. `admin/` serves.
+
+pub mod client;
+pub mod events;
+pub mod place;
+pub mod refresh;
+pub mod serve;
+mod views;
+
+use std::time::Duration;
+
+use hyper::{Method, StatusCode};
+use percent_encoding::percent_decode_str;
+
+use crate::agent::Instruction;
+use crate::names::SecretName;
+
+/// By which way somebody came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// The socket of this machine: reads and orders.
+    Socket,
+    /// The address that the configuration opens: reads.
+    Listener,
+}
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// `GET /livez`: does the agent answer?
+    Live,
+    /// `GET /readyz`: can what it serves be relied on?
+    Ready,
+    /// `GET /v1/status`
+    Status,
+    /// `GET /v1/events`: what happens, as it happens.
+    Events,
+    /// `GET /v1/openapi.json`: the description of this interface.
+    Description,
+    /// `POST /v1/refresh`, and for how long to wait for the outcome.
+    Refresh(Vec<SecretName>, Option<Duration>),
+    /// `POST /v1/hold`, `/v1/release`, `/v1/rollback` and `/v1/quit`.
+    Do(Instruction),
+}
+
+/// Why a request is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// There is nothing at this path.
+    #[error("there is nothing here; /v1/openapi.json says what there is")]
+    Nothing,
+    /// The path has another method.
+    #[error("this path wants {0}")]
+    Method(Method),
+    /// The listener answers questions and takes no orders.
+    #[error("orders are taken at the socket only, from Squire's own user and root: squire {0} -c FILE")]
+    ReadOnly(&'static str),
+    /// A parameter is not understood.
+    #[error("{0}")]
+    Parameter(String),
+}
+
+impl Refusal {
+    /// The status of the answer.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Nothing => StatusCode::NOT_FOUND,
+            Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::ReadOnly(_) => StatusCode::FORBIDDEN,
+            Self::Parameter(_) => StatusCode::BAD_REQUEST,
+        }
+    }
+}
+
+/// The longest that an outcome may be waited for.
+const LONGEST_WAIT: Duration = Duration::from_mins(10);
+
+/// Every path, with its method. What follows an order on the command line is its name.
+const PATHS: [(&str, Method, Meaning); 10] = [
+    ("/livez", Method::GET, Meaning::Question(Question::Live)),
+    ("/readyz", Method::GET, Meaning::Question(Question::Ready)),
+    ("/v1/status", Method::GET, Meaning::Question(Question::Status)),
+    ("/v1/events", Method::GET, Meaning::Question(Question::Events)),
+    ("/v1/openapi.json", Method::GET, Meaning::Question(Question::Description)),
+    ("/v1/refresh", Method::POST, Meaning::Refresh),
+    ("/v1/hold", Method::POST, Meaning::Order("hold", Instruction::Hold)),
+    ("/v1/release", Method::POST, Meaning::Order("release", Instruction::Release)),
+    ("/v1/rollback", Method::POST, Meaning::Order("rollback", Instruction::RollBack)),
+    ("/v1/quit", Method::POST, Meaning::Order("quit", Instruction::Quit)),
+];
+
+enum Meaning {
+    Question(Question),
+    Refresh,
+    Order(&'static str, Instruction),
+}
+
+/// What a request asks.
+///
+/// # Errors
+/// [`Refusal`], with the status and the words of the answer.
+pub fn question(door: Door, method: &Method, path: &str, query: Option<&str>) -> Result<Question, Refusal> {
+    let found = PATHS.iter().find(|(known, ..)| *known == path);
+    let (_, wanted, meaning) = found.ok_or(Refusal::Nothing)?;
+    // Whoever may ask for a page may ask for its head alone.
+    let is_asked = method == wanted || (*wanted == Method::GET && method == Method::HEAD);
+    if !is_asked {
+        return Err(Refusal::Method(wanted.clone()));
+    }
+    match meaning {
+        Meaning::Question(question) => Ok(question.clone()),
+        Meaning::Refresh if door == Door::Listener => Err(Refusal::ReadOnly("refresh")),
+        Meaning::Order(name, _) if door == Door::Listener => Err(Refusal::ReadOnly(name)),
+        Meaning::Refresh => refresh_of(query.unwrap_or_default()),
+        Meaning::Order(_, instruction) => Ok(Question::Do(instruction.clone())),
+    }
+}
+
+/// `secret=NAME`, any number of times, and `wait=30s`.
+fn refresh_of(query: &str) -> Result<Question, Refusal> {
+    let (mut secrets, mut wait) = (Vec::new(), None);
+    for part in query.split('&').filter(|part| !part.is_empty()) {
+        let (key, value) = part.split_once('=').unwrap_or((part, ""));
+        let value = percent_decode_str(value).decode_utf8();
+        let value = value.map_err(|_| Refusal::Parameter(format!("{key} is not UTF-8")))?;
+        match key {
+            "secret" => secrets.push(SecretName::new(value.into_owned())),
+            "wait" => wait = Some(wait_of(&value)?),
+            _ => return Err(Refusal::Parameter("only secret=NAME and wait=DURATION are known".to_owned())),
+        }
+    }
+    Ok(Question::Refresh(secrets, wait))
+}
+
+fn wait_of(text: &str) -> Result<Duration, Refusal> {
+    let wait = humantime::parse_duration(text).ok().filter(|wait| *wait <= LONGEST_WAIT);
+    wait.ok_or_else(|| Refusal::Parameter("wait is a duration of at most 10m, such as wait=30s".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(door: Door, request: &str) -> String {
+        let (method, target) = request.split_once(' ').unwrap();
+        let (path, query) =
+            target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+        match question(door, &method.parse().unwrap(), path, query) {
+            Ok(question) => format!("{question:?}"),
+            Err(refusal) => format!("{}", refusal.status().as_u16()),
+        }
+    }
+
+    #[test]
+    fn a_request_means_one_thing_or_is_refused() {
+        let cases = [
+            ("GET /livez", "Live", "Live"),
+            ("HEAD /readyz", "Ready", "Ready"),
+            ("GET /readyz?verbose", "Ready", "Ready"),
+            ("GET /v1/status", "Status", "Status"),
+            ("POST /v1/status", "405", "405"),
+            ("GET /v1/refresh", "405", "405"),
+            ("POST /v1/refresh", "Refresh([], None)", "403"),
+            (
+                "POST /v1/refresh?secret=db&secret=a%20b&wait=30s",
+                r#"Refresh([SecretName("db"), SecretName("a b")], Some(30s))"#,
+                "403",
+            ),
+            ("POST /v1/refresh?wait=11m", "400", "403"),
+            ("POST /v1/refresh?wait=", "400", "403"),
+            ("POST /v1/refresh?secret=%ff", "400", "403"),
+            ("POST /v1/refresh?force=1", "400", "403"),
+            ("POST /v1/hold", "Do(Hold)", "403"),
+            ("POST /v1/quit", "Do(Quit)", "403"),
+            ("DELETE /v1/quit", "405", "405"),
+            ("GET /", "404", "404"),
+            ("GET /livez/", "404", "404"),
+            ("GET /v1/../livez", "404", "404"),
+            ("GET //livez", "404", "404"),
+            ("GET /LIVEZ", "404", "404"),
+        ];
+        for (request, at_socket, at_listener) in cases {
+            assert_eq!(words(Door::Socket, request), at_socket, "{request}");
+            assert_eq!(words(Door::Listener, request), at_listener, "{request}");
+        }
+    }
+
+    #[test]
+    fn nothing_that_changes_anything_passes_the_listener() {
+        for (path, method, _) in &PATHS {
+            let asked = question(Door::Listener, method, path, None);
+            assert_eq!(asked.is_ok(), method == Method::GET, "{path}");
+        }
+    }
+}

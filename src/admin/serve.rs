@@ -1,0 +1,268 @@
+//! Serves the socket and the listener, on the agent's runtime. Nothing runs here until somebody connects.
+//!
+//! Who attacks: whoever reaches the listener. What each limit is for stands beside it.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::TcpListener as StdTcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::Serialize;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::time::timeout;
+
+use super::events::{Feed, Stream};
+use super::place::Bound;
+use super::{Door, Question, Refusal, question, refresh, views};
+use crate::agent::{Ask, Instruction, Refused};
+use crate::status::Status;
+
+/// So many connections at once for each door; what comes beyond is closed at once, since waiting would help nobody.
+const CONNECTIONS: usize = 64;
+
+/// So many of them may follow events, which have no end, so that somebody else can still ask.
+const FOLLOWERS: usize = 16;
+
+/// A request head that is not there within this time will not come.
+const HEAD_WITHIN: Duration = Duration::from_secs(5);
+
+/// The longest request head, in bytes.
+const LONGEST_HEAD: usize = 16 << 10;
+
+/// A connection that only asks and listens is over after this time, whoever does not read its answer.
+const CONNECTION_LASTS: Duration = Duration::from_secs(30);
+
+/// Whoever follows events comes again after this time, as all clients of server-sent events do.
+const FOLLOWING_LASTS: Duration = Duration::from_hours(1);
+
+/// The agent answers within this time, or not at all: it is as good as dead then.
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// The description of the interface, in the form of `OpenAPI`.
+const DESCRIPTION: &str = include_str!("../../docs/openapi.json");
+
+pub(super) type Body = http_body_util::combinators::UnsyncBoxBody<Bytes, Infallible>;
+
+/// Who serves: the way to the agent, and to what happens.
+#[derive(Clone, Debug)]
+pub struct Server {
+    asks: mpsc::Sender<Ask>,
+    feed: Feed,
+    followers: Arc<Semaphore>,
+}
+
+impl Server {
+    /// A server that passes questions on to the agent by `asks`, and lets others follow `feed`.
+    pub fn new(asks: mpsc::Sender<Ask>, feed: Feed) -> Self {
+        Self { asks, feed, followers: Arc::new(Semaphore::new(FOLLOWERS)) }
+    }
+
+    /// Serves the socket, as long as the runtime runs.
+    ///
+    /// # Errors
+    /// When the runtime cannot take the socket.
+    pub fn serve_socket(&self, bound: Bound) -> io::Result<()> {
+        let listener = UnixListener::from_std(bound.listener.try_clone()?)?;
+        let (server, doors) = (self.clone(), Arc::new(Semaphore::new(CONNECTIONS)));
+        drop(tokio::spawn(async move {
+            loop {
+                let Ok((stream, _)) = listener.accept().await else {
+                    // No descriptor is free: that passes.
+                    tokio::time::sleep(HEAD_WITHIN / 50).await;
+                    continue;
+                };
+                match bound.place.know(&stream) {
+                    Ok(()) => server.welcome(stream, Door::Socket, &doors),
+                    Err(stranger) => {
+                        tracing::warn!(error = %stranger, "a connection to the admin socket is refused");
+                    }
+                }
+            }
+        }));
+        Ok(())
+    }
+
+    /// Serves the listener, as long as the runtime runs.
+    ///
+    /// # Errors
+    /// When the runtime cannot take the socket.
+    pub fn serve_listener(&self, listener: StdTcpListener) -> io::Result<()> {
+        listener.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(listener)?;
+        let (server, doors) = (self.clone(), Arc::new(Semaphore::new(CONNECTIONS)));
+        drop(tokio::spawn(async move {
+            loop {
+                match listener.accept().await {
+                    Ok((stream, _)) => server.welcome(stream, Door::Listener, &doors),
+                    Err(_) => tokio::time::sleep(HEAD_WITHIN / 50).await,
+                }
+            }
+        }));
+        Ok(())
+    }
+
+    fn welcome<S>(&self, stream: S, door: Door, doors: &Arc<Semaphore>)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let Ok(place) = Arc::clone(doors).try_acquire_owned() else { return };
+        let server = self.clone();
+        drop(tokio::spawn(async move {
+            let _place = place;
+            server.converse(stream, door).await;
+        }));
+    }
+
+    async fn converse<S>(&self, stream: S, door: Door)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let (lasts, mut longer) = watch::channel(CONNECTION_LASTS);
+        let service = service_fn(|request| {
+            let (server, lasts) = (self.clone(), lasts.clone());
+            async move { Ok::<_, Infallible>(server.answer(door, &request, &lasts).await) }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_WITHIN)
+            .max_buf_size(LONGEST_HEAD)
+            .serve_connection(TokioIo::new(stream), service);
+        let mut connection = std::pin::pin!(connection);
+        loop {
+            let lasts = *longer.borrow_and_update();
+            tokio::select! {
+                // Whatever went wrong, the other side is gone.
+                _ = connection.as_mut() => return,
+                Ok(()) = longer.changed() => {}
+                () = tokio::time::sleep(lasts) => return,
+            }
+        }
+    }
+
+    /// `lasts` is how long the connection may last from now on.
+    async fn answer(
+        &self,
+        door: Door,
+        request: &Request<Incoming>,
+        lasts: &watch::Sender<Duration>,
+    ) -> Response<Body> {
+        let uri = request.uri();
+        let asked = match question(door, request.method(), uri.path(), uri.query()) {
+            Ok(asked) => asked,
+            Err(refusal) => return refused(&refusal),
+        };
+        match asked {
+            Question::Description => text(StatusCode::OK, "application/json", DESCRIPTION.to_owned()),
+            Question::Events => self.events(lasts),
+            Question::Live => match self.status().await {
+                Some(_) => plain(StatusCode::OK, "ok\n"),
+                None => unanswered(),
+            },
+            Question::Ready => match self.status().await {
+                Some(status) => views::ready(&status, wants_json(request)),
+                None => unanswered(),
+            },
+            Question::Status => match self.status().await {
+                Some(status) => json(StatusCode::OK, &status),
+                None => unanswered(),
+            },
+            Question::Refresh(secrets, wait) => {
+                lasts.send_replace(wait.unwrap_or_default() + CONNECTION_LASTS);
+                refresh::refresh(self, secrets, wait).await
+            }
+            Question::Do(instruction) => match self.instruct(instruction).await {
+                Some(result) => done(result),
+                None => unanswered(),
+            },
+        }
+    }
+
+    /// How everything stands; `None` if the agent does not answer.
+    pub(super) async fn status(&self) -> Option<Status> {
+        self.ask(Ask::Status).await
+    }
+
+    pub(super) async fn instruct(&self, instruction: Instruction) -> Option<Result<(), Refused>> {
+        self.ask(|answer| Ask::Instruct(instruction, answer)).await
+    }
+
+    async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Option<T> {
+        let (sender, answer) = oneshot::channel();
+        let asked = async {
+            self.asks.send(ask(sender)).await.ok()?;
+            answer.await.ok()
+        };
+        timeout(ANSWER_WITHIN, asked).await.ok().flatten()
+    }
+
+    fn events(&self, lasts: &watch::Sender<Duration>) -> Response<Body> {
+        let Ok(place) = Arc::clone(&self.followers).try_acquire_owned() else {
+            return plain(StatusCode::SERVICE_UNAVAILABLE, "too many follow already; ask again later\n");
+        };
+        lasts.send_replace(FOLLOWING_LASTS);
+        let mut response = Response::new(Body::new(Stream::new(self.feed.follow(), place)));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+        guarded(response)
+    }
+}
+
+fn wants_json(request: &Request<Incoming>) -> bool {
+    let accept = request.headers().get(hyper::header::ACCEPT);
+    accept.and_then(|accept| accept.to_str().ok()).is_some_and(|accept| accept.contains("application/json"))
+}
+
+fn refused(refusal: &Refusal) -> Response<Body> {
+    let mut response = plain(refusal.status(), &format!("{refusal}\n"));
+    if let Refusal::Method(method) = refusal
+        && let Ok(method) = HeaderValue::from_str(method.as_str())
+    {
+        response.headers_mut().insert(ALLOW, method);
+    }
+    response
+}
+
+fn done(result: Result<(), Refused>) -> Response<Body> {
+    match result {
+        Ok(()) => plain(StatusCode::OK, "done\n"),
+        Err(why @ Refused::Unknown(_)) => plain(StatusCode::NOT_FOUND, &format!("{why}\n")),
+        Err(why) => plain(StatusCode::CONFLICT, &format!("{why}\n")),
+    }
+}
+
+pub(super) fn unanswered() -> Response<Body> {
+    plain(StatusCode::SERVICE_UNAVAILABLE, "the agent does not answer\n")
+}
+
+pub(super) fn plain(status: StatusCode, words: &str) -> Response<Body> {
+    text(status, "text/plain; charset=utf-8", words.to_owned())
+}
+
+pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
+    match serde_json::to_string(value) {
+        Ok(words) => text(status, "application/json", words + "\n"),
+        Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error}\n")),
+    }
+}
+
+fn text(status: StatusCode, kind: &'static str, words: String) -> Response<Body> {
+    let mut response = Response::new(Body::new(http_body_util::Full::new(Bytes::from(words))));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    guarded(response)
+}
+
+/// Nothing of it is kept by anybody, or taken for something else.
+fn guarded(mut response: Response<Body>) -> Response<Body> {
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}

@@ -1,0 +1,29 @@
+//! How the agent stands, in the words of [`crate::status`].
+//!
+//! *Invariant:* pure; reading it changes nothing.
+
+use super::{Agent, Mode};
+use crate::status::{AgentStatus, Clock, Generations};
+
+impl Agent {
+    /// How releases and process stand.
+    pub fn status(&self, clock: &Clock) -> AgentStatus {
+        let live = self.rollout.live();
+        let has_process = self.plan.process.is_some() && self.mode == Mode::Run;
+        AgentStatus {
+            since: clock.at(self.startup.began),
+            generation: Generations {
+                wanted: self.gatherer.newest(),
+                live: live.map(|release| release.generation),
+                is_pending: self.gatherer.deadline().is_some() || self.rollout.is_under_way(),
+            },
+            on_hold_since: self.on_hold_since.map(|at| clock.at(at)),
+            process: has_process.then(|| self.runs.status(clock)),
+            rollouts: self.history.status(clock),
+            missing: self.gatherer.missing().clone(),
+            held: self.gatherer.held().clone(),
+            live: live.map(|release| release.revisions.clone()).unwrap_or_default(),
+            trouble: if live.is_none() { self.trouble() } else { self.render_errors.clone() },
+        }
+    }
+}

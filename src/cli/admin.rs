@@ -1,0 +1,64 @@
+//! Opens what others ask Squire by: the socket, and the listener.
+
+use std::net::{SocketAddr, TcpListener};
+
+use tokio::sync::mpsc;
+
+use super::load::Origin;
+use crate::admin::events::Feed;
+use crate::admin::place::Place;
+use crate::admin::serve::Server;
+use crate::agent::{Ask, chain};
+use crate::config::Config;
+use crate::fact;
+
+/// The variable that says where the socket is.
+pub(super) const SOCKET: &str = "SQUIRE_SOCKET";
+
+/// Where the socket of this configuration is.
+pub(super) fn place(config: &Config, origin: &Origin) -> Option<Place> {
+    let file = match origin {
+        Origin::File(file) => Some(file.as_path()),
+        Origin::Environment(_) => None,
+    };
+    Place::of(config, file, std::env::var(SOCKET).ok())
+}
+
+/// Serves socket and listener. Without its socket an agent still does its work. An address that was asked for and cannot be had is an
+/// error, since somebody watches it.
+pub(super) fn open(
+    place: Option<&Place>,
+    listen: Option<SocketAddr>,
+    asks: mpsc::Sender<Ask>,
+) -> Result<(), String> {
+    if place.is_none() && listen.is_none() {
+        return Ok(());
+    }
+    let feed = Feed::default();
+    let server = Server::new(asks, feed.clone());
+    if let Some(mut facts) = fact::hear() {
+        drop(tokio::spawn(async move {
+            while let Some(told) = facts.recv().await {
+                feed.tell(&told);
+            }
+        }));
+    }
+    if let Some(address) = listen {
+        let bound = TcpListener::bind(address);
+        bound
+            .and_then(|listener| server.serve_listener(listener))
+            .map_err(|error| format!("agent.listen: cannot listen at {address}: {error}"))?;
+        tracing::info!(%address, "status may be read by whoever reaches this address");
+    }
+    let bound = place.map(Place::bind).transpose();
+    match bound {
+        Ok(Some(bound)) => {
+            if let Err(error) = server.serve_socket(bound) {
+                tracing::warn!(error = chain(&error), "going on without the admin socket");
+            }
+        }
+        Ok(None) => {}
+        Err(error) => tracing::warn!(error = chain(&error), "going on without the admin socket"),
+    }
+    Ok(())
+}
