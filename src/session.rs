@@ -200,6 +200,8 @@ pub struct Update {
     pub digest: Digest,
     /// When the previous value ends, if it does: in the past if it has ended already.
     pub former_ends: Option<Instant>,
+    /// Whether it lives by a lease, and dies when that is given back.
+    pub is_leased: bool,
     /// When the source is asked for a newer value; `None` if the lease is only renewed.
     pub again_at: Option<Instant>,
 }

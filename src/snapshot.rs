@@ -35,6 +35,17 @@ pub struct Value {
     pub fields: Packed,
     /// When what the process has instead stops being good, if it does.
     pub former_ends: Option<Instant>,
+    /// Whether it dies when its lease is given back.
+    pub is_leased: bool,
+}
+
+/// A value that the process had before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Former {
+    /// When it ends by itself, if that is known.
+    pub ends: Option<Instant>,
+    /// Whether it dies when its lease is given back.
+    pub is_leased: bool,
 }
 
 /// Gathers the updates of all sessions.
@@ -157,11 +168,11 @@ impl Gatherer {
         self.changed_at.map(|at| if self.yielded { at + self.settle } else { at })
     }
 
-    /// The secrets that had another value before, and when that value ends, if it does.
-    pub fn former(&self) -> BTreeMap<SecretName, Option<Instant>> {
+    /// The secrets that had another value before.
+    pub fn former(&self) -> BTreeMap<SecretName, Former> {
         let differ = self.past.good.iter().filter_map(|(secret, before)| {
             let good = self.good.get(secret).filter(|good| good.revision != before.revision)?;
-            Some((secret.clone(), good.former_ends))
+            Some((secret.clone(), Former { ends: good.former_ends, is_leased: before.is_leased }))
         });
         differ.collect()
     }
@@ -190,7 +201,7 @@ impl Gatherer {
 
     /// An older value than the one held, or one of a secret that nobody wants any more, changes nothing.
     fn take(&mut self, update: Update, now: Instant) {
-        let Update { secret, revision, fields, former_ends, .. } = update;
+        let Update { secret, revision, fields, former_ends, is_leased, .. } = update;
         let known = self.newest.get(&secret);
         let first = self.missing.remove(&secret);
         if !first && known.is_none_or(|known| known.revision >= revision) {
@@ -201,7 +212,7 @@ impl Gatherer {
         let skipped =
             skipped.filter(|known| self.good.get(&secret).is_some_and(|good| good.revision < known.revision));
         let former_ends = skipped.map_or(former_ends, |skipped| skipped.former_ends);
-        self.newest.insert(secret.clone(), Value { revision, fields, former_ends });
+        self.newest.insert(secret.clone(), Value { revision, fields, former_ends, is_leased });
         self.held.remove(&secret);
         self.returning.remove(&secret);
         self.changed_at.get_or_insert(now);
@@ -363,6 +374,7 @@ mod tests {
             fields,
             digest,
             former_ends: None,
+            is_leased: false,
             again_at: None,
         })
     }
@@ -413,6 +425,52 @@ mod tests {
         assert_eq!(known(&gatherer), "124");
         next(&mut gatherer, 5, Event::Accepted);
         assert_eq!(known(&gatherer), "245");
+    }
+
+    /// The values before go out as a generation of their own, once; what the process had is rejected when they are accepted.
+    #[test]
+    fn an_operator_goes_back_to_the_values_before() {
+        let now = Instant::now();
+        let mut gatherer = gatherer(&["a", "b"], now);
+        drop(gatherer.step(update("a", 1), now));
+        drop(gatherer.step(update("b", 1), now));
+        drop(gatherer.step(Event::Accepted(Generation::FIRST), now));
+        assert!(gatherer.former().is_empty(), "nothing was before");
+        drop(gatherer.step(update("a", 2), now));
+        let second = Generation::FIRST.next();
+        assert_eq!(words(&gatherer.step(Event::Due, now + SETTLE)), ["2: a2 b1"]);
+        drop(gatherer.step(Event::Accepted(second), now));
+        assert_eq!(gatherer.former().into_keys().collect::<Vec<_>>(), [SecretName::new("a")]);
+
+        assert!(gatherer.step(Event::RollbackAsked, now).is_empty());
+        assert_eq!(words(&gatherer.step(Event::Due, now + SETTLE)), ["3: a1 b1"]);
+        assert_eq!(words(&gatherer.step(Event::Accepted(second.next()), now)), ["reject a2"]);
+        assert!(gatherer.former().is_empty(), "what was rejected is nothing to go back to");
+        assert_eq!(gatherer.deadline(), None);
+
+        // It is held, until there is something newer, or somebody asks for it.
+        assert!(gatherer.step(Event::RetryAsked(vec![SecretName::new("b")]), now).is_empty());
+        assert_eq!(gatherer.deadline(), None, "that was another one");
+        drop(gatherer.step(update("a", 3), now));
+        assert_eq!(words(&gatherer.step(Event::Due, now + SETTLE)), ["4: a3 b1"]);
+    }
+
+    #[test]
+    fn a_way_back_that_fails_leaves_what_there_is() {
+        let now = Instant::now();
+        let mut gatherer = gatherer(&["a"], now);
+        drop(gatherer.step(update("a", 1), now));
+        drop(gatherer.step(Event::Accepted(Generation::FIRST), now));
+        drop(gatherer.step(update("a", 2), now));
+        drop(gatherer.step(Event::Due, now + SETTLE));
+        let second = Generation::FIRST.next();
+        drop(gatherer.step(Event::Accepted(second), now));
+        drop(gatherer.step(Event::RollbackAsked, now));
+        assert_eq!(words(&gatherer.step(Event::Due, now + SETTLE)), ["3: a1"]);
+        assert_eq!(words(&gatherer.step(Event::TakenBack(second.next()), now)), ["reject a1"]);
+        assert_eq!(gatherer.deadline(), None);
+        drop(gatherer.step(update("a", 3), now));
+        assert_eq!(words(&gatherer.step(Event::Due, now + SETTLE)), ["4: a3"]);
     }
 
     #[test]

@@ -82,7 +82,8 @@ fn outcome(before: &Status, now: &Status, secrets: &[SecretName], is_quiet: bool
         let reason = failed.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
         problems.push(format!("generation {} is {word}{reason}", failed.generation));
     }
-    if now.on_hold_since.is_some() && !changed.is_empty() {
+    let waits = asked(now, secrets).any(|secret| secret.live != Some(secret.revision));
+    if now.on_hold_since.is_some() && waits {
         problems.push("rollouts are on hold: `squire release` lets the new values go out".to_owned());
     }
     if !is_quiet && problems.is_empty() {

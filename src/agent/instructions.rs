@@ -12,7 +12,7 @@ use super::{Agent, Effect};
 use crate::fact::RolloutFact;
 use crate::names::SecretName;
 use crate::rollout;
-use crate::snapshot;
+use crate::snapshot::{self, Former};
 use crate::status::Status;
 
 /// What an operator wants.
@@ -99,9 +99,10 @@ impl Agent {
         if former.is_empty() {
             return Err(Refused::NothingBefore);
         }
-        // A value without an end stays good. A lease has been given back, unless that still waits.
-        let is_dead = |(secret, ends): &(&SecretName, &Option<Instant>)| {
-            ends.is_some_and(|ends| ends <= now || !self.rollout.holds_former(secret))
+        // A lease has been given back, unless that still waits.
+        let is_dead = |(secret, former): &(&SecretName, &Former)| {
+            let has_ended = former.ends.is_some_and(|ends| ends <= now);
+            has_ended || (former.is_leased && !self.rollout.holds_former(secret))
         };
         if let Some((dead, _)) = former.iter().find(is_dead) {
             return Err(Refused::Dead(dead.clone()));

@@ -158,7 +158,15 @@ mod tests {
         let fields = Packed::of(&Fields::default());
         let digest = DigestKey::new([0; 32]).digest_fields(&fields);
         let secret = SecretName::new(secret);
-        Update { secret, revision: Revision::default(), fields, digest, former_ends: None, again_at }
+        Update {
+            secret,
+            revision: Revision::default(),
+            fields,
+            digest,
+            former_ends: None,
+            is_leased: false,
+            again_at,
+        }
     }
 
     #[test]

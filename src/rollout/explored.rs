@@ -154,6 +154,7 @@ impl Transaction {
             fields: Packed::of(&Fields::new()),
             digest,
             former_ends,
+            is_leased: false,
             again_at: None,
         };
         self.gather(snapshot::Event::Updated(update))

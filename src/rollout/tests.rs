@@ -255,6 +255,44 @@ fn signals_to_others_come_first_and_each_target_has_one() {
     assert_eq!(bench.acted(true), ["committed 2"]);
 }
 
+/// A hold is an operator's order: nothing begins in it, however soon a value ends, and nothing spins.
+#[test]
+fn on_hold_nothing_begins_but_what_an_operator_wants() {
+    let mut bench = Bench::started(rules(true));
+    assert!(bench.step(Event::HoldAsked(true)).is_empty());
+    let mut dying = release(2, "");
+    dying.former_ends = [(SecretName::new("db"), bench.now + PERIOD)].into();
+    assert!(bench.step(Event::Rendered(dying)).is_empty());
+    assert_eq!(bench.rollout.deadline(), None);
+    bench.now += PERIOD * 2;
+    assert!(bench.step(Event::Due).is_empty());
+    assert_eq!(bench.step(Event::HoldAsked(false)), ["stage 2"]);
+
+    let mut bench = Bench::started(rules(true));
+    drop(bench.step(Event::HoldAsked(true)));
+    assert!(bench.rendered(2, "").is_empty());
+    assert_eq!(bench.step(Event::RollbackAsked(BTreeSet::new())), ["dropped 2"]);
+    assert_eq!(bench.rendered(3, ""), ["stage 3"], "a way back is no rollout that was to wait");
+}
+
+#[test]
+fn the_first_release_waits_for_no_hold() {
+    let mut bench = Bench::new(rules(true));
+    drop(bench.step(Event::HoldAsked(true)));
+    assert_eq!(bench.rendered(1, ""), ["stage 1"]);
+}
+
+/// What a secret had before is not freed while somebody goes back to it.
+#[test]
+fn a_way_back_keeps_the_leases_of_before() {
+    let (mut bench, _) = Bench::second(rules(true), "", &[]);
+    assert!(bench.rollout.holds_former(&SecretName::new("db")), "committed, within its grace");
+    drop(bench.step(Event::RollbackAsked([SecretName::new("db")].into())));
+    assert!(!bench.rollout.holds_former(&SecretName::new("db")));
+    bench.now += GRACE;
+    assert!(bench.step(Event::Due).iter().all(|said| !said.starts_with("free")));
+}
+
 #[test]
 fn outside_its_window_a_rollout_waits_unless_something_ends() {
     let mut bench = Bench::new(rules(true));

@@ -171,6 +171,7 @@ impl Session {
             fields: lease.holding.entry.fields.clone(),
             digest: lease.holding.digest,
             former_ends: None,
+            is_leased: true,
             again_at: (!lease.holding.entry.renewable).then_some(at),
         };
         let next_in = at.saturating_duration_since(turn.now);

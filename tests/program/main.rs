@@ -13,6 +13,7 @@
 
 mod support;
 
+mod admin;
 mod aws;
 mod bad_configuration;
 mod bad_leases;

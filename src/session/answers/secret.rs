@@ -57,7 +57,10 @@ impl Session {
             Due::Renew(_) => None,
             Due::Replace(_) | Due::Reread(_) => Some(at),
         };
-        let update = Update { secret, revision, fields: fields.clone(), digest, former_ends, again_at };
+        let is_leased = life.lease().is_some();
+        let fields_here = fields.clone();
+        let update =
+            Update { secret, revision, fields: fields_here, digest, former_ends, is_leased, again_at };
         let next = if matches!(due, Due::Renew(_)) { LeaseNext::Renew(at) } else { LeaseNext::Rest };
         if let (Some(lease), Some(first_ttl)) = (life.lease().cloned(), life.ttl()) {
             let renewable = matches!(life, Life::Renewable { .. });
