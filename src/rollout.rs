@@ -34,6 +34,7 @@ use crate::config::{Action, RunCommand};
 use crate::fact::RolloutFact;
 use crate::names::{Generation, Revision, SecretName};
 use crate::render::Release;
+use crate::snapshot::Former;
 use crate::status::Step;
 
 use chores::Chores;
@@ -284,9 +285,13 @@ impl Rollout {
         }
     }
 
-    /// Whether the lease that this secret had before, if it had one, is still held.
-    pub fn holds_former(&self, secret: &SecretName) -> bool {
-        self.chores.is_waiting(secret)
+    /// The first of these values that nobody can go back to: it has ended, or its lease is given back, unless that still waits.
+    pub fn dead<'a>(&self, former: &'a BTreeMap<SecretName, Former>, now: Instant) -> Option<&'a SecretName> {
+        let is_dead = |(secret, former): &(&SecretName, &Former)| {
+            let has_ended = former.ends.is_some_and(|ends| ends <= now);
+            has_ended || (former.is_leased && !self.chores.is_waiting(secret))
+        };
+        former.iter().find(is_dead).map(|(secret, _)| secret)
     }
 
     /// Whether a rollout goes on.

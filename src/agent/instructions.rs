@@ -12,7 +12,7 @@ use super::{Agent, Effect};
 use crate::fact::RolloutFact;
 use crate::names::SecretName;
 use crate::rollout;
-use crate::snapshot::{self, Former};
+use crate::snapshot;
 use crate::status::Status;
 
 /// What an operator wants.
@@ -99,12 +99,7 @@ impl Agent {
         if former.is_empty() {
             return Err(Refused::NothingBefore);
         }
-        // A lease has been given back, unless that still waits.
-        let is_dead = |(secret, former): &(&SecretName, &Former)| {
-            let has_ended = former.ends.is_some_and(|ends| ends <= now);
-            has_ended || (former.is_leased && !self.rollout.holds_former(secret))
-        };
-        if let Some((dead, _)) = former.iter().find(is_dead) {
+        if let Some(dead) = self.rollout.dead(&former, now) {
             return Err(Refused::Dead(dead.clone()));
         }
         let secrets: Vec<_> = former.keys().cloned().collect();

@@ -29,6 +29,8 @@ struct Transaction {
     /// The numbers of faults and of new values that may still come.
     faults: u8,
     values: u8,
+    /// The number of orders that an operator may still give.
+    orders: u8,
     newest: BTreeMap<SecretName, Revision>,
     /// A template cannot be rendered with these values.
     odd: BTreeSet<(SecretName, Revision)>,
@@ -126,6 +128,7 @@ impl Transaction {
             now,
             faults,
             values: values + 2,
+            orders: 0,
             newest: BTreeMap::new(),
             odd: BTreeSet::new(),
             given_back: BTreeSet::new(),
@@ -154,7 +157,7 @@ impl Transaction {
             fields: Packed::of(&Fields::new()),
             digest,
             former_ends,
-            is_leased: false,
+            is_leased: true,
             again_at: None,
         };
         self.gather(snapshot::Event::Updated(update))
@@ -417,6 +420,23 @@ impl Transaction {
         self.roll(Event::Published { changed, superseded })
     }
 
+    /// Whether the agent would follow the order to go back.
+    fn may_roll_back(&self) -> bool {
+        let former = self.gatherer.former();
+        let is_dead = self.rollout.dead(&former, self.now).is_some();
+        !self.rollout.is_under_way() && !former.is_empty() && !is_dead
+    }
+
+    fn order(&mut self, order: &str) -> Result<(), String> {
+        self.orders -= 1;
+        if order == "roll back" {
+            let former = self.gatherer.former().into_keys().collect();
+            self.roll(Event::RollbackAsked(former))?;
+            return self.gather(snapshot::Event::RollbackAsked);
+        }
+        self.roll(Event::HoldAsked(order == "hold"))
+    }
+
     fn wait(&mut self) -> Result<(), String> {
         let deadline = self.deadline().ok_or("there is nothing to wait for")?;
         self.now = self.now.max(deadline);
@@ -486,6 +506,10 @@ impl World for Transaction {
         }
         if self.deadline().is_some() {
             events.push("wait");
+        }
+        if self.orders > 0 {
+            events.push(if self.rollout.on_hold { "release" } else { "hold" });
+            events.extend(self.may_roll_back().then_some("roll back"));
         }
         events.into_iter().map(str::to_owned).collect()
     }
@@ -562,6 +586,7 @@ impl World for Transaction {
                 self.roll(Event::Tried(attempt, if event == "tried" { Ok(()) } else { refused() }))
             }
             "wait" => self.wait(),
+            "hold" | "release" | "roll back" => self.order(event),
             other => Err(format!("what is {other:?}?")),
         }
     }
@@ -574,7 +599,8 @@ impl World for Transaction {
         let machines = (gatherer, phase, waiting, live, shown, seen, failures, failed_at, held_up, chores);
         let past =
             (&self.newest, &self.odd, &self.given_back, &self.freed_below, &self.good_since, self.committed);
-        let what = (machines, disk, asked, process, past, self.faults, self.values, rollout.is_open);
+        let orders = (self.orders, rollout.on_hold, rollout.is_wished);
+        let what = (machines, disk, asked, process, past, self.faults, self.values, rollout.is_open, orders);
         Told { what: &what, now: self.now, memory: MEMORY }.to_string()
     }
 
@@ -588,7 +614,7 @@ impl World for Transaction {
         let is_one = |release: &Option<Arc<Release>>| {
             release.as_ref().is_some_and(|release| release.generation == live.generation)
         };
-        check(self.rollout.waiting.is_none(), "a release waits for ever")?;
+        check(self.rollout.waiting.is_none() || self.rollout.on_hold, "a release waits for ever")?;
         check(is_one(&self.disk.shown), "readers see another release than the live one")?;
         check(!self.process.on_trial, "the trial never ends")?;
         check(self.process.is_up || self.process.is_done, "there is no process in the end")?;
@@ -598,7 +624,7 @@ impl World for Transaction {
             let is_odd = self.newest.iter().any(|(name, newest)| self.odd.contains(&(name.clone(), *newest)));
             let is_live = live.revisions.get(secret) == Some(newest);
             check(
-                is_live || is_given_back || is_odd,
+                is_live || is_given_back || is_odd || self.rollout.on_hold,
                 &format!("{secret}{newest} never comes to the process"),
             )?;
         }
@@ -636,4 +662,14 @@ fn with_two_processes_at_once() {
 #[test]
 fn without_proof() {
     go_everywhere("a rollout without proof", rules(Proof::Nothing));
+}
+
+/// An operator holds rollouts, releases them and goes back to what was before, at every moment.
+#[test]
+fn with_orders() {
+    let name = "a rollout with orders";
+    let mut world = Transaction::new(rules(Proof::ShortLife), 1, 1);
+    world.orders = 2;
+    let seen = explore(name, world, 4_000).unwrap_or_else(|wrong| panic!("{name}: {wrong}"));
+    assert!(seen.is_all || seen.worlds >= 4_000, "{seen:?}");
 }

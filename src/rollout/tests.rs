@@ -286,9 +286,10 @@ fn the_first_release_waits_for_no_hold() {
 #[test]
 fn a_way_back_keeps_the_leases_of_before() {
     let (mut bench, _) = Bench::second(rules(true), "", &[]);
-    assert!(bench.rollout.holds_former(&SecretName::new("db")), "committed, within its grace");
+    let former = BTreeMap::from([(SecretName::new("db"), Former { ends: None, is_leased: true })]);
+    assert_eq!(bench.rollout.dead(&former, bench.now), None, "committed, within its grace");
     drop(bench.step(Event::RollbackAsked([SecretName::new("db")].into())));
-    assert!(!bench.rollout.holds_former(&SecretName::new("db")));
+    assert!(bench.rollout.dead(&former, bench.now).is_some(), "it is no longer the one before");
     bench.now += GRACE;
     assert!(bench.step(Event::Due).iter().all(|said| !said.starts_with("free")));
 }
