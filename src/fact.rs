@@ -8,6 +8,7 @@
 
 mod hearing;
 mod process;
+mod question;
 mod rollout;
 mod secret;
 mod source;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 pub use hearing::{Told, hear};
 pub use process::ProcessFact;
+pub use question::{Outcome, QuestionFact, QuestionKind, Subject};
 pub use rollout::RolloutFact;
 pub use secret::SecretFact;
 pub use source::SourceFact;
@@ -28,6 +30,8 @@ use crate::plain::plain;
 pub enum Fact {
     /// To a source: its login and its token.
     Source(SourceName, SourceFact),
+    /// To a question to a source.
+    Question(SourceName, QuestionFact),
     /// To a secret: its value and its lease.
     Secret(SecretName, SecretFact),
     /// To a release; with the id of its rollout, where it has one by then.
@@ -41,6 +45,7 @@ impl Fact {
     pub fn tell(self) {
         match &self {
             Self::Source(source, fact) => fact.log(source),
+            Self::Question(source, fact) => fact.log(source),
             Self::Secret(secret, fact) => fact.log(secret),
             Self::Rollout(trace, fact) => fact.log(trace.as_ref().map(Trace::as_str)),
             Self::Process(fact) => fact.log(),
@@ -54,6 +59,7 @@ impl Fact {
     pub fn subject(&self) -> (Option<&SourceName>, Option<&SecretName>) {
         match self {
             Self::Source(source, _) => (Some(source), None),
+            Self::Question(source, fact) => (Some(source), fact.about.secret()),
             Self::Secret(secret, _) => (None, Some(secret)),
             Self::Rollout(..) | Self::Process(_) => (None, None),
         }
@@ -63,7 +69,7 @@ impl Fact {
     pub fn generation(&self) -> Option<Generation> {
         match self {
             Self::Rollout(_, fact) => fact.generation(),
-            Self::Source(..) | Self::Secret(..) | Self::Process(_) => None,
+            Self::Source(..) | Self::Question(..) | Self::Secret(..) | Self::Process(_) => None,
         }
     }
 
@@ -71,7 +77,7 @@ impl Fact {
     pub fn trace(&self) -> Option<&Trace> {
         match self {
             Self::Rollout(trace, _) => trace.as_ref(),
-            Self::Source(..) | Self::Secret(..) | Self::Process(_) => None,
+            Self::Source(..) | Self::Question(..) | Self::Secret(..) | Self::Process(_) => None,
         }
     }
 
@@ -79,6 +85,7 @@ impl Fact {
     pub fn word(&self) -> &'static str {
         match self {
             Self::Source(_, fact) => fact.word(),
+            Self::Question(..) => "source_asked",
             Self::Secret(_, fact) => fact.word(),
             Self::Rollout(_, fact) => fact.word(),
             Self::Process(fact) => fact.word(),

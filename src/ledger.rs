@@ -126,6 +126,14 @@ pub struct Identity {
     pub role: Option<String>,
 }
 
+impl Identity {
+    /// As whom we log in, in words: the method, and its role. What the method `token` calls its role is a digest of the token.
+    pub fn words(&self) -> String {
+        let role = self.role.as_deref().filter(|_| self.method != "token");
+        role.map_or_else(|| self.method.clone(), |role| format!("{} {role}", self.method))
+    }
+}
+
 /// The key of a ledger.
 #[derive(Clone, Debug)]
 pub struct Key(Secret<[u8; KEY]>);

@@ -59,6 +59,37 @@ name! {
     Trace
 }
 
+name! {
+    /// What a server calls one request of ours, in its own log too.
+    RequestId
+}
+
+name! {
+    /// What a server calls a token of ours: it tells who, and opens nothing.
+    Accessor
+}
+
+impl RequestId {
+    /// What a server calls a request, if it has the form that all of them use: a UUID. Anything else may be anything.
+    pub fn heard(text: &str) -> Option<Self> {
+        let is_uuid = text.len() == 36 && text.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit());
+        is_uuid.then(|| Self::new(text))
+    }
+}
+
+impl Accessor {
+    /// The longest that is taken for one.
+    const LONGEST: usize = 64;
+
+    /// What a server calls this token, if it has the form of such a name, and nothing of the token.
+    pub fn heard(text: &str, token: &str) -> Option<Self> {
+        let fits = (1..=Self::LONGEST).contains(&text.len());
+        let is_name = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
+        let tells = text.contains(token) || token.contains(text);
+        (fits && is_name && !tells).then(|| Self::new(text))
+    }
+}
+
 /// The number of one complete, consistent set of secret values. Generations only grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -113,5 +144,26 @@ impl Revision {
 impl fmt::Display for Revision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_calls_something_is_a_name_and_no_text_of_its_own() {
+        let id = "0b1c2d3e-0000-1111-2222-333344445555";
+        assert_eq!(RequestId::heard(id), Some(RequestId::new(id)));
+        for odd in ["", "hvs.token", &id[1..], &id.replace('b', "\n"), &format!("{id}0")] {
+            assert_eq!(RequestId::heard(odd), None, "{odd:?}");
+        }
+        assert_eq!(Accessor::heard("8609694a", "s.token"), Some(Accessor::new("8609694a")));
+        for (odd, token) in
+            [("", "t"), ("a b", "t"), ("s.token", "s.token"), ("toke", "s.token"), ("as.token", "s.token")]
+        {
+            assert_eq!(Accessor::heard(odd, token), None, "{odd:?}");
+        }
+        assert_eq!(Accessor::heard(&"a".repeat(65), "t"), None);
     }
 }

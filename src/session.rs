@@ -268,6 +268,11 @@ impl Session {
         effects
     }
 
+    /// The name of its source.
+    pub fn source(&self) -> &SourceName {
+        &self.source
+    }
+
     /// Whether there is a token or a lease to give back.
     pub fn holds_anything(&self) -> bool {
         self.grant.is_some() || !self.leases.is_empty()

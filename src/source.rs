@@ -6,6 +6,7 @@
 
 #[cfg(feature = "aws")]
 pub mod aws;
+pub mod heard;
 pub mod http;
 pub mod store;
 pub mod vault;
@@ -16,6 +17,7 @@ use std::future::{Future, ready};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::fact::Outcome;
 use crate::ledger::Identity;
 use crate::names::LeaseId;
 use crate::plan::Want;
@@ -254,4 +256,20 @@ pub enum Fault {
         /// What was wrong with it, without its content.
         why: String,
     },
+}
+
+impl Fault {
+    /// Its class alone.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::Unreachable { .. } => Outcome::Unreachable,
+            Self::Failing { .. } => Outcome::Failing,
+            Self::Awaiting { .. } => Outcome::Awaiting,
+            Self::Refused { .. } => Outcome::Refused,
+            Self::Denied { .. } => Outcome::Denied,
+            Self::Dead => Outcome::Dead,
+            Self::Gone { .. } => Outcome::Gone,
+            Self::Malformed { .. } => Outcome::Malformed,
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 pub mod book;
 mod clock;
+mod put;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,15 +10,14 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::{Answer, Ask, Effect, Event, Lack, Session, Update};
+use super::{Answer, Effect, Event, Lack, Session, Update};
 use crate::names::{Revision, SecretName};
-use crate::plan::Want;
 use crate::secret::DigestKey;
-use crate::size;
-use crate::source::{Errand, Fault, Fetched, Source};
+use crate::source::{Errand, Source};
 use crate::status::{Clock, SessionStatus};
 use book::Book;
 use clock::Suspensions;
+use put::{Asker, put};
 
 /// How long giving back may take before a stop goes on without it.
 const GIVE_BACK_WITHIN: Duration = Duration::from_secs(5);
@@ -69,6 +69,7 @@ pub struct Keeper<S> {
     for_good: bool,
     suspensions: Suspensions,
     book: Option<Book>,
+    asker: Asker,
 }
 
 impl<S: Source> Keeper<S> {
@@ -80,6 +81,7 @@ impl<S: Source> Keeper<S> {
         deliveries: mpsc::Sender<Delivery>,
         book: Option<Book>,
     ) -> Self {
+        let asker = Asker::new(session.source(), &source.identity());
         Self {
             source: Arc::new(source),
             session,
@@ -90,6 +92,7 @@ impl<S: Source> Keeper<S> {
             for_good: false,
             suspensions: Suspensions::new(),
             book,
+            asker,
         }
     }
 
@@ -173,11 +176,8 @@ impl<S: Source> Keeper<S> {
     async fn perform(&mut self, effect: Effect) -> Progress {
         match effect {
             Effect::Ask(ask) => {
-                let (source, key) = (Arc::clone(&self.source), self.key.clone());
-                self.questions.spawn(async move {
-                    let sent = Instant::now();
-                    (sent, put(&*source, ask, &key).await)
-                });
+                let (source, key, asker) = (Arc::clone(&self.source), self.key.clone(), self.asker.clone());
+                self.questions.spawn(async move { put(&*source, ask, &key, &asker).await });
             }
             // The agent takes updates for as long as it lives; one that is gone needs none.
             Effect::Lack(lack) => drop(self.deliveries.send(Delivery::Lack(lack)).await),
@@ -203,41 +203,4 @@ impl Progress {
     fn is_ended(&self) -> bool {
         *self == Self::Ended
     }
-}
-
-async fn put<S: Source>(source: &S, ask: Ask, key: &DigestKey) -> Answer {
-    match ask {
-        Ask::LogIn => Answer::LogIn(source.log_in().await),
-        Ask::RenewGrant(serial, grant) => Answer::RenewGrant(serial, source.renew_grant(&grant).await),
-        Ask::LookUpGrant(serial, grant) => Answer::LookUpGrant(serial, source.look_up_grant(&grant).await),
-        Ask::RevokeGrant(grant) => Answer::RevokeGrant(source.revoke_grant(&grant).await),
-        Ask::Fetch(grant, want) => {
-            let result = source.fetch(&grant, &want).await.and_then(|fetched| bounded(fetched, &want));
-            let digested = result.map(|fetched| {
-                let digest = key.digest_fields(&fetched.fields);
-                (fetched, digest)
-            });
-            Answer::Fetch(want.name, digested)
-        }
-        Ask::Renew(grant, lease, increment) => {
-            let result = source.renew(&grant, &lease, increment).await;
-            Answer::Renew(lease, result)
-        }
-        Ask::LookUp(grant, lease) => {
-            let result = source.look_up(&grant, &lease).await;
-            Answer::LookUp(lease, result)
-        }
-        Ask::Revoke(grant, lease) => {
-            let result = source.revoke(&grant, &lease).await;
-            Answer::Revoke(lease, result)
-        }
-    }
-}
-
-/// Each source counts before it reads, and does not know all that is not the secret's in what it read.
-fn bounded(fetched: Fetched, want: &Want) -> Result<Fetched, Fault> {
-    if fetched.fields.size() > want.max_size {
-        return Err(Fault::Malformed { why: format!("{} {}", want.path, size::too_large(want.max_size)) });
-    }
-    Ok(fetched)
 }

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use super::http::{Connections, HttpError};
-use super::{Fault, Fetched, Grant, GrantLife, Life, Source};
+use super::{Fault, Fetched, Grant, GrantLife, Life, Source, heard};
 use crate::config::{AwsConfig, Version};
 use crate::fact::chain;
 use crate::ledger::Identity;
@@ -126,6 +126,8 @@ impl Source for Aws {
             }
             account.with_region(failure.fault)
         })?;
+        // It may have come with a request that another task sent.
+        heard::request(value.request.clone());
         let fields = value.fields(&want.path, want.max_size)?;
         let within = match &want.version {
             // A version that is pinned by its id has no rotation.

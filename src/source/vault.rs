@@ -27,7 +27,7 @@ use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use super::http::{Http, HttpError, Limits, Longest, Repeat};
-use super::{Fault, Fetched, Grant, GrantLife, Renewal, Source};
+use super::{Fault, Fetched, Grant, GrantLife, Renewal, Source, heard};
 use crate::config::{VaultConfig, Version};
 use crate::fact::chain;
 use crate::ledger::Identity;
@@ -177,7 +177,9 @@ impl Source for Vault {
         if answer.status == StatusCode::FORBIDDEN {
             return Err(Fault::Dead);
         }
-        Ok(api::parsed::<Envelope<TokenState>>(&answer, path, "read")?.into_data(path)?.life())
+        let state = api::parsed::<Envelope<TokenState>>(&answer, path, "read")?.into_data(path)?;
+        heard::accessor(state.accessor(&grant.token));
+        Ok(state.life())
     }
 
     /// The server answers 204 before the leases are gone, and ends them afterwards.

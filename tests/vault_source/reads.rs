@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use squire::config::{EngineKind, Version};
+use squire::source::heard::listening;
 use squire::source::vault::Vault;
 use squire::source::{Fault, Fetched, Life, Source as _};
 use tokio::task::JoinSet;
@@ -28,6 +29,22 @@ fn malformed(outcome: Result<Fetched, Fault>) -> String {
         Err(Fault::Malformed { why }) => why,
         other => panic!("{other:?}"),
     }
+}
+
+#[tokio::test]
+async fn the_server_tells_what_it_calls_a_request_and_the_token() {
+    let bao = Bao::dev().await;
+    let (vault, root) = (vault(&bao), grant(&bao.token));
+    bao.post("secret/data/team/app", json!({ "data": { "password": "one" } })).await;
+    let wanted = want("secret/team/app");
+    let (first, heard) = listening(vault.fetch(&root, &wanted)).await;
+    let (_, again) = listening(vault.fetch(&root, &wanted)).await;
+    assert!(first.is_ok() && heard.request.is_some() && heard.accessor.is_none(), "{heard:?}");
+    assert_ne!(heard.request, again.request);
+    let (_, looked) = listening(vault.look_up_grant(&root)).await;
+    assert!(looked.request.is_some() && looked.accessor.is_some(), "{looked:?}");
+    let (_, nothing) = listening(vault.fetch(&root, &want("secret/never"))).await;
+    assert_eq!(nothing.request, None, "{nothing:?}");
 }
 
 #[tokio::test]

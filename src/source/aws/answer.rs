@@ -3,6 +3,7 @@
 //! *Invariant:* pure, and no word of a fault is a value's.
 
 use aws_sdk_secretsmanager::error::ProvideErrorMetadata;
+use aws_sdk_secretsmanager::operation::RequestId as Named;
 use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueOutput;
 use aws_sdk_secretsmanager::primitives::Blob;
 use aws_sdk_secretsmanager::types::SecretValueEntry;
@@ -13,8 +14,10 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::Fault;
 use crate::fact::chain;
+use crate::names::RequestId;
 use crate::secret::{Fields, Packed, Secret};
 use crate::size::{too_large, weight};
+use crate::source::heard;
 
 /// A value that came, not yet read.
 #[derive(Clone, Debug)]
@@ -24,6 +27,8 @@ pub(super) struct Value {
     is_binary: bool,
     /// Which version it is.
     pub(super) version: String,
+    /// What AWS calls the request that it came with.
+    pub(super) request: Option<RequestId>,
 }
 
 /// Why none came, and the server's own words for it.
@@ -45,13 +50,15 @@ impl Value {
         answer: Result<GetSecretValueOutput, SdkError<E, HttpResponse>>,
         id: &str,
     ) -> Result<Self, Failure> {
+        let request = heard_in(&answer);
+        heard::request(request.clone());
         let answer = answer.map_err(|error| failure(&error, id, "secretsmanager:GetSecretValue"))?;
-        Ok(Self::new(answer.secret_string(), answer.secret_binary(), answer.version_id()))
+        Ok(Self { request, ..Self::new(answer.secret_string(), answer.secret_binary(), answer.version_id()) })
     }
 
     /// One of many answers to a question for many.
-    pub(super) fn of_entry(entry: &SecretValueEntry) -> Self {
-        Self::new(entry.secret_string(), entry.secret_binary(), entry.version_id())
+    pub(super) fn of_entry(entry: &SecretValueEntry, request: Option<RequestId>) -> Self {
+        Self { request, ..Self::new(entry.secret_string(), entry.secret_binary(), entry.version_id()) }
     }
 
     fn new(text: Option<&str>, binary: Option<&Blob>, version: Option<&str>) -> Self {
@@ -60,7 +67,7 @@ impl Value {
             (None, Some(bytes)) => (Secret::new(BASE64.encode(bytes)), true),
             (None, None) => (Secret::new(""), true),
         };
-        Self { text, is_binary, version: version.unwrap_or_default().to_owned() }
+        Self { text, is_binary, version: version.unwrap_or_default().to_owned(), request: None }
     }
 
     /// Its fields, if it has no more than it may.
@@ -89,6 +96,11 @@ fn single_field(value: &str) -> Packed {
 /// Whether it begins as an object does. The rest is not read for it.
 fn is_object(text: &str) -> bool {
     text.trim_start().starts_with('{')
+}
+
+/// What AWS calls the request of this answer, or of this refusal.
+pub(super) fn heard_in(answer: &impl Named) -> Option<RequestId> {
+    answer.request_id().and_then(RequestId::heard)
 }
 
 /// What it means that a question failed.

@@ -109,15 +109,15 @@ fn hand_out(waiting: Waiting, answer: &Result<Value, Failure>) {
 }
 
 /// To each its answer. Who was named and is not in it is dropped, and so asks alone.
-fn distribute(waiting: Waiting, answer: &BatchGetSecretValueOutput) {
+fn distribute(waiting: Waiting, output: &BatchGetSecretValueOutput) {
     for (id, waiters) in waiting {
-        let entry = answer
+        let entry = output
             .secret_values()
             .iter()
             .find(|entry| entry.name() == Some(&id) || entry.arn().is_some_and(|arn| is_arn(&id, arn)));
         let Some(entry) = entry else { continue };
         for waiter in waiters {
-            drop(waiter.send(Ok(Value::of_entry(entry))));
+            drop(waiter.send(Ok(Value::of_entry(entry, answer::heard_in(output)))));
         }
     }
 }

@@ -5,13 +5,15 @@
 
 #![deny(clippy::arithmetic_side_effects, reason = "these numbers are the server's")]
 
+use std::borrow::Cow;
+use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use serde::de::IgnoredAny;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use crate::names::LeaseId;
+use crate::names::{Accessor, LeaseId, RequestId};
 use crate::secret::{Packed, Secret};
 use crate::source::{Fault, Fetched, Grant, GrantLife, LONGEST_LIFE, Life, Renewal};
 
@@ -40,6 +42,9 @@ pub(super) struct AuthAnswer {
     token_type: String,
     #[serde(default)]
     num_uses: i64,
+    // Whatever stands there: nothing depends on it.
+    #[serde(default)]
+    accessor: Value,
 }
 
 /// A token, as its own look-up shows it.
@@ -50,6 +55,8 @@ pub(super) struct TokenState {
     expire_time: Option<String>,
     #[serde(default)]
     num_uses: i64,
+    #[serde(default)]
+    accessor: Value,
 }
 
 /// A response-wrapping token, as its look-up shows it.
@@ -165,6 +172,12 @@ impl<Data> Envelope<Data, AuthAnswer> {
         Ok(Grant { token: auth.client_token, life, revocable, uses: uses(auth.num_uses) })
     }
 
+    /// What the server calls the token.
+    pub(super) fn accessor(&self) -> Option<Accessor> {
+        let auth = self.auth.as_ref()?;
+        Accessor::heard(auth.accessor.as_str()?, auth.client_token.expose())
+    }
+
     /// The life of a renewed grant.
     pub(super) fn grant_life(&self, path: &str) -> Result<GrantLife, Fault> {
         self.auth.as_ref().map(AuthAnswer::life).ok_or_else(|| nothing_in("auth", path))
@@ -183,6 +196,11 @@ impl TokenState {
     pub(super) fn life(&self) -> GrantLife {
         let ttl = self.expire_time.as_ref().map(|_| seconds(positive(self.ttl)));
         GrantLife { ttl, renewable: self.renewable.unwrap_or_default() }
+    }
+
+    /// What the server calls this token.
+    pub(super) fn accessor(&self, token: &Secret<str>) -> Option<Accessor> {
+        Accessor::heard(self.accessor.as_str()?, token.expose())
     }
 
     /// The number of requests that it may still make; `None` for any number.
@@ -244,6 +262,35 @@ impl Versioned {
         };
         Fault::Gone { why }
     }
+}
+
+/// What the server calls the request of this answer. Nothing behind it is read: in most answers it stands first.
+pub(super) fn request_id(body: &[u8]) -> Option<RequestId> {
+    struct Search<'a>(&'a mut Option<RequestId>);
+
+    impl<'de> Visitor<'de> for Search<'_> {
+        type Value = ();
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an answer")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut answer: A) -> Result<(), A::Error> {
+            while let Some(key) = answer.next_key::<Cow<'de, str>>()? {
+                if key == "request_id" {
+                    *self.0 = RequestId::heard(&answer.next_value::<Cow<'de, str>>()?);
+                    return Ok(());
+                }
+                answer.next_value::<IgnoredAny>()?;
+            }
+            Ok(())
+        }
+    }
+
+    let mut found = None;
+    // The rest of the answer was not read, which the library calls an error.
+    serde_json::Deserializer::from_slice(body).deserialize_map(Search(&mut found)).ok();
+    found
 }
 
 /// A secret of KV v2. If it has a planned deletion, the time of that tells when to look again.
@@ -355,6 +402,32 @@ mod tests {
         Envelope<D, A>: for<'de> Deserialize<'de>,
     {
         serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn the_name_of_a_request_is_found_where_it_stands_and_nothing_else_is_taken_for_it() {
+        const ID: &str = "0b1c2d3e-0000-1111-2222-333344445555";
+        let first = format!(r#"{{"request_id":"{ID}","data":{{"a": this is not even JSON"#);
+        let behind = format!(r#"{{"keys":[{{"request_id":"no"}}],"request_id":"{ID}"}}"#);
+        for found in [first, behind] {
+            assert_eq!(request_id(found.as_bytes()), Some(RequestId::new(ID)), "{found}");
+        }
+        let inside = format!(r#"{{"data":{{"request_id":"{ID}"}}}}"#);
+        for other in [&inside, "", "[]", r#"{"request_id":7}"#, r#"{"request_id":"hvs.canary"}"#] {
+            assert_eq!(request_id(other.as_bytes()), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_named_by_the_server_and_never_by_itself() {
+        let login = |accessor: Value| {
+            let auth = json!({"client_token": "s.canary", "lease_duration": 1, "renewable": true, "accessor": accessor});
+            envelope::<Value, AuthAnswer>(json!({ "auth": auth })).accessor()
+        };
+        assert_eq!(login(json!("8609694a")), Some(Accessor::new("8609694a")));
+        for odd in [json!("s.canary"), json!(7), Value::Null, json!("")] {
+            assert_eq!(login(odd.clone()), None, "{odd}");
+        }
     }
 
     #[test]

@@ -9,11 +9,12 @@ use hyper::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::answers::{Envelope, Versioned};
+use super::answers::{Envelope, Versioned, request_id};
 use super::index::NewestIndex;
 use super::path::encoded;
 use crate::secret::Secret;
 use crate::source::Fault;
+use crate::source::heard;
 use crate::source::http::{Answer, Http, HttpError, Longest, Repeat, Request, words};
 
 const REQUEST: HeaderName = HeaderName::from_static("x-vault-request");
@@ -85,6 +86,7 @@ impl Api {
         if let Some(index) = answer.headers.get(INDEX) {
             self.index.saw(index);
         }
+        heard::request(request_id(answer.body.expose()));
         Ok(answer)
     }
 

@@ -21,7 +21,7 @@ use super::answers::{AuthAnswer, Envelope};
 use super::api::{self, Api, Call};
 use crate::config::{AuthConfig, CertConfig, ClientIdentity, CredentialFrom, RoleId, VaultConfig};
 use crate::source::http::{Answer, Keys, Repeat, causes, words};
-use crate::source::{Fault, Grant};
+use crate::source::{Fault, Grant, heard};
 pub(super) use drawer::Drawer;
 use secret_id::Memory;
 
@@ -199,7 +199,11 @@ fn grant(answer: &Answer, path: &str, meaning: &Meaning) -> Result<Grant, Fault>
     let explanation = match answer.status {
         StatusCode::BAD_REQUEST => meaning.rejected,
         StatusCode::FORBIDDEN => meaning.forbidden,
-        _ => return api::parsed::<Envelope<Value, AuthAnswer>>(answer, path, "update")?.grant(path),
+        _ => {
+            let parsed = api::parsed::<Envelope<Value, AuthAnswer>>(answer, path, "update")?;
+            heard::accessor(parsed.accessor());
+            return parsed.grant(path);
+        }
     };
     Err(refused(answer, path, explanation, meaning.again_in))
 }

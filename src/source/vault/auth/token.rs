@@ -9,7 +9,7 @@ use super::{api, refused};
 use crate::config::CredentialFrom;
 use crate::source::vault::answers::{Envelope, TokenState};
 use crate::source::vault::api::{Api, Call};
-use crate::source::{Fault, Grant};
+use crate::source::{Fault, Grant, heard};
 
 /// Takes the token that is there now, and asks for its life.
 pub(super) async fn log_in(api: &Api, from: &CredentialFrom) -> Result<Grant, Fault> {
@@ -21,5 +21,6 @@ pub(super) async fn log_in(api: &Api, from: &CredentialFrom) -> Result<Grant, Fa
         return Err(refused(&answer, path, either, None));
     }
     let state: TokenState = api::parsed::<Envelope<_>>(&answer, path, "read")?.into_data(path)?;
+    heard::accessor(state.accessor(&token));
     Ok(Grant { token, life: state.life(), revocable: false, uses: state.uses() })
 }
