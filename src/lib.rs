@@ -86,4 +86,6 @@ pub mod agent;
 
 pub mod admin;
 
+pub mod systemd;
+
 pub mod cli;

@@ -163,8 +163,8 @@ impl Server {
         match asked {
             Question::Description => text(StatusCode::OK, "application/json", DESCRIPTION.to_owned()),
             Question::Events => self.events(lasts),
-            Question::Live => match self.status().await {
-                Some(_) => plain(StatusCode::OK, "ok\n"),
+            Question::Live => match self.ask(Ask::Alive).await {
+                Some(()) => plain(StatusCode::OK, "ok\n"),
                 None => unanswered(),
             },
             Question::Ready => match self.status().await {

@@ -33,6 +33,8 @@ pub enum Instruction {
 /// What the agent is asked from outside, with the way back for its answer.
 #[derive(Debug)]
 pub enum Ask {
+    /// Whether it answers.
+    Alive(oneshot::Sender<()>),
     /// How everything stands.
     Status(oneshot::Sender<Status>),
     /// Follow this.

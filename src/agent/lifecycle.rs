@@ -124,6 +124,11 @@ impl Lifecycle {
     /// Whoever asked may have gone meanwhile.
     fn answer(&mut self, ask: Ask) -> Vec<Effect> {
         match ask {
+            Ask::Alive(answer) => {
+                // Whoever asked may have gone.
+                answer.send(()).unwrap_or_default();
+                Vec::new()
+            }
             Ask::Status(answer) => {
                 let clock = Clock { now: Instant::now(), wall: SystemTime::now() };
                 let agent = self.agent.status(&clock);

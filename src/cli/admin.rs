@@ -1,4 +1,4 @@
-//! Opens what others ask Squire by: the socket, and the listener.
+//! Opens what others learn of Squire by: the socket, the listener, and the service manager.
 
 use std::net::{SocketAddr, TcpListener};
 
@@ -11,6 +11,7 @@ use crate::admin::serve::Server;
 use crate::agent::{Ask, chain};
 use crate::config::Config;
 use crate::fact;
+use crate::systemd::{Herald, notify};
 
 /// The variable that says where the socket is.
 pub(super) const SOCKET: &str = "SQUIRE_SOCKET";
@@ -24,22 +25,30 @@ pub(super) fn place(config: &Config, origin: &Origin) -> Option<Place> {
     Place::of(config, file, std::env::var(SOCKET).ok())
 }
 
-/// Serves socket and listener. Without its socket an agent still does its work. An address that was asked for and cannot be had is an
+/// Serves socket and listener, and tells the service manager. Without its socket an agent still does its work. An address that was asked for and cannot be had is an
 /// error, since somebody watches it.
 pub(super) fn open(
     place: Option<&Place>,
     listen: Option<SocketAddr>,
     asks: mpsc::Sender<Ask>,
 ) -> Result<(), String> {
-    if place.is_none() && listen.is_none() {
+    let is_managed = notify::is_heard();
+    if place.is_none() && listen.is_none() && !is_managed {
         return Ok(());
     }
     let feed = Feed::default();
+    if is_managed {
+        drop(tokio::spawn(notify::keep_watchdog(asks.clone())));
+    }
     let server = Server::new(asks, feed.clone());
+    let mut herald = is_managed.then(Herald::default);
     if let Some(mut facts) = fact::hear() {
         drop(tokio::spawn(async move {
             while let Some(told) = facts.recv().await {
                 feed.tell(&told);
+                if let Some(herald) = &mut herald {
+                    notify::tell(&herald.hear(&told.fact));
+                }
             }
         }));
     }

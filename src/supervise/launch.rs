@@ -15,7 +15,7 @@ use crate::secret::Secret;
 
 /// Variables of Squire's own environment with these beginnings are for Squire and not for the child. The same holds for sockets that were
 /// passed to Squire itself.
-const KEPT_BACK: [&str; 5] = ["VAULT_", "BAO_", "SQUIRE_", "LISTEN_", "NOTIFY_SOCKET"];
+const KEPT_BACK: [&str; 6] = ["VAULT_", "BAO_", "SQUIRE_", "LISTEN_", "NOTIFY_SOCKET", "WATCHDOG_"];
 
 /// What to run: the process with the values of one release.
 #[derive(Clone, Debug)]

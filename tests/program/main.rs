@@ -52,6 +52,7 @@ mod starts;
 mod store_watch;
 mod stores;
 mod support_works;
+mod systemd;
 mod three_sources;
 mod tls;
 mod unseal;
