@@ -10,6 +10,7 @@ mod answer;
 mod batch;
 mod carrier;
 mod plan;
+mod rights;
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ use crate::secret::Secret;
 use account::{ANSWER_WITHIN, Account, Refused};
 use answer::Value;
 use carrier::{Carrier, Longest};
+pub use rights::Described;
 
 /// AWS locks nothing after refused credentials, and their owner may soon correct them.
 const AGAIN_IN: Duration = Duration::from_mins(1);

@@ -5,6 +5,7 @@
 mod faults;
 mod looks;
 mod open;
+mod rights;
 mod seen;
 mod watch;
 
@@ -25,6 +26,7 @@ use crate::store::{Credential, OwnerSecret, SecretPath, StoreError};
 use faults::{fault, not_opened};
 use looks::{Asker, Looks};
 use open::Open;
+pub use rights::StoreRights;
 use seen::Seen;
 use watch::Watch;
 

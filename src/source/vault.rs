@@ -14,6 +14,7 @@ mod auth;
 mod index;
 mod mounts;
 mod path;
+mod rights;
 mod transit;
 mod tree;
 
@@ -38,7 +39,9 @@ use crate::secret::Packed;
 use answers::{AuthAnswer, Engine, Envelope, LeaseState, TokenState};
 use api::{Api, Call};
 use auth::{Drawer, Login};
+pub use mounts::Mounted;
 use mounts::{Mount, Mounts};
+pub use rights::{Acl, Held, Rights, suits};
 
 /// The path that revokes a lease.
 const REVOKE_LEASE: &str = "sys/leases/revoke";
@@ -85,8 +88,7 @@ impl Vault {
 
     /// Reads a KV v2 secret, the newest version or a pinned one.
     async fn read_versioned(&self, grant: &Grant, mount: &Mount, want: &Want) -> Result<Fetched, Fault> {
-        let below = mount.below(&want.path);
-        let path = format!("{}data/{}", mount.path, below.strip_prefix("data/").unwrap_or(below));
+        let path = mounts::versioned_path(&mount.path, mount.below(&want.path));
         let answer = self.api.ask(Some(&grant.token), pinned(&path, want)).await?;
         if answer.status == StatusCode::NOT_FOUND {
             let nothing = || api::refusal(&answer, &want.path, "read");

@@ -16,7 +16,7 @@ use super::hex::hex;
 use super::keys::{self, Environment, ID, Id, OwnerKeys, RoleKeys, Tip};
 use super::owner::owner_keys;
 use super::path::SecretPath;
-use super::role::{Allowance, Ended, Right};
+use super::role::{Allowance, Ended, Right, Role};
 use super::rows::head;
 use super::seal::{Key, place};
 use super::sign::{Public, public};
@@ -117,6 +117,14 @@ impl Keys {
         match &self.power {
             Power::Root(_) => true,
             Power::Allowed(_, opened) => opened.allowance.allows(right, path),
+        }
+    }
+
+    /// The role, unless these are the owner's.
+    pub(super) fn role(&self) -> Option<&Role> {
+        match &self.power {
+            Power::Root(_) => None,
+            Power::Allowed(_, opened) => Some(&opened.keys.role),
         }
     }
 

@@ -15,10 +15,10 @@ use super::hex::hex;
 use super::journal::{bind_keys, record};
 use super::keys::{self, Environment, ID, Id, OwnerKeys, RoleKeys, RoleRecord, Writer};
 use super::owner::{owner_keys, write_owner_keys};
-use super::path;
+use super::path::{self, SecretPath};
 use super::power::{Keys, OWNER, log_ins};
 use super::renewal::{fresh, renew, write_environment};
-use super::role::{Allowance, Role};
+use super::role::{Allowance, Right, Role};
 use super::seal::{KEY, Key, place};
 use super::sign::public;
 use crate::secret::Secret;
@@ -79,6 +79,16 @@ impl Store {
             record(writing, &id, keys, Action::RoleList, Outcome::Done, About::Named("roles".to_owned()))?;
             Ok(Ok(roles))
         })
+    }
+
+    /// As which role it was opened; `None` for the owner. It reveals no value and is not recorded.
+    pub fn own_role(&mut self) -> Result<Option<Role>, StoreError> {
+        self.look(|_, keys, _| Ok(keys.role().cloned()))
+    }
+
+    /// Whether whoever opened it has this right to that secret. It reveals no value and is not recorded.
+    pub fn allows(&mut self, right: Right, path: &SecretPath) -> Result<bool, StoreError> {
+        self.look(|_, keys, _| Ok(keys.allows(right, path)))
     }
 
     /// Revokes a role, and gives its environments and the end of the audit new keys.

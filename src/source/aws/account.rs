@@ -84,6 +84,11 @@ impl Account {
         }
     }
 
+    /// Whether its credentials end by themselves.
+    pub(super) fn has_end(&self) -> bool {
+        self.credentials.expiry().is_some() || self.credentials.session_token().is_some()
+    }
+
     /// That its credentials were refused, in these words.
     pub(super) fn refused(&self, why: &str) -> Refused {
         Refused { credentials: self.credentials.clone(), why: why.to_owned() }

@@ -57,6 +57,15 @@ pub(super) struct TokenState {
     num_uses: i64,
     #[serde(default)]
     accessor: Value,
+    #[serde(default)]
+    policies: Vec<String>,
+    #[serde(default)]
+    identity_policies: Option<Vec<String>>,
+    /// Seconds; a periodic token can be renewed for ever.
+    #[serde(default)]
+    period: Option<Value>,
+    #[serde(default)]
+    bound_cidrs: Option<Vec<IgnoredAny>>,
 }
 
 /// A response-wrapping token, as its look-up shows it.
@@ -206,6 +215,21 @@ impl TokenState {
     /// The number of requests that it may still make; `None` for any number.
     pub(super) fn uses(&self) -> Option<u64> {
         uses(self.num_uses)
+    }
+
+    /// Its policies, also those of its entity.
+    pub(super) fn policies(&self) -> Vec<String> {
+        self.policies.iter().chain(self.identity_policies.iter().flatten()).cloned().collect()
+    }
+
+    /// Whether it can be renewed for ever.
+    pub(super) fn is_periodic(&self) -> bool {
+        self.period.as_ref().and_then(Value::as_u64).is_some_and(|period| period > 0)
+    }
+
+    /// Whether only some addresses may use it.
+    pub(super) fn is_bound(&self) -> bool {
+        self.bound_cidrs.as_ref().is_some_and(|addresses| !addresses.is_empty())
     }
 }
 

@@ -18,6 +18,44 @@ use crate::source::Fault;
 /// How often a look-up has to be refused before the path itself is tried again; it is tried after the first refusal.
 const TRIED_EACH: u64 = 4;
 
+/// An engine whose kind is known, and where it is mounted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mounted {
+    /// With a slash at the end.
+    pub path: String,
+    /// What is mounted there.
+    pub kind: EngineKind,
+}
+
+impl Mounted {
+    /// From the configured kind: the part before `/data/` if the path has the API's form, otherwise the first segment.
+    pub fn said(kind: EngineKind, path: &str) -> Self {
+        let first = path.split_inclusive('/').next().unwrap_or_default();
+        let mount = match path.split_once("/data/") {
+            Some((mount, _)) if kind == EngineKind::Kv2 => format!("{mount}/"),
+            Some(_) | None => first.to_owned(),
+        };
+        Self { path: mount, kind }
+    }
+
+    /// The path of the API at which a secret is asked for: what a policy has to allow.
+    pub fn asked(&self, path: &str) -> String {
+        match self.kind {
+            EngineKind::Kv2 => versioned_path(&self.path, below(&self.path, path)),
+            EngineKind::Kv1 | EngineKind::Other => path.to_owned(),
+        }
+    }
+}
+
+/// The path of the API of a secret of KV v2. `data/` at its beginning is the API's form already.
+pub(super) fn versioned_path(mount: &str, below: &str) -> String {
+    format!("{mount}data/{}", below.strip_prefix("data/").unwrap_or(below))
+}
+
+fn below<'a>(mount: &str, path: &'a str) -> &'a str {
+    path.strip_prefix(mount).unwrap_or_default()
+}
+
 /// One mounted engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mount {
@@ -27,19 +65,30 @@ pub(super) struct Mount {
 }
 
 impl Mount {
-    /// The mount from the configured kind: the part before `/data/` if the path has the API's form, otherwise the first segment.
+    /// The mount from the configured kind.
     pub(super) fn said(kind: EngineKind, path: &str) -> Self {
-        let first = path.split_inclusive('/').next().unwrap_or_default();
-        let engine = match kind {
+        Self::of(&Mounted::said(kind, path))
+    }
+
+    /// The mount of which the kind is known.
+    pub(super) fn of(mounted: &Mounted) -> Self {
+        let engine = match mounted.kind {
             EngineKind::Kv1 => Engine::Unversioned,
             EngineKind::Kv2 => Engine::Versioned,
             EngineKind::Other => Engine::Other,
         };
-        let path = match path.split_once("/data/") {
-            Some((mount, _)) if kind == EngineKind::Kv2 => format!("{mount}/"),
-            Some(_) | None => first.to_owned(),
+        Self { path: mounted.path.clone(), engine }
+    }
+
+    /// What is mounted there, if that is known.
+    pub(super) fn mounted(&self) -> Option<Mounted> {
+        let kind = match self.engine {
+            Engine::Versioned => EngineKind::Kv2,
+            Engine::Unversioned => EngineKind::Kv1,
+            Engine::Other => EngineKind::Other,
+            Engine::AsWritten => return None,
         };
-        Self { path, engine }
+        Some(Mounted { path: self.path.clone(), kind })
     }
 
     /// The mount if the token may not look it up: the first segment stands for it.
@@ -50,7 +99,7 @@ impl Mount {
 
     /// The part of a path that is below the mount.
     pub(super) fn below<'a>(&self, path: &'a str) -> &'a str {
-        path.strip_prefix(self.path.as_str()).unwrap_or_default()
+        below(&self.path, path)
     }
 
     fn holds(&self, path: &str) -> bool {
