@@ -66,6 +66,8 @@ pub mod store;
 
 pub mod source;
 
+pub mod policy;
+
 pub mod lease;
 
 pub mod session;

@@ -1,0 +1,191 @@
+//! The least policy of AWS IAM for Secrets Manager, in JSON.
+//!
+//! *Invariant:* pure. No name of a secret has a character that IAM takes for a pattern: the configuration lets none in.
+
+use serde_json::{Value, json};
+
+use super::{Rule, Text, Weight, by_path, secrets};
+use crate::config::{AwsConfig, Version};
+use crate::plan::Want;
+
+pub(super) const READ: &str = "secretsmanager:GetSecretValue";
+pub(super) const READ_MANY: &str = "secretsmanager:BatchGetSecretValue";
+pub(super) const DESCRIBE: &str = "secretsmanager:DescribeSecret";
+
+/// Every right that the agent uses with these secrets.
+pub fn rules(wants: &[Want]) -> Vec<Rule> {
+    let mut rules = Vec::new();
+    for (path, names) in by_path(wants) {
+        let rule = |capability, weight| Rule {
+            paths: vec![path.to_owned()],
+            capability,
+            why: secrets(&names),
+            weight,
+        };
+        rules.push(rule(READ, Weight::Needed));
+        if rotates(wants, path) {
+            rules.push(rule(
+                DESCRIBE,
+                Weight::Helps("a planned rotation is seen at the next `refresh`, and not when it happens"),
+            ));
+        }
+    }
+    if are_many(wants) {
+        rules.push(Rule {
+            paths: vec!["*".to_owned()],
+            capability: READ_MANY,
+            why: "to read up to twenty secrets in one request".to_owned(),
+            weight: Weight::Helps("each secret is a request of its own"),
+        });
+    }
+    rules
+}
+
+/// Whether a secret at this path follows a stage: one that is pinned by its id has no rotation.
+fn rotates(wants: &[Want], path: &str) -> bool {
+    wants.iter().any(|want| want.path == path && !matches!(want.version, Some(Version::Id(_))))
+}
+
+/// Whether there are two that one request can read: only those without a version.
+fn are_many(wants: &[Want]) -> bool {
+    let current: Vec<Want> = wants.iter().filter(|want| want.version.is_none()).cloned().collect();
+    by_path(&current).len() > 1
+}
+
+/// The policy in JSON, which has no comments.
+pub fn text(config: &AwsConfig, wants: &[Want]) -> Text {
+    let region = config.region.as_deref().filter(|region| is_region(region)).unwrap_or("*");
+    let paths: Vec<&str> = by_path(wants).into_iter().map(|(path, _)| path).collect();
+    let (following, pinned): (Vec<&str>, Vec<&str>) =
+        paths.into_iter().partition(|path| rotates(wants, path));
+    let statement = |sid: &str, actions: &[&str], resources: Vec<String>| {
+        (!resources.is_empty())
+            .then(|| json!({"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources}))
+    };
+    let resources = |paths: &[&str]| paths.iter().flat_map(|path| arns(path, region)).collect::<Vec<_>>();
+    let many = are_many(wants).then(|| "*".to_owned()).into_iter().collect();
+    let statements: Vec<Value> = [
+        statement("Read", &[READ, DESCRIBE], resources(&following)),
+        statement("ReadPinned", &[READ], resources(&pinned)),
+        statement("ReadManyAtOnce", &[READ_MANY], many),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let policy = json!({"Version": "2012-10-17", "Statement": statements});
+    Text { body: format!("{policy:#}\n"), notes: notes(config, wants, region) }
+}
+
+fn notes(config: &AwsConfig, wants: &[Want], region: &str) -> Vec<String> {
+    let mut notes = vec![format!(
+        "a secret that is encrypted with a key of your own also needs kms:Decrypt on the ARN of that key, best with the condition \
+         StringEquals kms:ViaService secretsmanager.{}.amazonaws.com; `squire check --online` names the key",
+        if region == "*" { "REGION" } else { region }
+    )];
+    if wants.iter().any(|want| !want.path.starts_with("arn:")) {
+        notes.push("the account is not known here: * in an ARN stands for it, and each name goes on with the six characters that AWS adds".to_owned());
+    }
+    if are_many(wants) {
+        notes.push(format!("{READ_MANY} takes no ARN; it reads nothing that {READ} does not allow"));
+    }
+    if let Some(role) = &config.assume_role {
+        notes.push(format!(
+            "this is for the role {}; the credentials that Squire finds need sts:AssumeRole on it, and the role has to trust them",
+            role.arn
+        ));
+    }
+    notes
+}
+
+/// The ARNs of a secret. AWS adds a hyphen and six characters to each name; a name that ends as if it had them may be either.
+fn arns(path: &str, region: &str) -> Vec<String> {
+    let whole = if path.starts_with("arn:") {
+        path.to_owned()
+    } else {
+        format!("arn:{}:secretsmanager:{region}:*:secret:{path}", partition(region))
+    };
+    let added = format!("{whole}-??????");
+    let is_whole = path.starts_with("arn:")
+        && path
+            .rsplit_once('-')
+            .is_some_and(|(_, end)| end.len() == 6 && end.chars().all(|c| c.is_ascii_alphanumeric()));
+    if is_whole { vec![whole, added] } else { vec![added] }
+}
+
+fn partition(region: &str) -> &'static str {
+    if region.starts_with("cn-") {
+        "aws-cn"
+    } else if region.starts_with("us-gov-") {
+        "aws-us-gov"
+    } else {
+        "aws"
+    }
+}
+
+/// The variables of AWS are not checked as the configuration is.
+fn is_region(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::wanted;
+    use super::*;
+    use crate::config::SourceConfig;
+
+    fn aws(rest: &str) -> (AwsConfig, Vec<Want>) {
+        match wanted(&format!("[source.aws]\nregion = \"eu-west-1\"\n{rest}")).pop() {
+            Some((_, SourceConfig::Aws(config), wants)) => (config, wants),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn policy(rest: &str) -> Value {
+        let (config, wants) = aws(rest);
+        serde_json::from_str(&text(&config, &wants).body).unwrap()
+    }
+
+    #[test]
+    fn a_name_is_an_arn_with_what_aws_adds_and_many_are_read_at_once() {
+        let policy = policy(
+            "[secret.a]\npath = \"prod/a\"\n[secret.b]\npath = \"prod/b\"\n[secret.old]\npath = \"prod/c\"\nversion_id = \"x\"\n",
+        );
+        let arn = |name: &str| format!("arn:aws:secretsmanager:eu-west-1:*:secret:{name}-??????");
+        let expected = json!([
+            {"Sid": "Read", "Effect": "Allow", "Action": [READ, DESCRIBE], "Resource": [arn("prod/a"), arn("prod/b")]},
+            {"Sid": "ReadPinned", "Effect": "Allow", "Action": [READ], "Resource": [arn("prod/c")]},
+            {"Sid": "ReadManyAtOnce", "Effect": "Allow", "Action": [READ_MANY], "Resource": ["*"]},
+        ]);
+        assert_eq!(policy["Statement"], expected);
+    }
+
+    #[test]
+    fn one_secret_needs_no_batch_and_two_versions_of_it_are_one_secret() {
+        let policy = policy(
+            "[secret.a]\npath = \"prod/a\"\n[secret.b]\npath = \"prod/a\"\nversion_stage = \"AWSPREVIOUS\"\n",
+        );
+        assert_eq!(policy["Statement"].as_array().unwrap().len(), 1, "{policy:#}");
+        assert_eq!(policy["Statement"][0]["Resource"].as_array().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn an_arn_is_itself_and_one_that_may_be_a_beginning_is_both() {
+        let arn = "arn:aws-cn:secretsmanager:cn-north-1:1:secret:prod/my-secret";
+        assert_eq!(arns(arn, "*"), [arn.to_owned(), format!("{arn}-??????")]);
+        assert_eq!(
+            arns("arn:aws:secretsmanager:eu-west-1:1:secret:db", "*"),
+            ["arn:aws:secretsmanager:eu-west-1:1:secret:db-??????"]
+        );
+        assert_eq!(
+            arns("my-secret", "us-gov-west-1"),
+            ["arn:aws-us-gov:secretsmanager:us-gov-west-1:*:secret:my-secret-??????"]
+        );
+    }
+
+    #[test]
+    fn a_region_of_the_environment_is_no_pattern() {
+        for (region, expected) in [("eu-*", false), ("", false), ("EU", false), ("eu-west-1", true)] {
+            assert_eq!(is_region(region), expected, "{region}");
+        }
+    }
+}
