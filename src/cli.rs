@@ -8,9 +8,11 @@ mod check;
 mod load;
 mod log;
 mod output;
+mod policy;
 mod run;
 mod status;
 mod store;
+mod visit;
 
 use std::ffi::OsString;
 use std::panic;
@@ -59,17 +61,27 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         template: Option<PathBuf>,
     },
-    /// Find every problem of a configuration and its templates without asking any server
+    /// Find every problem of a configuration and its templates; with --online also what its servers do not allow
     #[command(after_help = CHECK_EXAMPLES)]
     Check {
         #[command(flatten)]
         file: ConfigFile,
+        #[command(flatten)]
+        asked: check::CheckAsked,
         /// The process that `run` would wrap
         #[arg(last = true, value_name = "COMMAND")]
         process: Vec<String>,
     },
     #[command(flatten)]
     Ask(ask::Ask),
+    /// Print the least policy that a configuration needs, in the language of each source
+    #[command(after_help = POLICY_EXAMPLES)]
+    Policy {
+        #[command(flatten)]
+        file: ConfigFile,
+        #[command(flatten)]
+        asked: policy::PolicyAsked,
+    },
     /// Keep secrets in an encrypted file of this machine
     Store(Box<store::Asked>),
 }
@@ -98,6 +110,8 @@ impl ConfigFile {
 const EXAMPLES: &str = "\
 Examples:
   squire check -c squire.toml               find every problem before anything starts
+  squire check -c squire.toml --online      and what the servers do not allow
+  squire policy -c squire.toml              print the least policy that it needs
   squire run -c squire.toml -- ./app        wrap a process and rotate its secrets
   squire render -c squire.toml              write the files once and exit
   squire status -c squire.toml              how the squire of this configuration stands
@@ -138,7 +152,28 @@ configuration, it gives up after 60 seconds, and sooner where waiting is of no u
 const CHECK_EXAMPLES: &str = "\
 Examples:
   squire check -c squire.toml
-  squire check -c squire.toml -- /usr/local/bin/app";
+  squire check -c squire.toml -- /usr/local/bin/app
+  squire check -c squire.toml --online                       also ask what the servers allow
+  squire check -c squire.toml --online --token-file token    the same, with this token
+
+With --online it logs in as `run` would, asks about each path without reading a secret, and gives its
+token back. A login with a secret-id counts as one of its uses; one that would use up the file of the
+secret-id (`unwrap`, `delete_secret_id`) is not done: give it a token with the same policies.
+
+Exit status: 0 if all is well, 1 if something is missing or a server cannot be asked, 2 if the
+configuration has problems.";
+
+const POLICY_EXAMPLES: &str = "\
+Examples:
+  squire policy -c squire.toml
+  squire policy -c squire.toml --source vault | bao policy write app -
+  squire policy -c squire.toml --online --token-file ~/.vault-token
+  squire policy -c squire.toml --source aws > policy.json
+
+HCL for a Vault or OpenBao, JSON for AWS IAM, for a store the command that makes the role. With one
+source stdout has nothing else; what a person should know is on stderr. What is mounted where is not
+known without asking, so a secret without `kind` has a line for KV v2 and one for all else. --online
+asks; the role itself can do so only once it has a policy, an operator's token can now.";
 
 /// Does what the command line asks for; returns the exit code of the program.
 pub fn perform(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -163,7 +198,10 @@ fn command(command: Command) -> u8 {
         Command::Render { file, template } => run::render(&file.origin(Vec::new()), template.as_deref()),
         Command::Ask(asked) => ask::perform(asked),
         Command::Store(asked) => store::perform(&asked),
-        Command::Check { file, process } => check::check(&file.origin(Vec::new()), given(process)),
+        Command::Check { file, asked, process } => {
+            check::check(&file.origin(Vec::new()), given(process), &asked)
+        }
+        Command::Policy { file, asked } => policy::policy(&file.origin(Vec::new()), &asked),
     }
 }
 

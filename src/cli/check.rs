@@ -1,20 +1,34 @@
-//! `squire check`: finds every problem without asking a server.
+//! `squire check`: finds every problem without asking a server, or with that.
+
+mod online;
 
 use std::io::Write;
 
+use clap::Args;
 use nix::unistd::{getegid, geteuid};
 
 use super::USAGE;
 use super::load::{Loaded, Origin, complain, load};
 use super::run::NOTHING_TO_DO;
+use super::visit::Online;
 use crate::agent::chain;
 use crate::agent::publisher::Premises;
 use crate::memory;
 use crate::plan::{Plan, Setting};
 use crate::supervise;
 
+/// What is asked for beside the configuration.
+#[derive(Args, Debug)]
+pub(super) struct CheckAsked {
+    #[command(flatten)]
+    online: Online,
+    /// Ask only this source
+    #[arg(long, value_name = "NAME", requires = "online")]
+    source: Option<String>,
+}
+
 /// Checks a configuration; returns the exit code.
-pub(super) fn check(origin: &Origin, command: Option<Vec<String>>) -> u8 {
+pub(super) fn check(origin: &Origin, command: Option<Vec<String>>, asked: &CheckAsked) -> u8 {
     let loaded = match load(origin, command) {
         Ok(loaded) => loaded,
         Err(problems) => {
@@ -63,7 +77,7 @@ pub(super) fn check(origin: &Origin, command: Option<Vec<String>>) -> u8 {
     let (files, variables) = (plan.files.len(), plan.env.len());
     let summary = format!("{origin}: no problems: {secrets} secrets, {files} files, {variables} variables\n");
     drop(std::io::stdout().write_all(summary.as_bytes()));
-    0
+    if asked.online.online { online::online(origin, &loaded, asked) } else { 0 }
 }
 
 /// What `run` may not be able to do for the process on this machine. The configuration may be meant for another machine, so these are no

@@ -154,6 +154,11 @@ impl Bao {
         self.api.address()
     }
 
+    /// The token of an operator who may do everything.
+    pub(crate) fn root_token() -> &'static str {
+        ROOT_TOKEN
+    }
+
     /// The server's API with the root token.
     pub(crate) fn api(&self) -> &Api {
         &self.api
@@ -172,19 +177,39 @@ impl Bao {
 
     /// The audit records of the requests in [`Self::requests`].
     fn audit(&self) -> Vec<Value> {
-        let audit = std::fs::read_to_string(self.directory.path().join("audit.jsonl")).unwrap_or_default();
-        audit
-            .lines()
-            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        self.entries()
+            .into_iter()
             .filter(|entry| entry["type"] == "request" && entry["auth"]["policies"] != json!(["root"]))
             // The server tests its audit device itself.
             .filter(|entry| entry["request"]["path"] != "sys/audit/test")
             .collect()
     }
 
+    /// Every whole line of the audit.
+    fn entries(&self) -> Vec<Value> {
+        let audit = std::fs::read_to_string(self.directory.path().join("audit.jsonl")).unwrap_or_default();
+        audit.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
     /// How many of the requests begin with this.
     pub(crate) fn count(&self, beginning: &str) -> usize {
         self.requests().iter().filter(|request| request.starts_with(beginning)).count()
+    }
+
+    /// What the tokens of a tenant's logins asked for, in order, as `operation path`, each with whether it was allowed.
+    pub(crate) fn asked_by(&self, tenant: &str) -> Vec<(String, bool)> {
+        let entries = self.entries();
+        let of_tenant = entries.iter().filter(|entry| {
+            entry["type"] == "response"
+                && entry["auth"]["metadata"]["role_name"] == tenant
+                && entry["request"]["path"] != "auth/approle/login"
+        });
+        let asked = |entry: &Value| {
+            let text = |key: &str| entry["request"][key].as_str().unwrap_or_default().to_owned();
+            let is_denied = entry["error"].as_str().is_some_and(|error| error.contains("permission denied"));
+            (format!("{} {}", text("operation"), text("path")), !is_denied)
+        };
+        of_tenant.map(asked).collect()
     }
 
     /// Ends the server and everything in it.

@@ -1,0 +1,144 @@
+//! `squire policy`: prints the least policy for a configuration.
+
+use std::io::Write;
+
+use clap::Args;
+
+use super::load::{Loaded, Origin, complain, load};
+use super::visit::{self, Online};
+use super::{NOBODY_READS, USAGE};
+use crate::config::{SourceConfig, VaultConfig};
+use crate::names::SourceName;
+use crate::plan::Want;
+use crate::policy::{self, Heading, Known, Text};
+use crate::source::Grant;
+use crate::source::vault::Vault;
+
+/// What is asked for.
+#[derive(Args, Debug)]
+pub(super) struct PolicyAsked {
+    /// The name of the policy or role in the text
+    #[arg(long, value_name = "NAME", default_value = "app")]
+    name: String,
+    /// Only for this source
+    #[arg(long, value_name = "NAME")]
+    source: Option<String>,
+    #[command(flatten)]
+    online: Online,
+}
+
+/// Prints; returns the exit code.
+pub(super) fn policy(origin: &Origin, asked: &PolicyAsked) -> u8 {
+    let loaded = match load(origin, None) {
+        Ok(loaded) => loaded,
+        Err(problems) => {
+            complain(&problems);
+            return USAGE;
+        }
+    };
+    let chosen = match chosen(&loaded, asked.source.as_deref()) {
+        Ok(chosen) => chosen,
+        Err(problem) => {
+            complain(&[problem]);
+            return USAGE;
+        }
+    };
+    let known = if asked.online.online { visit::run(known(&chosen, asked)) } else { Ok(Known::new()) };
+    let known = match known {
+        Ok(known) => known,
+        Err(why) => {
+            complain(&[why]);
+            return 1;
+        }
+    };
+    let origin = origin.to_string();
+    let mut whole = String::new();
+    for (source, config, wants) in &chosen {
+        let heading = Heading { origin: &origin, source, name: &asked.name };
+        match policy::text(&heading, config, wants, &known) {
+            Ok(text) => show(&mut whole, source, text, chosen.len() > 1),
+            Err(problems) => {
+                complain(
+                    &problems.iter().map(|problem| format!("source {source}: {problem}")).collect::<Vec<_>>(),
+                );
+                return USAGE;
+            }
+        }
+    }
+    print(&whole)
+}
+
+/// A source, with the secrets that are wanted from it.
+pub(super) type Chosen<'a> = (&'a SourceName, &'a SourceConfig, &'a [Want]);
+
+/// The sources that anything is wanted from: all, or the one that is named.
+pub(super) fn chosen<'a>(loaded: &'a Loaded, only: Option<&str>) -> Result<Vec<Chosen<'a>>, String> {
+    let Loaded { config, plan, .. } = loaded;
+    if let Some(name) = only.filter(|name| !config.sources.contains_key(*name)) {
+        let all: Vec<&str> = config.sources.keys().map(SourceName::as_str).collect();
+        return Err(format!("there is no source {name:?}; the configuration has: {}", all.join(", ")));
+    }
+    let wanted = plan.wants.iter().filter(|(name, _)| only.is_none_or(|only| name.as_str() == only));
+    let chosen: Vec<_> = wanted
+        .filter_map(|(name, wants)| Some((name, config.sources.get(name)?, wants.as_slice())))
+        .filter(|(.., wants)| !wants.is_empty())
+        .collect();
+    if chosen.is_empty() {
+        return Err("no template refers to a secret of a source, so nothing has to be allowed".to_owned());
+    }
+    Ok(chosen)
+}
+
+/// With one source, what is printed is the policy and nothing else, so that another program can read it.
+fn show(whole: &mut String, source: &SourceName, text: Text, is_one_of_many: bool) {
+    let gap = if whole.is_empty() { "" } else { "\n" };
+    let heading = if is_one_of_many { format!("{gap}# ---- source {source} ----\n") } else { String::new() };
+    whole.extend([heading, text.body]);
+    if !text.notes.is_empty() {
+        complain(&text.notes.iter().map(|note| format!("note: source {source}: {note}")).collect::<Vec<_>>());
+    }
+}
+
+fn print(text: &str) -> u8 {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => 0,
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => NOBODY_READS,
+        Err(error) => {
+            complain(&[format!("cannot write to stdout: {error}")]);
+            1
+        }
+    }
+}
+
+/// Asks the servers what is mounted where.
+async fn known(chosen: &[Chosen<'_>], asked: &PolicyAsked) -> Result<Known, String> {
+    let mut known = Known::new();
+    for (source, config, wants) in chosen {
+        let SourceConfig::Vault(config) = config else { continue };
+        let found = mounts(config, wants, asked).await.map_err(|why| format!("source {source}: {why}"))?;
+        known.extend(found);
+    }
+    Ok(known)
+}
+
+async fn mounts(config: &VaultConfig, wants: &[Want], asked: &PolicyAsked) -> Result<Known, String> {
+    let token_file = asked.online.token_file.as_deref();
+    let questions = async |vault: &Vault, grant: &Grant| {
+        let mut known = Known::new();
+        for want in wants {
+            if let Some(mounted) = vault.mounted(grant, want).await? {
+                known.insert(want.path.clone(), mounted);
+            }
+        }
+        Ok(known)
+    };
+    let (known, left) = visit::vault(config, token_file, questions).await?;
+    complain_of(left.as_deref());
+    Ok(known)
+}
+
+fn complain_of(left: Option<&str>) {
+    if let Some(left) = left {
+        complain(&[format!("warning: {left}")]);
+    }
+}
