@@ -156,9 +156,9 @@ Examples:
   squire check -c squire.toml --online                       also ask what the servers allow
   squire check -c squire.toml --online --token-file token    the same, with this token
 
-With --online it logs in as `run` would, asks about each path without reading a secret, and gives its
-token back. A login with a secret-id counts as one of its uses; one that would use up the file of the
-secret-id (`unwrap`, `delete_secret_id`) is not done: give it a token with the same policies.
+With --online it logs in as `run` would, asks about each path without reading a secret, and gives
+its token back. A login with a secret-id counts as one of its uses. One that would use up the file
+of the secret-id (`unwrap`, `delete_secret_id`) is not done: give a token with the same policies.
 
 Exit status: 0 if all is well, 1 if something is missing or a server cannot be asked, 2 if the
 configuration has problems.";
@@ -170,10 +170,10 @@ Examples:
   squire policy -c squire.toml --online --token-file ~/.vault-token
   squire policy -c squire.toml --source aws > policy.json
 
-HCL for a Vault or OpenBao, JSON for AWS IAM, for a store the command that makes the role. With one
-source stdout has nothing else; what a person should know is on stderr. What is mounted where is not
-known without asking, so a secret without `kind` has a line for KV v2 and one for all else. --online
-asks; the role itself can do so only once it has a policy, an operator's token can now.";
+HCL for a Vault or OpenBao, JSON for AWS IAM, for a store the command that makes the role. With
+one source stdout has nothing else; what a person should know is on stderr. What is mounted where
+is not known without asking, so a secret without `kind` has a line for KV v2 and one for all else.
+--online asks; the role itself can do so only once it has a policy, an operator's token can now.";
 
 /// Does what the command line asks for; returns the exit code of the program.
 pub fn perform(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {

@@ -1,12 +1,13 @@
 //! `squire policy`: prints the least policy for a configuration.
 
-use std::io::Write;
+use std::collections::BTreeMap;
 
 use clap::Args;
 
+use super::USAGE;
 use super::load::{Loaded, Origin, complain, load};
-use super::visit::{self, Online};
-use super::{NOBODY_READS, USAGE};
+use super::output::say;
+use super::visit::{self, Online, Visitor};
 use crate::config::{SourceConfig, VaultConfig};
 use crate::names::SourceName;
 use crate::plan::Want;
@@ -43,19 +44,17 @@ pub(super) fn policy(origin: &Origin, asked: &PolicyAsked) -> u8 {
             return USAGE;
         }
     };
-    let known = if asked.online.online { visit::run(known(&chosen, asked)) } else { Ok(Known::new()) };
-    let known = match known {
-        Ok(known) => known,
-        Err(why) => {
-            complain(&[why]);
-            return 1;
-        }
+    let visitor = Visitor::default();
+    let known = match asked.online.online.then(|| visit::run(&visitor, known(&visitor, &chosen, asked))) {
+        None => BTreeMap::new(),
+        Some(Ok(known)) => known,
+        Some(Err(unanswered)) => return unanswered.tell(),
     };
     let origin = origin.to_string();
-    let mut whole = String::new();
+    let (mut whole, nothing) = (String::new(), Known::new());
     for (source, config, wants) in &chosen {
         let heading = Heading { origin: &origin, source, name: &asked.name };
-        match policy::text(&heading, config, wants, &known) {
+        match policy::text(&heading, config, wants, known.get(*source).unwrap_or(&nothing)) {
             Ok(text) => show(&mut whole, source, text, chosen.len() > 1),
             Err(problems) => {
                 complain(
@@ -65,7 +64,7 @@ pub(super) fn policy(origin: &Origin, asked: &PolicyAsked) -> u8 {
             }
         }
     }
-    print(&whole)
+    say(&whole)
 }
 
 /// A source, with the secrets that are wanted from it.
@@ -99,29 +98,27 @@ fn show(whole: &mut String, source: &SourceName, text: Text, is_one_of_many: boo
     }
 }
 
-fn print(text: &str) -> u8 {
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Ok(()) => 0,
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => NOBODY_READS,
-        Err(error) => {
-            complain(&[format!("cannot write to stdout: {error}")]);
-            1
-        }
-    }
-}
-
-/// Asks the servers what is mounted where.
-async fn known(chosen: &[Chosen<'_>], asked: &PolicyAsked) -> Result<Known, String> {
-    let mut known = Known::new();
+/// Asks the servers what is mounted where: two of them may have something else at the same path.
+async fn known(
+    visitor: &Visitor,
+    chosen: &[Chosen<'_>],
+    asked: &PolicyAsked,
+) -> Result<BTreeMap<SourceName, Known>, String> {
+    let mut known = BTreeMap::new();
     for (source, config, wants) in chosen {
         let SourceConfig::Vault(config) = config else { continue };
-        let found = mounts(config, wants, asked).await.map_err(|why| format!("source {source}: {why}"))?;
-        known.extend(found);
+        let found = mounts(visitor, config, wants, asked).await;
+        known.insert((*source).clone(), found.map_err(|why| format!("source {source}: {why}"))?);
     }
     Ok(known)
 }
 
-async fn mounts(config: &VaultConfig, wants: &[Want], asked: &PolicyAsked) -> Result<Known, String> {
+async fn mounts(
+    visitor: &Visitor,
+    config: &VaultConfig,
+    wants: &[Want],
+    asked: &PolicyAsked,
+) -> Result<Known, String> {
     let token_file = asked.online.token_file.as_deref();
     let questions = async |vault: &Vault, grant: &Grant| {
         let mut known = Known::new();
@@ -132,7 +129,7 @@ async fn mounts(config: &VaultConfig, wants: &[Want], asked: &PolicyAsked) -> Re
         }
         Ok(known)
     };
-    let (known, left) = visit::vault(config, token_file, questions).await?;
+    let (known, left) = visitor.vault((config, token_file, wants.len()), questions).await?;
     complain_of(left.as_deref());
     Ok(known)
 }

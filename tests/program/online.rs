@@ -1,7 +1,12 @@
 //! `squire check --online`: what it finds with real servers, what it leaves behind, and that it reads no secret.
 
 use std::collections::BTreeSet;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
+use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::support::{
@@ -252,6 +257,8 @@ fn the_rights_of_credentials_of_aws_are_found_without_a_read() {
     let value = fresh("value");
     rig.canaries().add(&value);
     let (mine, theirs) = (aws.secret(&value), aws.secret(&value));
+    let said = Arc::default();
+    let address = wire(aws.endpoint(), None, &Arc::default(), &said);
     let file = |name: &str, path: &str| {
         format!(
             "[secret.{name}]\npath = \"{path}\"\n[[file]]\npath = \"{name}\"\ninline = \"{{{{{name}.value}}}}\"\n"
@@ -259,7 +266,7 @@ fn the_rights_of_credentials_of_aws_are_found_without_a_read() {
     };
     let config = |more: &str| {
         rig.whole_config(&format!(
-            "[source.aws]\n[output]\ndir = \"@dir@/out\"\n{}{more}",
+            "[source.aws]\nendpoint = \"{address}\"\n[output]\ndir = \"@dir@/out\"\n{}{more}",
             file("mine", &mine)
         ));
     };
@@ -298,6 +305,8 @@ fn the_rights_of_credentials_of_aws_are_found_without_a_read() {
     assert!(absent.stdout.contains("  MISSING  secretsmanager:GetSecretValue prod/absent"), "{absent:?}");
     write_profile(&rig, Keys { id: "AKIANOBODY0000000000", key: "nothing" });
     says(&check(&rig, &[]), 1, &["source aws: login refused"]);
+    let said = String::from_utf8_lossy(&said.lock().unwrap()).into_owned();
+    assert!(said.contains(&mine) && !said.contains(&value), "a value was read: {said}");
 }
 
 #[test]
@@ -310,4 +319,92 @@ fn a_server_that_does_not_answer_does_not_hold_it_for_ever() {
     let outcome = rig.start(&["check", "--online", "-c", file.to_str().unwrap()]).outcome(SOON * 5);
     bao.go_on();
     says(&outcome, 1, &["source vault:", "1 sources could not be asked"]);
+}
+
+#[test]
+fn a_token_whose_uses_are_counted_is_not_used_up() {
+    let bao = Bao::shared();
+    let counted = bao.tenant_with(&json!({"token_ttl": "1h", "token_num_uses": 3}));
+    let by_login = rig(&counted);
+    says(
+        &check(&by_login, &[]),
+        1,
+        &["the login gives a token for 3 requests, and this takes 6", "--token-file"],
+    );
+    assert_eq!(counted.living_tokens(), 0);
+    let tenant = bao.tenant();
+    let rig = rig(&tenant);
+    let made = bao
+        .api()
+        .post("auth/token/create", &json!({"policies": [tenant.name()], "num_uses": 20, "ttl": "1h"}));
+    let token = made["auth"]["client_token"].as_str().unwrap();
+    rig.canaries().add(token);
+    rig.write("token", token);
+    says(
+        &check(&rig, &["--token-file", rig.path("token").to_str().unwrap()]),
+        1,
+        &["may be used 19 more times"],
+    );
+    let accessor = json!({"accessor": made["auth"]["accessor"]});
+    let left = bao.api().post("auth/token/lookup-accessor", &accessor);
+    assert_eq!(left["data"]["num_uses"], 19, "the login's own look-up is the only use");
+}
+
+/// Whoever is impatient ends the check in the middle of its questions.
+#[test]
+fn a_signal_ends_it_and_the_token_is_given_back_all_the_same() {
+    let tenant = Bao::shared().tenant();
+    let held = Arc::new(AtomicBool::new(false));
+    let address = wire(Bao::shared().address(), Some("sys/capabilities-self"), &held, &Arc::default());
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        held.store(false, Ordering::Relaxed);
+        let rig = Rig::new(&tenant).through(&address);
+        rig.config(&kv_file("db"));
+        let mut squire = rig.start(&["check", "--online", "-c", rig.path("squire.toml").to_str().unwrap()]);
+        squire.wait_until("it asks, and gets no answer", || held.load(Ordering::Relaxed));
+        assert_eq!(tenant.living_tokens(), 1);
+        squire.signal(signal);
+        let outcome = squire.outcome(SOON);
+        assert_eq!(outcome.code, 128 + signal as i32, "{outcome:?}");
+        assert_eq!(tenant.living_tokens(), 0, "{signal}");
+    }
+}
+
+/// A network before the server, which keeps what the server says. It loses what is sent after these words, and nothing on other connections.
+fn wire(
+    server: &str,
+    words: Option<&'static str>,
+    held: &Arc<AtomicBool>,
+    said: &Arc<Mutex<Vec<u8>>>,
+) -> String {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let (server, held, said) =
+        (server.trim_start_matches("http://").to_owned(), Arc::clone(held), Arc::clone(said));
+    std::thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let Ok(host) = TcpStream::connect(&server) else { continue };
+            let (back, to) = (host.try_clone().unwrap(), client.try_clone().unwrap());
+            let (held, said) = (Arc::clone(&held), Arc::clone(&said));
+            std::thread::spawn(move || carry(back, to, None, |bytes| said.lock().unwrap().extend(bytes)));
+            std::thread::spawn(move || carry(client, host, words, |_| held.store(true, Ordering::Relaxed)));
+        }
+    });
+    address
+}
+
+/// Passes bytes on. With words, what comes after them is lost and told; without, everything is told.
+fn carry(mut from: TcpStream, mut to: TcpStream, words: Option<&str>, tell: impl Fn(&[u8])) {
+    let mut bytes = [0; 16 * 1024];
+    let mut is_lost = false;
+    while let Ok(length) = from.read(&mut bytes) {
+        let bytes = &bytes[..length];
+        is_lost = is_lost || words.is_some_and(|words| String::from_utf8_lossy(bytes).contains(words));
+        if is_lost || words.is_none() {
+            tell(bytes);
+        }
+        if length == 0 || (!is_lost && to.write_all(bytes).is_err()) {
+            return;
+        }
+    }
 }

@@ -233,6 +233,29 @@ fn where_the_kind_of_a_mount_is_not_said_both_forms_work_and_the_server_leaves_o
 }
 
 #[test]
+fn two_servers_may_have_something_else_at_the_same_path() {
+    let (one, other) = (Bao::shared(), Bao::start());
+    other.api().delete("sys/mounts/kv1");
+    other.api().post("sys/mounts/kv1", &json!({"type": "kv", "options": {"version": "2"}}));
+    let rig = Rig::at(one.address());
+    rig.write("token", Bao::root_token());
+    let source = |name: &str, address: &str| {
+        format!(
+            "[source.{name}]\ntype = \"vault\"\naddress = \"{address}\"\n[source.{name}.auth.token]\nfile = \"@dir@/token\"\n\
+             [secret.{name}]\nsource = \"{name}\"\npath = \"kv1/x\"\n[[file]]\npath = \"{name}\"\ninline = \"{{{{{name}.y}}}}\"\n"
+        )
+    };
+    let output = "[output]\ndir = \"@dir@/out\"\n";
+    rig.whole_config(
+        &[source("one", one.address()), source("other", other.address()), output.to_owned()].concat(),
+    );
+    let printed = policy(&rig, &["--online"]);
+    let lines: Vec<String> =
+        stanzas(&printed).into_iter().map(|(line, _)| line).filter(|line| line.contains("kv1")).collect();
+    assert_eq!(lines, ["read kv1/x", "read kv1/data/x"], "{printed}");
+}
+
+#[test]
 fn several_sources_are_sections_and_one_is_what_another_program_takes() {
     let rig = Rig::at("http://127.0.0.1:1");
     rig.set("AWS_REGION", "eu-west-1");

@@ -7,7 +7,7 @@ use std::io::Write;
 use super::super::USAGE;
 use super::super::load::{Loaded, Origin, complain};
 use super::super::policy::{Chosen, chosen};
-use super::super::visit;
+use super::super::visit::{self, Visitor};
 use super::CheckAsked;
 use crate::config::{AppRoleConfig, AuthConfig, SourceConfig, StoreConfig, VaultConfig};
 use crate::plain::plain;
@@ -27,27 +27,24 @@ pub(super) fn online(origin: &Origin, loaded: &Loaded, asked: &CheckAsked) -> u8
             return USAGE;
         }
     };
-    match visit::run(all(&chosen, asked)) {
-        Ok((0, 0)) => tell(&format!("{origin}: everything that it needs is allowed")),
-        Ok((lacks, silent)) => {
-            tell(&format!(
-                "{origin}: {lacks} rights are missing or not known, {silent} sources could not be asked"
-            ));
-            return 1;
-        }
-        Err(why) => {
-            complain(&[why]);
-            return 1;
-        }
+    let visitor = Visitor::default();
+    let (lacks, silent) = match visit::run(&visitor, all(&visitor, &chosen, asked)) {
+        Ok(counted) => counted,
+        Err(unanswered) => return unanswered.tell(),
+    };
+    if (lacks, silent) == (0, 0) {
+        tell(&format!("{origin}: everything that it needs is allowed"));
+        return 0;
     }
-    0
+    tell(&format!("{origin}: {lacks} rights are missing or not known, {silent} sources could not be asked"));
+    1
 }
 
 /// Every source in turn: how many rights are missing, and how many sources could not be asked.
-async fn all(chosen: &[Chosen<'_>], asked: &CheckAsked) -> Result<(usize, usize), String> {
+async fn all(visitor: &Visitor, chosen: &[Chosen<'_>], asked: &CheckAsked) -> Result<(usize, usize), String> {
     let (mut lacks, mut silent) = (0, 0);
     for (name, config, wants) in chosen {
-        match one(config, wants, asked).await {
+        match one(visitor, config, wants, asked).await {
             Ok(review) => {
                 tell(&format!("source {name}:"));
                 show(&review);
@@ -74,9 +71,14 @@ fn tell(line: &str) {
     drop(std::io::stdout().write_all(format!("{}\n", plain(line)).as_bytes()));
 }
 
-async fn one(config: &SourceConfig, wants: &[Want], asked: &CheckAsked) -> Result<Review, String> {
+async fn one(
+    visitor: &Visitor,
+    config: &SourceConfig,
+    wants: &[Want],
+    asked: &CheckAsked,
+) -> Result<Review, String> {
     match config {
-        SourceConfig::Vault(config) => vault(config, wants, asked).await,
+        SourceConfig::Vault(config) => vault(visitor, config, wants, asked).await,
         SourceConfig::Store(config) => store(config, wants).await,
         #[cfg(feature = "aws")]
         SourceConfig::Aws(config) => aws(config, wants).await,
@@ -85,14 +87,19 @@ async fn one(config: &SourceConfig, wants: &[Want], asked: &CheckAsked) -> Resul
     }
 }
 
-async fn vault(config: &VaultConfig, wants: &[Want], asked: &CheckAsked) -> Result<Review, String> {
+async fn vault(
+    visitor: &Visitor,
+    config: &VaultConfig,
+    wants: &[Want],
+    asked: &CheckAsked,
+) -> Result<Review, String> {
     let token_file = asked.online.token_file.as_deref();
     let questions = async |vault: &Vault, grant: &Grant| {
         // Another token tells nothing about those of the login.
         let grant_of_login = Some(grant).filter(|_| token_file.is_none());
         ask_vault(vault, grant, (config, wants, grant_of_login)).await
     };
-    let (mut review, left) = visit::vault(config, token_file, questions).await?;
+    let (mut review, left) = visitor.vault((config, token_file, wants.len()), questions).await?;
     review.worries.extend(left);
     if let (None, AuthConfig::AppRole(AppRoleConfig { secret_id: Some(secret_id), .. })) =
         (token_file, &config.auth)
