@@ -22,6 +22,7 @@ use crate::ledger::Identity;
 use crate::names::LeaseId;
 use crate::plan::Want;
 use crate::secret::{Packed, Secret};
+use crate::status::CredentialStatus;
 
 /// The path of Squire itself, to start an errand, even if its file was replaced.
 pub const OWN_PROGRAM: &str = "/proc/self/exe";
@@ -88,8 +89,8 @@ pub trait Source: Send + Sync + 'static {
     /// The identity of the login and its server: another identity must not adopt what this login left.
     fn identity(&self) -> Identity;
 
-    /// Where the credential of the last login came from, and what is left of it, in words; where that is known.
-    fn credential(&self) -> Option<String> {
+    /// The credential of its logins, where there is one and no login goes on.
+    fn credential(&self) -> Option<CredentialStatus> {
         None
     }
 

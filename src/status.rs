@@ -66,8 +66,8 @@ pub struct SourceStatus {
     pub state: SourceState,
     /// The token, where there is one.
     pub token: Option<TokenStatus>,
-    /// Where the credential of the last login came from, and what is left of it, in words; where that is known.
-    pub credential: Option<String>,
+    /// The credential of its logins, where there is one.
+    pub credential: Option<CredentialStatus>,
     /// What the source, or its login, last failed with; nothing while all is well.
     pub trouble: Option<String>,
     /// The logins that failed, one after the other.
@@ -96,6 +96,42 @@ pub enum SourceState {
     Busy,
     /// It gives back what it has.
     Stopping,
+}
+
+/// The credential that a source logs in with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CredentialStatus {
+    /// Where the next login has it from.
+    pub from: CredentialPlace,
+    /// Its file or variable, in the words of the log.
+    pub written_in: String,
+    /// How many more logins it is good for, where the server told.
+    pub uses_left: Option<u64>,
+    /// Its end, where the server told.
+    pub ends: Option<Moment>,
+}
+
+/// Where a credential is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CredentialPlace {
+    /// Where the configuration says it is.
+    File,
+    /// In Squire's memory, since a login may have used its file up.
+    Memory,
+    /// In the ledger, where an earlier run left it.
+    Ledger,
+}
+
+impl CredentialPlace {
+    /// The word as people read it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Memory => "memory",
+            Self::Ledger => "ledger",
+        }
+    }
 }
 
 /// The token of a source.

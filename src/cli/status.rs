@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use crate::plain::plain;
 use crate::status::{
-    Moment, Next, Outcome, ProcessStatus, RolloutStatus, SecretStatus, SourceState, SourceStatus, Status,
+    CredentialPlace, CredentialStatus, Moment, Next, Outcome, ProcessStatus, RolloutStatus, SecretStatus,
+    SourceState, SourceStatus, Status,
 };
 
 /// The width where nobody says it.
@@ -76,7 +77,7 @@ fn process_line(process: &ProcessStatus, at: Moment) -> String {
     format!("process     {state}; {} started so far{}", process.starts, ending.unwrap_or_default())
 }
 
-const SOURCES: [&str; 5] = ["SOURCE", "TYPE", "STATE", "TOKEN ENDS", "NEXT"];
+const SOURCES: [&str; 6] = ["SOURCE", "TYPE", "STATE", "TOKEN ENDS", "NEXT", "CREDENTIAL"];
 
 fn source_row(source: &SourceStatus, at: Moment) -> Vec<String> {
     let state = match source.state {
@@ -92,7 +93,18 @@ fn source_row(source: &SourceStatus, at: Moment) -> Vec<String> {
         None => "–".to_owned(),
     };
     let next = source.token.as_ref().and_then(|token| token.next);
-    vec![source.name.to_string(), source.kind.clone(), state.to_owned(), ends, planned(next, at)]
+    let credential = source.credential.as_ref().map_or("–".to_owned(), |held| credential(held, at));
+    vec![source.name.to_string(), source.kind.clone(), state.to_owned(), ends, planned(next, at), credential]
+}
+
+fn credential(held: &CredentialStatus, at: Moment) -> String {
+    let uses = held.uses_left.map(|uses| format!("{uses} uses left"));
+    let ends = held.ends.map(|ends| format!("ends {}", ahead(ends, at)));
+    let place = match held.from {
+        CredentialPlace::File => held.written_in.clone(),
+        CredentialPlace::Memory | CredentialPlace::Ledger => format!("in {}", held.from.word()),
+    };
+    [Some(place), uses, ends].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 const SECRETS: [&str; 7] = ["SECRET", "STATE", "VALUE", "CHANGED", "ENDS", "NEXT", "PATH"];

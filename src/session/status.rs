@@ -9,13 +9,13 @@ use super::held::{HeldLease, LeaseNext, Next as Planned, Tracked};
 use super::{BREAKER_OPENS_AT, Phase, Session};
 use crate::source::Fault;
 use crate::status::{
-    Clock, KeptBy, Next, NextAction, SecretState, SecretStatus, SessionStatus, SourceState, SourceStatus,
-    TokenStatus,
+    Clock, CredentialStatus, KeptBy, Next, NextAction, SecretState, SecretStatus, SessionStatus, SourceState,
+    SourceStatus, TokenStatus,
 };
 
 impl Session {
     /// How source and secrets stand. `kind` is the type of the source, `credential` what is known of its credential.
-    pub fn status(&self, kind: &str, credential: Option<String>, clock: &Clock) -> SessionStatus {
+    pub fn status(&self, kind: &str, credential: Option<CredentialStatus>, clock: &Clock) -> SessionStatus {
         let source = SourceStatus {
             name: self.source.clone(),
             kind: kind.to_owned(),

@@ -36,6 +36,7 @@ use crate::ledger::file::Ledger;
 use crate::names::{LeaseId, SourceName};
 use crate::plan::Want;
 use crate::secret::Packed;
+use crate::status::CredentialStatus;
 use answers::{AuthAnswer, Engine, Envelope, LeaseState, TokenState};
 use api::{Api, Call};
 use auth::{Drawer, Login};
@@ -255,6 +256,10 @@ impl Source for Vault {
 
     fn forget(&self) {
         self.login.forget();
+    }
+
+    fn credential(&self) -> Option<CredentialStatus> {
+        self.login.credential()
     }
 
     fn credential_files(&self) -> Vec<PathBuf> {

@@ -5,16 +5,16 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Output};
+use std::process::Command;
 use std::time::Duration;
 use std::{fs, thread};
 
 use nix::sys::signal::Signal;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::{
-    Bao, Impostor, Manners, Rig, SOON, Squire, configure_store, free_port, fresh, rig_of_store, store,
-    wait_until,
+    Bao, Impostor, Manners, Rig, SOON, Squire, ask, configure_store, free_port, fresh, rig_of_store, says,
+    status, store, wait_until,
 };
 
 /// The process and the file of most tests here.
@@ -40,20 +40,6 @@ fn put(rig: &Rig, word: &str) -> String {
     password
 }
 
-/// Runs `squire` with these words and the rig's configuration.
-fn ask(rig: &Rig, words: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_squire"));
-    let (verb, rest) = words.split_first().unwrap();
-    command.arg(verb).arg("-c").arg(rig.path("squire.toml")).args(rest).output().unwrap()
-}
-
-#[track_caller]
-fn says(rig: &Rig, words: &[&str]) -> String {
-    let output = ask(rig, words);
-    assert!(output.status.success(), "{words:?}: {output:?}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
 #[track_caller]
 fn refuses(rig: &Rig, words: &[&str], why: &str) {
     let output = ask(rig, words);
@@ -63,10 +49,6 @@ fn refuses(rig: &Rig, words: &[&str], why: &str) {
         "{words:?}: {:?} {stderr}",
         output.status
     );
-}
-
-fn status(rig: &Rig) -> Value {
-    serde_json::from_str(&says(rig, &["status", "--json"])).unwrap()
 }
 
 /// Runs Squire until its file has this.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Bao, CHILD, Rig, SOON, Squire, Tenant, fresh, kv_file, stays_true, wait_until};
+use crate::support::{Bao, CHILD, Rig, SOON, Squire, Tenant, fresh, kv_file, status, stays_true, wait_until};
 
 const LOGIN: &str = "update auth/approle/login";
 const UNWRAP: &str = "update sys/wrapping/unwrap";
@@ -91,6 +91,13 @@ fn after_a_kill_and_its_tokens_end_squire_logs_in_with_the_secret_id_that_it_kep
         assert_eq!((&line["from"], &line["uses_left"]), (&json!("ledger"), &json!(4 - start)), "{line}");
         let left = line["ends_in_s"].as_f64().unwrap();
         assert!((3000.0..=3600.0).contains(&left), "{line}");
+        // Whoever asks is told the same; by then it is in memory.
+        let credential = &status(&rig)["sources"][0]["credential"];
+        assert_eq!((&credential["from"], &credential["uses_left"]), (&json!("memory"), &json!(4 - start)));
+        assert!(
+            credential["ends"].is_string() && !credential.to_string().contains(&secret_id),
+            "{credential}"
+        );
     }
     assert_eq!((bao.count(UNWRAP), bao.count(LOGIN)), (1, 3));
     // What is on disk is closed to others, and sealed.

@@ -3,6 +3,7 @@
 //! *Invariant:* a test waits for a state with a deadline, and its failure prints the end of the log.
 
 mod api;
+mod asking;
 mod aws;
 mod bao;
 mod canary;
@@ -29,6 +30,7 @@ mod tpm;
 use std::time::{Duration, Instant};
 
 pub(crate) use api::Api;
+pub(crate) use asking::{ask, says, status};
 pub(crate) use aws::{Aws, Keys, write_profile};
 pub(crate) use bao::{Bao, Tenant};
 pub(crate) use canary::{Canaries, fresh};

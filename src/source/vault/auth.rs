@@ -22,6 +22,7 @@ use super::api::{self, Api, Call};
 use crate::config::{AuthConfig, CertConfig, ClientIdentity, CredentialFrom, RoleId, VaultConfig};
 use crate::source::http::{Answer, Keys, Repeat, causes, words};
 use crate::source::{Fault, Grant, heard};
+use crate::status::{CredentialPlace, CredentialStatus};
 pub(super) use drawer::Drawer;
 use secret_id::Memory;
 
@@ -71,6 +72,19 @@ impl Login {
             AuthConfig::Kubernetes(config) => jwt::log_in(api, config, &KUBERNETES).await,
             AuthConfig::Cert(config) => with_certificate(api, config).await,
         }
+    }
+
+    /// What is known of the credential, unless a login goes on.
+    pub(super) fn credential(&self) -> Option<CredentialStatus> {
+        let written_in = match &self.method {
+            AuthConfig::AppRole(role) => {
+                return Some(self.memory.try_lock().ok()?.status(role.secret_id.as_ref()?));
+            }
+            AuthConfig::Token { from } => from.to_string(),
+            AuthConfig::Jwt(config) | AuthConfig::Kubernetes(config) => config.file.display().to_string(),
+            AuthConfig::Cert(_) => self.identity.as_ref()?.cert_file.display().to_string(),
+        };
+        Some(CredentialStatus { from: CredentialPlace::File, written_in, uses_left: None, ends: None })
     }
 
     /// Whether the file holds the token itself.

@@ -19,6 +19,7 @@ use crate::ledger;
 use crate::secret::Secret;
 use crate::source::Fault;
 use crate::source::vault::api::Api;
+use crate::status::{CredentialPlace, CredentialStatus, Moment};
 
 /// A standby may not know a secret-id yet that was made this long ago; so may we know only half of its file.
 const YOUNG: Duration = Duration::from_secs(10);
@@ -46,8 +47,8 @@ struct Kept {
     uses_left: Option<u64>,
     /// When it ends, if that is known.
     ends: Option<SystemTime>,
-    /// Where the next login has it from, as the log calls it.
-    from: &'static str,
+    /// Where the next login has it from.
+    from: CredentialPlace,
     /// It was refused while it was young, and gets a second chance for that.
     excused: bool,
     /// The last login with it was refused.
@@ -76,13 +77,17 @@ pub(super) async fn current(
     };
     let kept = if config.unwrap {
         let made = wrapping::unwrap(api, mount, &config.from, &held.text).await?;
-        let kept = Kept { uses_left: made.uses, ends: made.ends, ..Kept::new(held, made.secret_id, "file") };
+        let kept = Kept {
+            uses_left: made.uses,
+            ends: made.ends,
+            ..Kept::new(held, made.secret_id, CredentialPlace::File)
+        };
         // Nobody can unwrap it again: it is safe before anything else is done.
         kept.put(drawer);
         kept
     } else {
         let secret_id = held.text.clone();
-        Kept::new(held, secret_id, "file")
+        Kept::new(held, secret_id, CredentialPlace::File)
     };
     let secret_id = kept.secret_id.clone();
     memory.kept = Some(kept);
@@ -97,7 +102,7 @@ pub(super) fn worked(config: &SecretIdConfig, memory: &mut Memory, drawer: Optio
     if config.unwrap || config.delete || config.keep {
         kept.tell(&config.from, is_kept);
     }
-    kept.from = "memory";
+    kept.from = CredentialPlace::Memory;
     // Not what somebody has put there since.
     let is_used = Credential::take(&config.from).is_ok_and(|held| kept.is_from(&held));
     if let Some(file) = config.from.file().filter(|_| config.delete && is_used) {
@@ -134,6 +139,17 @@ fn delete(file: &Path, failed: &mut bool) {
 }
 
 impl Memory {
+    /// Where the next login has it from, and what is left of it.
+    pub(super) fn status(&self, config: &SecretIdConfig) -> CredentialStatus {
+        let kept = self.kept.as_ref().filter(|kept| !kept.refused && !kept.is_used_up());
+        CredentialStatus {
+            from: kept.map_or(CredentialPlace::File, |kept| kept.from),
+            written_in: config.from.to_string(),
+            uses_left: kept.and_then(|kept| kept.uses_left),
+            ends: kept.and_then(|kept| kept.ends).map(Moment::new),
+        }
+    }
+
     /// Takes what an earlier run left, once.
     fn recall(&mut self, drawer: Option<&Drawer>) {
         if !std::mem::replace(&mut self.recalled, true) && self.kept.is_none() {
@@ -176,7 +192,7 @@ fn used_up(from: &CredentialFrom) -> Fault {
 }
 
 impl Kept {
-    fn new(held: Credential, secret_id: Secret<str>, from: &'static str) -> Self {
+    fn new(held: Credential, secret_id: Secret<str>, from: CredentialPlace) -> Self {
         Self { held, secret_id, uses_left: None, ends: None, from, excused: false, refused: false }
     }
 
@@ -184,7 +200,7 @@ impl Kept {
     fn of(left: ledger::Credential) -> Self {
         let ledger::Credential { secret, held, written, uses_left, ends } = left;
         let held = Credential { text: held, written };
-        Self { uses_left, ends, ..Self::new(held, secret, "ledger") }
+        Self { uses_left, ends, ..Self::new(held, secret, CredentialPlace::Ledger) }
     }
 
     /// Whether the file still holds what this came from.
@@ -221,7 +237,7 @@ impl Kept {
     /// Says where it came from, and how much is left of it as far as the server told.
     fn tell(&self, file: &CredentialFrom, kept: bool) {
         let ends_in = self.ends.map(|ends| ends.duration_since(SystemTime::now()).unwrap_or_default());
-        let (from, uses_left, ends_in_s) = (self.from, self.uses_left, ends_in.map(seconds));
+        let (from, uses_left, ends_in_s) = (self.from.word(), self.uses_left, ends_in.map(seconds));
         tracing::info!(from, %file, uses_left, ends_in_s, kept, "secret-id accepted");
     }
 }
@@ -240,7 +256,7 @@ mod tests {
 
     /// Holds the secret-id `meant`, from a file that held `written`.
     fn memory(age: Duration) -> Memory {
-        let kept = Kept::new(held("written", age), Secret::new("meant"), "file");
+        let kept = Kept::new(held("written", age), Secret::new("meant"), CredentialPlace::File);
         Memory { kept: Some(kept), ..Memory::default() }
     }
 
