@@ -62,6 +62,10 @@ pub mod locked;
 
 pub mod shares;
 
+mod hex;
+
+pub mod chain;
+
 pub mod store;
 
 pub mod source;

@@ -37,7 +37,6 @@ mod file;
 mod fuzz;
 mod generator;
 mod head;
-mod hex;
 mod hook;
 mod hooks;
 mod journal;
@@ -88,7 +87,7 @@ pub use role::{Right, Role};
 pub use rotation::{Due, Rotated};
 pub use standing::{How, Standing};
 pub use values::{Value, With};
-pub use witness::{NoWitness, Point, Witness};
+pub use witness::{NoWitness, Witness};
 
 /// The largest value, all its fields together, in bytes of JSON.
 pub const LARGEST_VALUE: usize = 1 << 20;

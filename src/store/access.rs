@@ -15,7 +15,6 @@ use super::chance::{key, random};
 use super::cost::{Cost, SALT};
 use super::error::{StoreError, damaged, sealed};
 use super::file::{File, Reading, Writing};
-use super::hex::{hex, unhex};
 use super::journal::{bind_keys, check_keys, follow, record};
 use super::keys::{Id, Tip};
 use super::moment::Moment;
@@ -27,6 +26,7 @@ use super::role::Right;
 use super::roles::write_writer;
 use super::seal::Key;
 use super::witness::Witness;
+use crate::hex::{hex, unhex};
 use crate::secret::Secret;
 
 /// The credential that opens a store.

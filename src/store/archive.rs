@@ -13,7 +13,6 @@ use super::audit::{About, Action, Outcome};
 use super::chance::nonce;
 use super::error::{StoreError, damaged, sealed, unfit};
 use super::file::Writing;
-use super::hex::as_hex;
 use super::journal::{bind_keys, note_pruned, record};
 use super::keys::{self, Id};
 use super::owner::owner_keys;
@@ -22,7 +21,8 @@ use super::replay::Replay;
 use super::seal::{Digest, Key, place};
 use super::sign::{Public, SIGNATURE, public, sign};
 use super::walk::{BASE, base, walk};
-use super::witness::Point;
+use crate::chain::Point;
+use crate::hex::as_hex;
 
 /// The context in which an archive is signed.
 const ARCHIVE: &str = "audit archive";

@@ -1,7 +1,7 @@
 //! The audit: a chain of all actions on the store.
 //!
 //! Each entry is sealed under a key of its writer, in a place that contains its number, its writer and the link before it. The next link is
-//! a digest of all of these. So an entry that was edited, moved, swapped or left out breaks the chain at its place.
+//! a digest of all of these (`crate::chain`). So an entry that was edited, moved, swapped or left out breaks the chain at its place.
 //!
 //! Only the writer of an entry and the owner have its key. A role can therefore neither read entries of others, nor write in another's
 //! name, nor seal another's entry again after a gap: each entry that stays fixes everything before it. A role can cut the end of the chain
@@ -12,11 +12,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::hex::as_hex;
 use super::keys::Id;
 use super::moment::Moment;
 use super::role::{Right, Role};
 use super::seal::{Digest, Key, NONCE, Place};
+use crate::chain::{self, Link};
+use crate::hex::as_hex;
 
 /// The action that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -213,13 +214,7 @@ pub(super) fn root<'a>(heads: impl Iterator<Item = (&'a str, u64, &'a Digest)>) 
     *hasher.finalize().as_bytes()
 }
 
-/// The digest that the next entry is bound to.
-pub(super) type Link = Digest;
-
-/// The link before the first entry.
-pub(super) const BEFORE_ALL: Link = [0; 32];
-
-/// The place of an entry: its number, the link before it, and its writer.
+/// The place of an entry: its number, the link before it, and its writer; and the store, which its seal is bound to.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Spot<'a> {
     pub(super) store: &'a Id,
@@ -245,9 +240,8 @@ impl Spot<'_> {
 
     /// The link after an entry. It needs no key, so that everybody can follow the chain.
     pub(super) fn link(&self, sealed: &[u8]) -> Link {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(self.before).update(&self.number.to_be_bytes()).update(self.writer).update(sealed);
-        *hasher.finalize().as_bytes()
+        let Self { store: _, number, before, writer } = *self;
+        chain::Spot { number, before, writer }.link(sealed)
     }
 
     fn in_place<T>(&self, act: impl FnOnce(Place<'_>) -> T) -> T {
@@ -260,6 +254,7 @@ impl Spot<'_> {
 mod tests {
     use super::super::seal::KEY;
     use super::*;
+    use crate::chain::BEFORE_ALL;
 
     const STORE: &Id = &[7; 16];
 

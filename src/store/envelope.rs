@@ -12,8 +12,8 @@ use hpke::kem::X25519HkdfSha256;
 use hpke::{Deserializable as _, Kem as _, OpModeR, OpModeS, Serializable as _};
 use serde::{Deserialize, Serialize};
 
-use super::hex::as_hex;
 use super::seal::{KEY, Key, Place};
+use crate::hex::as_hex;
 use crate::secret::Secret;
 
 type Kem = X25519HkdfSha256;

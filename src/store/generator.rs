@@ -18,7 +18,7 @@ use rsa::PrivateKey;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::hex::hex;
+use crate::hex::hex;
 use crate::secret::Fields;
 
 /// How a new value is made.

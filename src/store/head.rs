@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::hex::as_hex;
 use super::moment::Moment;
 use super::policy::{Policy, Rotation};
 use super::proof::Proofs;
 use super::seal::Digest;
+use crate::hex::as_hex;
 
 /// How many versions of a secret are kept by default.
 pub const KEPT: u32 = 10;

@@ -10,7 +10,7 @@ use rusqlite::params;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::audit::{About, Action, Entry, Link, Outcome, Spot};
+use super::audit::{About, Action, Entry, Outcome, Spot};
 use super::chance::nonce;
 use super::charter::charter;
 use super::error::{StoreError, damaged, sealed};
@@ -19,7 +19,8 @@ use super::keys::{self, Era, Id, Tip};
 use super::power::{Keys, TIP};
 use super::seal::{Key, place};
 use super::sign::{Public, SIGNATURE, Signature, sign};
-use super::witness::Point;
+use crate::chain::Link;
+use crate::chain::Point;
 
 /// The rows that the owner signs: the present era, if it is not the first, and the last entry that is in an archive.
 const ERA: &str = "era";

@@ -5,13 +5,13 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::audit::{BEFORE_ALL, Link};
 use super::envelope::Address;
-use super::hex::as_hex;
 use super::role::{Right, Role};
 use super::seal::{Digest, Key, NONCE, Place, as_bytes};
 use super::sign::{Public, public};
-use super::witness::Point;
+use crate::chain::Point;
+use crate::chain::{BEFORE_ALL, Link};
+use crate::hex::as_hex;
 
 /// The length of an id.
 pub(super) const ID: usize = 16;

@@ -8,9 +8,9 @@ use super::chance::{key, nonce, random};
 use super::cost::{Cost, SALT};
 use super::error::{StoreError, damaged, sealed};
 use super::file::{Reading, Writing};
-use super::hex::unhex;
 use super::keys::{self, Id, OwnerKeys};
 use super::seal::{Digest, Key, place};
+use crate::hex::unhex;
 use crate::secret::Secret;
 
 /// The rows: the sealed root key, the parameters of a passphrase, and the keys that the root key opens.

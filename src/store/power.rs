@@ -12,7 +12,6 @@ use super::envelope;
 use super::error::{StoreError, damaged};
 use super::file::{Reading, Writing};
 use super::head::Head;
-use super::hex::hex;
 use super::keys::{self, Environment, ID, Id, OwnerKeys, RoleKeys, Tip};
 use super::owner::owner_keys;
 use super::path::SecretPath;
@@ -20,6 +19,7 @@ use super::role::{Allowance, Ended, Right, Role};
 use super::rows::head;
 use super::seal::{Key, place};
 use super::sign::{Public, public};
+use crate::hex::hex;
 
 /// The names of the rows with the store's id, and with the end of its audit.
 pub(super) const STORE_ID: &str = "id";

@@ -11,9 +11,9 @@ use rusqlite::params;
 
 use super::error::StoreError;
 use super::file::{File, Reading};
-use super::hex::hex;
 use super::keys::Id;
 use super::moment::Moment;
+use crate::hex::hex;
 
 /// The largest number of rows, one for each minute and role.
 const KEPT: usize = 500;

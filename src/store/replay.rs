@@ -10,12 +10,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::audit::{About, Action, Change, Entry, Epoch, Outcome, Renamed, root};
-use super::hex::{as_hex, hex};
 use super::keys::Id;
 use super::proof::policy_digest;
 use super::report::Finding;
 use super::role::{Allowance, Role};
 use super::seal::Digest;
+use crate::hex::{as_hex, hex};
 
 /// What the store should contain after the entries so far.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

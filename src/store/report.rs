@@ -1,6 +1,6 @@
 //! The report of `verify`: what was checked, and what is wrong.
 
-use super::witness::Point;
+use crate::chain::Point;
 
 /// Something that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,7 +11,6 @@ use super::cost::{Cost, SALT};
 use super::envelope::{self, address};
 use super::error::{StoreError, damaged, sealed, unfit};
 use super::file::{Reading, Writing};
-use super::hex::hex;
 use super::journal::{bind_keys, record};
 use super::keys::{self, Environment, ID, Id, OwnerKeys, RoleKeys, RoleRecord, Writer};
 use super::owner::{owner_keys, write_owner_keys};
@@ -21,6 +20,7 @@ use super::renewal::{fresh, renew, write_environment};
 use super::role::{Allowance, Right, Role};
 use super::seal::{KEY, Key, place};
 use super::sign::public;
+use crate::hex::hex;
 use crate::secret::Secret;
 
 impl Store {

@@ -10,12 +10,12 @@ use super::chance::{key, nonce};
 use super::error::{StoreError, damaged, sealed};
 use super::file::{Reading, Writing};
 use super::head::Head;
-use super::hex::hex;
 use super::keys::{Environment, Id, Seed};
 use super::path::SecretPath;
 use super::proof::{self, Proofs};
 use super::seal::{Digest, Key, Place, place};
 use super::sign::Signer;
+use crate::hex::hex;
 use crate::secret::{Fields, Packed, Secret};
 use crate::size::weight;
 

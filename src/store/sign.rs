@@ -8,8 +8,8 @@
 use ed25519_dalek::{Signature as Ed25519, Signer as _, SigningKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
 
-use super::hex::as_hex;
 use super::seal::{KEY, Key, Place};
+use crate::hex::as_hex;
 
 /// The length of a signature.
 pub(super) const SIGNATURE: usize = 64;

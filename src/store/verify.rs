@@ -10,7 +10,6 @@ use super::charter::charter;
 use super::error::StoreError;
 use super::file::Reading;
 use super::head::{Head, State};
-use super::hex::hex;
 use super::journal::pruned;
 use super::keys::{Environment, Id};
 use super::owner::root_digest;
@@ -22,7 +21,8 @@ use super::roles::records;
 use super::rows::{Found, Row, each_head, folders, parsed, read_value};
 use super::seal::Key;
 use super::walk::{base, walk};
-use super::witness::Point;
+use crate::chain::Point;
+use crate::hex::hex;
 
 /// The state of a verification.
 struct Looking<'a> {

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::audit::{BEFORE_ALL, Entry, Spot};
+use super::audit::{Entry, Spot};
 use super::error::{StoreError, damaged};
 use super::file::Reading;
 use super::keys::{self, Id, Writer};
@@ -12,7 +12,8 @@ use super::replay::Replay;
 use super::report::Finding;
 use super::roles::writers;
 use super::seal::{Key, place};
-use super::witness::Point;
+use crate::chain::BEFORE_ALL;
+use crate::chain::Point;
 
 /// The row with the summary of the entries that are in an archive.
 pub(super) const BASE: &str = "audit base";

@@ -8,11 +8,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
-
-use super::audit::{BEFORE_ALL, Link};
-use super::hex::{as_hex, hex, unhex};
 use super::keys::{Id, Tip};
+use crate::chain::Point;
+use crate::hex::{hex, unhex};
 
 /// The latest entry of a store's audit that somebody saw. It is not secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,38 +58,9 @@ impl FromStr for Witness {
     }
 }
 
-/// An entry of an audit: its number, and a digest of it and of all before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Point {
-    pub(super) number: u64,
-    #[serde(with = "as_hex")]
-    pub(super) link: Link,
-}
-
-impl Point {
-    /// Before the first entry.
-    pub(super) const NONE: Self = Self { number: 0, link: BEFORE_ALL };
-}
-
-impl fmt::Display for Point {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.number, hex(&self.link))
-    }
-}
-
-impl FromStr for Point {
-    type Err = NoWitness;
-
-    fn from_str(text: &str) -> Result<Self, NoWitness> {
-        let (number, link) = text.trim().split_once(':').ok_or(NoWitness)?;
-        Ok(Self { number: number.parse().map_err(|_| NoWitness)?, link: unhex(link).ok_or(NoWitness)? })
-    }
-}
-
 /// The text is not a witness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("is no entry of an audit: write NUMBER:LINK, as `squire store verify` prints it")]
+#[error("is no witness of a store")]
 pub struct NoWitness;
 
 #[cfg(test)]
@@ -103,9 +72,8 @@ mod tests {
         let tip = Tip { era: 2, number: 7, link: [3; 32], ..Tip::NONE };
         let witness = Witness { store: [1; 16], tip };
         assert_eq!(witness.to_string().parse(), Ok(witness));
-        assert_eq!(witness.point().to_string().parse(), Ok(witness.point()));
         for text in ["", "7", "7:", ":", "x:00", "1 2 3", "7:03"] {
-            assert!(text.parse::<Witness>().is_err() && text.parse::<Point>().is_err(), "{text}");
+            assert!(text.parse::<Witness>().is_err(), "{text}");
         }
     }
 

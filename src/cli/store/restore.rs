@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::place::Place;
 use super::{Failed, output};
-use crate::store::{Finding, Point, Restored, Returned, Store, StoreError};
+use crate::chain::{NoPoint, Point};
+use crate::store::{Finding, Restored, Returned, Store, StoreError};
 
 #[derive(Args, Debug)]
 #[command(after_help = RESTORE_EXAMPLES)]
@@ -33,7 +34,7 @@ pub(super) struct VerifyAsked {
 }
 
 fn point(text: &str) -> Result<Point, String> {
-    text.parse().map_err(|error: crate::store::NoWitness| error.to_string())
+    text.parse().map_err(|error: NoPoint| error.to_string())
 }
 
 impl RestoreAsked {

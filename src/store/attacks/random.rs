@@ -111,7 +111,7 @@ impl Stage {
         Adversary {
             db: Connection::open(file).unwrap(),
             store: self.witness.store,
-            role: crate::store::hex::unhex(id).unwrap(),
+            role: crate::hex::unhex(id).unwrap(),
             key: key.clone(),
         }
     }

@@ -8,6 +8,7 @@ use rusqlite::{Connection, params};
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::hex::unhex;
 use crate::secret::{Fields, Secret};
 use crate::store::access::{Credential, NewRole, Past, RoleKeyPair, Store};
 use crate::store::audit::{About, Action, Entry, Outcome, Spot};
@@ -16,7 +17,6 @@ use crate::store::cost::Cost;
 use crate::store::envelope;
 use crate::store::generator::Generator;
 use crate::store::head::Head;
-use crate::store::hex::unhex;
 use crate::store::keys::{self, Environment, Id, RoleKeys, Seed, Tip};
 use crate::store::moment::Moment;
 use crate::store::owner::OwnerSecret;
