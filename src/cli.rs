@@ -4,6 +4,7 @@
 
 mod admin;
 mod ask;
+mod audit;
 mod check;
 mod load;
 mod log;
@@ -82,6 +83,8 @@ enum Command {
         #[command(flatten)]
         asked: policy::PolicyAsked,
     },
+    /// Check the audit of what was done with secrets, and ask it
+    Audit(audit::Asked),
     /// Keep secrets in an encrypted file of this machine
     Store(Box<store::Asked>),
 }
@@ -197,6 +200,7 @@ fn command(command: Command) -> u8 {
         Command::Run { file, env_file, process } => run::run(&file.origin(env_file), given(process)),
         Command::Render { file, template } => run::render(&file.origin(Vec::new()), template.as_deref()),
         Command::Ask(asked) => ask::perform(asked),
+        Command::Audit(asked) => audit::perform(&asked),
         Command::Store(asked) => store::perform(&asked),
         Command::Check { file, asked, process } => {
             check::check(&file.origin(Vec::new()), given(process), &asked)

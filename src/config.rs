@@ -5,6 +5,7 @@
 //! *Invariant:* pure. The text, the file's name and the environment are arguments; no file is opened here.
 
 mod agent;
+mod audit;
 mod auth;
 pub mod env_file;
 mod file;
@@ -76,6 +77,8 @@ pub struct Config {
     pub rollout: RolloutConfig,
     /// `[agent]`
     pub agent: AgentConfig,
+    /// `[audit]`; without it nothing is written down.
+    pub audit: Option<AuditConfig>,
     /// `startup_timeout`: how long to wait for the first release; `None` where it was not said.
     pub startup_timeout: Option<Duration>,
 }
@@ -807,6 +810,32 @@ pub enum SocketConfig {
     At(PathBuf),
     /// `"none"`
     Nowhere,
+}
+
+/// `[audit]`: where it is written down what was done with secrets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditConfig {
+    /// `file`: absolute.
+    pub file: PathBuf,
+    /// `anchor`: absolute, in another directory. Default: in the ledger.
+    pub anchor: PathBuf,
+    /// `max_size`: a larger file is full, and a new one begins. Default 16 MiB.
+    pub max_size: u64,
+    /// `keep`: how many full files are kept. Default 8.
+    pub keep: usize,
+    /// `on_failure`. Default `refuse`.
+    pub on_failure: OnFailure,
+}
+
+/// `audit.on_failure`: what happens while the audit cannot be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnFailure {
+    /// `"refuse"`: leases are renewed, nothing new is fetched.
+    Refuse,
+    /// `"go_on"`: it is only said.
+    GoOn,
+    /// `"stop"`: Squire ends.
+    Stop,
 }
 
 /// Where the sealed token and leases are. `allow_disk` of `[output]` is for it too.

@@ -6,6 +6,7 @@
 //!
 //! *Invariant:* a fact holds names, numbers and outcomes, never a value.
 
+pub mod audit;
 mod hearing;
 mod process;
 mod question;

@@ -23,7 +23,8 @@ pub use landlock::{ConfineError, confine};
 pub use memory::{LockError, lock};
 pub use process::seal;
 
-/// The directories below which the agent has to write: where it publishes, keeps its ledger, and removes a used secret-id.
+/// The directories below which the agent has to write: where it publishes, keeps its ledger and its audit, and removes a used
+/// secret-id.
 pub fn places(config: &Config, plan: &Plan) -> BTreeSet<PathBuf> {
     let absolute = plan.files.iter().filter(|file| file.path.is_absolute());
     let absolute = absolute.filter_map(|file| file.path.parent());
@@ -33,6 +34,8 @@ pub fn places(config: &Config, plan: &Plan) -> BTreeSet<PathBuf> {
     });
     let places = config.output.dir.as_deref().into_iter().chain(absolute).chain(ledger);
     let places = places.chain(config.sources.values().filter_map(used_up));
+    let audit = config.audit.iter().flat_map(|audit| [audit.file.parent(), audit.anchor.parent()]);
+    let places = places.chain(audit.flatten());
     // A file name without a directory is in the current directory.
     places.map(|place| if place.as_os_str().is_empty() { Path::new(".") } else { place }.to_owned()).collect()
 }

@@ -66,6 +66,8 @@ mod hex;
 
 pub mod chain;
 
+pub mod audit;
+
 pub mod store;
 
 pub mod source;

@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 
 use super::Event;
 use super::inbox::Credentials;
+use crate::audit::Gate;
 use crate::ledger::file::Ledger;
 use crate::names::{SecretName, SourceName};
 use crate::secret::DigestKey;
@@ -32,10 +33,12 @@ pub struct Keepers {
     credentials: Vec<Credentials>,
     deliveries: mpsc::Sender<Delivery>,
     incoming: mpsc::Receiver<Delivery>,
+    gate: Gate,
 }
 
-impl Default for Keepers {
-    fn default() -> Self {
+impl Keepers {
+    /// Keepers that ask this gate before they fetch anything.
+    pub fn new(gate: Gate) -> Self {
         let (deliveries, incoming) = mpsc::channel(DELIVERIES);
         Self {
             tasks: JoinSet::new(),
@@ -44,11 +47,10 @@ impl Default for Keepers {
             credentials: Vec::new(),
             deliveries,
             incoming,
+            gate,
         }
     }
-}
 
-impl Keepers {
     /// Starts the session of one source, and takes over what an earlier run wrote into the ledger. Call it within the runtime.
     pub fn keep<S: Source>(
         &mut self,
@@ -69,7 +71,7 @@ impl Keepers {
         self.owners.extend(settings.wants.iter().map(|want| (want.name.clone(), name.clone())));
         let session = Session::new(settings, Instant::now());
         let task = Keeper::new(source, session, key.clone(), self.deliveries.clone(), book);
-        self.tasks.spawn(task.run(notices));
+        self.tasks.spawn(task.with_gate(self.gate.clone()).run(notices));
         self.notices.insert(name, keeper);
     }
 

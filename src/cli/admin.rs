@@ -10,7 +10,7 @@ use crate::admin::place::Place;
 use crate::admin::serve::Server;
 use crate::agent::{Ask, chain};
 use crate::config::Config;
-use crate::fact;
+use crate::fact::Told;
 use crate::systemd::{Herald, notify};
 
 /// The variable that says where the socket is.
@@ -25,33 +25,38 @@ pub(super) fn place(config: &Config, origin: &Origin) -> Option<Place> {
     Place::of(config, file, std::env::var(SOCKET).ok())
 }
 
-/// Serves socket and listener, and tells the service manager. Without its socket an agent still does its work. An address that was asked for and cannot be had is an
-/// error, since somebody watches it.
+/// Those who follow what happens.
+pub(super) struct Followers {
+    feed: Feed,
+    herald: Option<Herald>,
+}
+
+impl Followers {
+    /// Tells them.
+    pub(super) fn tell(&mut self, told: &Told) {
+        self.feed.tell(told);
+        if let Some(herald) = &mut self.herald {
+            notify::tell(&herald.hear(&told.fact));
+        }
+    }
+}
+
+/// Serves socket and listener, and returns who follows; `None` if nobody can. Without its socket an agent still does its work. An address that
+/// was asked for and cannot be had is an error, since somebody watches it.
 pub(super) fn open(
     place: Option<&Place>,
     listen: Option<SocketAddr>,
     asks: mpsc::Sender<Ask>,
-) -> Result<(), String> {
+) -> Result<Option<Followers>, String> {
     let is_managed = notify::is_heard();
     if place.is_none() && listen.is_none() && !is_managed {
-        return Ok(());
+        return Ok(None);
     }
     let feed = Feed::default();
     if is_managed {
         drop(tokio::spawn(notify::keep_watchdog(asks.clone())));
     }
     let server = Server::new(asks, feed.clone());
-    let mut herald = is_managed.then(Herald::default);
-    if let Some(mut facts) = fact::hear() {
-        drop(tokio::spawn(async move {
-            while let Some(told) = facts.recv().await {
-                feed.tell(&told);
-                if let Some(herald) = &mut herald {
-                    notify::tell(&herald.hear(&told.fact));
-                }
-            }
-        }));
-    }
     if let Some(address) = listen {
         let bound = TcpListener::bind(address);
         bound
@@ -69,5 +74,5 @@ pub(super) fn open(
         Ok(None) => {}
         Err(error) => tracing::warn!(error = chain(&error), "going on without the admin socket"),
     }
-    Ok(())
+    Ok(Some(Followers { feed, herald: is_managed.then(Herald::default) }))
 }

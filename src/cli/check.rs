@@ -3,6 +3,7 @@
 mod online;
 
 use std::io::Write;
+use std::path::Path;
 
 use clap::Args;
 use nix::unistd::{getegid, geteuid};
@@ -13,6 +14,7 @@ use super::run::NOTHING_TO_DO;
 use super::visit::Online;
 use crate::agent::chain;
 use crate::agent::publisher::Premises;
+use crate::config::Config;
 use crate::memory;
 use crate::plan::{Plan, Setting};
 use crate::supervise;
@@ -65,6 +67,7 @@ pub(super) fn check(origin: &Origin, command: Option<Vec<String>>, asked: &Check
                     output.dir or agent.ledger"
             .to_owned()]);
     }
+    complain_of_audit(config);
     if plan.is_idle() {
         complain(&[format!("warning: {NOTHING_TO_DO}")]);
     }
@@ -78,6 +81,19 @@ pub(super) fn check(origin: &Origin, command: Option<Vec<String>>, asked: &Check
     let summary = format!("{origin}: no problems: {secrets} secrets, {files} files, {variables} variables\n");
     drop(std::io::stdout().write_all(summary.as_bytes()));
     if asked.online.online { online::online(origin, &loaded, asked) } else { 0 }
+}
+
+/// A reboot may take the anchor away, and with it what is known of the audit.
+fn complain_of_audit(config: &Config) {
+    let is_in_memory = |path: &Path| memory::require(path, false).is_ok();
+    if let Some(audit) =
+        config.audit.as_ref().filter(|audit| is_in_memory(&audit.anchor) && !is_in_memory(&audit.file))
+    {
+        let anchor = audit.anchor.display();
+        complain(&[format!(
+            "warning: the audit's anchor {anchor} is gone after a reboot, and the audit then begins anew: name audit.anchor on a disk"
+        )]);
+    }
 }
 
 /// What `run` may not be able to do for the process on this machine. The configuration may be meant for another machine, so these are no

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, getgrouplist};
 
-use crate::config::{self, Account, Config, EnvConfig, Place, Proof, References, env_file};
+use crate::config::{self, Account, AuditConfig, Config, EnvConfig, Place, Proof, References, env_file};
 use crate::files;
 use crate::plain::plain;
 use crate::plan::{self, Person, Plan, Surroundings};
@@ -152,6 +152,18 @@ fn of_environment(files: &[PathBuf]) -> Result<String, Vec<String>> {
 /// The configuration in a file, as far as it can be read; its templates are not looked at.
 pub(super) fn configuration_of(file: &Path) -> Result<Config, Vec<String>> {
     survey(file, &configuration(file)?).map(|(config, _)| config)
+}
+
+/// The audit of a configuration, of which nothing else matters here: what else is wrong in it is for those who use it.
+pub(super) fn configured_audit(file: &Path) -> Result<AuditConfig, Vec<String>> {
+    let (config, problems) = survey(file, &configuration(file)?)?;
+    match config.audit {
+        Some(audit) => Ok(audit),
+        None if problems.is_empty() => {
+            Err(vec![format!("{}: there is no [audit] in it: name --file and --anchor", file.display())])
+        }
+        None => Err(problems),
+    }
 }
 
 fn survey(file: &Path, text: &str) -> Result<(Config, Vec<String>), Vec<String>> {

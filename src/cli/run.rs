@@ -1,5 +1,7 @@
 //! `squire run` and `squire render`: the main thread hosts processes, a second one is the agent.
 
+mod audience;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -15,6 +17,7 @@ use crate::agent::keepers::Keepers;
 use crate::agent::publisher::{Premises, Publisher};
 use crate::agent::{Event, Mode, Patience, Task, chain, gives_back, lifecycle};
 use crate::config::{CREDENTIAL_VARIABLES, LedgerConfig, MountKind, SourceConfig};
+use crate::fact;
 use crate::harden;
 use crate::ledger::file::Ledger;
 use crate::names::SourceName;
@@ -27,6 +30,7 @@ use crate::source::store::Embedded;
 use crate::source::vault::Vault;
 use crate::supervise::host::{Endowment, Host, HostError, Order, Orders};
 use crate::supervise::{Ending, FAILED, Listeners};
+use audience::Audience;
 
 /// How long `render` waits for a whole release where the configuration does not say.
 const RENDER_TIMEOUT: Duration = Duration::from_mins(1);
@@ -151,6 +155,8 @@ async fn agent(
     events: (mpsc::UnboundedSender<Event>, mpsc::UnboundedReceiver<Event>),
 ) -> Result<u8, String> {
     let Loaded { config, plan, engine } = loaded;
+    // From here on, although the audit is opened later: it is confined with the agent. Where nobody listens, this end is dropped.
+    let heard = fact::hear();
     for warning in plan.unused() {
         tracing::warn!(warning, "a secret is not used");
     }
@@ -165,7 +171,7 @@ async fn agent(
     let premises = Premises::new(config.output, &plan, beside.map(|ledger| ledger.directory.clone()), sweeps);
     let publisher = Publisher::new(premises, key.clone()).map_err(|error| chain(&error))?;
     let (asks, asked) = mpsc::channel(1);
-    admin::open(place.as_ref(), config.agent.listen, asks)?;
+    let followers = admin::open(place.as_ref(), config.agent.listen, asks)?;
     if confine {
         // The directories are there by now, and no other thread is yet.
         match harden::confine(&places, &devices) {
@@ -173,7 +179,9 @@ async fn agent(
             Err(error) => tracing::warn!(error = chain(&error), "the agent is not confined by the kernel"),
         }
     }
-    let mut keepers = Keepers::default();
+    let audience =
+        Audience::gather(config.audit, followers, heard, &events.0).map_err(|error| chain(&error))?;
+    let mut keepers = Keepers::new(audience.gate());
     for (name, wants) in &plan.wants {
         let Some(source) = config.sources.get(name) else { continue };
         keep(&mut keepers, name, source, wants.clone(), &key, ledger.clone())?;
@@ -189,9 +197,9 @@ async fn agent(
         first: publisher.next_generation(),
         superseded: publisher.superseded().clone(),
     };
-    let (code, live) = lifecycle::run(task, keepers, publisher, orders, events, asked)
-        .await
-        .map_err(|error| error.to_string())?;
+    let ended = lifecycle::run(task, keepers, publisher, orders, events, asked).await;
+    audience.dismiss().await;
+    let (code, live) = ended.map_err(|error| error.to_string())?;
     match live.as_ref().and_then(|live| live.env.get(STDOUT)).filter(|_| mode == Mode::Once) {
         // To the letter.
         Some(text) => Ok(Some(say(text.expose())).filter(|failed| *failed != 0).unwrap_or(code)),

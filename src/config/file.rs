@@ -7,6 +7,7 @@ use std::path::Path;
 use toml::de::DeTable;
 
 use super::agent;
+use super::audit;
 use super::output::{self, Output};
 use super::process;
 use super::reader::{Reader, Table};
@@ -56,6 +57,11 @@ fn document(mut root: Table<'_>) -> Config {
     let process = process::process(root.table("process", "a table: [process]"));
     let rollout = rollout::rollout(root.table("rollout", "a table: [rollout]"), output.config.dir.is_some());
     let agent = agent::agent(root.table("agent", "a table: [agent]"), output.config.dir.as_deref());
+    let audit = audit::audit(
+        root.table("audit", "a table: [audit]"),
+        output.config.dir.as_deref(),
+        agent.ledger.as_ref(),
+    );
     root.finish();
     Config {
         sources: sources.configs,
@@ -66,6 +72,7 @@ fn document(mut root: Table<'_>) -> Config {
         process,
         rollout,
         agent,
+        audit,
         startup_timeout,
     }
 }

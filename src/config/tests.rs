@@ -86,6 +86,13 @@ grace  = "7d"
 ledger = "/run//squire/./ledger/"
 ledger_key_file = "/etc/squire/${HOST}.key"
 on_stop = "leave"
+
+[audit]
+file = "/var/log//squire/audit.jsonl"
+anchor = "/var/lib/squire/${HOST}.anchor"
+max_size = "1MiB"
+keep = 3
+on_failure = "stop"
 "#;
 
 fn parse_with(variables: &[(&str, &str)], text: &str) -> Result<Config, Vec<Problem>> {
@@ -193,6 +200,14 @@ fn a_full_document_means_what_it_says() {
         key_file: Some(PathBuf::from("/etc/squire/web1.key")),
     };
     assert_eq!((config.agent.ledger, config.agent.on_stop), (Some(ledger), Some(OnStop::Leave)));
+    let audit = AuditConfig {
+        file: "/var/log/squire/audit.jsonl".into(),
+        anchor: "/var/lib/squire/web1.anchor".into(),
+        max_size: 1 << 20,
+        keep: 3,
+        on_failure: OnFailure::Stop,
+    };
+    assert_eq!(config.audit, Some(audit));
 }
 
 #[test]
@@ -1020,6 +1035,39 @@ fn how_often_to_look_up_is_longer_than_zero() {
     assert_eq!(of("look_up_every = '1s'"), Ok(Duration::from_secs(1)));
     assert_snapshot!(of("look_up_every = '0s'").unwrap_err(), @r#"source.vault.look_up_every: "0s" has to be longer than zero"#);
     assert_snapshot!(of("look_up_every = 60").unwrap_err(), @r#"source.vault.look_up_every: expected a duration in quotes, such as "30s" or "5m", found the number 60"#);
+}
+
+#[test]
+fn the_audit_has_defaults_and_its_anchor_may_be_in_the_ledger() {
+    let config = |text: &str| parse_with(&[], text).unwrap().audit;
+    let with_ledger = config("[agent]\nledger = '/run/squire/ledger'\n[audit]\nfile = '/var/log/a'").unwrap();
+    let expected = AuditConfig {
+        file: "/var/log/a".into(),
+        anchor: "/run/squire/ledger/audit.anchor".into(),
+        max_size: 16 << 20,
+        keep: 8,
+        on_failure: OnFailure::Refuse,
+    };
+    assert_eq!((with_ledger, config("")), (expected, None));
+    let go_on = config("[audit]\nfile = '/a/b'\nanchor = '/c/d'\non_failure = 'go_on'").unwrap();
+    assert_eq!(go_on.on_failure, OnFailure::GoOn);
+}
+
+#[test]
+fn problems_of_the_audit() {
+    assert_snapshot!(problems("[audit]\nkeep = 0\nmax_size = '1'\non_failure = 'ignore'\nsize = 1"), @r#"
+    1: audit: `file` is missing; write file = "/var/log/squire/audit.jsonl"
+    1: audit: `anchor` is missing, and there is no ledger to keep it in; write anchor = "/var/lib/squire/audit.anchor"
+    2: audit.keep: expected how many full files are kept, from 1 to 10000, found the number 0
+    3: audit.max_size: "1" is not a size; write a whole number with KiB, MiB or GiB, such as "1MiB"
+    4: audit.on_failure: "ignore" is unknown; write "refuse" to renew leases and fetch nothing until it can be written again, "go_on" or "stop"
+    5: audit.size: unknown key; known here: file, anchor, max_size, keep, on_failure
+    "#);
+    assert_snapshot!(problems("[audit]\nfile = '/run/s/a'\nanchor = '/run/s/b'\n[output]\ndir = '/run/s'"), @r#"
+    2: audit.file: is in `output.dir`, which is emptied at the stop; write it somewhere else
+    3: audit.anchor: is in the directory of `audit.file`: whoever can change the one could change the other; put it where only squire writes
+    "#);
+    assert_snapshot!(problems("audit = '/var/log/a'"), @r#"1: audit: expected a table: [audit], found text in quotes"#);
 }
 
 #[test]

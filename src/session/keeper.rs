@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::{Answer, Effect, Event, Lack, Session, Update};
+use super::{Answer, Ask, Effect, Event, Lack, Session, Update};
+use crate::audit::{self, Gate};
 use crate::names::{Revision, SecretName};
 use crate::secret::DigestKey;
-use crate::source::{Errand, Source};
+use crate::source::{Errand, Fault, Source};
 use crate::status::{Clock, SessionStatus};
 use book::Book;
 use clock::Suspensions;
@@ -70,6 +71,7 @@ pub struct Keeper<S> {
     suspensions: Suspensions,
     book: Option<Book>,
     asker: Asker,
+    gate: Gate,
 }
 
 impl<S: Source> Keeper<S> {
@@ -93,7 +95,14 @@ impl<S: Source> Keeper<S> {
             suspensions: Suspensions::new(),
             book,
             asker,
+            gate: Gate::default(),
         }
+    }
+
+    /// Asks this gate before it fetches anything.
+    #[must_use]
+    pub fn with_gate(self, gate: Gate) -> Self {
+        Self { gate, ..self }
     }
 
     /// Keeps until the session ended.
@@ -175,6 +184,11 @@ impl<S: Source> Keeper<S> {
 
     async fn perform(&mut self, effect: Effect) -> Progress {
         match effect {
+            // It counts as a failure of its path: what is there stays, leases go on, and it is tried again soon.
+            Effect::Ask(Ask::Fetch(_, want)) if self.gate.is_closed() => {
+                let refused = Err(Fault::Failing { why: format!("{}: {}", want.path, audit::CLOSED) });
+                self.questions.spawn(async move { (Instant::now(), Answer::Fetch(want.name, refused)) });
+            }
             Effect::Ask(ask) => {
                 let (source, key, asker) = (Arc::clone(&self.source), self.key.clone(), self.asker.clone());
                 self.questions.spawn(async move { put(&*source, ask, &key, &asker).await });

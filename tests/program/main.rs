@@ -14,6 +14,7 @@
 mod support;
 
 mod admin;
+mod audit;
 mod aws;
 mod bad_configuration;
 mod bad_leases;
