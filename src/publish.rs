@@ -63,7 +63,8 @@ pub struct Publication {
     pub stage: Vec<Step>,
     /// Steps that make the release visible: renames, links and removals only.
     pub publish: Vec<Step>,
-    /// The paths of the release whose contents, mode, owner or group differ from the published ones. Only these need a reaction.
+    /// The paths whose contents, mode, owner or group differ from the published ones, and those that are published and not in the release.
+    /// Only these need a reaction.
     pub changed: BTreeSet<PathBuf>,
     /// The generation that is superseded once this is published: for [`tmpfs::retire`], when slow readers are done.
     pub superseded: Option<Generation>,
@@ -113,10 +114,11 @@ pub fn plan(manifest: &Manifest, release: &Release, output: &OutputConfig) -> Pu
     publish.extend(deleted(manifest, &absolute));
     publish.extend(shift.remember(&wanted));
 
+    let changed = release.files.iter().filter(is_changed);
     Publication {
         stage,
         publish,
-        changed: release.files.iter().filter(is_changed).map(|file| file.path.clone()).collect(),
+        changed: changed.map(|file| file.path.clone()).chain(gone(manifest, release)).collect(),
         superseded: shift.superseded(manifest),
         manifest: shift.after(manifest, wanted, names, &absolute),
     }
@@ -140,6 +142,14 @@ fn deleted(manifest: &Manifest, absolute: &[&RenderedFile]) -> Vec<Step> {
     let is_wanted = |path: &Path| absolute.iter().any(|file| file.path == path);
     let unwanted = manifest.absolute.iter().filter(|(path, standing)| standing.ours && !is_wanted(path));
     unwanted.map(|(path, standing)| Step::Delete { path: path.clone(), entry: standing.entry }).collect()
+}
+
+/// Files that we published and that the release no longer has.
+fn gone<'a>(manifest: &'a Manifest, release: &'a Release) -> impl Iterator<Item = PathBuf> + 'a {
+    let relative = manifest.live.iter().flat_map(|live| live.files.keys());
+    let absolute = manifest.absolute.iter().filter(|(_, standing)| standing.ours).map(|(path, _)| path);
+    let wanted: BTreeSet<&PathBuf> = release.files.iter().map(|file| &file.path).collect();
+    relative.chain(absolute).filter(move |path| !wanted.contains(*path)).cloned()
 }
 
 /// What happens to the relative files.
@@ -378,7 +388,7 @@ mod tests {
                 "removed",
                 &[("a", "1"), ("/abs", "3")],
                 &["make ..gen-2", "link ..gen-1/a to ..gen-2", "turn", "withdraw b", "remember ..gen-1"],
-                &[],
+                &["b"],
             ),
             (
                 "absolute contents",
@@ -386,12 +396,12 @@ mod tests {
                 &["prepare /abs", "replace /abs"],
                 &["/abs"],
             ),
-            ("absolute removed", &[("a", "1"), ("b", "2")], &["delete /abs"], &[]),
+            ("absolute removed", &[("a", "1"), ("b", "2")], &["delete /abs"], &["/abs"]),
             (
                 "everything removed",
                 &[],
                 &["make ..gen-2", "turn", "withdraw a", "withdraw b", "delete /abs", "remember ..gen-1"],
-                &[],
+                &["/abs", "a", "b"],
             ),
         ];
         let manifest = after(&[release(1, &[("a", "1"), ("b", "2"), ("/abs", "3")])]);
@@ -414,7 +424,7 @@ mod tests {
             outline(&back),
             ["prepare /abs", "exchange ..gen-7 for ..gen-6", "replace /abs", "withdraw b"]
         );
-        assert_eq!(changed(&back), ["/abs", "a"]);
+        assert_eq!(changed(&back), ["/abs", "a", "b"]);
         let again = plan(&back.manifest, &new, &output());
         assert_eq!(again.manifest, manifest);
         assert_eq!(back.superseded, None);
