@@ -18,6 +18,7 @@ mod process;
 mod reader;
 mod reference;
 mod rollout;
+mod same;
 mod secret;
 mod server;
 mod setting;
@@ -84,7 +85,7 @@ pub struct Config {
 }
 
 /// `[source.NAME]`: where secrets come from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum SourceConfig {
     /// `type = "vault"`: HashiCorp Vault or OpenBao.
     Vault(VaultConfig),
@@ -115,7 +116,7 @@ impl SourceConfig {
 }
 
 /// AWS Secrets Manager, and how to log in to it. What is not said is found where every tool of AWS finds it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct AwsConfig {
     /// `region`, or `AWS_REGION`, or `AWS_DEFAULT_REGION`
     pub region: Option<String>,
@@ -138,7 +139,7 @@ pub struct AwsConfig {
 }
 
 /// `[source.NAME.assume_role]`: a role that is taken on with the credentials that are found.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct AssumedRole {
     /// `arn`
     pub arn: String,
@@ -160,7 +161,7 @@ pub struct AwsKeys {
 }
 
 /// An embedded store, and how to log in to it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct StoreConfig {
     /// `file`, or `SQUIRE_STORE`
     pub file: PathBuf,
@@ -175,7 +176,7 @@ pub struct StoreConfig {
 }
 
 /// As whom a store is opened.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum StoreLogin {
     /// `key_file`: the owner. Default: what systemd passed.
     Owner {
@@ -192,7 +193,7 @@ pub enum StoreLogin {
 }
 
 /// A HashiCorp Vault or OpenBao server, and how to log in to it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct VaultConfig {
     /// `address` or `addresses`: tried in this order. At least one; `http` or `https`, or `unix` with the path of a socket.
     pub addresses: Vec<String>,
@@ -266,7 +267,7 @@ pub enum Authorities {
 }
 
 /// A client certificate with its key.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ClientIdentity {
     /// PEM, the client's own certificate first.
     pub cert_file: PathBuf,
@@ -275,7 +276,7 @@ pub struct ClientIdentity {
 }
 
 /// How to log in.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum AuthConfig {
     /// `[source.NAME.auth.approle]`
     AppRole(AppRoleConfig),
@@ -293,7 +294,7 @@ pub enum AuthConfig {
 }
 
 /// An AppRole login.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct AppRoleConfig {
     /// `mount`: where the method is mounted below `auth/`. Default `approle`.
     pub mount: String,
@@ -304,7 +305,7 @@ pub struct AppRoleConfig {
 }
 
 /// Where the secret-id of an AppRole login comes from, and what becomes of it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SecretIdConfig {
     /// `secret_id_file`
     pub from: CredentialFrom,
@@ -347,7 +348,7 @@ impl fmt::Display for CredentialFrom {
 }
 
 /// A login with a signed token that says who we are.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct JwtConfig {
     /// `mount`: where the method is mounted below `auth/`. Default the name of the method.
     pub mount: String,
@@ -358,7 +359,7 @@ pub struct JwtConfig {
 }
 
 /// A login with the client certificate of the connection.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct CertConfig {
     /// `mount`: where the method is mounted below `auth/`. Default `cert`.
     pub mount: String,
@@ -367,7 +368,7 @@ pub struct CertConfig {
 }
 
 /// The role id is a name, not a credential, so it may stand in the configuration.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum RoleId {
     /// `role_id`
     Inline(String),
@@ -430,7 +431,7 @@ impl Version {
 }
 
 /// `[output]`: where and how files are published.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct OutputConfig {
     /// `dir`: absolute; relative files live here. `None` where there is no relative file.
     pub dir: Option<PathBuf>,
@@ -688,7 +689,7 @@ pub struct EnvConfig {
 }
 
 /// `[rollout]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RolloutConfig {
     /// `settle`: changes that come within this long of the first one make one rollout. Default 100 ms.
     pub settle: Duration,
@@ -785,7 +786,7 @@ pub struct HttpProbe {
 }
 
 /// `[agent]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct AgentConfig {
     /// `ledger` and `ledger_key_file`; without one a restarted agent makes token and leases anew.
     pub ledger: Option<LedgerConfig>,
@@ -799,6 +800,8 @@ pub struct AgentConfig {
     pub socket: SocketConfig,
     /// `listen`: an address where anybody who reaches it may read status and metrics. Default none.
     pub listen: Option<SocketAddr>,
+    /// `reload`: when the configuration is read anew. Default `"asked"`.
+    pub reload: ReloadWhen,
 }
 
 /// `agent.socket`
@@ -836,6 +839,16 @@ pub enum OnFailure {
     GoOn,
     /// `"stop"`: Squire ends.
     Stop,
+}
+
+/// `reload`: when a running Squire reads its configuration and its templates anew.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReloadWhen {
+    /// `"asked"`: on SIGHUP where there is no process, and when an operator asks for it.
+    #[default]
+    Asked,
+    /// `"watch"`: also when one of these files changes.
+    Watch,
 }
 
 /// Where the sealed token and leases are. `allow_disk` of `[output]` is for it too.

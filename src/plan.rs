@@ -5,6 +5,8 @@
 //! *Invariant:* pure: files, users and groups are looked up through the [`Surroundings`] that the caller passes. A [`Plan`] refers only to
 //! secrets that it wants, and reacts on a process only if there is one.
 
+pub mod diff;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
@@ -125,7 +127,7 @@ impl FileGroup {
 }
 
 /// The process to supervise.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PlannedProcess {
     /// Program and arguments.
     pub command: Vec<String>,
@@ -146,7 +148,7 @@ pub struct PlannedProcess {
 }
 
 /// User, limits and environment of a process; the default is Squire's own.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Setting {
     /// Its user and groups.
     pub person: Option<Person>,

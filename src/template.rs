@@ -88,6 +88,7 @@ impl Engine {
 /// A template that can be rendered: every helper and partial in it is known, and its nesting is bounded.
 pub struct Template {
     origin: String,
+    text: blake3::Hash,
     tree: Tree,
     references: Vec<Reference>,
     /// The lines without any tag.
@@ -108,13 +109,19 @@ impl Template {
         prepare::rewrite(&mut tree);
         let fixed_lines = text.lines().map(str::trim).filter(|line| !line.contains("{{"));
         let fixed_lines = fixed_lines.map(str::to_owned).collect();
-        Ok(Self { origin: origin.to_owned(), tree, references, fixed_lines })
+        let digest = blake3::hash(text.as_bytes());
+        Ok(Self { origin: origin.to_owned(), text: digest, tree, references, fixed_lines })
     }
 
     /// The lines of what it rendered that do not stand so in the template: nothing where it refers to no secret.
     pub fn computed_lines<'a>(&'a self, rendered: &'a str) -> impl Iterator<Item = &'a str> {
         let lines = rendered.lines().filter(|_| !self.references.is_empty());
         lines.filter(|line| !self.fixed_lines.contains(line.trim()))
+    }
+
+    /// Whether it renders the same: its text is the same, wherever that stands.
+    pub fn is_like(&self, other: &Self) -> bool {
+        self.text == other.text
     }
 
     /// Every place where the template refers to a secret, in the order of the places. One inside of a partial is listed for

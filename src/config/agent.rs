@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::output;
 use super::reader::{Table, Value};
 use super::value::Form;
-use super::{AgentConfig, LedgerConfig, OnStop, SocketConfig};
+use super::{AgentConfig, LedgerConfig, OnStop, ReloadWhen, SocketConfig};
 
 /// Reads `[agent]`. `output` is the output directory.
 pub(super) fn agent(table: Option<Table<'_>>, output: Option<&Path>) -> AgentConfig {
@@ -19,6 +19,7 @@ pub(super) fn agent(table: Option<Table<'_>>, output: Option<&Path>) -> AgentCon
         mlock: false,
         socket: SocketConfig::Usual,
         listen: None,
+        reload: ReloadWhen::Asked,
     };
     let Some(mut table) = table else { return agent };
     agent.ledger = ledger(&mut table, output);
@@ -27,6 +28,7 @@ pub(super) fn agent(table: Option<Table<'_>>, output: Option<&Path>) -> AgentCon
     agent.mlock = table.boolean("mlock").unwrap_or(agent.mlock);
     agent.socket = table.read("socket", &SOCKET).unwrap_or(agent.socket);
     agent.listen = table.read("listen", &LISTEN);
+    agent.reload = table.read("reload", &RELOAD).unwrap_or(agent.reload);
     table.finish();
     agent
 }
@@ -81,6 +83,18 @@ const ON_STOP: Form<OnStop> = Form {
         "give_back" => Ok(OnStop::GiveBack),
         "leave" => Ok(OnStop::Leave),
         _ => Err("is unknown; write \"give_back\" to end the token and its leases and to remove the files, or \"leave\"".to_owned()),
+    }
+    },
+};
+
+const RELOAD: Form<ReloadWhen> = Form {
+    expected: "\"asked\" or \"watch\"",
+    shown: true,
+    read: |text| {
+        match text {
+        "asked" => Ok(ReloadWhen::Asked),
+        "watch" => Ok(ReloadWhen::Watch),
+        _ => Err("is unknown; write \"asked\" to read the configuration anew when somebody asks for it, or \"watch\" to do so when a file of it changes, too".to_owned()),
     }
     },
 };

@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::same::is_same;
 use super::{CREDENTIAL_VARIABLES, Environment, SourceConfig, VaultConfig, survey};
 use crate::secret::Secret;
 
@@ -15,6 +16,14 @@ const NOTHING_SAID: &str = "[source.vault]\n";
 /// The values of these variables, read once: the credentials among them are blanked in the environment afterwards.
 #[derive(Clone, Debug, Default)]
 pub struct ServerVariables(BTreeMap<String, Secret<str>>);
+
+impl PartialEq for ServerVariables {
+    fn eq(&self, other: &Self) -> bool {
+        let (ours, theirs) = (&self.0, &other.0);
+        ours.len() == theirs.len()
+            && ours.iter().all(|(name, value)| theirs.get(name).is_some_and(|other| is_same(value, other)))
+    }
+}
 
 impl ServerVariables {
     /// Every variable that is asked for and set.

@@ -1082,7 +1082,7 @@ socket = "/run/squire/squire.sock"
     3: agent.ledger: is not an absolute path; begin it with `/`
     4: agent.ledger_key_file: is not an absolute path; begin it with `/`
     5: agent.on_stop: "give-back" is unknown; write "give_back" to end the token and its leases and to remove the files, or "leave"
-    6: agent.socket: unknown key; known here: ledger, ledger_key_file, on_stop, confine, mlock
+    6: agent.socket: unknown key; known here: ledger, ledger_key_file, on_stop, confine, mlock, reload
     "#);
     assert_snapshot!(problems("[agent]\nledger_key_file = '/k'\non_stop = true"), @r#"
     2: agent.ledger_key_file: there is no ledger to seal; write ledger = "/run/squire/ledger" beside it
@@ -1092,6 +1092,7 @@ socket = "/run/squire/squire.sock"
     2: agent.ledger: expected a path in quotes, found the number 1
     3: agent.ledger_key_file: contains `..`; write the path that is meant
     "#);
+    assert_snapshot!(problems("[agent]\nreload = 'always'"), @r#"2: agent.reload: "always" is unknown; write "asked" to read the configuration anew when somebody asks for it, or "watch" to do so when a file of it changes, too"#);
     assert_snapshot!(problems("agent = 'leave'"), @r#"1: agent: expected a table: [agent], found text in quotes"#);
     for ledger in ["/run/s", "/run/s/ledger", "/run", "/run/./s/"] {
         let problem = problems(&format!("[agent]\nledger = '{ledger}'\n[output]\ndir = '/run/s'"));

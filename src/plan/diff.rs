@@ -1,0 +1,239 @@
+//! What differs between two configurations: what a reload has to fetch, to publish and to give back, and what it cannot change.
+//!
+//! *Invariant:* pure. What has the same text, wherever it stands in the file, is the same. The tables are taken apart whole, so that a new
+//! setting does not compile until it is decided whether a reload can change it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use super::{Plan, PlannedFile, PlannedProcess, Setting, Want};
+use crate::config::{AgentConfig, Config, OutputConfig, Place, Proof, RolloutConfig, SourceConfig};
+use crate::names::{SecretName, SourceName};
+
+/// What was asked for: a configuration, and its plan.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The configuration.
+    pub config: &'a Config,
+    /// What it comes to.
+    pub plan: &'a Plan,
+}
+
+/// The differences between two configurations.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Diff {
+    /// Sources that a secret is fetched from; a changed one needs a new login.
+    pub sources: Changes<SourceName>,
+    /// Secrets that are used.
+    pub secrets: Changes<SecretName>,
+    /// The added secrets, and of the changed ones those that ask for another thing, or somebody else: these are fetched.
+    pub fresh: BTreeSet<SecretName>,
+    /// Files: their templates, owners, modes and reactions.
+    pub files: Changes<PathBuf>,
+    /// Variables of the process.
+    pub variables: Changes<String>,
+    /// Other settings, by their keys.
+    pub settings: BTreeSet<&'static str>,
+    /// The process has to be started anew for them: its command, its user, its limits.
+    pub relaunches: bool,
+    /// What only a restart of Squire can change, by its keys.
+    pub fixed: BTreeSet<&'static str>,
+}
+
+/// What differs between two sets of named things.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changes<T> {
+    /// Only in the new one.
+    pub added: BTreeSet<T>,
+    /// Only in the old one.
+    pub removed: BTreeSet<T>,
+    /// In both, and not the same.
+    pub changed: BTreeSet<T>,
+}
+
+impl<T> Default for Changes<T> {
+    fn default() -> Self {
+        Self { added: BTreeSet::new(), removed: BTreeSet::new(), changed: BTreeSet::new() }
+    }
+}
+
+impl<T: Ord + Clone> Changes<T> {
+    fn between<V>(old: &BTreeMap<T, V>, new: &BTreeMap<T, V>, is_same: impl Fn(&V, &V) -> bool) -> Self {
+        let only = |one: &BTreeMap<T, V>, other: &BTreeMap<T, V>| {
+            one.keys().filter(|name| !other.contains_key(*name)).cloned().collect()
+        };
+        let differs = |(name, value): (&T, &V)| {
+            old.get(name).filter(|before| !is_same(before, value)).map(|_| name.clone())
+        };
+        Self {
+            added: only(new, old),
+            removed: only(old, new),
+            changed: new.iter().filter_map(differs).collect(),
+        }
+    }
+}
+
+impl Diff {
+    /// Whether the two ask for the same.
+    pub fn is_empty(&self) -> bool {
+        self == &Self::default()
+    }
+}
+
+/// What differs between what runs and what is asked for now.
+pub fn diff(old: Asked<'_>, new: Asked<'_>) -> Diff {
+    let variables = |plan| variables(plan);
+    let mut diff = Diff {
+        sources: Changes::between(&used(old), &used(new), |old, new| is_same_source(old, new)),
+        secrets: Changes::between(&wants(old.plan), &wants(new.plan), |old, new| old == new),
+        files: Changes::between(&files(old.plan), &files(new.plan), |old, new| is_same_file(old, new)),
+        variables: Changes::between(&variables(old.plan), &variables(new.plan), |old, new| old.is_like(new)),
+        ..Diff::default()
+    };
+    diff.fresh = fresh(&diff, old.plan, new.plan);
+    diff.compare_process(old.plan.process.as_ref(), new.plan.process.as_ref());
+    diff.compare_rollout(&old.config.rollout, &new.config.rollout);
+    diff.compare_output(old.config, new.config);
+    diff.compare_agent(&old.config.agent, &new.config.agent);
+    diff
+}
+
+/// The sources of the secrets that are used; nobody logs in to another.
+fn used(asked: Asked<'_>) -> BTreeMap<SourceName, &SourceConfig> {
+    let of = |name: &SourceName| Some((name.clone(), asked.config.sources.get(name)?));
+    asked.plan.wants.keys().filter_map(of).collect()
+}
+
+fn wants(plan: &Plan) -> BTreeMap<SecretName, &Want> {
+    plan.wants.values().flatten().map(|want| (want.name.clone(), want)).collect()
+}
+
+fn files(plan: &Plan) -> BTreeMap<PathBuf, &PlannedFile> {
+    plan.files.iter().map(|file| (file.path.clone(), file)).collect()
+}
+
+fn variables(plan: &Plan) -> BTreeMap<String, &crate::template::Template> {
+    plan.env.iter().map(|(name, template)| (name.clone(), template)).collect()
+}
+
+/// How often the secrets of a server are re-read is a setting of each secret, and no reason for a new login.
+fn is_same_source(old: &SourceConfig, new: &SourceConfig) -> bool {
+    match (old, new) {
+        (SourceConfig::Vault(old), SourceConfig::Vault(new)) => {
+            let mut as_before = new.clone();
+            as_before.refresh = old.refresh;
+            *old == as_before
+        }
+        (SourceConfig::Vault(_) | SourceConfig::Store(_) | SourceConfig::Aws(_), _) => old == new,
+    }
+}
+
+fn is_same_file(old: &PlannedFile, new: &PlannedFile) -> bool {
+    let PlannedFile { path, template, is_base64, attributes, directory, on_change } = old;
+    *path == new.path
+        && template.is_like(&new.template)
+        && *is_base64 == new.is_base64
+        && *attributes == new.attributes
+        && *directory == new.directory
+        && *on_change == new.on_change
+}
+
+/// What has to be fetched.
+fn fresh(diff: &Diff, old: &Plan, new: &Plan) -> BTreeSet<SecretName> {
+    let (before, after) = (wants(old), wants(new));
+    let is_fresh = |(name, want): &(&SecretName, &&Want)| {
+        diff.sources.changed.contains(&want.source)
+            || before.get(*name).is_none_or(|before| !before.asks_the_same(want))
+    };
+    after.iter().filter(is_fresh).map(|(name, _)| name.clone()).collect()
+}
+
+impl Want {
+    /// Whether both ask one source for one thing. How often it is re-read and what it may weigh is not asked for.
+    pub fn asks_the_same(&self, other: &Self) -> bool {
+        let Self { name, source, path, params, version, kind, refresh: _, max_size: _ } = self;
+        (name, source, path) == (&other.name, &other.source, &other.path)
+            && (params, version, kind) == (&other.params, &other.version, &other.kind)
+    }
+}
+
+impl Setting {
+    /// Whether a process that was started with one stands as with the other. For the signal that it gets if Squire is killed it is not
+    /// started anew.
+    fn starts_like(&self, other: &Self) -> bool {
+        Self { last_signal: other.last_signal, ..self.clone() } == *other
+    }
+}
+
+impl Diff {
+    /// A reload can change it.
+    fn note(&mut self, key: &'static str, is_same: bool) {
+        if !is_same {
+            self.settings.insert(key);
+        }
+    }
+
+    /// Only a restart can.
+    fn fix(&mut self, key: &'static str, is_same: bool) {
+        if !is_same {
+            self.fixed.insert(key);
+        }
+    }
+
+    /// Sockets are bound, and the main thread is told how long a stop takes, before anything is started.
+    fn compare_process(&mut self, old: Option<&PlannedProcess>, new: Option<&PlannedProcess>) {
+        let (Some(old), Some(new)) = (old, new) else {
+            return self.fix("process.command", old.is_none() && new.is_none());
+        };
+        let PlannedProcess { command, on_change, stop_signal, stop_timeout, restart, .. } = old;
+        let PlannedProcess { restart_mode, listen, setting, .. } = old;
+        self.relaunches = *command != new.command || !setting.starts_like(&new.setting);
+        self.note("process", !self.relaunches);
+        self.note("process.on_change", *on_change == new.on_change);
+        self.note("process.stop_signal", *stop_signal == new.stop_signal);
+        self.note("process.restart", *restart == new.restart);
+        self.fix("process.restart_mode", *restart_mode == new.restart_mode);
+        self.fix("process.stop_timeout", *stop_timeout == new.stop_timeout);
+        self.fix("process.listen", *listen == new.listen);
+    }
+
+    fn compare_rollout(&mut self, old: &RolloutConfig, new: &RolloutConfig) {
+        let RolloutConfig { settle, grace, checks, proof, window } = old;
+        self.note("rollout.settle", *settle == new.settle);
+        self.note("rollout.grace", *grace == new.grace);
+        self.note("rollout.check", *checks == new.checks);
+        self.note("rollout.probe", placeless(proof) == placeless(&new.proof));
+        self.note("rollout.window", *window == new.window);
+    }
+
+    fn compare_output(&mut self, old: &Config, new: &Config) {
+        let OutputConfig { dir, dir_mode, allow_disk } = &old.output;
+        self.note("output.dir_mode", *dir_mode == new.output.dir_mode);
+        self.fix("output.dir", *dir == new.output.dir);
+        self.fix("output.allow_disk", *allow_disk == new.output.allow_disk);
+        self.fix("output.mount", old.mount == new.mount);
+    }
+
+    fn compare_agent(&mut self, old: &AgentConfig, new: &AgentConfig) {
+        let AgentConfig { ledger, on_stop, confine, mlock, socket, listen, reload } = old;
+        self.fix("agent.ledger", *ledger == new.ledger);
+        self.fix("agent.on_stop", *on_stop == new.on_stop);
+        self.fix("agent.confine", *confine == new.confine);
+        self.fix("agent.mlock", *mlock == new.mlock);
+        self.fix("agent.socket", *socket == new.socket);
+        self.fix("agent.listen", *listen == new.listen);
+        self.fix("agent.reload", *reload == new.reload);
+    }
+}
+
+/// Where a probe stands in the file changes nothing about it.
+fn placeless(proof: &Proof) -> Proof {
+    let mut proof = proof.clone();
+    if let Proof::Probe(probe) = &mut proof {
+        probe.place = Place::default();
+    }
+    proof
+}
+
+#[cfg(test)]
+mod tests;
