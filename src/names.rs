@@ -141,6 +141,31 @@ impl Revision {
     }
 }
 
+impl Revision {
+    /// Below every value that is fetched for this edition of the configuration, and above every one of those before.
+    pub fn before(edition: Edition) -> Self {
+        Self(u64::from(edition.0) << 32)
+    }
+
+    /// The edition that it is of.
+    pub fn edition(self) -> Edition {
+        Edition(u32::try_from(self.0 >> 32).unwrap_or(u32::MAX))
+    }
+}
+
+/// Counts the configurations of one run. A reload may ask a source for another thing under the name of a secret; so that its values are
+/// never taken for older ones, the numbers of each edition are above those of the one before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Edition(u32);
+
+impl Edition {
+    /// The one after it.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
 impl fmt::Display for Revision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

@@ -39,7 +39,7 @@ use crate::status::Step;
 
 use chores::Chores;
 use trial::Trial;
-pub use vocabulary::{Effect, Event, Rules};
+pub use vocabulary::{Effect, Event, Rules, Ruling};
 
 /// How long a superseded generation stays for readers that are slow.
 pub const READERS_HAVE: Duration = Duration::from_secs(10);
@@ -59,6 +59,8 @@ const SHORT_LIFE: Duration = Duration::from_secs(3);
 #[derive(Clone, Debug)]
 pub struct Rollout {
     rules: Rules,
+    /// The next release is of another process: it is started anew, whatever the rules say.
+    relaunches: bool,
     phase: Phase,
     waiting: Option<Waiting>,
     /// The release that was committed last.
@@ -176,6 +178,7 @@ impl Rollout {
         chores.retire(superseded.iter().copied(), now);
         Self {
             rules,
+            relaunches: false,
             phase: Phase::Idle,
             waiting: None,
             live: None,
@@ -220,6 +223,7 @@ impl Rollout {
                 }
                 self.chores.keep(&secrets);
             }
+            Event::Ruled { rules, because, relaunches } => self.ruled(*rules, because, relaunches, turn),
             Event::Tried(attempt, result) => self.tried(attempt, result, turn),
             Event::Due => self.due(turn),
         }
@@ -312,6 +316,36 @@ impl Rollout {
         }
     }
 
+    /// Whether other rules may be tried now: nothing is going on, and rollouts are allowed.
+    pub fn takes_rules(&self) -> bool {
+        self.is_at_rest() && !self.is_held() && (self.is_open || self.live.is_none())
+    }
+
+    /// Whether the last rollout failed.
+    pub fn has_failed(&self) -> bool {
+        matches!(self.phase, Phase::Pausing(_))
+    }
+
+    fn is_at_rest(&self) -> bool {
+        matches!(self.phase, Phase::Idle | Phase::Pausing(_))
+    }
+
+    /// What failed, or waits, was made by the rules before.
+    fn ruled(&mut self, rules: Rules, because: Ruling, relaunches: bool, turn: &mut Turn<'_>) {
+        (self.rules, self.relaunches) = (rules, relaunches);
+        match because {
+            Ruling::Kept => {}
+            Ruling::TakenBack => self.drop_waiting(turn),
+            Ruling::Tried => {
+                self.drop_waiting(turn);
+                (self.failures, self.failed_at) = (0, None);
+                if self.has_failed() {
+                    self.phase = Phase::Idle;
+                }
+            }
+        }
+    }
+
     fn rendered(&mut self, release: Release, turn: &mut Turn<'_>) {
         let waiting = Waiting { release: Arc::new(release), since: turn.now };
         let overtaken = self.waiting.replace(waiting);
@@ -387,7 +421,9 @@ impl Rollout {
     fn staged(&mut self, directory: Option<PathBuf>, changes: bool, turn: &mut Turn<'_>) {
         let Phase::Staging(release) = &self.phase else { return };
         let release = Arc::clone(release);
-        let is_other = changes || self.live.as_ref().is_none_or(|live| live.env_digest != release.env_digest);
+        let is_other = changes
+            || self.relaunches
+            || self.live.as_ref().is_none_or(|live| live.env_digest != release.env_digest);
         if !is_other {
             self.phase = Phase::Checking(release, directory, VecDeque::new());
             self.check(turn);

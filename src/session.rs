@@ -21,6 +21,7 @@ mod status;
 mod suspend;
 #[cfg(test)]
 mod tests;
+mod wanted;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -28,7 +29,7 @@ use std::time::{Duration, Instant};
 use crate::fact::Fact;
 use crate::lease::Chance;
 use crate::ledger::Entry;
-use crate::names::{LeaseId, Revision, SecretName, SourceName};
+use crate::names::{Edition, LeaseId, Revision, SecretName, SourceName};
 use crate::plan::Want;
 use crate::secret::{Digest, Packed};
 use crate::source::{Fault, Fetched, Grant, GrantLife, Renewal};
@@ -36,7 +37,7 @@ use crate::source::{Fault, Fetched, Grant, GrantLife, Renewal};
 use answers::Turn;
 pub use grant::Serial;
 use grant::{Deaths, HeldGrant, Login};
-use held::{HeldLease, Tracked};
+use held::{HeldLease, Mints, Tracked};
 pub use lack::{Lack, Outlook};
 
 /// How many requests to one source are out at once.
@@ -56,6 +57,8 @@ pub struct Session {
     grant: Option<HeldGrant>,
     serial: Serial,
     secrets: BTreeMap<SecretName, Tracked>,
+    /// How often those that are no longer wanted were made.
+    former_mints: BTreeMap<SecretName, Mints>,
     leases: BTreeMap<LeaseId, HeldLease>,
     in_flight: usize,
     /// At most [`IN_FLIGHT`]; few when the source has just come back.
@@ -133,6 +136,9 @@ pub enum Event {
     Released(SecretName, Revision),
     /// No generation uses this revision of this secret, and none will: a release with it was taken back, or never tried.
     Rejected(SecretName, Revision),
+    /// The configuration changed: from now on these are wanted, and no others.
+    #[expect(missing_docs, reason = "said above; values of what is new have the numbers of this edition")]
+    Wanted { wants: Vec<Want>, edition: Edition },
     /// The machine was suspended for this long.
     Slept(Duration),
     /// The end: give token and leases back.
@@ -219,6 +225,7 @@ impl Session {
             grant: None,
             serial: Serial::default(),
             secrets: wants.into_iter().map(|want| (want.name.clone(), Tracked::new(want, now))).collect(),
+            former_mints: BTreeMap::new(),
             leases: BTreeMap::new(),
             in_flight: 0,
             allowed_in_flight: IN_FLIGHT,
@@ -249,6 +256,7 @@ impl Session {
             Event::RefreshAsked(names) => self.refresh(&names, now),
             Event::Released(secret, below) => self.release(&secret, below, now),
             Event::Rejected(secret, revision) => self.reject(&secret, revision, now),
+            Event::Wanted { wants, edition } => self.want(wants, edition, now),
             Event::Slept(time) => self.slept(time, now),
             Event::StopAsked => self.phase = Phase::Stopping,
             Event::Due => {}

@@ -104,6 +104,8 @@ pub enum Event {
     RetryAsked(Vec<SecretName>),
     /// The user asks for the values that the process had before.
     RollbackAsked,
+    /// What is rendered may differ though no value does: a file that a template includes.
+    RenderAsked,
     /// The deadline came.
     Due,
 }
@@ -152,12 +154,78 @@ impl Gatherer {
             Event::Dropped(generation) => self.drop(generation, &mut effects),
             Event::RetryAsked(secrets) => self.retry(&secrets, now),
             Event::RollbackAsked => self.roll_back(now),
+            Event::RenderAsked => _ = self.changed_at.get_or_insert(now),
             Event::Due => {}
         }
         if self.deadline().is_some_and(|due| due <= now) {
-            effects.push(self.settled());
+            effects.push(Effect::Render(self.settled()));
         }
         effects
+    }
+
+    /// The gatherer of another configuration: it has the values of what stays, and waits for those that are `fresh`.
+    #[must_use]
+    pub fn successor(
+        &self,
+        wanted: &BTreeSet<SecretName>,
+        fresh: &BTreeSet<SecretName>,
+        settle: Duration,
+    ) -> Self {
+        let mut next = self.clone();
+        let stays = |secret: &SecretName| wanted.contains(secret) && !fresh.contains(secret);
+        for values in [&mut next.newest, &mut next.good, &mut next.returning] {
+            values.retain(|secret, _| stays(secret));
+        }
+        let gone = next.past.good.extract_if(.., |secret, _| !stays(secret));
+        next.past.taken_back.extend(gone);
+        next.held.retain(stays);
+        next.unwanted.retain(|(secret, _)| stays(secret));
+        next.open.clear();
+        next.missing = wanted.iter().filter(|secret| !next.newest.contains_key(*secret)).cloned().collect();
+        (next.settle, next.changed_at) = (settle, None);
+        next
+    }
+
+    /// Takes a value and yields nothing: this gatherer is not the one that decides now.
+    pub fn hear(&mut self, update: Update, now: Instant) {
+        self.take(update, now);
+    }
+
+    /// Whether it has, or waits for, a value of this secret.
+    pub fn wants(&self, secret: &SecretName) -> bool {
+        self.missing.contains(secret) || self.newest.contains_key(secret)
+    }
+
+    /// Yields now. Complete it has to be.
+    pub fn begin(&mut self) -> Snapshot {
+        self.settled()
+    }
+
+    /// The number of the next generation. Two gatherers count as one.
+    pub fn next(&self) -> Generation {
+        self.next
+    }
+
+    /// Counts on from this number.
+    pub fn go_on_from(&mut self, next: Generation) {
+        self.next = self.next.max(next);
+    }
+
+    /// Every value of these secrets that it knows and that may be in use.
+    pub fn revisions<'a>(
+        &'a self,
+        secrets: &'a BTreeSet<SecretName>,
+    ) -> impl Iterator<Item = (SecretName, Revision)> + 'a {
+        let known = self.open.values().chain([&self.newest]).flatten();
+        let of_these = known.filter(|(secret, _)| secrets.contains(*secret));
+        let revisions = of_these.map(|(secret, value)| (secret.clone(), value.revision));
+        revisions.collect::<BTreeSet<_>>().into_iter()
+    }
+
+    /// Takes over what only its predecessor knew: it is in files that are still there. It is no value to go back to, since it may be what
+    /// the name of a secret stood for before.
+    pub fn inherit(&mut self, former: Self) {
+        self.past.taken_back.extend(former.good);
     }
 
     /// When the changes have settled.
@@ -337,7 +405,7 @@ impl Gatherer {
         good.filter(|_| self.held.contains(secret)).or_else(|| self.newest.get(secret))
     }
 
-    fn settled(&mut self) -> Effect {
+    fn settled(&mut self) -> Snapshot {
         let generation = self.next;
         self.next = generation.next();
         self.yielded = true;
@@ -346,7 +414,7 @@ impl Gatherer {
             self.newest.keys().filter_map(|secret| Some((secret.clone(), self.value(secret)?.clone())));
         let values: BTreeMap<_, _> = secrets.collect();
         self.open.insert(generation, values.clone());
-        Effect::Render(Snapshot { generation, values })
+        Snapshot { generation, values }
     }
 }
 

@@ -243,6 +243,11 @@ impl Supervisor {
         Self { has_run: true, ..Self::new(settings) }
     }
 
+    /// From now on these hold.
+    pub fn set(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
     /// Takes an event and answers with the effects.
     #[must_use]
     pub fn step(&mut self, event: Event, now: Instant) -> Vec<Effect> {

@@ -32,6 +32,8 @@ impl Rollout {
         turn.report(RolloutFact::Published { generation, changed: changed.clone(), env_changed });
         let env = env_changed.then_some(&self.rules.env);
         let mut asked = Reactions::gather(&self.rules.files, changed, env);
+        // A release that was never shown started nothing.
+        asked.restart |= self.relaunches && !matches!(course.way, Way::Undo(_));
         let process = self.process_reaction(&asked, &course);
         if matches!(process, Some(Effect::Start(_))) {
             // The process starts with the new values, so no signal has to tell it about them.

@@ -72,8 +72,25 @@ pub enum Event {
     /// An operator goes back to the values that these secrets had before: what they were leased with is still needed, and the next rollout
     /// waits for nothing.
     RollbackAsked(BTreeSet<SecretName>),
+    /// Other rules hold from now on. They change only at rest, or with the commit.
+    #[expect(
+        missing_docs,
+        reason = "said above; with the first release of these rules the process is started anew, whatever they say"
+    )]
+    Ruled { rules: Box<Rules>, because: Ruling, relaunches: bool },
     /// The deadline came.
     Due,
+}
+
+/// Why other rules hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ruling {
+    /// A new configuration is tried: its first release follows.
+    Tried,
+    /// It was good.
+    Kept,
+    /// It was not, and those of before hold again.
+    TakenBack,
 }
 
 /// Effects, for others to perform.

@@ -38,6 +38,10 @@ impl Session {
             Answer::RenewGrant(serial, Err(fault)) => self.grant_not_renewed(serial, &fault, turn),
             Answer::LookUpGrant(serial, result) => self.grant_looked_up(serial, &result, turn),
             Answer::RevokeGrant(result) => self.grant_revoked(result, turn),
+            Answer::Fetch(name, Ok((fetched, digest))) if self.is_unwanted(&name) => {
+                self.fetched_in_vain(&name, fetched, digest, turn);
+            }
+            Answer::Fetch(name, Err(_)) if self.is_unwanted(&name) => self.answered_in_vain(&name, turn.now),
             Answer::Fetch(name, Ok((fetched, digest))) => self.fetched(&name, fetched, digest, turn),
             Answer::Fetch(name, Err(fault)) => self.not_fetched(&name, &fault, turn),
             Answer::Renew(id, Ok(renewal)) => self.renewed(&id, renewal, turn),

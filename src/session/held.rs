@@ -44,6 +44,10 @@ pub(super) struct Tracked {
     pub(super) failures: u32,
     /// What was reported last, so that the same trouble is said once.
     pub(super) trouble: Option<Fault>,
+    /// Nobody wants it any more; only the answer to the question that is out is waited for.
+    pub(super) leaves: bool,
+    /// The question that is out asks for what was wanted before.
+    pub(super) asks_otherwise: bool,
 }
 
 /// What is next for a secret.
@@ -76,6 +80,8 @@ impl Tracked {
             read_with: None,
             failures: 0,
             trouble: None,
+            leaves: false,
+            asks_otherwise: false,
         }
     }
 

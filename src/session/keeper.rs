@@ -12,7 +12,8 @@ use tokio::task::JoinSet;
 
 use super::{Answer, Ask, Effect, Event, Lack, Session, Update};
 use crate::audit::{self, Gate};
-use crate::names::{Revision, SecretName};
+use crate::names::{Edition, Revision, SecretName};
+use crate::plan::Want;
 use crate::secret::DigestKey;
 use crate::source::{Errand, Fault, Source};
 use crate::status::{Clock, SessionStatus};
@@ -41,6 +42,10 @@ pub enum Notice {
     Rejected(SecretName, Revision),
     /// Say how it stands.
     Status(Clock, mpsc::UnboundedSender<SessionStatus>),
+    /// From now on these are wanted, and no others.
+    Wanted(Vec<Want>, Edition),
+    /// Whether what is held is written down: two keepers of one source have one page.
+    Enrolled(bool),
     /// Give back what is held, then end.
     Stop {
         /// No later run is to go on from here: what is kept for its logins is forgotten, too.
@@ -72,6 +77,8 @@ pub struct Keeper<S> {
     book: Option<Book>,
     asker: Asker,
     gate: Gate,
+    /// The page of the source is this keeper's.
+    is_enrolled: bool,
 }
 
 impl<S: Source> Keeper<S> {
@@ -96,6 +103,7 @@ impl<S: Source> Keeper<S> {
             book,
             asker,
             gate: Gate::default(),
+            is_enrolled: true,
         }
     }
 
@@ -103,6 +111,13 @@ impl<S: Source> Keeper<S> {
     #[must_use]
     pub fn with_gate(self, gate: Gate) -> Self {
         Self { gate, ..self }
+    }
+
+    /// The same, beside another keeper of its source: it writes nothing down until it is told to.
+    #[must_use]
+    pub fn beside_another(mut self) -> Self {
+        self.is_enrolled = false;
+        self
     }
 
     /// Keeps until the session ended.
@@ -173,6 +188,11 @@ impl<S: Source> Keeper<S> {
                 Event::Due
             }
             Notice::Rejected(secret, revision) => Event::Rejected(secret, revision),
+            Notice::Wanted(wants, edition) => Event::Wanted { wants, edition },
+            Notice::Enrolled(is_enrolled) => {
+                self.enrol(is_enrolled);
+                Event::Due
+            }
             Notice::Stop { for_good } => {
                 self.for_good = for_good;
                 let within = if self.session.holds_anything() { GIVE_BACK_WITHIN } else { HEAR_WITHIN };
@@ -180,6 +200,18 @@ impl<S: Source> Keeper<S> {
                 Event::StopAsked
             }
         }
+    }
+
+    /// What is held is written down when the page becomes this keeper's.
+    fn enrol(&mut self, is_enrolled: bool) {
+        self.is_enrolled = is_enrolled;
+        if let Some(holdings) = self.session.holdings() {
+            self.book().for_each(|book| book.record(holdings.clone()));
+        }
+    }
+
+    fn book(&self) -> impl Iterator<Item = &Book> {
+        self.book.iter().filter(|_| self.is_enrolled)
     }
 
     async fn perform(&mut self, effect: Effect) -> Progress {
@@ -196,10 +228,10 @@ impl<S: Source> Keeper<S> {
             // The agent takes updates for as long as it lives; one that is gone needs none.
             Effect::Lack(lack) => drop(self.deliveries.send(Delivery::Lack(lack)).await),
             Effect::Deliver(update) => drop(self.deliveries.send(Delivery::Update(update)).await),
-            Effect::Record(holdings) => self.book.iter().for_each(|book| book.record(holdings.clone())),
+            Effect::Record(holdings) => self.book().for_each(|book| book.record(holdings.clone())),
             Effect::Report(fact) => fact.tell(),
             Effect::Ended => {
-                self.book.iter().for_each(Book::close);
+                self.book().for_each(Book::close);
                 return Progress::Ended;
             }
         }

@@ -75,7 +75,7 @@ impl Outlook {
 impl Session {
     /// Without a login nobody has a value: the agent is told, if any secret lacks one.
     pub(super) fn lacks_login(&self, fault: &Fault, again_at: Instant) -> Option<Effect> {
-        let lacking = self.secrets.iter().filter(|(_, tracked)| !tracked.has_value());
+        let lacking = self.secrets.iter().filter(|(_, tracked)| !tracked.has_value() && !tracked.leaves);
         let secrets: Vec<_> = lacking.map(|(name, _)| name.clone()).collect();
         let outlook = Outlook::of_login(fault, again_at);
         (!secrets.is_empty()).then(|| Effect::Lack(Lack { secrets, why: fault.to_string(), outlook }))

@@ -951,3 +951,95 @@ fn a_lease_without_any_life_is_not_minted_in_a_loop() {
     }
     assert!(bench.now - start >= Duration::from_secs(5 * (10 - 3)), "{:?}", bench.now - start);
 }
+
+/// The configuration changed, for the second time: numbers of new values are those of edition 2.
+impl Bench {
+    fn wanted(&mut self, wants: Vec<Want>) -> Vec<String> {
+        let edition = crate::names::Edition::default().next().next();
+        self.step(Event::Wanted { wants, edition })
+    }
+}
+
+/// The first of edition 2.
+const FIRST: u64 = (2 << 32) + 1;
+
+fn at(name: &str, path: &str) -> Want {
+    Want { path: path.to_owned(), ..want(name) }
+}
+
+#[test]
+fn what_stays_is_not_asked_for_and_what_is_new_is() {
+    let mut bench = Bench::leased();
+    assert_eq!(bench.wanted(vec![want("db"), want("web")]), ["fetch web"]);
+    assert_eq!(bench.fetched("web", 1, versioned()), [format!("deliver web {FIRST}")]);
+    assert!(bench.wanted(vec![want("db"), want("web")]).is_empty());
+    let often = Want { refresh: Duration::from_secs(1), ..want("web") };
+    assert!(bench.wanted(vec![want("db"), often]).is_empty());
+    let slept = bench.until("fetch web");
+    assert!(slept <= Duration::from_secs(1), "{slept:?}");
+}
+
+#[test]
+fn what_is_no_longer_wanted_keeps_its_lease_until_nobody_uses_it() {
+    let mut bench = Bench::leased();
+    assert!(bench.wanted(Vec::new()).is_empty());
+    bench.until("renew one by 60");
+    bench.answer(Answer::Renew(LeaseId::new("one"), Ok(Renewal { ttl: TTL, capped: false })));
+    bench.until("renew one by 60");
+    bench.answer(Answer::Renew(LeaseId::new("one"), Ok(Renewal { ttl: TTL, capped: false })));
+    let edition = crate::names::Edition::default().next().next();
+    let below = Revision::before(edition);
+    assert_eq!(bench.step(Event::Released(SecretName::new("db"), below)), ["revoke one"]);
+    bench.answer(Answer::Revoke(LeaseId::new("one"), Ok(())));
+    assert!(bench.session.leases.is_empty() && bench.session.secrets.is_empty());
+}
+
+#[test]
+fn the_answer_about_a_secret_that_nobody_wants_any_more_is_given_back() {
+    let mut bench = Bench::logged_in(&["db", "web"]);
+    bench.fetched("web", 1, versioned());
+    assert!(bench.wanted(vec![want("web")]).is_empty(), "the question about db is out");
+    assert_eq!(bench.fetched("db", 1, lease("one")), ["revoke one"], "nothing is delivered");
+    bench.answer(Answer::Revoke(LeaseId::new("one"), Ok(())));
+    assert!(bench.session.leases.is_empty());
+    assert_eq!(bench.session.secrets.len(), 1);
+}
+
+#[test]
+fn a_question_that_fails_for_a_secret_that_nobody_wants_any_more_is_not_put_again() {
+    let mut bench = Bench::logged_in(&["db"]);
+    bench.wanted(Vec::new());
+    assert!(bench.failed("db", unreachable()).is_empty());
+    assert!(bench.session.secrets.is_empty());
+}
+
+#[test]
+fn another_path_is_asked_for_when_the_question_for_the_former_one_is_answered() {
+    let mut bench = Bench::logged_in(&["db"]);
+    assert!(bench.wanted(vec![at("db", "another")]).is_empty(), "one question at a time");
+    assert_eq!(bench.fetched("db", 1, lease("one")), ["fetch db", "revoke one"]);
+    assert_eq!(bench.fetched("db", 2, lease("two")), [format!("deliver db {FIRST}")]);
+    bench.answer(Answer::Revoke(LeaseId::new("one"), Ok(())));
+    // The lease of what was asked for before is freed like that of any older value.
+    let mut bench = Bench::leased();
+    assert_eq!(bench.wanted(vec![at("db", "another")]), ["fetch db"]);
+    assert_eq!(bench.fetched("db", 2, lease("two")), [format!("deliver db {FIRST}")]);
+    let newest = bench.session.secrets["db"].revision;
+    assert_eq!(bench.step(Event::Released(SecretName::new("db"), newest)), ["revoke one"]);
+}
+
+#[test]
+fn whoever_takes_a_secret_out_and_in_again_makes_no_more_credentials_than_anybody() {
+    let mut bench = Bench::leased();
+    let mut made = 0;
+    for number in 0..100 {
+        bench.wanted(Vec::new());
+        if bench.wanted(vec![want("db")]) == ["fetch db"] {
+            made += 1;
+            bench.fetched("db", number, lease(&format!("lease-{number}")));
+        }
+        bench.now += Duration::from_millis(100);
+        bench.due();
+    }
+    assert!(made <= 6, "{made} in ten seconds");
+}

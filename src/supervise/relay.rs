@@ -154,6 +154,14 @@ impl Relay {
         }
     }
 
+    /// From now on these hold, for processes that run too.
+    pub fn set(&mut self, settings: Settings) {
+        self.settings = settings;
+        let retired = self.retired.iter_mut().map(|retired| &mut retired.runner);
+        let all = [&mut self.current].into_iter().chain(&mut self.successor).chain(retired);
+        all.for_each(|runner| runner.supervisor.set(settings));
+    }
+
     /// When to call [`step`](Self::step) with [`Event::Due`].
     pub fn deadline(&self) -> Option<Instant> {
         self.all().filter_map(|runner| runner.supervisor.deadline()).min()

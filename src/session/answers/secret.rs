@@ -81,7 +81,7 @@ impl Session {
         })
     }
 
-    fn hold_lease(&mut self, holding: Holding, next: LeaseNext, turn: &Turn<'_>) {
+    pub(in crate::session) fn hold_lease(&mut self, holding: Holding, next: LeaseNext, turn: &Turn<'_>) {
         let chance = self.draw();
         let Some(tracked) = self.secrets.get_mut(&holding.entry.secret) else { return };
         let Some((serial, grant)) = tracked.asked_with.take() else { return };
