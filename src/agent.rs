@@ -17,6 +17,8 @@ mod instructions;
 pub mod keepers;
 pub mod lifecycle;
 pub mod publisher;
+pub mod reloading;
+pub mod reloads;
 mod reports;
 mod rolling;
 mod startup;
@@ -32,7 +34,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use crate::config::{
-    HttpCall, OnStop, ProbeConfig, ProbeKind, Proof, Reaction, RestartMode, RolloutConfig, SignalTo,
+    HttpCall, OnStop, ProbeKind, Proof, Reaction, RestartMode, RolloutConfig, SignalTo, Window,
 };
 pub(crate) use crate::fact::chain;
 use crate::fact::{Fact, ProcessFact, RolloutFact};
@@ -46,28 +48,25 @@ use crate::snapshot::{self, Gatherer, Snapshot};
 use crate::source::Errand;
 use crate::supervise::host::{Order, Report, Ticket};
 use crate::supervise::{self, FAILED, Launch, Life, Relay};
-use crate::template::Engine;
 
 use commands::{Commands, LONGEST_ERRAND, Purpose};
 use history::{History, Runs};
 pub use instructions::{Ask, Instruction, Refused};
+use reloading::{Keeping, Reloading};
+pub use reloading::{Outcome, Setup, Standing, Summary};
 pub use startup::Patience;
 use startup::{Call, Startup};
 
 /// The settings of one agent.
 pub struct Task {
-    /// The secrets to fetch, the files to render, and the reactions.
-    pub plan: Plan,
-    /// The template engine.
-    pub engine: Engine,
+    /// The configuration, with all that it refers to.
+    pub setup: Arc<Setup>,
+    /// Where the agent can write, if the kernel keeps it from writing elsewhere.
+    pub confined: Option<BTreeSet<PathBuf>>,
     /// The key of the digests, by which changes are found.
     pub key: DigestKey,
     /// Keep going, or stop after the first release.
     pub mode: Mode,
-    /// Whether token, leases and files are given back at the end; `None` gives them back if there is a process.
-    pub on_stop: Option<OnStop>,
-    /// The settings of a rollout.
-    pub rollout: RolloutConfig,
     /// How long to wait for the first release.
     pub patience: Patience,
     /// The number of the first generation.
@@ -87,15 +86,14 @@ pub enum Mode {
 
 /// The agent.
 pub struct Agent {
-    plan: Plan,
-    engine: Engine,
+    setup: Arc<Setup>,
+    reloading: Reloading,
     key: DigestKey,
     mode: Mode,
     gives_back: bool,
     gatherer: Gatherer,
     rollout: Rollout,
     relay: Option<Relay>,
-    probe: Option<ProbeConfig>,
     /// The pending question whether a process could be started.
     rehearsal: Option<Ticket>,
     /// The commands that run, and those that are being started.
@@ -142,6 +140,12 @@ pub enum Event {
     Acted { action: u64, what: String, result: Result<(), String> },
     /// Whether rollouts are allowed now.
     Window(bool),
+    /// The reload of this number read and compiled a configuration.
+    Loaded(u64, Arc<Setup>),
+    /// It could not, for these reasons.
+    NotLoaded(u64, Vec<String>),
+    /// Whether the places of its configuration are fit to publish in.
+    Examined(u64, Result<(), Vec<String>>),
     /// The try of this number has its answer.
     Tried(u64, Result<(), String>),
     /// A report of the main thread.
@@ -183,6 +187,21 @@ pub enum Effect {
     Reject(SecretName, Revision),
     /// Fetch these secrets now; all if there are none.
     Refresh(Vec<SecretName>),
+    /// Read and compile the configuration anew.
+    Reload,
+    /// Look whether this configuration can be published, and prepare its places beside the present ones; answer with
+    /// [`Event::Examined`].
+    #[expect(missing_docs, reason = "said above; the number of the reload")]
+    Examine { number: u64, setup: Arc<Setup> },
+    /// Only the places of this configuration are used from now on.
+    Settle(Arc<Setup>),
+    /// An order for the keepers.
+    Keeping(Keeping),
+    /// Rollouts are allowed within this window from now on.
+    Window(Option<Window>),
+    /// Tell whoever asked for this reload.
+    #[expect(missing_docs, reason = "said above")]
+    Decided { number: u64, outcome: Outcome },
     /// Log this fact.
     Report(Fact),
     /// End Squire with this exit code: first revoke token and leases and remove the published files, if they are to go; then log this.
@@ -198,20 +217,16 @@ pub fn gives_back(on_stop: Option<OnStop>, mode: Mode, plan: &Plan) -> bool {
 impl Agent {
     /// An agent that has no value yet.
     pub fn new(task: Task, now: Instant) -> Self {
-        let Task { plan, engine, key, mode, on_stop, rollout, patience, first, superseded } = task;
+        let Task { setup, confined, key, mode, patience, first, superseded } = task;
+        let Setup { config, plan, .. } = &*setup;
         let wanted = plan.wants.values().flatten().map(|want| want.name.clone()).collect();
-        let process = plan.process.as_ref().filter(|_| mode == Mode::Run);
-        let settings = process.map(|process| supervise::Settings {
-            stop_signal: process.stop_signal,
-            stop_timeout: process.stop_timeout,
-            restart: process.restart,
-        });
+        let relay = settings(plan, mode).map(|settings| Relay::new(settings, overlaps(plan)));
         Self {
-            gives_back: gives_back(on_stop, mode, &plan),
-            gatherer: Gatherer::new(wanted, rollout.settle, first, now),
-            rollout: Rollout::new(rules(&plan, mode, &rollout), &superseded, now),
-            relay: settings.map(|settings| Relay::new(settings, overlaps(&plan))),
-            probe: rollout.proof.probe().cloned(),
+            gives_back: gives_back(config.agent.on_stop, mode, plan),
+            gatherer: Gatherer::new(wanted, config.rollout.settle, first, now),
+            rollout: Rollout::new(rules(plan, mode, &config.rollout), &superseded, now),
+            relay,
+            reloading: Reloading::new(plan, confined),
             rehearsal: None,
             children: BTreeMap::new(),
             newest: None,
@@ -227,8 +242,7 @@ impl Agent {
             last_word: None,
             last_end: None,
             closed: false,
-            plan,
-            engine,
+            setup,
             key,
             mode,
         }
@@ -243,9 +257,10 @@ impl Agent {
         match event {
             Event::Updated(update) => {
                 self.startup.updated(&update);
-                self.gather(snapshot::Event::Updated(update), now, &mut effects);
+                self.updated(update, now, &mut effects);
             }
             Event::Lacking(lack) => {
+                self.candidate_lacks(&lack, now);
                 self.startup.lacking(lack);
                 self.give_up_early(now, &mut effects);
             }
@@ -281,6 +296,9 @@ impl Agent {
                 self.roll(rollout::Event::NotPublished(error), now, &mut effects);
             }
             Event::Reported(report) => self.reported(report, now, &mut effects),
+            Event::Loaded(number, setup) => self.loaded(number, setup, now, &mut effects),
+            Event::NotLoaded(number, problems) => self.not_loaded(number, &problems, &mut effects),
+            Event::Examined(number, result) => self.examined(number, result, now, &mut effects),
             Event::Failed => self.fail(now, &mut effects),
             Event::Due => self.due(now, &mut effects),
         }
@@ -289,6 +307,9 @@ impl Agent {
 
     /// Notes what is to be seen of this turn. Nobody performs effects that come after `Close`, so they are dropped.
     fn after(&mut self, mut effects: Vec<Effect>, now: Instant) -> Vec<Effect> {
+        if !self.closed {
+            self.proceed(now, &mut effects);
+        }
         for effect in &mut effects {
             if let Effect::Report(Fact::Rollout(trace, fact)) = effect {
                 self.history.heard(fact);
@@ -317,7 +338,8 @@ impl Agent {
         }
         let relay = self.relay.as_ref().and_then(Relay::deadline);
         let machines = [self.gatherer.deadline(), self.rollout.deadline(), relay, self.commands.deadline()];
-        machines.into_iter().chain([self.startup.deadline()]).flatten().min()
+        let others = [self.startup.deadline(), self.reloading.deadline()];
+        machines.into_iter().chain(others).flatten().min()
     }
 
     fn due(&mut self, now: Instant, effects: &mut Vec<Effect>) {
@@ -372,7 +394,8 @@ impl Agent {
 
     /// If a release does not render, nothing changes: the live one stays. The same errors are logged only once.
     fn render(&mut self, snapshot: &Snapshot, now: Instant, effects: &mut Vec<Effect>) {
-        match render::render(&self.plan, snapshot, &self.engine, &self.key) {
+        let setup = Arc::clone(&self.setup);
+        match render::render(&setup.plan, snapshot, &setup.engine, &self.key) {
             Ok(release) => {
                 self.render_errors.clear();
                 self.roll(rollout::Event::Rendered(release), now, effects);
@@ -416,6 +439,16 @@ impl Agent {
         self.tickets += 1;
         Ticket(self.tickets)
     }
+}
+
+/// How its process is stopped and started again, if there is one.
+fn settings(plan: &Plan, mode: Mode) -> Option<supervise::Settings> {
+    let process = plan.process.as_ref().filter(|_| mode == Mode::Run)?;
+    Some(supervise::Settings {
+        stop_signal: process.stop_signal,
+        stop_timeout: process.stop_timeout,
+        restart: process.restart,
+    })
 }
 
 fn rules(plan: &Plan, mode: Mode, config: &RolloutConfig) -> rollout::Rules {

@@ -10,6 +10,7 @@ mod load;
 mod log;
 mod output;
 mod policy;
+mod prepare;
 mod run;
 mod status;
 mod store;

@@ -10,6 +10,7 @@ pub mod audit;
 mod hearing;
 mod process;
 mod question;
+mod reload;
 mod rollout;
 mod secret;
 mod source;
@@ -19,6 +20,7 @@ use std::time::Duration;
 pub use hearing::{Told, hear};
 pub use process::ProcessFact;
 pub use question::{Outcome, QuestionFact, QuestionKind, Subject};
+pub use reload::ReloadFact;
 pub use rollout::RolloutFact;
 pub use secret::SecretFact;
 pub use source::SourceFact;
@@ -39,6 +41,8 @@ pub enum Fact {
     Rollout(Option<Trace>, RolloutFact),
     /// To the process, or to a command.
     Process(ProcessFact),
+    /// To a reload of the configuration.
+    Reload(ReloadFact),
 }
 
 impl Fact {
@@ -50,6 +54,7 @@ impl Fact {
             Self::Secret(secret, fact) => fact.log(secret),
             Self::Rollout(trace, fact) => fact.log(trace.as_ref().map(Trace::as_str)),
             Self::Process(fact) => fact.log(),
+            Self::Reload(fact) => fact.log(),
         }
         hearing::pass_on(self);
     }
@@ -62,7 +67,7 @@ impl Fact {
             Self::Source(source, _) => (Some(source), None),
             Self::Question(source, fact) => (Some(source), fact.about.secret()),
             Self::Secret(secret, _) => (None, Some(secret)),
-            Self::Rollout(..) | Self::Process(_) => (None, None),
+            Self::Rollout(..) | Self::Process(_) | Self::Reload(_) => (None, None),
         }
     }
 
@@ -70,7 +75,9 @@ impl Fact {
     pub fn generation(&self) -> Option<Generation> {
         match self {
             Self::Rollout(_, fact) => fact.generation(),
-            Self::Source(..) | Self::Question(..) | Self::Secret(..) | Self::Process(_) => None,
+            Self::Source(..) | Self::Question(..) | Self::Secret(..) | Self::Process(_) | Self::Reload(_) => {
+                None
+            }
         }
     }
 
@@ -78,7 +85,9 @@ impl Fact {
     pub fn trace(&self) -> Option<&Trace> {
         match self {
             Self::Rollout(trace, _) => trace.as_ref(),
-            Self::Source(..) | Self::Question(..) | Self::Secret(..) | Self::Process(_) => None,
+            Self::Source(..) | Self::Question(..) | Self::Secret(..) | Self::Process(_) | Self::Reload(_) => {
+                None
+            }
         }
     }
 
@@ -90,6 +99,7 @@ impl Fact {
             Self::Secret(_, fact) => fact.word(),
             Self::Rollout(_, fact) => fact.word(),
             Self::Process(fact) => fact.word(),
+            Self::Reload(fact) => fact.word(),
         }
     }
 }
@@ -104,6 +114,17 @@ impl From<ProcessFact> for Fact {
     fn from(fact: ProcessFact) -> Self {
         Self::Process(fact)
     }
+}
+
+impl From<ReloadFact> for Fact {
+    fn from(fact: ReloadFact) -> Self {
+        Self::Reload(fact)
+    }
+}
+
+/// Names of secrets as one field of a log line.
+fn listed(secrets: &[SecretName]) -> String {
+    secrets.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// An error with its causes, as log lines show it: `a: b: c`. Names in it may be somebody else's.

@@ -59,8 +59,7 @@ const SHORT_LIFE: Duration = Duration::from_secs(3);
 #[derive(Clone, Debug)]
 pub struct Rollout {
     rules: Rules,
-    /// The next release is of another process: it is started anew, whatever the rules say.
-    relaunches: bool,
+    relaunch: Relaunch,
     phase: Phase,
     waiting: Option<Waiting>,
     /// The release that was committed last.
@@ -84,6 +83,15 @@ pub struct Rollout {
     /// The number of the latest action.
     action: u64,
     chores: Chores,
+}
+
+/// Whether the process is started anew with the next release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Relaunch {
+    /// If the rules say so.
+    AsRuled,
+    /// Whatever they say: the release is of another process.
+    InAnyCase,
 }
 
 /// What a rollout knows of the process.
@@ -178,7 +186,7 @@ impl Rollout {
         chores.retire(superseded.iter().copied(), now);
         Self {
             rules,
-            relaunches: false,
+            relaunch: Relaunch::AsRuled,
             phase: Phase::Idle,
             waiting: None,
             live: None,
@@ -332,7 +340,8 @@ impl Rollout {
 
     /// What failed, or waits, was made by the rules before.
     fn ruled(&mut self, rules: Rules, because: Ruling, relaunches: bool, turn: &mut Turn<'_>) {
-        (self.rules, self.relaunches) = (rules, relaunches);
+        self.rules = rules;
+        self.relaunch = if relaunches { Relaunch::InAnyCase } else { Relaunch::AsRuled };
         match because {
             Ruling::Kept => {}
             Ruling::TakenBack => self.drop_waiting(turn),
@@ -422,7 +431,7 @@ impl Rollout {
         let Phase::Staging(release) = &self.phase else { return };
         let release = Arc::clone(release);
         let is_other = changes
-            || self.relaunches
+            || self.relaunch == Relaunch::InAnyCase
             || self.live.as_ref().is_none_or(|live| live.env_digest != release.env_digest);
         if !is_other {
             self.phase = Phase::Checking(release, directory, VecDeque::new());

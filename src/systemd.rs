@@ -4,7 +4,7 @@
 
 pub mod notify;
 
-use crate::fact::{Fact, ProcessFact, RolloutFact, SourceFact};
+use crate::fact::{Fact, ProcessFact, ReloadFact, RolloutFact, SourceFact};
 use crate::names::Generation;
 use crate::plain::plain;
 
@@ -34,10 +34,21 @@ impl Herald {
                 status(&format!("source {source} cannot be reached, what is served stays: {error}"))
             }
             Fact::Source(source, SourceFact::Reachable) => status(&format!("source {source} answers again")),
+            Fact::Reload(ReloadFact::NotReloaded { problems }) => {
+                status(&format!("configuration not reloaded, the one before holds: {}", problems.join("; ")))
+            }
+            Fact::Reload(ReloadFact::Awaited { errors, .. }) => {
+                status(&format!("new configuration waits, the one before holds: {}", errors.join("; ")))
+            }
+            Fact::Reload(ReloadFact::Reloaded { .. }) => status("configuration reloaded"),
             Fact::Process(ProcessFact::Stopping { cause }) => {
                 vec![Word::Stopping, Word::Status(format!("stopping: {cause}"))]
             }
-            Fact::Source(..) | Fact::Secret(..) | Fact::Process(_) | Fact::Question(..) => Vec::new(),
+            Fact::Source(..)
+            | Fact::Secret(..)
+            | Fact::Process(_)
+            | Fact::Question(..)
+            | Fact::Reload(ReloadFact::UpToDate) => Vec::new(),
         }
     }
 

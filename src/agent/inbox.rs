@@ -1,4 +1,5 @@
-//! Watches the files of credentials and of TLS, and sends notices to the keepers that use them when a file appears or changes.
+//! Watches the files of credentials and of TLS, and sends notices to the keepers that use them when a file appears or changes. With
+//! `agent.reload = "watch"` it also watches the files of the configuration, and asks for a reload.
 //!
 //! Directories are watched, not files: whoever replaces a file by a rename, or a symlink in it as Kubernetes does, changes the directory. A
 //! symlink further above may be exchanged too, so each directory with a symlink on the way to a file is watched as well. Other machines may
@@ -14,6 +15,7 @@ use notify::event::{AccessKind, AccessMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 
+use super::reloads::{Asker, Seen};
 use crate::files;
 use crate::links;
 use crate::secret::{Digest, DigestKey};
@@ -35,8 +37,25 @@ pub struct Credentials {
     pub keeper: mpsc::UnboundedSender<Notice>,
 }
 
-/// Watches until every keeper is gone.
-pub async fn watch(credentials: Vec<Credentials>, key: DigestKey) {
+/// The files of the configuration, as they were read last, and whom to ask for a reload. The first is what was read at the start.
+pub struct ConfigurationWatch {
+    /// Each reload reads files, other ones perhaps.
+    pub seen: mpsc::UnboundedReceiver<Seen>,
+    /// Who is asked.
+    pub asker: Asker,
+    /// Whether that is wanted.
+    pub is_on: bool,
+}
+
+/// Whoever writes a file, or several, is given this long to finish.
+const SETTLE: Duration = Duration::from_millis(200);
+
+/// Watches for as long as it is not dropped.
+pub async fn watch(
+    mut credentials: mpsc::UnboundedReceiver<Credentials>,
+    mut configuration: ConfigurationWatch,
+    key: DigestKey,
+) {
     let (woken, mut wake) = mpsc::channel(1);
     let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
         // Looking opens and reads the files: if that woke the watch, it would never end.
@@ -48,11 +67,21 @@ pub async fn watch(credentials: Vec<Credentials>, key: DigestKey) {
             woken.try_send(()).ok();
         }
     });
-    let mut inbox = Inbox::new(credentials, key, watcher.ok());
-    while inbox.look() {
+    let mut inbox = Inbox::new(key, watcher.ok());
+    loop {
+        while let Ok(new) = credentials.try_recv() {
+            inbox.add(new);
+        }
+        if inbox.look() {
+            tokio::time::sleep(SETTLE).await;
+            inbox.look();
+            configuration.asker.ask();
+        }
         tokio::select! {
             _ = wake.recv(), if inbox.watches_all() => {}
-            () = tokio::time::sleep(if inbox.watches_all() { LOOK_ANYWAY } else { LOOK_AGAIN }) => {}
+            Some(new) = credentials.recv() => inbox.add(new),
+            Some(seen) = configuration.seen.recv() => if configuration.is_on { inbox.configuration = seen },
+            () = tokio::time::sleep(if inbox.watches_all() { LOOK_ANYWAY } else { LOOK_AGAIN }), if !inbox.is_empty() => {}
         }
     }
 }
@@ -65,6 +94,7 @@ const LONGEST_OF_TLS: u64 = 4 << 20;
 
 struct Inbox {
     watched: Vec<Watched>,
+    configuration: Seen,
     watcher: Option<RecommendedWatcher>,
     /// Each with its device and inode, which tell it from another directory in its place.
     directories: BTreeMap<PathBuf, (u64, u64)>,
@@ -98,27 +128,33 @@ impl Kind {
 }
 
 impl Inbox {
-    fn new(credentials: Vec<Credentials>, key: DigestKey, watcher: Option<RecommendedWatcher>) -> Self {
-        let all = credentials.into_iter().flat_map(|Credentials { files, tls_files, keeper }| {
-            // TLS files are handled before a login.
-            let files = tls_files
-                .into_iter()
-                .map(|file| (file, Kind::Tls))
-                .chain(files.into_iter().map(|file| (file, Kind::Credential)));
-            files.map(move |(file, kind)| Watched { file, kind, keeper: keeper.clone(), contents: None })
-        });
-        let mut inbox = Self {
-            watched: all.collect(),
+    fn new(key: DigestKey, watcher: Option<RecommendedWatcher>) -> Self {
+        Self {
+            watched: Vec::new(),
+            configuration: Seen::new(),
             watcher,
             directories: BTreeMap::new(),
             absent: BTreeSet::new(),
             missing: true,
             key,
-        };
-        for watched in &mut inbox.watched {
-            watched.contents = digest(&watched.file, watched.kind, &inbox.key);
         }
-        inbox
+    }
+
+    fn add(&mut self, Credentials { files, tls_files, keeper }: Credentials) {
+        // TLS files are handled before a login.
+        let files = tls_files
+            .into_iter()
+            .map(|file| (file, Kind::Tls))
+            .chain(files.into_iter().map(|file| (file, Kind::Credential)));
+        let watched = files.map(|(file, kind)| {
+            let contents = digest(&file, kind, &self.key);
+            Watched { file, kind, keeper: keeper.clone(), contents }
+        });
+        self.watched.extend(watched);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.watched.is_empty() && self.configuration.is_empty()
     }
 
     /// Without inotify, or while a directory is missing, files are looked at regularly instead.
@@ -126,8 +162,10 @@ impl Inbox {
         self.watcher.is_some() && !self.missing
     }
 
-    /// Sends notices of changes. Returns whether any keeper is still there.
+    /// Sends notices of changes. Returns whether the configuration changed.
     fn look(&mut self) -> bool {
+        // The keeper of a source that changed is gone after a while.
+        self.watched.retain(|watched| !watched.keeper.is_closed());
         self.look_at_directories();
         for watched in self.watched.iter_mut().filter(|watched| !Self::is_absent(&self.absent, &watched.file))
         {
@@ -138,17 +176,30 @@ impl Inbox {
                 drop(watched.keeper.send(watched.kind.notice()));
             }
         }
-        self.watched.iter().any(|watched| !watched.keeper.is_closed())
+        self.look_at_configuration()
+    }
+
+    /// The same rules hold: only other contents are a change.
+    fn look_at_configuration(&mut self) -> bool {
+        let mut has_changed = false;
+        for (file, seen) in &mut self.configuration {
+            let contents =
+                Some(()).filter(|()| !Self::is_absent(&self.absent, file)).and_then(|()| hash(file));
+            if contents.is_some() && contents != *seen {
+                *seen = contents;
+                has_changed = true;
+            }
+        }
+        has_changed
     }
 
     fn look_at_directories(&mut self) {
-        let Self { watched, watcher, directories, absent, missing, .. } = self;
+        let Self { watched, configuration, watcher, directories, absent, missing, .. } = self;
         absent.clear();
         *missing = false;
-        let parents: BTreeSet<_> = watched.iter().filter_map(|watched| watched.file.parent()).collect();
-        let links = watched.iter().filter(|watched| watched.file.parent().is_some());
-        let links: BTreeSet<PathBuf> =
-            links.flat_map(|watched| directories_of_links(&watched.file)).collect();
+        let files = watched.iter().map(|watched| &watched.file).chain(configuration.keys());
+        let parents: BTreeSet<_> = files.clone().filter_map(|file| directory_of(file)).collect();
+        let links: BTreeSet<PathBuf> = files.flat_map(|file| directories_of_links(file)).collect();
         directories.retain(|directory, _| {
             let is_wanted = parents.contains(directory.as_path()) || links.contains(directory);
             if let (false, Some(watcher)) = (is_wanted, watcher.as_mut()) {
@@ -180,8 +231,19 @@ impl Inbox {
 
     /// A directory that does not answer need not be asked once for each of its files.
     fn is_absent(absent: &BTreeSet<PathBuf>, file: &Path) -> bool {
-        file.parent().is_some_and(|directory| absent.contains(directory))
+        directory_of(file).is_some_and(|directory| absent.contains(directory))
     }
+}
+
+/// A file name without a directory is in the current one.
+fn directory_of(file: &Path) -> Option<&Path> {
+    file.parent().map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent })
+}
+
+/// What a file of the configuration holds; `None` while it is missing, empty or not a regular file.
+fn hash(file: &Path) -> Option<blake3::Hash> {
+    let contents = files::beginning(file, LONGEST_OF_TLS).ok()?;
+    (!contents.bytes.is_empty()).then(|| blake3::hash(&contents.bytes))
 }
 
 /// The directories with a symlink that leads to this file. Who exchanges one of these links changes its directory.

@@ -80,7 +80,8 @@ impl Agent {
     }
 
     fn know(&self, secrets: &[SecretName]) -> Result<(), Refused> {
-        let mut wanted = self.plan.wants.values().flatten().map(|want| &want.name).collect::<BTreeSet<_>>();
+        let mut wanted =
+            self.setup.plan.wants.values().flatten().map(|want| &want.name).collect::<BTreeSet<_>>();
         match secrets.iter().find(|secret| wanted.insert(secret)) {
             Some(unknown) => Err(Refused::Unknown(unknown.clone())),
             None => Ok(()),

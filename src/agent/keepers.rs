@@ -9,9 +9,10 @@ use tokio::task::JoinSet;
 
 use super::Event;
 use super::inbox::Credentials;
+use super::reloading::KeeperId;
 use crate::audit::Gate;
 use crate::ledger::file::Ledger;
-use crate::names::{SecretName, SourceName};
+use crate::names::Edition;
 use crate::secret::DigestKey;
 use crate::session::keeper::book::Book;
 use crate::session::keeper::{Delivery, Keeper, Notice};
@@ -27,10 +28,11 @@ const SAYS_WITHIN: Duration = Duration::from_secs(1);
 
 /// One task for each source.
 pub struct Keepers {
-    tasks: JoinSet<()>,
-    notices: BTreeMap<SourceName, mpsc::UnboundedSender<Notice>>,
-    owners: BTreeMap<SecretName, SourceName>,
-    credentials: Vec<Credentials>,
+    tasks: JoinSet<KeeperId>,
+    notices: BTreeMap<KeeperId, mpsc::UnboundedSender<Notice>>,
+    /// They were told to end.
+    dismissed: BTreeSet<KeeperId>,
+    credentials: (mpsc::UnboundedSender<Credentials>, Option<mpsc::UnboundedReceiver<Credentials>>),
     deliveries: mpsc::Sender<Delivery>,
     incoming: mpsc::Receiver<Delivery>,
     gate: Gate,
@@ -40,44 +42,55 @@ impl Keepers {
     /// Keepers that ask this gate before they fetch anything.
     pub fn new(gate: Gate) -> Self {
         let (deliveries, incoming) = mpsc::channel(DELIVERIES);
+        let (credentials, to_watch) = mpsc::unbounded_channel();
         Self {
             tasks: JoinSet::new(),
             notices: BTreeMap::new(),
-            owners: BTreeMap::new(),
-            credentials: Vec::new(),
+            dismissed: BTreeSet::new(),
+            credentials: (credentials, Some(to_watch)),
             deliveries,
             incoming,
             gate,
         }
     }
 
-    /// Starts the session of one source, and takes over what an earlier run wrote into the ledger. Call it within the runtime.
+    /// Starts the session of one source. The first one takes over what an earlier run wrote into the ledger; one of a later edition stands
+    /// beside the keeper before it, which holds that, and writes nothing down before it is told to. Call it within the runtime.
     pub fn keep<S: Source>(
         &mut self,
         source: S,
         mut settings: Settings,
         key: &DigestKey,
         ledger: Option<Arc<Ledger>>,
+        edition: Edition,
     ) {
         let (keeper, notices) = mpsc::unbounded_channel();
         let name = settings.source.clone();
+        let is_first = edition == Edition::default();
         let book = ledger.map(|ledger| Book::new(ledger, name.clone(), source.identity()));
-        settings.adopt = book.as_ref().and_then(|book| book.holdings(key));
-        self.credentials.push(Credentials {
+        settings.adopt = book.as_ref().filter(|_| is_first).and_then(|book| book.holdings(key));
+        let credentials = Credentials {
             files: source.credential_files(),
             tls_files: source.tls_files(),
             keeper: keeper.clone(),
-        });
-        self.owners.extend(settings.wants.iter().map(|want| (want.name.clone(), name.clone())));
-        let session = Session::new(settings, Instant::now());
+        };
+        // Whoever watches is there for as long as the agent is.
+        self.credentials.0.send(credentials).ok();
+        let session = Session::new(settings, Instant::now()).of_edition(edition);
         let task = Keeper::new(source, session, key.clone(), self.deliveries.clone(), book);
-        self.tasks.spawn(task.with_gate(self.gate.clone()).run(notices));
-        self.notices.insert(name, keeper);
+        let task = task.with_gate(self.gate.clone());
+        let task = if is_first { task } else { task.beside_another() };
+        let id = (name, edition);
+        self.notices.insert(id.clone(), keeper);
+        self.tasks.spawn(async move {
+            task.run(notices).await;
+            id
+        });
     }
 
-    /// The credential files to watch; once.
-    pub(super) fn credentials(&mut self) -> Vec<Credentials> {
-        std::mem::take(&mut self.credentials)
+    /// The credential files to watch, those of later keepers too; once.
+    pub(super) fn credentials(&mut self) -> Option<mpsc::UnboundedReceiver<Credentials>> {
+        self.credentials.1.take()
     }
 
     /// The next new value, or [`Event::Failed`] if a keeper ended: it ends only when it is told to, so any other end is a bug. Either arm
@@ -89,7 +102,10 @@ impl Keepers {
                 Delivery::Lack(lack) => Event::Lacking(lack),
                 Delivery::Errand(errand) => Event::Errand(errand),
             },
-            Some(_) = self.tasks.join_next() => Event::Failed,
+            Some(ended) = self.tasks.join_next() => match ended {
+                Ok(id) if self.dismissed.remove(&id) => Event::Due,
+                Ok(_) | Err(_) => Event::Failed,
+            },
             else => std::future::pending().await,
         }
     }
@@ -99,11 +115,18 @@ impl Keepers {
         self.notices.values().for_each(|keeper| drop(keeper.send(notice.clone())));
     }
 
-    /// How every session stands, as far as it says so in time. The future may be awaited anywhere.
-    pub(super) fn statuses(&self, clock: Clock) -> impl Future<Output = Vec<SessionStatus>> + Send + use<> {
+    /// How the sessions of these keepers stand, as far as they say so in time. The future may be awaited anywhere.
+    pub(super) fn statuses(
+        &self,
+        keepers: &[KeeperId],
+        clock: Clock,
+    ) -> impl Future<Output = Vec<SessionStatus>> + Send + use<> {
         let (sender, mut answers) = mpsc::unbounded_channel();
-        self.tell_all(&Notice::Status(clock, sender));
-        let mut silent: BTreeSet<_> = self.notices.keys().cloned().collect();
+        for keeper in keepers {
+            self.tell(keeper, Notice::Status(clock, sender.clone()));
+        }
+        drop(sender);
+        let mut silent: BTreeSet<_> = keepers.iter().map(|(source, _)| source.clone()).collect();
         async move {
             let by = tokio::time::Instant::now() + SAYS_WITHIN;
             let mut statuses = Vec::new();
@@ -117,9 +140,17 @@ impl Keepers {
         }
     }
 
-    pub(super) fn tell_owner(&self, secret: &SecretName, notice: Notice) {
-        if let Some(keeper) = self.owners.get(secret).and_then(|source| self.notices.get(source)) {
+    pub(super) fn tell(&self, id: &KeeperId, notice: Notice) {
+        if let Some(keeper) = self.notices.get(id) {
             drop(keeper.send(notice));
+        }
+    }
+
+    /// Lets one keeper give back what it holds, and end.
+    pub(super) fn dismiss(&mut self, id: KeeperId, for_good: bool) {
+        if let Some(keeper) = self.notices.remove(&id) {
+            drop(keeper.send(Notice::Stop { for_good }));
+            self.dismissed.insert(id);
         }
     }
 

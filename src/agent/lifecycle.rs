@@ -7,17 +7,29 @@ use std::io;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
+use super::inbox::ConfigurationWatch;
 use super::keepers::Keepers;
 use super::publisher::{Desk, Job, Publisher};
+use super::reloading::Keeping;
+use super::reloads::{Load, Reloads, Seen};
 use super::{Agent, Ask, Effect, Event, Task, inbox};
-use crate::config::{HttpCall, Opening, ProbeKind, SignalTarget, SignalTo, Window};
+use crate::config::{HttpCall, Opening, ProbeKind, ReloadWhen, SignalTarget, SignalTo, Window};
 use crate::fact::{Fact, chain};
 use crate::render::Release;
 use crate::rollout::{probe, stranger};
 use crate::session::keeper::Notice;
 use crate::status::{Clock, Status};
 use crate::supervise::host::Orders;
+
+/// How a run reads its configuration again.
+pub struct Rereading {
+    /// Reads and compiles it; `None` where nothing is ever reloaded.
+    pub load: Option<Load>,
+    /// What was read at the start.
+    pub seen: Seen,
+}
 
 /// Runs an agent until its end; returns the exit code of Squire, and the last committed release. The main thread reports through `events`.
 ///
@@ -30,13 +42,23 @@ pub async fn run(
     orders: Orders,
     (sender, events): (mpsc::UnboundedSender<Event>, mpsc::UnboundedReceiver<Event>),
     asks: mpsc::Receiver<Ask>,
+    Rereading { load, seen }: Rereading,
 ) -> io::Result<(u8, Option<Release>)> {
-    let watching = tokio::spawn(inbox::watch(keepers.credentials(), task.key.clone()));
+    let (read, files) = mpsc::unbounded_channel();
+    read.send(seen).ok();
+    let config = &task.setup.config;
+    let is_on = load.is_some() && config.agent.reload == ReloadWhen::Watch;
+    let reloads = Reloads::new(load, read);
+    let configuration = ConfigurationWatch { seen: files, asker: reloads.asker(), is_on };
+    let watching = keepers
+        .credentials()
+        .map(|credentials| tokio::spawn(inbox::watch(credentials, configuration, task.key.clone())));
     let desk = publisher.start(sender.clone())?;
-    let clock = WallClock { window: task.rollout.window.clone(), is_open: true };
+    let clock = WallClock { window: config.rollout.window.clone(), is_open: true };
     let agent = Agent::new(task, Instant::now());
-    let ended = Lifecycle { agent, keepers, desk, orders, events, asks, answers: sender, clock }.run().await;
-    watching.abort();
+    let ended = Lifecycle { agent, keepers, desk, orders, events, asks, answers: sender, clock, reloads };
+    let ended = Box::pin(ended.run()).await;
+    watching.iter().for_each(JoinHandle::abort);
     Ok(ended)
 }
 
@@ -49,6 +71,7 @@ struct Lifecycle {
     asks: mpsc::Receiver<Ask>,
     answers: mpsc::UnboundedSender<Event>,
     clock: WallClock,
+    reloads: Reloads,
 }
 
 /// Reports when the window for rollouts opens or closes.
@@ -64,7 +87,14 @@ const LOOK_AT_CLOCK: Duration = Duration::from_secs(30);
 impl WallClock {
     /// The future may be dropped: the last report is noted only when it was returned.
     async fn turn(&mut self) -> Event {
-        let Some(window) = &self.window else { return std::future::pending().await };
+        let Some(window) = &self.window else {
+            if self.is_open {
+                return std::future::pending().await;
+            }
+            // A reload took the window away.
+            self.is_open = true;
+            return Event::Window(true);
+        };
         loop {
             let Opening { is_open, lasts } = window.at(SystemTime::now());
             if is_open != self.is_open {
@@ -116,6 +146,7 @@ impl Lifecycle {
             Some(event) = self.events.recv() => event,
             Some(ask) = self.asks.recv() => return Turn::Ask(ask),
             event = self.clock.turn() => event,
+            event = self.reloads.next_event() => event,
             () = sleep_until(deadline) => Event::Due,
         };
         Turn::Event(event)
@@ -132,7 +163,7 @@ impl Lifecycle {
             Ask::Status(answer) => {
                 let clock = Clock { now: Instant::now(), wall: SystemTime::now() };
                 let agent = self.agent.status(&clock);
-                let statuses = self.keepers.statuses(clock);
+                let statuses = self.keepers.statuses(&self.agent.keepers(), clock);
                 drop(tokio::spawn(async move {
                     let status = Status::new(agent, statuses.await, std::process::id(), clock.moment());
                     drop(answer.send(status));
@@ -161,20 +192,35 @@ impl Lifecycle {
             Effect::Try { attempt, kind, timeout } => self.try_process(attempt, kind, timeout),
             Effect::Retire(generation) => self.desk.hand(Job::Retire(generation)),
             Effect::Order(order) => self.orders.send(order),
-            Effect::Free(secret, below) => {
-                let notice = Notice::Released(secret.clone(), below);
-                self.keepers.tell_owner(&secret, notice);
-            }
-            Effect::Reject(secret, revision) => {
-                self.keepers.tell_owner(&secret, Notice::Rejected(secret.clone(), revision));
-            }
+            // A secret may have had several sources: each knows its own values by their numbers.
+            Effect::Free(secret, below) => self.keepers.tell_all(&Notice::Released(secret, below)),
+            Effect::Reject(secret, revision) => self.keepers.tell_all(&Notice::Rejected(secret, revision)),
             Effect::Refresh(secrets) => self.keepers.tell_all(&Notice::Refresh(secrets)),
             Effect::Report(fact) => fact.tell(),
+            Effect::Reload => self.reloads.ask(None),
+            Effect::Examine { number, setup } => self.desk.hand(Job::Examine(number, setup)),
+            Effect::Settle(setup) => self.desk.hand(Job::Settle(setup)),
+            Effect::Keeping(keeping) => self.keeping(keeping),
+            Effect::Window(window) => self.clock.window = window,
+            Effect::Decided { number, outcome } => self.reloads.decided(number, &outcome),
             Effect::Close { code, give_back, sweep, last_word } => {
                 return Some(End { code, give_back, sweep, last_word });
             }
         }
         None
+    }
+
+    fn keeping(&mut self, keeping: Keeping) {
+        match keeping {
+            Keeping::Start(number, (source, edition), wants) => {
+                if let Some(prepared) = self.reloads.take(number, &source) {
+                    prepared(&mut self.keepers, wants, edition);
+                }
+            }
+            Keeping::Want(id, wants, edition) => self.keepers.tell(&id, Notice::Wanted(wants, edition)),
+            Keeping::Enrol(id, is_enrolled) => self.keepers.tell(&id, Notice::Enrolled(is_enrolled)),
+            Keeping::Dismiss(id, for_good) => self.keepers.dismiss(id, for_good),
+        }
     }
 
     fn signal_to(&self, action: u64, to: &SignalTo) {

@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{Event, chain};
+use super::{Event, Setup, chain};
 use crate::config::OutputConfig;
 use crate::fact::{Fact, RolloutFact};
 use crate::names::Generation;
@@ -31,6 +31,10 @@ pub(super) enum Job {
     Restore(Arc<Release>),
     /// Remove this superseded generation.
     Retire(Generation),
+    /// Look whether this configuration can be published, and prepare its places; answered by an event.
+    Examine(u64, Arc<Setup>),
+    /// Use only the places of this configuration.
+    Settle(Arc<Setup>),
     /// Remove everything that was published.
     Sweep,
 }
@@ -90,6 +94,9 @@ pub struct Publisher {
     manifest: Manifest,
     staged: Option<Publication>,
     rosters: RosterPlaces,
+    /// What a killed run left, and could not be removed.
+    left: Roster,
+    sweeps: bool,
     /// Held for as long as we publish there: whoever else did would remove what is live.
     lock: Option<OutputLock>,
 }
@@ -136,13 +143,18 @@ impl Publisher {
         if let Some((path, _)) = manifest.absolute.iter().find(|(_, standing)| !standing.ours) {
             return Err(PublishError::Foreign { path: path.clone() });
         }
+        let publisher = Self { output, key, absolute, manifest, staged: None, rosters, left, sweeps, lock };
         // For the next run, before there is anything to say of.
-        let mut roster = Roster::new(output.dir.as_ref(), &absolute, sweeps);
-        roster.extend(left);
-        if let Err(error) = rosters.write(&roster) {
+        publisher.enrol();
+        Ok(publisher)
+    }
+
+    fn enrol(&self) {
+        let mut roster = Roster::new(self.output.dir.as_ref(), &self.absolute, self.sweeps);
+        roster.extend(self.left.clone());
+        if let Err(error) = self.rosters.write(&roster) {
             Fact::from(RolloutFact::NotEnrolled { error: chain(&error) }).tell();
         }
-        Ok(Self { output, key, absolute, manifest, staged: None, rosters, lock })
     }
 
     /// The lowest number for the next generation.
@@ -172,9 +184,50 @@ impl Publisher {
                 Job::Restore(release) => drop(events.send(self.restore(&release))),
                 Job::Discard => self.discard(),
                 Job::Retire(generation) => self.retire(generation),
+                Job::Examine(number, setup) => {
+                    drop(events.send(Event::Examined(number, self.examine(&setup))));
+                }
+                Job::Settle(setup) => self.settle(&setup),
                 Job::Sweep => self.sweep(),
             }
         }
+    }
+
+    /// The places of another configuration are used beside the present ones, until it is kept or taken back.
+    fn examine(&mut self, setup: &Setup) -> Result<(), Vec<String>> {
+        let premises = Premises::new(setup.config.output.clone(), &setup.plan, None, false);
+        let problems = premises.look();
+        if !problems.is_empty() {
+            return Err(problems.iter().map(|problem| chain(problem)).collect());
+        }
+        self.widen(premises).map_err(|error| vec![chain(&error)])
+    }
+
+    fn widen(&mut self, premises: Premises) -> Result<(), PublishError> {
+        tmpfs::prepare_directories(&premises.absolute, &premises.output)?;
+        for exposure in premises.examine()? {
+            Fact::from(RolloutFact::Exposed(exposure)).tell();
+        }
+        let paths = premises.absolute.into_iter().map(|file| file.path);
+        let new: Vec<PathBuf> = paths.filter(|path| !self.absolute.contains(path)).collect();
+        let only_absolute = OutputConfig { dir: None, ..premises.output.clone() };
+        let found = tmpfs::survey(&only_absolute, &new, &self.key)?;
+        if let Some((path, _)) = found.absolute.iter().find(|(_, standing)| !standing.ours) {
+            return Err(PublishError::Foreign { path: path.clone() });
+        }
+        self.manifest.absolute.extend(found.absolute);
+        self.manifest.leftovers.extend(found.leftovers);
+        self.absolute.extend(new);
+        self.output = premises.output;
+        self.enrol();
+        Ok(())
+    }
+
+    fn settle(&mut self, setup: &Setup) {
+        let absolute = absolute_files(&setup.plan);
+        self.absolute = absolute.into_iter().map(|file| file.path).collect();
+        self.output = setup.config.output.clone();
+        self.enrol();
     }
 
     fn stage(&mut self, release: &Release) -> Event {

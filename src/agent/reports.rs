@@ -13,7 +13,7 @@ use crate::mask;
 use crate::render::Release;
 use crate::rollout;
 use crate::secret::Packed;
-use crate::snapshot;
+use crate::snapshot::{self, Gatherer};
 use crate::supervise::host::{Order, Report, Ticket};
 use crate::supervise::{self, Ending, ONE_SIGNAL, Refusal};
 
@@ -77,7 +77,7 @@ impl Agent {
         let (relay, life) = (self.relay.as_ref(), self.children.get(&ticket));
         let is_stopping = relay.zip(life).is_some_and(|(relay, life)| relay.is_stopping(*life));
         if !is_stopping {
-            let stop_timeout = self.plan.process.as_ref().map(|process| process.stop_timeout);
+            let stop_timeout = self.setup.plan.process.as_ref().map(|process| process.stop_timeout);
             let grace = stop_timeout.unwrap_or_default().min(supervise::LONGEST_DISBANDING);
             effects.push(Effect::Order(Order::Disband { ticket, grace }));
         }
@@ -129,23 +129,26 @@ impl Agent {
 
     /// What a command wrote, without any value of a secret.
     fn masked(&self, tail: &[u8]) -> String {
-        let secrets: Vec<_> = self.gatherer.plaintexts().map(Packed::expose).collect();
+        let gatherers = self.reloading.gatherers().chain([&self.gatherer]);
+        let secrets: Vec<_> = gatherers.flat_map(Gatherer::plaintexts).map(Packed::expose).collect();
         mask::masked(tail, &secrets, self.rollout.releases().flat_map(|release| self.computed(release)))
     }
 
     /// What was rendered from secrets: of a text the lines; what stands so in a template is no secret. What is no text is one.
     fn computed<'a>(&'a self, release: &'a Release) -> impl Iterator<Item = &'a [u8]> {
-        let templates = self.plan.files.iter().map(|file| &file.template);
+        let plan = &self.setup_of(release).plan;
+        let templates = plan.files.iter().map(|file| &file.template);
         let contents = release.files.iter().map(|file| file.contents.expose());
         let bytes = contents.clone().filter(|contents| str::from_utf8(contents).is_err());
         let files = contents.map(|contents| str::from_utf8(contents).unwrap_or_default());
         let variables =
-            release.env.iter().filter_map(|(name, text)| Some((text.expose(), self.plan.env.get(name)?)));
+            release.env.iter().filter_map(move |(name, text)| Some((text.expose(), plan.env.get(name)?)));
         let texts = files.zip(templates).chain(variables);
         texts.flat_map(|(text, template)| template.computed_lines(text)).map(str::as_bytes).chain(bytes)
     }
 
-    /// With a process, its supervisor decides. Without, TERM, INT and QUIT end Squire, and USR1 fetches everything anew.
+    /// With a process, its supervisor decides. Without, TERM, INT and QUIT end Squire, USR1 fetches everything anew, and HUP reads the
+    /// configuration anew.
     pub(super) fn signalled(&mut self, signal: Signal, now: Instant, effects: &mut Vec<Effect>) {
         let ends = matches!(signal, Signal::SIGTERM | Signal::SIGINT | Signal::SIGQUIT);
         if ends {
@@ -163,6 +166,8 @@ impl Agent {
         } else if signal == Signal::SIGUSR1 {
             effects.push(Effect::Refresh(Vec::new()));
             self.gather(snapshot::Event::RetryAsked(Vec::new()), now, effects);
+        } else if signal == Signal::SIGHUP && self.mode == Mode::Run {
+            effects.push(Effect::Reload);
         }
     }
 }

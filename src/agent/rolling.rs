@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::{Agent, Effect, Mode, Purpose};
 use crate::config::{Act, Action, ProbeConfig, ProbeKind, RunCommand};
-use crate::fact::ProcessFact;
+use crate::fact::{Fact, ProcessFact, RolloutFact};
 use crate::render::Release;
 use crate::rollout;
 use crate::secret::Secret;
@@ -36,16 +36,24 @@ impl Agent {
                     self.supervise(supervise::Event::OnTrial(on_trial), now, effects);
                 }
                 rollout::Effect::HandOver => self.supervise(supervise::Event::HandOver, now, effects),
+                // The whole configuration is taken back, and with it all that was new.
+                rollout::Effect::TakenBack(_) if self.reloading.is_trying() => {}
                 rollout::Effect::TakenBack(generation) => {
                     self.gather(snapshot::Event::TakenBack(generation), now, effects);
                 }
                 rollout::Effect::Forced(generation) => {
                     self.gather(snapshot::Event::Forced(generation), now, effects);
+                    self.configuration_is_good(generation, now, effects);
                     self.committed(effects);
                 }
                 rollout::Effect::Retire(generation) => effects.push(Effect::Retire(generation)),
                 rollout::Effect::Free(secret, below) => effects.push(Effect::Free(secret, below)),
-                rollout::Effect::Report(fact) => effects.push(Effect::Report(fact)),
+                rollout::Effect::Report(fact) => {
+                    if let Some(why) = trouble(&fact) {
+                        self.reloading.note(why);
+                    }
+                    effects.push(Effect::Report(fact));
+                }
                 rollout::Effect::Start(release) => self.launch(&release, now, effects),
                 rollout::Effect::Restart(release) => {
                     effects.push(Effect::Report(ProcessFact::Restarting.into()));
@@ -67,6 +75,7 @@ impl Agent {
                 }
                 rollout::Effect::Committed(generation) => {
                     self.gather(snapshot::Event::Accepted(generation), now, effects);
+                    self.configuration_is_good(generation, now, effects);
                     self.committed(effects);
                 }
                 rollout::Effect::Dropped(generation) => {
@@ -118,7 +127,8 @@ impl Agent {
     }
 
     fn try_process(&mut self, attempt: u64, now: Instant, effects: &mut Vec<Effect>) {
-        let Some(ProbeConfig { kind, attempt_timeout, .. }) = self.probe.clone() else { return };
+        let proof = &self.setup.config.rollout.proof;
+        let Some(ProbeConfig { kind, attempt_timeout, .. }) = proof.probe().cloned() else { return };
         if let ProbeKind::Command(command) = kind {
             let mut env = self.rollout.shown().map(|release| release.env.clone()).unwrap_or_default();
             let pid = self.newest_pid.map(|pid| ("SQUIRE_PID".to_owned(), Secret::new(pid.to_string())));
@@ -132,7 +142,7 @@ impl Agent {
 
     /// Commands that use the process's secrets run like the process: with its user, limits and directory.
     fn as_process(&self, launch: Launch) -> Launch {
-        match &self.plan.process {
+        match &self.setup.plan.process {
             Some(process) => launch.on(&process.setting),
             None => launch,
         }
@@ -148,5 +158,17 @@ impl Agent {
     ) {
         let ticket = self.ticket();
         effects.extend(self.commands.start(ticket, purpose, launch, timeout, now));
+    }
+}
+
+/// Why a rollout failed, if this is what a fact says.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the others are no failures of a rollout")]
+fn trouble(fact: &Fact) -> Option<&str> {
+    match fact {
+        Fact::Rollout(_, RolloutFact::NotPassed { why, .. } | RolloutFact::Unhealthy { why, .. }) => {
+            Some(why)
+        }
+        Fact::Rollout(_, RolloutFact::NotPublished { error, .. }) => Some(error),
+        _ => None,
     }
 }

@@ -9,7 +9,7 @@ impl Agent {
     /// How releases and process stand.
     pub fn status(&self, clock: &Clock) -> AgentStatus {
         let live = self.rollout.live();
-        let has_process = self.plan.process.is_some() && self.mode == Mode::Run;
+        let has_process = self.setup.plan.process.is_some() && self.mode == Mode::Run;
         AgentStatus {
             since: clock.at(self.startup.began),
             generation: Generations {

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use nix::sys::signal::Signal;
 
-use super::{Agent, Effect};
+use super::{Agent, Effect, Setup};
 use crate::config::RestartConfig;
 use crate::fact::ProcessFact;
 use crate::render::Release;
@@ -23,8 +23,13 @@ impl Agent {
 
     /// The launch of the process with this release.
     pub(super) fn launch_of(&self, release: &Release) -> Option<Launch> {
-        let process = self.plan.process.as_ref()?;
+        let process = self.setup_of(release).plan.process.as_ref()?;
         Some(Launch::new(process.command.clone(), release.env.clone()).on(&process.setting))
+    }
+
+    /// The configuration that a release was made from: on the way back, the one before.
+    pub(super) fn setup_of(&self, release: &Release) -> &Setup {
+        self.reloading.former_of(release.generation).unwrap_or(&self.setup)
     }
 
     pub(super) fn signal(&mut self, signals: &BTreeSet<Signal>, now: Instant, effects: &mut Vec<Effect>) {
@@ -85,7 +90,7 @@ impl Agent {
                     effects.push(Effect::Report(ProcessFact::Resting { again_in }.into()));
                 }
                 (supervise::Effect::GiveUp, _) => {
-                    let Some(process) = &self.plan.process else { continue };
+                    let Some(process) = &self.setup.plan.process else { continue };
                     let RestartConfig { limit: restarts, period, .. } = process.restart;
                     effects.push(Effect::Report(ProcessFact::GaveUp { restarts, period }.into()));
                 }

@@ -9,11 +9,11 @@ use clap::Args;
 use nix::unistd::{getegid, geteuid};
 
 use super::USAGE;
-use super::load::{Loaded, Origin, complain, load};
+use super::load::{Origin, Reader, complain, load};
 use super::run::NOTHING_TO_DO;
 use super::visit::Online;
-use crate::agent::chain;
 use crate::agent::publisher::Premises;
+use crate::agent::{Setup, chain};
 use crate::config::Config;
 use crate::memory;
 use crate::plan::{Plan, Setting};
@@ -31,7 +31,7 @@ pub(super) struct CheckAsked {
 
 /// Checks a configuration; returns the exit code.
 pub(super) fn check(origin: &Origin, command: Option<Vec<String>>, asked: &CheckAsked) -> u8 {
-    let loaded = match load(origin, command) {
+    let loaded = match load(&Reader::at_start(), origin, command) {
         Ok(loaded) => loaded,
         Err(problems) => {
             complain(&problems);
@@ -43,7 +43,7 @@ pub(super) fn check(origin: &Origin, command: Option<Vec<String>>, asked: &Check
         complain(&problems);
         return USAGE;
     }
-    let Loaded { plan, config, .. } = &loaded;
+    let Setup { plan, config, .. } = &loaded;
     for exposure in Premises::new(config.output.clone(), plan, None, false).examine().unwrap_or_default() {
         complain(&[format!("warning: {exposure}")]);
     }
@@ -113,7 +113,7 @@ fn complain_of_setting(plan: &Plan) {
 }
 
 /// Whether the configured places for secrets are on file systems that may hold them.
-fn places(loaded: &Loaded) -> Vec<String> {
+fn places(loaded: &Setup) -> Vec<String> {
     let output = &loaded.config.output;
     let absolute = loaded.plan.files.iter().filter(|file| file.path.is_absolute());
     // A directory that Squire mounts a tmpfs on is in memory.

@@ -1,5 +1,6 @@
 //! Makes a plan from the name of a configuration file, together with the templates and users on this machine that the plan refers to.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::fmt;
@@ -9,10 +10,15 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, getgrouplist};
 
-use crate::config::{self, Account, AuditConfig, Config, EnvConfig, Place, Proof, References, env_file};
+use crate::agent::Setup;
+use crate::agent::reloads::Seen;
+use crate::config::{
+    self, Account, AuditConfig, CREDENTIAL_VARIABLES, Config, EnvConfig, Place, Proof, References, env_file,
+};
 use crate::files;
 use crate::plain::plain;
-use crate::plan::{self, Person, Plan, Surroundings};
+use crate::plan::{self, Person, Surroundings};
+use crate::secret::Secret;
 use crate::supervise;
 use crate::template::{self, Engine};
 
@@ -46,21 +52,65 @@ const ENVIRONMENT: &str = "the environment";
 /// How often static secrets are re-read if no file sets it.
 const REFRESH: &str = "SQUIRE_REFRESH";
 
-/// A configuration with its plan and its template engine.
-pub(super) struct Loaded {
-    pub(super) config: Config,
-    pub(super) plan: Plan,
-    pub(super) engine: Engine,
+/// What Squire reads: files, and variables of its environment.
+pub(super) struct Reader {
+    /// Credentials, which are blanked in the environment once Squire runs.
+    credentials: BTreeMap<&'static str, Secret<str>>,
+    /// Squire runs: no file may hold it up.
+    runs: bool,
+    seen: RefCell<Seen>,
+}
+
+impl Reader {
+    /// Reads at the start, when a file may be a pipe. Call it before the credentials in the environment are forgotten.
+    pub(super) fn at_start() -> Self {
+        let value = |name: &&'static str| Some((*name, Secret::new(std::env::var(name).ok()?)));
+        Self {
+            credentials: CREDENTIAL_VARIABLES.iter().filter_map(value).collect(),
+            runs: false,
+            seen: RefCell::default(),
+        }
+    }
+
+    /// Reads for a reload.
+    pub(super) fn of_reload(self) -> Self {
+        Self { runs: true, ..self }
+    }
+
+    /// The files that were read since this was asked last.
+    pub(super) fn seen(&self) -> Seen {
+        self.seen.take()
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        let credential = self.credentials.get(name).map(|value| value.expose().to_owned());
+        credential.or_else(|| std::env::var(name).ok())
+    }
+
+    fn read(&self, path: &Path) -> io::Result<String> {
+        let text = if self.runs {
+            files::read(path, LARGEST_FILE).and_then(|contents| contents.text().map(str::to_owned))
+        } else {
+            read(path)
+        };
+        let hash = text.as_ref().ok().map(|text| blake3::hash(text.as_bytes()));
+        self.seen.borrow_mut().insert(path.to_owned(), hash);
+        text
+    }
 }
 
 /// Reads and compiles everything; or returns every problem, a line each.
-pub(super) fn load(origin: &Origin, command: Option<Vec<String>>) -> Result<Loaded, Vec<String>> {
+pub(super) fn load(
+    reader: &Reader,
+    origin: &Origin,
+    command: Option<Vec<String>>,
+) -> Result<Setup, Vec<String>> {
     let (file, text) = match origin {
-        Origin::File(file) => (file.as_path(), configuration(file)?),
-        Origin::Environment(files) => (Path::new(ENVIRONMENT), of_environment(files)?),
+        Origin::File(file) => (file.as_path(), configuration(reader, file)?),
+        Origin::Environment(files) => (Path::new(ENVIRONMENT), of_environment(reader, files)?),
     };
-    let (config, problems) = survey(file, &text)?;
-    let loaded = compile(config, problems, command)?;
+    let (config, problems) = survey(reader, file, &text)?;
+    let loaded = compile(reader, config, problems, command)?;
     match origin {
         Origin::File(file) => refuse_references(file, loaded),
         Origin::Environment(_) => Ok(loaded),
@@ -68,7 +118,7 @@ pub(super) fn load(origin: &Origin, command: Option<Vec<String>>) -> Result<Load
 }
 
 /// With a configuration, references in variables are not resolved: the process would get the text of the reference as its password.
-fn refuse_references(file: &Path, loaded: Loaded) -> Result<Loaded, Vec<String>> {
+fn refuse_references(file: &Path, loaded: Setup) -> Result<Setup, Vec<String>> {
     let Some(process) = &loaded.plan.process else { return Ok(loaded) };
     let own: Vec<_> = std::env::vars_os().collect();
     let nothing = BTreeMap::new();
@@ -91,16 +141,17 @@ fn refuse_references(file: &Path, loaded: Loaded) -> Result<Loaded, Vec<String>>
 }
 
 /// The same for a template that is rendered to stdout: nothing is published, and nothing else is rendered.
-pub(super) fn load_template(origin: &Origin, template: &Path) -> Result<Loaded, Vec<String>> {
+pub(super) fn load_template(origin: &Origin, template: &Path) -> Result<Setup, Vec<String>> {
+    let reader = &Reader::at_start();
     let text = read(template)
         .map_err(|error| vec![format!("{}: cannot read the template: {error}", template.display())])?;
     let mut references = References::default();
     let (mut config, problems) = match origin {
-        Origin::File(file) => survey(file, &configuration(file)?)?,
+        Origin::File(file) => survey(reader, file, &configuration(reader, file)?)?,
         Origin::Environment(_) => {
             let name = |why| vec![format!("{}: {why}", template.display())];
             references.in_template(STDOUT, &text).map_err(name)?;
-            survey(Path::new(ENVIRONMENT), &references.document(None))?
+            survey(reader, Path::new(ENVIRONMENT), &references.document(None))?
         }
     };
     let place = Place { file: template.to_owned(), line: 1, key: String::new() };
@@ -110,15 +161,17 @@ pub(super) fn load_template(origin: &Origin, template: &Path) -> Result<Loaded, 
     config.process.listen.clear();
     (config.files, config.mount, config.output.dir) = (Vec::new(), None, None);
     (config.rollout.checks, config.rollout.proof) = (Vec::new(), Proof::Nothing);
-    compile(config, problems, Some(vec![STDOUT.to_owned()]))
+    compile(reader, config, problems, Some(vec![STDOUT.to_owned()]))
 }
 
-fn configuration(file: &Path) -> Result<String, Vec<String>> {
-    read(file).map_err(|error| vec![format!("{}: cannot read the configuration: {error}", file.display())])
+fn configuration(reader: &Reader, file: &Path) -> Result<String, Vec<String>> {
+    reader
+        .read(file)
+        .map_err(|error| vec![format!("{}: cannot read the configuration: {error}", file.display())])
 }
 
 /// The configuration of the references in the variables.
-fn of_environment(files: &[PathBuf]) -> Result<String, Vec<String>> {
+fn of_environment(reader: &Reader, files: &[PathBuf]) -> Result<String, Vec<String>> {
     let mut references = References::default();
     let mut problems = Vec::new();
     // A value that is not UTF-8 contains no reference.
@@ -129,7 +182,7 @@ fn of_environment(files: &[PathBuf]) -> Result<String, Vec<String>> {
     }
     for file in files {
         let name = file.display().to_string();
-        let text = read(file).map_err(|error| vec![format!("{name}: cannot read it: {error}")])?;
+        let text = reader.read(file).map_err(|error| vec![format!("{name}: cannot read it: {error}")])?;
         match env_file::variables(&name, &text) {
             Ok(variables) => {
                 let given = variables.iter().filter_map(|(name, value)| references.given(name, value).err());
@@ -151,12 +204,14 @@ fn of_environment(files: &[PathBuf]) -> Result<String, Vec<String>> {
 
 /// The configuration in a file, as far as it can be read; its templates are not looked at.
 pub(super) fn configuration_of(file: &Path) -> Result<Config, Vec<String>> {
-    survey(file, &configuration(file)?).map(|(config, _)| config)
+    let reader = &Reader::at_start();
+    survey(reader, file, &configuration(reader, file)?).map(|(config, _)| config)
 }
 
 /// The audit of a configuration, of which nothing else matters here: what else is wrong in it is for those who use it.
 pub(super) fn configured_audit(file: &Path) -> Result<AuditConfig, Vec<String>> {
-    let (config, problems) = survey(file, &configuration(file)?)?;
+    let reader = &Reader::at_start();
+    let (config, problems) = survey(reader, file, &configuration(reader, file)?)?;
     match config.audit {
         Some(audit) => Ok(audit),
         None if problems.is_empty() => {
@@ -166,8 +221,8 @@ pub(super) fn configured_audit(file: &Path) -> Result<AuditConfig, Vec<String>> 
     }
 }
 
-fn survey(file: &Path, text: &str) -> Result<(Config, Vec<String>), Vec<String>> {
-    let variable = |name: &str| std::env::var(name).ok();
+fn survey(reader: &Reader, file: &Path, text: &str) -> Result<(Config, Vec<String>), Vec<String>> {
+    let variable = |name: &str| reader.variable(name);
     let (config, problems) = config::survey(file, text, &variable);
     let problems = lines(&problems);
     match config {
@@ -177,16 +232,17 @@ fn survey(file: &Path, text: &str) -> Result<(Config, Vec<String>), Vec<String>>
 }
 
 fn compile(
+    reader: &Reader,
     config: Config,
     problems: Vec<String>,
     command: Option<Vec<String>>,
-) -> Result<Loaded, Vec<String>> {
+) -> Result<Setup, Vec<String>> {
     let engine = Engine::new(template::Surroundings {
         env: Box::new(|name| std::env::var(name).ok()),
         file: Box::new(|path| files::read(path, LARGEST_FILE)?.text().map(str::to_owned)),
     });
     let surroundings = Surroundings {
-        read: &read,
+        read: &|path| reader.read(path),
         user: &user,
         group: &group,
         person: &person,
@@ -197,7 +253,7 @@ fn compile(
         Ok(_) => return Err(problems),
         Err(findings) => return Err([problems, lines(&findings)].concat()),
     };
-    Ok(Loaded { config, plan, engine })
+    Ok(Setup { config, plan, engine })
 }
 
 fn lines<T: ToString>(problems: &[T]) -> Vec<String> {

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use clap::Args;
 
 use super::USAGE;
-use super::load::{Loaded, Origin, complain, load};
+use super::load::{Origin, Reader, complain, load};
 use super::output::say;
 use super::visit::{self, Online, Visitor};
+use crate::agent::Setup;
 use crate::config::{SourceConfig, VaultConfig};
 use crate::names::SourceName;
 use crate::plan::Want;
@@ -30,7 +31,7 @@ pub(super) struct PolicyAsked {
 
 /// Prints; returns the exit code.
 pub(super) fn policy(origin: &Origin, asked: &PolicyAsked) -> u8 {
-    let loaded = match load(origin, None) {
+    let loaded = match load(&Reader::at_start(), origin, None) {
         Ok(loaded) => loaded,
         Err(problems) => {
             complain(&problems);
@@ -71,8 +72,8 @@ pub(super) fn policy(origin: &Origin, asked: &PolicyAsked) -> u8 {
 pub(super) type Chosen<'a> = (&'a SourceName, &'a SourceConfig, &'a [Want]);
 
 /// The sources that anything is wanted from: all, or the one that is named.
-pub(super) fn chosen<'a>(loaded: &'a Loaded, only: Option<&str>) -> Result<Vec<Chosen<'a>>, String> {
-    let Loaded { config, plan, .. } = loaded;
+pub(super) fn chosen<'a>(loaded: &'a Setup, only: Option<&str>) -> Result<Vec<Chosen<'a>>, String> {
+    let Setup { config, plan, .. } = loaded;
     if let Some(name) = only.filter(|name| !config.sources.contains_key(*name)) {
         let all: Vec<&str> = config.sources.keys().map(SourceName::as_str).collect();
         return Err(format!("there is no source {name:?}; the configuration has: {}", all.join(", ")));

@@ -2,32 +2,31 @@
 
 mod audience;
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::load::{Loaded, Origin, STDOUT, complain, load, load_template};
+use super::load::{Origin, Reader, STDOUT, complain, load, load_template};
 use super::output::say;
+use super::prepare::{Means, prepare, random};
 use super::{USAGE, admin};
 use crate::admin::place::Place;
 use crate::agent::keepers::Keepers;
+use crate::agent::lifecycle::Rereading;
 use crate::agent::publisher::{Premises, Publisher};
-use crate::agent::{Event, Mode, Patience, Task, chain, gives_back, lifecycle};
-use crate::config::{CREDENTIAL_VARIABLES, LedgerConfig, MountKind, SourceConfig};
+use crate::agent::reloads::{Loaded, Seen};
+use crate::agent::{Event, Mode, Patience, Setup, Task, chain, gives_back, lifecycle};
+use crate::config::{CREDENTIAL_VARIABLES, LedgerConfig, MountKind};
 use crate::fact;
 use crate::harden;
 use crate::ledger::file::Ledger;
-use crate::names::SourceName;
+use crate::names::Edition;
 use crate::publish::mount::mount_output;
 use crate::secret::DigestKey;
-use crate::session::Settings;
-#[cfg(feature = "aws")]
-use crate::source::aws::Aws;
-use crate::source::store::Embedded;
-use crate::source::vault::Vault;
 use crate::supervise::host::{Endowment, Host, HostError, Order, Orders};
 use crate::supervise::{Ending, FAILED, Listeners};
 use audience::Audience;
@@ -43,20 +42,55 @@ pub(super) const NOTHING_TO_DO: &str = "there is nothing to do: add a [[file]] w
 pub(super) fn run(origin: &Origin, command: Option<Vec<String>>) -> u8 {
     // References in the environment are for one process, and whoever starts it is told at once what is wrong with them.
     let ends_early = matches!(origin, Origin::Environment(_));
-    start(load(origin, command), origin, Mode::Run, ends_early)
+    let reader = Reader::at_start();
+    let loaded = load(&reader, origin, command.clone());
+    let again = Again { seen: reader.seen(), reader: reader.of_reload(), origin: origin.clone(), command };
+    start(loaded, origin, Mode::Run, ends_early, Some(again))
+}
+
+/// What a reload needs to read the configuration as the start did.
+struct Again {
+    reader: Reader,
+    origin: Origin,
+    command: Option<Vec<String>>,
+    seen: Seen,
+}
+
+impl Again {
+    /// Reads the configuration, and makes the sources of its secrets: a file of certificates may be wrong, too.
+    fn rereading(self, means: Means) -> Rereading {
+        let Self { reader, origin, command, seen } = self;
+        let load = move || {
+            let loaded = load(&reader, &origin, command.clone()).and_then(|setup| {
+                for warning in setup.plan.unused() {
+                    tracing::warn!(warning, "a secret is not used");
+                }
+                let sources = means.sources(&setup)?;
+                Ok(Loaded { setup, sources })
+            });
+            (loaded, reader.seen())
+        };
+        Rereading { load: Some(Box::new(load)), seen }
+    }
 }
 
 /// Publishes one release, or renders one template to stdout; answers with the exit code.
 pub(super) fn render(origin: &Origin, template: Option<&Path>) -> u8 {
     let loaded = match template {
         Some(template) => load_template(origin, template),
-        None => load(origin, None),
+        None => load(&Reader::at_start(), origin, None),
     };
-    start(loaded, origin, Mode::Once, true)
+    start(loaded, origin, Mode::Once, true, None)
 }
 
 /// `ends_early` gives up a start that waiting does not help.
-fn start(loaded: Result<Loaded, Vec<String>>, origin: &Origin, mode: Mode, ends_early: bool) -> u8 {
+fn start(
+    loaded: Result<Setup, Vec<String>>,
+    origin: &Origin,
+    mode: Mode,
+    ends_early: bool,
+    again: Option<Again>,
+) -> u8 {
     let failed = if mode == Mode::Once { 1 } else { FAILED };
     let loaded = match loaded {
         Ok(loaded) => loaded,
@@ -70,14 +104,16 @@ fn start(loaded: Result<Loaded, Vec<String>>, origin: &Origin, mode: Mode, ends_
         return USAGE;
     }
     let place = Some(()).filter(|()| mode == Mode::Run).and_then(|()| admin::place(&loaded.config, origin));
-    host(loaded, place, mode, ends_early).unwrap_or_else(|error| {
+    let terms = Terms { place, mode, ends_early, again };
+    host(loaded, terms).unwrap_or_else(|error| {
         tracing::error!(error, "squire cannot go on");
         failed
     })
 }
 
 /// Hosts processes on this thread while the agent runs on another.
-fn host(loaded: Loaded, place: Option<Place>, mode: Mode, ends_early: bool) -> Result<u8, String> {
+fn host(loaded: Setup, terms: Terms) -> Result<u8, String> {
+    let mode = terms.mode;
     let limits = harden::seal();
     // Before any thread, and so that it goes last.
     let _mounted = match &loaded.config.mount {
@@ -107,7 +143,8 @@ fn host(loaded: Loaded, place: Option<Place>, mode: Mode, ends_early: bool) -> R
         .spawn(move || {
             let _end = EndOfAgent(orders.clone());
             let timeout = loaded.config.startup_timeout.or((mode == Mode::Once).then_some(RENDER_TIMEOUT));
-            agent_thread(loaded, place, mode, Patience { timeout, ends_early }, orders, (sender, events))
+            let patience = Patience { timeout, ends_early: terms.ends_early };
+            agent_thread(loaded, terms, patience, orders, (sender, events))
         })
         .map_err(|error| format!("cannot start the agent's thread: {error}"))?;
     let hosted = host.run();
@@ -130,80 +167,104 @@ impl Drop for EndOfAgent {
     }
 }
 
-fn agent_thread(
-    loaded: Loaded,
+/// How a configuration is run.
+struct Terms {
     place: Option<Place>,
     mode: Mode,
+    /// Gives up a start that waiting does not help.
+    ends_early: bool,
+    again: Option<Again>,
+}
+
+fn agent_thread(
+    loaded: Setup,
+    terms: Terms,
     patience: Patience,
     orders: Orders,
     events: (mpsc::UnboundedSender<Event>, mpsc::UnboundedReceiver<Event>),
 ) -> Result<u8, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start the runtime: {error}"))?;
-    let code = runtime.block_on(agent(loaded, place, mode, patience, orders, events));
+    let code = runtime.block_on(agent(loaded, terms, patience, orders, events));
     // A name that is still being looked up must not hold back the end.
     runtime.shutdown_background();
     code
 }
 
 async fn agent(
-    loaded: Loaded,
-    place: Option<Place>,
-    mode: Mode,
+    setup: Setup,
+    Terms { place, mode, again, .. }: Terms,
     patience: Patience,
     orders: Orders,
     events: (mpsc::UnboundedSender<Event>, mpsc::UnboundedReceiver<Event>),
 ) -> Result<u8, String> {
-    let Loaded { config, plan, engine } = loaded;
+    let Setup { config, plan, .. } = &setup;
     // From here on, although the audit is opened later: it is confined with the agent. Where nobody listens, this end is dropped.
     let heard = fact::hear();
     for warning in plan.unused() {
         tracing::warn!(warning, "a secret is not used");
     }
     let key = DigestKey::new(random()?);
-    let (mut places, devices) = (harden::places(&config, &plan), harden::devices(&config));
-    places.extend(place.as_ref().and_then(Place::directory).map(Path::to_owned));
-    let confine = config.agent.confine;
     let allow_disk = config.output.allow_disk;
     let ledger = config.agent.ledger.as_ref().and_then(|ledger| open_ledger(ledger, allow_disk));
     let beside = config.agent.ledger.as_ref().filter(|_| ledger.is_some());
-    let sweeps = gives_back(config.agent.on_stop, mode, &plan);
-    let premises = Premises::new(config.output, &plan, beside.map(|ledger| ledger.directory.clone()), sweeps);
+    let sweeps = gives_back(config.agent.on_stop, mode, plan);
+    let beside = beside.map(|ledger| ledger.directory.clone());
+    let premises = Premises::new(config.output.clone(), plan, beside, sweeps);
     let publisher = Publisher::new(premises, key.clone()).map_err(|error| chain(&error))?;
     let (asks, asked) = mpsc::channel(1);
     let followers = admin::open(place.as_ref(), config.agent.listen, asks)?;
-    if confine {
-        // The directories are there by now, and no other thread is yet.
-        match harden::confine(&places, &devices) {
-            Ok(()) => tracing::debug!("the agent can write only where it publishes and keeps its ledger"),
-            Err(error) => tracing::warn!(error = chain(&error), "the agent is not confined by the kernel"),
-        }
-    }
+    let confined = confine(&setup, place.as_ref());
     let audience =
-        Audience::gather(config.audit, followers, heard, &events.0).map_err(|error| chain(&error))?;
+        Audience::gather(config.audit.clone(), followers, heard, &events.0).map_err(|error| chain(&error))?;
     let mut keepers = Keepers::new(audience.gate());
+    let means = Means { key: key.clone(), ledger };
     for (name, wants) in &plan.wants {
         let Some(source) = config.sources.get(name) else { continue };
-        keep(&mut keepers, name, source, wants.clone(), &key, ledger.clone())?;
+        prepare(&means, name, source)?(&mut keepers, wants.clone(), Edition::default());
     }
+    let rereading = match again {
+        Some(again) => again.rereading(means),
+        None => Rereading { load: None, seen: Seen::new() },
+    };
     let task = Task {
-        plan,
-        engine,
+        setup: Arc::new(setup),
+        confined,
         key,
         mode,
-        on_stop: config.agent.on_stop,
-        rollout: config.rollout,
         patience,
         first: publisher.next_generation(),
         superseded: publisher.superseded().clone(),
     };
-    let ended = lifecycle::run(task, keepers, publisher, orders, events, asked).await;
+    let run = lifecycle::run(task, keepers, publisher, orders, events, asked, rereading);
+    let ended = Box::pin(run).await;
     audience.dismiss().await;
     let (code, live) = ended.map_err(|error| error.to_string())?;
     match live.as_ref().and_then(|live| live.env.get(STDOUT)).filter(|_| mode == Mode::Once) {
         // To the letter.
         Some(text) => Ok(Some(say(text.expose())).filter(|failed| *failed != 0).unwrap_or(code)),
         None => Ok(code),
+    }
+}
+
+/// Where the agent can write from now on, if the kernel keeps it from writing elsewhere.
+fn confine(setup: &Setup, place: Option<&Place>) -> Option<BTreeSet<PathBuf>> {
+    let Setup { config, plan, .. } = setup;
+    if !config.agent.confine {
+        return None;
+    }
+    let mut places = harden::places(config, plan);
+    places.extend(place.and_then(Place::directory).map(Path::to_owned));
+    // The directories are there by now, and no other thread is yet.
+    match harden::confine(&places, &harden::devices(config)) {
+        Ok(()) => {
+            tracing::debug!("the agent can write only where it publishes and keeps its ledger");
+            Some(setup.places())
+        }
+        Err(error) => {
+            tracing::warn!(error = chain(&error), "the agent is not confined by the kernel");
+            None
+        }
     }
 }
 
@@ -216,56 +277,4 @@ fn open_ledger(config: &LedgerConfig, allow_disk: bool) -> Option<Arc<Ledger>> {
             None
         }
     }
-}
-
-/// The one place that turns a source's configuration into its backend.
-fn keep(
-    keepers: &mut Keepers,
-    name: &SourceName,
-    source: &SourceConfig,
-    wants: Vec<crate::plan::Want>,
-    key: &DigestKey,
-    ledger: Option<Arc<Ledger>>,
-) -> Result<(), String> {
-    let seed = u64::from_le_bytes(random()?);
-    match source {
-        SourceConfig::Vault(config) => {
-            let look_up_every = config.look_up_every;
-            let settings = Settings { source: name.clone(), wants, look_up_every, seed, adopt: None };
-            let vault = Vault::new(config).map_err(|error| format!("source {name}: {}", chain(&error)))?;
-            let vault = match &ledger {
-                Some(ledger) => vault.with_ledger(Arc::clone(ledger), name.clone()),
-                None => vault,
-            };
-            keepers.keep(vault, settings, key, ledger);
-        }
-        SourceConfig::Store(config) => {
-            let look_up_every = config.refresh;
-            let settings = Settings { source: name.clone(), wants, look_up_every, seed, adopt: None };
-            let store = Embedded::new(config);
-            let store = match ledger {
-                Some(ledger) => store.with_ledger(ledger, name.clone()),
-                None => store,
-            };
-            // It has no lease that could outlive us, and no token: what it leaves in the ledger is its own.
-            keepers.keep(store, settings, key, None);
-        }
-        #[cfg(feature = "aws")]
-        SourceConfig::Aws(config) => {
-            let look_up_every = config.refresh;
-            let settings = Settings { source: name.clone(), wants, look_up_every, seed, adopt: None };
-            let aws = Aws::new(config).map_err(|error| format!("source {name}: {}", chain(&error)))?;
-            // It has no lease either, and its credentials are kept by whoever gave them.
-            keepers.keep(aws, settings, key, None);
-        }
-        #[cfg(not(feature = "aws"))]
-        SourceConfig::Aws(_) => return Err(format!("source {name}: this build has no AWS")),
-    }
-    Ok(())
-}
-
-fn random<const N: usize>() -> Result<[u8; N], String> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(|error| format!("no random bytes: {error}"))?;
-    Ok(bytes)
 }

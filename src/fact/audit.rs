@@ -7,7 +7,8 @@
 use std::sync::Arc;
 
 use super::{
-    Fact, Outcome, ProcessFact, QuestionFact, QuestionKind, RolloutFact, SecretFact, SourceFact, Subject,
+    Fact, Outcome, ProcessFact, QuestionFact, QuestionKind, ReloadFact, RolloutFact, SecretFact, SourceFact,
+    Subject,
 };
 use crate::names::{Accessor, Generation, LeaseId, RequestId, SecretName, SourceName, Trace};
 
@@ -78,6 +79,16 @@ pub fn record(fact: &Fact) -> Option<Record> {
             of_rollout(fact).map(|record| Record { trace: trace.clone(), ..record })
         }
         Fact::Process(fact) => of_process(fact),
+        Fact::Reload(fact) => of_reload(fact),
+    }
+}
+
+/// A reload changes what is asked for.
+fn of_reload(fact: &ReloadFact) -> Option<Record> {
+    match fact {
+        ReloadFact::Reloaded { .. } => Some(Record::done("reload")),
+        ReloadFact::NotReloaded { .. } => Some(Record::failed("reload")),
+        ReloadFact::UpToDate | ReloadFact::Awaited { .. } => None,
     }
 }
 

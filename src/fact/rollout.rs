@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
-use super::seconds;
+use super::{listed, seconds};
 use crate::names::{Generation, SecretName};
 use crate::publish::Exposure;
 
@@ -197,10 +197,6 @@ impl RolloutFact {
             Self::NotSwept { error } => warn!(error, "published files not removed"),
         }
     }
-}
-
-fn listed(secrets: &[SecretName]) -> String {
-    secrets.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn names(paths: &BTreeSet<PathBuf>) -> String {

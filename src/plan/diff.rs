@@ -95,6 +95,7 @@ pub fn diff(old: Asked<'_>, new: Asked<'_>) -> Diff {
     diff.compare_rollout(&old.config.rollout, &new.config.rollout);
     diff.compare_output(old.config, new.config);
     diff.compare_agent(&old.config.agent, &new.config.agent);
+    diff.fix("audit", old.config.audit == new.config.audit);
     diff
 }
 

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use super::reactions::Reactions;
 use super::trial::{Step, Trial};
-use super::{Course, Effect, Phase, Rollout, SHORT_LIFE, Turn, Way};
+use super::{Course, Effect, Phase, Relaunch, Rollout, SHORT_LIFE, Turn, Way};
 use crate::config::{Action, ProbeConfig, Proof};
 use crate::fact::RolloutFact;
 use crate::names::Generation;
@@ -33,7 +33,7 @@ impl Rollout {
         let env = env_changed.then_some(&self.rules.env);
         let mut asked = Reactions::gather(&self.rules.files, changed, env);
         // A release that was never shown started nothing.
-        asked.restart |= self.relaunches && !matches!(course.way, Way::Undo(_));
+        asked.restart |= self.relaunch == Relaunch::InAnyCase && !matches!(course.way, Way::Undo(_));
         let process = self.process_reaction(&asked, &course);
         if matches!(process, Some(Effect::Start(_))) {
             // The process starts with the new values, so no signal has to tell it about them.

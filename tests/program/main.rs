@@ -42,6 +42,7 @@ mod publishing;
 mod reactions;
 mod references;
 mod refused_starts;
+mod reload;
 mod requests;
 mod restarts;
 mod revoked;

@@ -58,6 +58,12 @@ impl World {
                 }
             }
             agent::Effect::Retire(_) | agent::Effect::Report(_) => {}
+            agent::Effect::Reload
+            | agent::Effect::Examine { .. }
+            | agent::Effect::Settle(_)
+            | agent::Effect::Keeping(_)
+            | agent::Effect::Window(_)
+            | agent::Effect::Decided { .. } => unreachable!("nobody asks for a reload"),
             agent::Effect::Close { give_back, sweep, .. } => self.close(give_back, sweep),
         }
     }

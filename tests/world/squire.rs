@@ -1,9 +1,10 @@
 //! One run of Squire, from its start to its end or its death: the agent and a session for each source.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use squire::agent::{Agent, Mode, Patience, Task};
+use squire::agent::{Agent, Mode, Patience, Setup, Task};
 use squire::names::{Generation, SecretName, SourceName};
 use squire::plan::{self, Plan, Surroundings};
 use squire::secret::DigestKey;
@@ -42,7 +43,6 @@ impl Squire {
         now: Instant,
     ) -> Self {
         let config = variant.config();
-        let rollout = config.rollout.clone();
         let plan = compiled(&config);
         let line = |(source, wants): (&SourceName, &Vec<plan::Want>)| {
             let adopt = ledger.get(source).cloned();
@@ -56,12 +56,10 @@ impl Squire {
         let wants = plan.wants.values().flatten();
         let owners = wants.map(|want| (want.name.clone(), want.source.clone())).collect();
         let task = Task {
-            plan,
-            engine: engine(),
+            setup: Arc::new(Setup { config, plan, engine: engine() }),
+            confined: None,
             key: DigestKey::new([2; 32]),
             mode: Mode::Run,
-            on_stop: None,
-            rollout,
             patience: Patience { timeout: None, ends_early: false },
             first,
             superseded: BTreeSet::new(),

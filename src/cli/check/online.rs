@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 use super::super::USAGE;
-use super::super::load::{Loaded, Origin, complain};
+use super::super::load::{Origin, complain};
 use super::super::policy::{Chosen, chosen};
 use super::super::visit::{self, Visitor};
 use super::CheckAsked;
+use crate::agent::Setup;
 use crate::config::{AppRoleConfig, AuthConfig, SourceConfig, StoreConfig, VaultConfig};
 use crate::plain::plain;
 use crate::plan::Want;
@@ -19,7 +20,7 @@ use crate::source::vault::{Vault, suits};
 use crate::source::{Fault, Grant, Source};
 
 /// Asks; returns the exit code.
-pub(super) fn online(origin: &Origin, loaded: &Loaded, asked: &CheckAsked) -> u8 {
+pub(super) fn online(origin: &Origin, loaded: &Setup, asked: &CheckAsked) -> u8 {
     let chosen = match chosen(loaded, asked.source.as_deref()) {
         Ok(chosen) => chosen,
         Err(problem) => {

@@ -1,0 +1,108 @@
+//! Applying what differs equals starting anew, whatever the two configurations are, and whatever happens meanwhile.
+
+mod bench;
+mod written;
+
+use proptest::prelude::*;
+
+use bench::{Bench, Process};
+use written::{Written, written};
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    /// The files, the process and what is held on the servers are those of a start with the new configuration.
+    #[test]
+    fn a_reload_equals_a_start(old in written(), new in written()) {
+        let mut bench = Bench::start(&old);
+        bench.reload(&new);
+        bench.settle();
+        prop_assert_eq!(bench.state(), Bench::start(&new).state());
+        bench.assert_decided(&[true]);
+        bench.assert_nothing_else_is_held();
+    }
+
+    /// Reloads that come while another one is on its way: the last one counts.
+    #[test]
+    fn the_last_of_many_reloads_counts(
+        old in written(),
+        news in proptest::collection::vec((written(), 0_usize..12), 1..5),
+    ) {
+        let mut bench = Bench::start(&old);
+        for (new, steps) in &news {
+            bench.reload(new);
+            bench.go_on(*steps);
+        }
+        bench.settle();
+        let (last, _) = news.last().unwrap();
+        prop_assert_eq!(bench.state(), Bench::start(last).state());
+        prop_assert_eq!(bench.decided.len(), news.len(), "each is answered once: {:?}", bench.decided);
+        bench.assert_nothing_else_is_held();
+    }
+
+    /// Where the process is not well with the new configuration, all is as it was before.
+    #[test]
+    fn a_reload_that_fails_changes_nothing(old in written(), new in written()) {
+        let mut bench = Bench::start(&old);
+        bench.process = Process::FailsOnce;
+        bench.reload(&new);
+        bench.settle();
+        let has_failed = bench.process == Process::IsWell;
+        let expected = if has_failed { &old } else { &new };
+        prop_assert_eq!(bench.state(), Bench::start(expected).state());
+        bench.assert_decided(&[!has_failed]);
+        bench.assert_nothing_else_is_held();
+    }
+
+    /// What never comes holds up nothing, and nothing of it is left when another configuration takes its place.
+    #[test]
+    fn a_reload_that_waits_changes_nothing(old in written(), new in written(), last in written()) {
+        let mut bench = Bench::start(&old);
+        let before = bench.state();
+        bench.is_mute = true;
+        bench.reload(&new);
+        bench.settle();
+        if bench.is_waiting() {
+            prop_assert_eq!(bench.state(), before);
+        }
+        bench.is_mute = false;
+        bench.reload(&last);
+        bench.settle();
+        prop_assert_eq!(bench.state(), Bench::start(&last).state());
+        bench.assert_nothing_else_is_held();
+    }
+}
+
+#[test]
+fn what_nobody_changed_is_not_touched() {
+    let one = Written::sample();
+    let mut bench = Bench::start(&one);
+    let (starts, live) = (bench.starts, bench.live_revisions());
+    bench.reload(&one);
+    bench.settle();
+    bench.reload(&Written { remark: true, ..one.clone() });
+    bench.settle();
+    bench.assert_decided(&[true, true]);
+    assert_eq!((bench.starts, bench.live_revisions()), (starts, live));
+    // Another file is a change, with its reaction; the secrets of before keep their values.
+    let mut more = one;
+    more.files[2] = Some((vec![0], "more".to_owned()));
+    let live = bench.live_revisions();
+    bench.reload(&more);
+    bench.settle();
+    assert_eq!((bench.starts, bench.live_revisions()), (starts + 1, live));
+    assert_eq!(bench.state(), Bench::start(&more).state());
+}
+
+#[test]
+fn another_source_is_given_back_only_after_the_commit_and_its_grace() {
+    let one = Written::sample();
+    let mut bench = Bench::start(&one);
+    let old = bench.keepers();
+    bench.reload(&Written { addresses: [1, 0], ..one });
+    bench.run_until(|bench| bench.decided.len() == 1);
+    assert_eq!(bench.keepers().len(), old.len() + 1, "the former keeper is there until `grace` is over");
+    bench.settle();
+    assert_eq!(bench.keepers().len(), old.len());
+    bench.assert_nothing_else_is_held();
+}
