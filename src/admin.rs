@@ -48,6 +48,8 @@ pub enum Question {
     Description,
     /// `POST /v1/refresh`, and for how long to wait for the outcome.
     Refresh(Vec<SecretName>, Option<Duration>),
+    /// `POST /v1/reload`: read the configuration anew, and say what came of it.
+    Reload,
     /// `POST /v1/hold`, `/v1/release`, `/v1/rollback` and `/v1/quit`.
     Do(Instruction),
 }
@@ -82,16 +84,17 @@ impl Refusal {
 }
 
 /// The longest that an outcome may be waited for.
-const LONGEST_WAIT: Duration = Duration::from_mins(10);
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_mins(10);
 
 /// Every path, with its method. What follows an order on the command line is its name.
-const PATHS: [(&str, Method, Meaning); 10] = [
+const PATHS: [(&str, Method, Meaning); 11] = [
     ("/livez", Method::GET, Meaning::Question(Question::Live)),
     ("/readyz", Method::GET, Meaning::Question(Question::Ready)),
     ("/v1/status", Method::GET, Meaning::Question(Question::Status)),
     ("/v1/events", Method::GET, Meaning::Question(Question::Events)),
     ("/v1/openapi.json", Method::GET, Meaning::Question(Question::Description)),
     ("/v1/refresh", Method::POST, Meaning::Refresh),
+    ("/v1/reload", Method::POST, Meaning::Reload),
     ("/v1/hold", Method::POST, Meaning::Order("hold", Instruction::Hold)),
     ("/v1/release", Method::POST, Meaning::Order("release", Instruction::Release)),
     ("/v1/rollback", Method::POST, Meaning::Order("rollback", Instruction::RollBack)),
@@ -101,6 +104,7 @@ const PATHS: [(&str, Method, Meaning); 10] = [
 enum Meaning {
     Question(Question),
     Refresh,
+    Reload,
     Order(&'static str, Instruction),
 }
 
@@ -119,8 +123,10 @@ pub fn question(door: Door, method: &Method, path: &str, query: Option<&str>) ->
     match meaning {
         Meaning::Question(question) => Ok(question.clone()),
         Meaning::Refresh if door == Door::Listener => Err(Refusal::ReadOnly("refresh")),
+        Meaning::Reload if door == Door::Listener => Err(Refusal::ReadOnly("reload")),
         Meaning::Order(name, _) if door == Door::Listener => Err(Refusal::ReadOnly(name)),
         Meaning::Refresh => refresh_of(query.unwrap_or_default()),
+        Meaning::Reload => Ok(Question::Reload),
         Meaning::Order(_, instruction) => Ok(Question::Do(instruction.clone())),
     }
 }
@@ -179,6 +185,8 @@ mod tests {
             ("POST /v1/refresh?wait=", "400", "403"),
             ("POST /v1/refresh?secret=%ff", "400", "403"),
             ("POST /v1/refresh?force=1", "400", "403"),
+            ("POST /v1/reload", "Reload", "403"),
+            ("GET /v1/reload", "405", "405"),
             ("POST /v1/hold", "Do(Hold)", "403"),
             ("POST /v1/quit", "Do(Quit)", "403"),
             ("DELETE /v1/quit", "405", "405"),

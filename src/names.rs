@@ -166,9 +166,13 @@ impl Edition {
     }
 }
 
+/// After a reload, with the edition before it.
 impl fmt::Display for Revision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        match self.edition() {
+            Edition(0) => self.0.fmt(f),
+            Edition(edition) => write!(f, "{edition}.{}", self.0 & u64::from(u32::MAX)),
+        }
     }
 }
 

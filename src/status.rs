@@ -34,6 +34,8 @@ pub struct Status {
     pub generation: Generations,
     /// Since when rollouts are on hold by order of an operator.
     pub on_hold_since: Option<Moment>,
+    /// Whether the configuration that was asked for last holds.
+    pub configuration: ConfigurationStatus,
     /// The process, where there is one to run.
     pub process: Option<ProcessStatus>,
     /// Every source, by name.
@@ -53,6 +55,15 @@ pub struct Generations {
     pub live: Option<Generation>,
     /// Whether something is on its way: new values are gathered, or a rollout goes on.
     pub is_pending: bool,
+}
+
+/// What the last reload came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigurationStatus {
+    /// Whether the one that was asked for last was refused, or waits for its secrets: the one before holds meanwhile.
+    pub is_former: bool,
+    /// Why.
+    pub problems: Vec<String>,
 }
 
 /// How one source stands.
@@ -382,6 +393,7 @@ pub struct AgentStatus {
     pub since: Moment,
     pub generation: Generations,
     pub on_hold_since: Option<Moment>,
+    pub configuration: ConfigurationStatus,
     pub process: Option<ProcessStatus>,
     pub rollouts: Vec<RolloutStatus>,
     /// The secrets that no value came of yet.
@@ -432,7 +444,7 @@ impl Status {
         }
         secrets.sort_by(|one, other| one.name.cmp(&other.name));
         let ready = Readiness::of(&agent, &secrets);
-        let AgentStatus { since, generation, on_hold_since, process, rollouts, .. } = agent;
+        let AgentStatus { since, generation, on_hold_since, configuration, process, rollouts, .. } = agent;
         let version = env!("CARGO_PKG_VERSION").to_owned();
         Self {
             version,
@@ -442,6 +454,7 @@ impl Status {
             ready,
             generation,
             on_hold_since,
+            configuration,
             process,
             sources,
             secrets,

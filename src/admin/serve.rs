@@ -22,7 +22,7 @@ use tokio::time::timeout;
 
 use super::events::{Feed, Stream};
 use super::place::Bound;
-use super::{Door, Question, Refusal, question, refresh, views};
+use super::{Door, LONGEST_WAIT, Question, Refusal, question, refresh, views};
 use crate::agent::{Ask, Instruction, Refused};
 use crate::status::Status;
 
@@ -179,6 +179,10 @@ impl Server {
                 lasts.send_replace(wait.unwrap_or_default() + CONNECTION_LASTS);
                 refresh::refresh(self, secrets, wait).await
             }
+            Question::Reload => {
+                lasts.send_replace(LONGEST_WAIT + CONNECTION_LASTS);
+                self.reload().await
+            }
             Question::Do(instruction) => match self.instruct(instruction).await {
                 Some(result) => done(result),
                 None => unanswered(),
@@ -193,6 +197,23 @@ impl Server {
 
     pub(super) async fn instruct(&self, instruction: Instruction) -> Option<Result<(), Refused>> {
         self.ask(|answer| Ask::Instruct(instruction, answer)).await
+    }
+
+    /// A rollout may take as long as its probe may.
+    async fn reload(&self) -> Response<Body> {
+        let (sender, outcome) = oneshot::channel();
+        if !matches!(timeout(ANSWER_WITHIN, self.asks.send(Ask::Reload(sender))).await, Ok(Ok(()))) {
+            return unanswered();
+        }
+        match timeout(LONGEST_WAIT, outcome).await {
+            Ok(Ok(Ok(summary))) => json(StatusCode::OK, &summary),
+            Ok(Ok(Err(problems))) => plain(StatusCode::CONFLICT, &(problems.join("\n") + "\n")),
+            Ok(Err(_)) => unanswered(),
+            Err(_) => plain(
+                StatusCode::ACCEPTED,
+                "it is on its way still; the log and the status say what comes of it\n",
+            ),
+        }
     }
 
     async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Option<T> {

@@ -8,7 +8,7 @@ use std::time::Instant;
 use nix::sys::signal::Signal;
 use tokio::sync::oneshot;
 
-use super::{Agent, Effect};
+use super::{Agent, Effect, Outcome};
 use crate::fact::RolloutFact;
 use crate::names::SecretName;
 use crate::rollout;
@@ -37,6 +37,8 @@ pub enum Ask {
     Alive(oneshot::Sender<()>),
     /// How everything stands.
     Status(oneshot::Sender<Status>),
+    /// Read the configuration anew; answered when that is decided.
+    Reload(oneshot::Sender<Outcome>),
     /// Follow this.
     Instruct(Instruction, oneshot::Sender<Result<(), Refused>>),
 }

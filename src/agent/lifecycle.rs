@@ -170,6 +170,10 @@ impl Lifecycle {
                 }));
                 Vec::new()
             }
+            Ask::Reload(answer) => {
+                self.reloads.ask(Some(answer));
+                Vec::new()
+            }
             Ask::Instruct(instruction, answer) => {
                 let (effects, result) = match self.agent.instruct(instruction, Instant::now()) {
                     Ok(effects) => (effects, Ok(())),

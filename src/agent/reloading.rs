@@ -12,7 +12,7 @@
 //! *Invariants:* pure. Configurations change only between rollouts. At most one is tried, and at most one waits; a newer one takes the
 //! place of the one that waits. Each reload is decided exactly once.
 
-mod differences;
+pub(super) mod differences;
 mod trial;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +20,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
 
 use super::{Agent, Effect};
 use crate::config::Config;
@@ -68,7 +70,7 @@ impl Setup {
 }
 
 /// What a reload changed: sources, secrets, files, variables and settings, by their names.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
     /// What is new.
     pub added: Vec<String>,

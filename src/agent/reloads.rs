@@ -6,6 +6,7 @@
 //! *Invariant:* whoever asks is answered once: with what changed, or with every reason why nothing did.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc as threads;
@@ -155,8 +156,11 @@ impl Reloads {
             let loader = thread::Builder::new().name("loader".to_owned());
             drop(loader.spawn(move || {
                 for () in work {
+                    // A bug there costs this reload; whoever asked has to be answered.
+                    let read = panic::catch_unwind(AssertUnwindSafe(&mut load));
+                    let failed = |_| (Err(vec!["squire failed to read it".to_owned()]), Seen::new());
                     // An agent that is gone needs no result.
-                    results.send(load()).ok();
+                    results.send(read.unwrap_or_else(failed)).ok();
                 }
             })?);
             self.thread = Some(orders);

@@ -2,10 +2,20 @@
 //!
 //! *Invariant:* pure; reading it changes nothing.
 
-use super::{Agent, Mode};
-use crate::status::{AgentStatus, Clock, Generations};
+use super::reloading::differences;
+use super::{Agent, Mode, Standing};
+use crate::status::{AgentStatus, Clock, ConfigurationStatus, Generations};
 
 impl Agent {
+    fn configuration(&self) -> ConfigurationStatus {
+        let problems = match self.standing() {
+            Standing::Current => return ConfigurationStatus::default(),
+            Standing::Refused(problems) => problems.clone(),
+            Standing::Awaiting(missing, errors) => differences::awaited(missing, errors),
+        };
+        ConfigurationStatus { is_former: true, problems }
+    }
+
     /// How releases and process stand.
     pub fn status(&self, clock: &Clock) -> AgentStatus {
         let live = self.rollout.live();
@@ -18,6 +28,7 @@ impl Agent {
                 is_pending: self.gatherer.deadline().is_some() || self.rollout.is_under_way(),
             },
             on_hold_since: self.on_hold_since.map(|at| clock.at(at)),
+            configuration: self.configuration(),
             process: has_process.then(|| self.runs.status(clock)),
             rollouts: self.history.status(clock),
             missing: self.gatherer.missing().clone(),

@@ -10,10 +10,10 @@ use super::admin::{self, SOCKET};
 use super::load::{Origin, complain, configuration_of};
 use super::output::say;
 use super::{ConfigFile, USAGE, status};
-use crate::admin::client;
 use crate::admin::place::Place;
 use crate::admin::refresh::Refreshed;
-use crate::agent::chain;
+use crate::admin::{LONGEST_WAIT, client};
+use crate::agent::{Summary, chain};
 use crate::status::{Readiness, Status};
 
 /// The exit code where the answer is no.
@@ -53,6 +53,12 @@ pub(super) enum Ask {
         /// How long to wait for it
         #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
         timeout: Duration,
+    },
+    /// Read the configuration anew, and say what changed, or every reason why nothing did
+    #[command(after_help = RELOAD_EXAMPLES)]
+    Reload {
+        #[command(flatten)]
+        which: Which,
     },
     /// Begin no rollout until `squire release`: what is live stays as it is during an incident
     Hold {
@@ -113,6 +119,14 @@ Examples:
 
 What is held at its last good value is tried again.";
 
+const RELOAD_EXAMPLES: &str = "\
+Examples:
+  squire reload -c squire.toml
+
+Only what differs is fetched, written and reacted to. It waits for the rollout that follows. If the
+configuration has problems, or the process is not well with it, the one before holds, and the exit
+code is 1. Without a process SIGHUP does the same; agent.reload = \"watch\" does it by itself.";
+
 /// Asks; answers with the exit code.
 pub(super) fn perform(asked: Ask) -> u8 {
     let (which, result) = match asked {
@@ -120,6 +134,7 @@ pub(super) fn perform(asked: Ask) -> u8 {
         Ask::Refresh { which, secrets, wait, timeout } => {
             return refresh(&which, &secrets, wait.then_some(timeout));
         }
+        Ask::Reload { which } => return reload(&which),
         Ask::Hold { which } => (which, ("/v1/hold", "rollouts are on hold")),
         Ask::Release { which } => (which, ("/v1/release", "rollouts are released")),
         Ask::Rollback { which } => (which, ("/v1/rollback", "going back to the values before")),
@@ -243,6 +258,24 @@ fn refresh(which: &Which, secrets: &[String], wait: Option<Duration>) -> u8 {
         Ok((_, why)) => refused(&why),
         Err(code) => code,
     }
+}
+
+fn reload(which: &Which) -> u8 {
+    match order(which, "/v1/reload", LONGEST_WAIT) {
+        Ok((StatusCode::OK, body)) => match read::<Summary>(&body) {
+            Ok(summary) => reloaded(&summary),
+            Err(code) => code,
+        },
+        Ok((_, why)) => refused(&why),
+        Err(code) => code,
+    }
+}
+
+fn reloaded(Summary { added, removed, changed }: &Summary) -> u8 {
+    let lines = [("added", added), ("removed", removed), ("changed", changed)];
+    let lines = lines.into_iter().filter(|(_, names)| !names.is_empty());
+    let text: String = lines.map(|(word, names)| word.to_owned() + ": " + &names.join(", ") + "\n").collect();
+    say(if text.is_empty() { "nothing differs\n" } else { &text })
 }
 
 fn told(refreshed: &Refreshed) -> u8 {

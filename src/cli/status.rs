@@ -32,6 +32,10 @@ pub(super) fn table(status: &Status, width: usize) -> String {
     if let Some(since) = status.on_hold_since {
         lines.push(format!("rollouts    on hold for {}, by order", ago(since, at)));
     }
+    if status.configuration.is_former {
+        lines.push("config      the one before holds: what was asked for last is not reloaded".to_owned());
+        lines.extend(status.configuration.problems.iter().map(|problem| format!("  {problem}")));
+    }
     lines.extend(status.process.as_ref().map(|process| process_line(process, at)));
     lines.push(String::new());
     lines.extend(rows(SOURCES, status.sources.iter().map(|source| source_row(source, at)).collect()));

@@ -1077,12 +1077,12 @@ fn problems_of_the_agent() {
 ledger = "run/ledger"
 ledger_key_file = "key"
 on_stop = "give-back"
-socket = "/run/squire/squire.sock"
+sokcet = "/run/squire/squire.sock"
 "#), @r#"
     3: agent.ledger: is not an absolute path; begin it with `/`
     4: agent.ledger_key_file: is not an absolute path; begin it with `/`
     5: agent.on_stop: "give-back" is unknown; write "give_back" to end the token and its leases and to remove the files, or "leave"
-    6: agent.socket: unknown key; known here: ledger, ledger_key_file, on_stop, confine, mlock, reload
+    6: agent.sokcet: unknown key; did you mean `socket`?
     "#);
     assert_snapshot!(problems("[agent]\nledger_key_file = '/k'\non_stop = true"), @r#"
     2: agent.ledger_key_file: there is no ledger to seal; write ledger = "/run/squire/ledger" beside it

@@ -82,7 +82,20 @@ impl Diff {
 
 /// What differs between what runs and what is asked for now.
 pub fn diff(old: Asked<'_>, new: Asked<'_>) -> Diff {
-    let variables = |plan| variables(plan);
+    // What stands in the others is in the plan, or is over once the first release is live.
+    let Config {
+        rollout,
+        agent,
+        audit,
+        output: _,
+        mount: _,
+        sources: _,
+        secrets: _,
+        files: _,
+        process: _,
+        startup_timeout: _,
+    } = old.config;
+    let Plan { wants: _, files: _, env: _, process, unused: _ } = old.plan;
     let mut diff = Diff {
         sources: Changes::between(&used(old), &used(new), |old, new| is_same_source(old, new)),
         secrets: Changes::between(&wants(old.plan), &wants(new.plan), |old, new| old == new),
@@ -91,11 +104,11 @@ pub fn diff(old: Asked<'_>, new: Asked<'_>) -> Diff {
         ..Diff::default()
     };
     diff.fresh = fresh(&diff, old.plan, new.plan);
-    diff.compare_process(old.plan.process.as_ref(), new.plan.process.as_ref());
-    diff.compare_rollout(&old.config.rollout, &new.config.rollout);
+    diff.compare_process(process.as_ref(), new.plan.process.as_ref());
+    diff.compare_rollout(rollout, &new.config.rollout);
     diff.compare_output(old.config, new.config);
-    diff.compare_agent(&old.config.agent, &new.config.agent);
-    diff.fix("audit", old.config.audit == new.config.audit);
+    diff.compare_agent(agent, &new.config.agent);
+    diff.fix("audit", *audit == new.config.audit);
     diff
 }
 

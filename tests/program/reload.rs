@@ -4,10 +4,11 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{
     Bao, CHILD, Gate, NOTING, Postgres, Rig, SOON, Squire, Tenant, database_file, fresh, kv_file, notes,
@@ -486,5 +487,101 @@ fn with_a_process_sighup_is_the_processes() {
     stays_true(Duration::from_secs(1), "nothing is reloaded", || {
         said(&squire, RELOADED) + said(&squire, REFUSED) == 0
     });
+    assert_eq!(squire.stop(), 0);
+}
+
+/// Runs `squire` with this verb: its exit code and what it said.
+fn ask(rig: &Rig, words: &[&str]) -> (i32, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_squire"));
+    let (verb, rest) = words.split_first().unwrap();
+    // Wide enough for whole problems.
+    command.env("COLUMNS", "1000").arg(verb).arg("-c").arg(rig.path("squire.toml"));
+    let output = command.args(rest).output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code().unwrap(), String::from_utf8(said).unwrap())
+}
+
+#[test]
+fn whoever_asks_for_a_reload_is_told_what_came_of_it() {
+    let tenant = Bao::shared().tenant();
+    let first = write(&tenant, "db", "first");
+    let rig = Rig::new(&tenant);
+    let config = |files: &str, argument: &str| {
+        let process = format!("[process]\ncommand = [\"sh\", \"child\", \"{argument}\"]\n");
+        rig.config(&format!("{files}{process}"));
+    };
+    rig.write("child", "echo start >> seen/starts; exec sleep 1000");
+    config(&kv_file("db"), "");
+    let mut squire = rig.run();
+    squire.wait_until("it can be asked", || {
+        rig.read("out/db") == first && ask(&rig, &["status", "--ready"]).0 == 0
+    });
+    assert_eq!(ask(&rig, &["reload"]), (0, "nothing differs\n".to_owned()));
+    let other = kv_file("db").replace("path   = \"db\"", "path   = \"other\"");
+    config(&other, "");
+    let told = "added: file other\nremoved: file db\n";
+    assert_eq!(ask(&rig, &["reload"]), (0, told.to_owned()));
+    assert_eq!(rig.read("out/other"), first, "it was told before it was true");
+    config(&format!("{other}[[file]]\npath = \"x\"\ninline = \"{{{{nobody.x}}}}\"\n"), "");
+    let (code, said) = ask(&rig, &["reload"]);
+    assert!(code == 1 && said.contains("nobody") && said.contains("squire.toml:"), "{code} {said}");
+    let status: Value = serde_json::from_str(&ask(&rig, &["status", "--json"]).1).unwrap();
+    assert_eq!(status["configuration"]["is_former"], true, "{status}");
+    let (_, shown) = ask(&rig, &["status"]);
+    assert!(shown.contains("the one before holds") && shown.contains("nobody"), "{shown}");
+    config(&other, "another");
+    let (code, said) = ask(&rig, &["reload"]);
+    assert_eq!((code, said.as_str()), (0, "changed: process\n"));
+    assert_eq!(rig.read("seen/starts"), "start\nstart\n");
+    let status: Value = serde_json::from_str(&ask(&rig, &["status", "--json"]).1).unwrap();
+    assert_eq!(status["configuration"], json!({"is_former": false, "problems": []}));
+    assert_eq!(squire.stop(), 128 + 15);
+}
+
+#[test]
+fn a_reload_on_hold_waits_until_rollouts_are_released() {
+    let tenant = Bao::shared().tenant();
+    let first = write(&tenant, "db", "first");
+    let rig = Rig::new(&tenant);
+    rig.config(&kv_file("db"));
+    let mut squire = rig.run();
+    squire.wait_until("it can be asked", || {
+        rig.read("out/db") == first && ask(&rig, &["status", "--ready"]).0 == 0
+    });
+    assert_eq!(ask(&rig, &["hold"]).0, 0);
+    rig.config(&kv_file("db").replace("path   = \"db\"", "path   = \"other\""));
+    squire.signal(Signal::SIGHUP);
+    squire.wait_until("it says that it waits", || rig.read("stderr.1").contains(WAITS));
+    assert!(!rig.path("out/other").exists(), "it was rolled out on hold");
+    assert_eq!(ask(&rig, &["release"]).0, 0);
+    squire.wait_until("then it is", || rig.read("out/other") == first);
+    is_reloaded(&mut squire, &rig, 1);
+    assert_eq!(squire.stop(), 0);
+}
+
+#[test]
+fn credentials_that_were_in_the_environment_are_known_to_a_reload() {
+    let bao = Bao::start();
+    let tenant = bao.tenant();
+    let first = write(&tenant, "db", "first");
+    let rig = Rig::new(&tenant);
+    let secret_id = fs::read_to_string(rig.path("secret-id")).unwrap();
+    fs::remove_file(rig.path("secret-id")).unwrap();
+    rig.start_with_secrets_in_environment();
+    rig.set("BAO_ROLE_ID", tenant.role_id());
+    rig.set("BAO_SECRET_ID", secret_id.trim());
+    let config = |rest: &str| {
+        let source =
+            "[source.vault]\naddress = \"@address@\"\nrefresh = \"1s\"\n[output]\ndir = \"@dir@/out\"\n";
+        rig.whole_config(&format!("{source}{}{rest}", kv_file("db")));
+    };
+    config("");
+    let mut squire = rig.run();
+    squire.wait_until("it is there", || rig.read("out/db") == first);
+    config("[[file]]\npath = \"other\"\ninline = \"{{db.password}}\"\n");
+    squire.signal(Signal::SIGHUP);
+    squire.wait_until("another file", || rig.read("out/other") == first);
+    assert_eq!(bao.count("update auth/approle/login"), 1, "the login was taken for another one");
+    assert_eq!(problems(&squire), Vec::<String>::new());
     assert_eq!(squire.stop(), 0);
 }

@@ -28,9 +28,9 @@ fn is_within(place: &Path, confined: &BTreeSet<PathBuf>) -> bool {
 }
 
 /// What whoever asked is told while a reload waits.
-pub(super) fn awaited(missing: &[SecretName], errors: &[String]) -> Vec<String> {
+pub(in crate::agent) fn awaited(missing: &[SecretName], errors: &[String]) -> Vec<String> {
     if missing.is_empty() {
-        let why = "the new configuration waits for a rollout to end, or for rollout.window";
+        let why = "the new configuration waits until a rollout may begin: for one to end, for `squire release`, or for rollout.window";
         return vec![format!("{why}; the one before holds meanwhile")];
     }
     let names = missing.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");

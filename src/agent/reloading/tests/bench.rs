@@ -301,5 +301,5 @@ impl Bench {
 fn update(secret: SecretName, revision: Revision, value: &str) -> Update {
     let fields = Packed::of(&Fields::from_iter([("value".to_owned(), value.into())]));
     let digest = DigestKey::new([7; 32]).digest_fields(&fields);
-    Update { secret, revision, fields, digest, former_ends: None, is_leased: false, again_at: None }
+    Update { secret, revision, fields, digest, former_ends: None, again_at: None, is_leased: true }
 }
