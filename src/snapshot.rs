@@ -372,6 +372,10 @@ impl Gatherer {
 
     fn retry(&mut self, secrets: &[SecretName], now: Instant) {
         let stays = |secret: &SecretName| !secrets.is_empty() && !secrets.contains(secret);
+        let is_on_its_way = self.held.iter().all(stays) && !self.open.is_empty();
+        if is_on_its_way {
+            return;
+        }
         self.held.retain(stays);
         self.returning.retain(|secret, _| stays(secret));
         if self.differs() {

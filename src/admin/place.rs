@@ -83,6 +83,17 @@ impl Place {
         }
     }
 
+    /// Removes what a Squire that was killed left where the socket would be with other settings.
+    pub fn sweep(&self, config: &Config) {
+        let ledger = config.agent.ledger.as_ref().map(|ledger| &ledger.directory);
+        let others = ledger.into_iter().chain(&config.output.dir).map(|directory| directory.join(FILE));
+        for path in others.filter(|path| *self != Self::File(path.clone()) && path.exists()) {
+            let other = Self::File(path.clone());
+            // What is not ours, or listened to, stays.
+            drop(other.address().and_then(|address| other.clear(&path, &address)));
+        }
+    }
+
     /// As `SQUIRE_SOCKET` and `--socket` have it: a path, or `@NAME`.
     pub fn parse(text: &str) -> Self {
         text.strip_prefix('@').map_or_else(|| Self::File(text.into()), |name| Self::Name(name.to_owned()))

@@ -1,6 +1,6 @@
 //! Opens what others learn of Squire by: the socket, the listener, and the service manager.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 
 use tokio::sync::mpsc;
 
@@ -44,10 +44,11 @@ impl Followers {
 /// Serves socket and listener, and returns who follows; `None` if nobody can. Without its socket an agent still does its work. An address that
 /// was asked for and cannot be had is an error, since somebody watches it.
 pub(super) fn open(
+    config: &Config,
     place: Option<&Place>,
-    listen: Option<SocketAddr>,
     asks: mpsc::Sender<Ask>,
 ) -> Result<Option<Followers>, String> {
+    let listen = config.agent.listen;
     let is_managed = notify::is_heard();
     if place.is_none() && listen.is_none() && !is_managed {
         return Ok(None);
@@ -64,7 +65,7 @@ pub(super) fn open(
             .map_err(|error| format!("agent.listen: cannot listen at {address}: {error}"))?;
         tracing::info!(%address, "status may be read by whoever reaches this address");
     }
-    let bound = place.map(Place::bind).transpose();
+    let bound = place.inspect(|place| place.sweep(config)).map(Place::bind).transpose();
     match bound {
         Ok(Some(bound)) => {
             if let Err(error) = server.serve_socket(bound) {

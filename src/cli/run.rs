@@ -213,7 +213,7 @@ async fn agent(
     let premises = Premises::new(config.output.clone(), plan, beside, sweeps);
     let publisher = Publisher::new(premises, key.clone()).map_err(|error| chain(&error))?;
     let (asks, asked) = mpsc::channel(1);
-    let followers = admin::open(place.as_ref(), config.agent.listen, asks)?;
+    let followers = admin::open(config, place.as_ref(), asks)?;
     let confined = confine(&setup, place.as_ref());
     let audience =
         Audience::gather(config.audit.clone(), followers, heard, &events.0).map_err(|error| chain(&error))?;
