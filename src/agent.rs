@@ -318,11 +318,11 @@ impl Agent {
             }
         }
         let course = self.rollout.course().map(|(release, step)| (release.generation, step));
-        self.history.look(course, now);
+        let over = self.history.look(course, now).into_iter().map(Effect::Report);
         let end = effects.iter().position(|effect| matches!(effect, Effect::Close { .. }));
-        if let Some(at) = end {
-            effects.truncate(at + 1);
-        }
+        let close = end.map(|at| effects.drain(at..).next());
+        effects.extend(over);
+        effects.extend(close.flatten());
         effects
     }
 

@@ -47,9 +47,9 @@ mod fuzz;
 #[cfg(test)]
 mod explore;
 
-pub mod fact;
-
 pub mod status;
+
+pub mod fact;
 
 pub mod config;
 pub mod template;

@@ -15,14 +15,14 @@ pub mod wrapped;
 use std::collections::BTreeMap;
 use std::future::{Future, ready};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::fact::Outcome;
 use crate::ledger::Identity;
 use crate::names::LeaseId;
 use crate::plan::Want;
 use crate::secret::{Packed, Secret};
-use crate::status::CredentialStatus;
+use crate::status::{Clock, CredentialStatus, Rotations};
 
 /// The path of Squire itself, to start an errand, even if its file was replaced.
 pub const OWN_PROGRAM: &str = "/proc/self/exe";
@@ -94,6 +94,11 @@ pub trait Source: Send + Sync + 'static {
         None
     }
 
+    /// How the rotations stand that are planned at the source, where it tells.
+    fn rotations(&self, _clock: &Clock) -> Option<Rotations> {
+        None
+    }
+
     /// The end, for good: forgets what it kept for the logins of a later run. Most sources keep nothing.
     fn forget(&self) {}
 
@@ -156,6 +161,8 @@ pub struct Fetched {
     pub fields: Packed,
     /// How long it stays valid.
     pub life: Life,
+    /// When somebody wrote it, by the clock of the source, where that says so.
+    pub written: Option<SystemTime>,
 }
 
 /// The longest time to live, whatever a server says: a century. Times up to here can be computed with, and no longer ones: an instant of

@@ -89,6 +89,19 @@ pub struct SourceStatus {
     pub leases: usize,
     /// The number of questions that are out.
     pub in_flight: usize,
+    /// How the rotations stand that are planned there, where it tells.
+    pub rotations: Option<Rotations>,
+}
+
+/// The rotations that a source plans by itself, of the secrets that Squire may see there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rotations {
+    /// So many should have been made by now.
+    pub overdue: usize,
+    /// Of so many the last try failed.
+    pub failing: usize,
+    /// When the next one is due.
+    pub next: Option<Moment>,
 }
 
 /// The state of a source, in one word.
@@ -171,6 +184,8 @@ pub struct SecretStatus {
     pub revision: Revision,
     /// The value that the live release has.
     pub live: Option<Revision>,
+    /// Whether a new value was taken back, so that the last good one is used, whatever the state says first.
+    pub is_held: bool,
     /// When the newest value came.
     pub changed: Option<Moment>,
     /// When the value that is relied on ends; nothing where it has no end.
@@ -325,7 +340,16 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// The word as people read it, and as a label of a metric.
+    /// Every one.
+    pub const ALL: [Self; 5] =
+        [Self::Committed, Self::NotPassed, Self::NotPublished, Self::TakenBack, Self::Forced];
+
+    /// Whether the release is live after it.
+    pub fn is_live(self) -> bool {
+        matches!(self, Self::Committed | Self::Forced)
+    }
+
+    /// The word as people read it.
     pub fn word(self) -> &'static str {
         match self {
             Self::Committed => "committed",
@@ -371,7 +395,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// The word as people read it, and as a label of a metric.
+    /// The word as people read it.
     pub fn word(self) -> &'static str {
         match self {
             Self::Stage => "stage",
@@ -384,6 +408,12 @@ impl Step {
             Self::GoBack => "go back",
         }
     }
+}
+
+/// The word of a state, an outcome or a step in JSON, and so as a label of a metric.
+pub fn label(state: &impl Serialize) -> String {
+    let word = serde_json::to_value(state).ok();
+    word.as_ref().and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
 }
 
 /// The part of a status that the agent knows.
@@ -429,6 +459,7 @@ impl SessionStatus {
             not_before: None,
             leases: 0,
             in_flight: 0,
+            rotations: None,
         };
         Self { source, secrets: Vec::new() }
     }
@@ -466,7 +497,8 @@ impl Status {
 /// Adds what the agent knows of a secret.
 fn known_to(agent: &AgentStatus, mut secret: SecretStatus) -> SecretStatus {
     secret.live = agent.live.get(&secret.name).copied();
-    if agent.held.contains(&secret.name) {
+    secret.is_held = agent.held.contains(&secret.name);
+    if secret.is_held {
         secret.state = secret.state.min(SecretState::Held);
     }
     secret

@@ -79,6 +79,7 @@ impl Herald {
             | RolloutFact::BeforeWindow { .. }
             | RolloutFact::AwaitsRelease { .. }
             | RolloutFact::RollingBack { .. }
+            | RolloutFact::Over { .. }
             | RolloutFact::NotDiscarded { .. }
             | RolloutFact::NotRetired { .. }
             | RolloutFact::TimedOut { .. }

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use nix::unistd::Pid;
 
-use crate::fact::RolloutFact;
-use crate::names::{Generation, SecretName, Trace};
+use crate::fact::{Fact, RolloutFact};
+use crate::names::{Generation, Revision, SecretName, Trace};
 use crate::status::{Clock, Outcome, ProcessStatus, RolloutStatus, Step, StepStatus};
 use crate::supervise::host::Ticket;
 
@@ -25,7 +25,7 @@ pub(super) struct History {
 struct Record {
     generation: Generation,
     trace: Trace,
-    secrets: Vec<SecretName>,
+    renewed: Vec<(SecretName, Revision)>,
     began: Instant,
     ended: Option<Instant>,
     outcome: Option<Outcome>,
@@ -39,7 +39,7 @@ impl History {
         &mut self,
         generation: Generation,
         trace: Trace,
-        secrets: Vec<SecretName>,
+        renewed: Vec<(SecretName, Revision)>,
         now: Instant,
     ) {
         if self.past.len() == KEPT {
@@ -49,7 +49,7 @@ impl History {
         self.past.push_back(Record {
             generation,
             trace,
-            secrets,
+            renewed,
             began: now,
             ended,
             outcome,
@@ -86,6 +86,7 @@ impl History {
             | RolloutFact::HoldEnded
             | RolloutFact::AwaitsRelease { .. }
             | RolloutFact::RollingBack { .. }
+            | RolloutFact::Over { .. }
             | RolloutFact::NotDiscarded { .. }
             | RolloutFact::NotRetired { .. }
             | RolloutFact::TimedOut { .. }
@@ -104,8 +105,9 @@ impl History {
         }
     }
 
-    /// Takes where the rollout stands now; nothing while there is none.
-    pub(super) fn look(&mut self, at: Option<(Generation, Step)>, now: Instant) {
+    /// Takes where the rollout stands now; nothing while there is none. What is over by that is a fact, with its trace.
+    pub(super) fn look(&mut self, at: Option<(Generation, Step)>, now: Instant) -> Vec<Fact> {
+        let mut over = Vec::new();
         for record in self.past.iter_mut().filter(|record| record.ended.is_none()) {
             match at {
                 Some((generation, step)) if generation == record.generation => {
@@ -113,9 +115,13 @@ impl History {
                         record.steps.push((step, now));
                     }
                 }
-                _ => record.ended = Some(now),
+                _ => {
+                    record.ended = Some(now);
+                    over.extend(record.over(now));
+                }
             }
         }
+        over
     }
 
     /// The rollouts, newest first.
@@ -125,6 +131,20 @@ impl History {
 }
 
 impl Record {
+    /// Of a rollout that a stop cut off nobody knows how it would have ended.
+    fn over(&self, now: Instant) -> Option<Fact> {
+        let ends = self.steps.iter().skip(1).map(|(_, at)| *at).chain([now]);
+        let steps = self.steps.iter().zip(ends);
+        let fact = RolloutFact::Over {
+            generation: self.generation,
+            outcome: self.outcome?,
+            took: now.saturating_duration_since(self.began),
+            steps: steps.map(|((step, began), end)| (*step, end.saturating_duration_since(*began))).collect(),
+            renewed: self.renewed.clone(),
+        };
+        Some(Fact::Rollout(Some(self.trace.clone()), fact))
+    }
+
     fn status(&self, clock: &Clock) -> RolloutStatus {
         let ends = self.steps.iter().skip(1).map(|(_, at)| Some(*at)).chain([self.ended]);
         let steps = self.steps.iter().zip(ends).map(|((step, began), ended)| StepStatus {
@@ -135,7 +155,7 @@ impl Record {
         RolloutStatus {
             generation: self.generation,
             trace: self.trace.clone(),
-            secrets: self.secrets.clone(),
+            secrets: self.renewed.iter().map(|(secret, _)| secret.clone()).collect(),
             began: clock.at(self.began),
             ended: self.ended.map(|at| clock.at(at)),
             outcome: self.outcome.filter(|_| self.ended.is_some()),
@@ -180,5 +200,36 @@ impl Runs {
             last_ending: self.last_ending.clone(),
             again_at: self.rests_until.filter(|_| self.running.is_empty()).map(|at| clock.at(at)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_is_over_is_told_once_with_each_step_and_what_was_cut_off_is_not_told() {
+        let (start, generation) = (Instant::now(), Generation::FIRST);
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let trace = Trace::new("0123");
+        let renewed = vec![(SecretName::new("db"), Revision::default().next())];
+        let mut history = History::default();
+        history.begin(generation, trace.clone(), renewed.clone(), start);
+        assert!(history.look(Some((generation, Step::Stage)), after(1)).is_empty());
+        assert!(history.look(Some((generation, Step::Try)), after(2)).is_empty());
+        history.heard(&RolloutFact::Committed { generation });
+        let over = RolloutFact::Over {
+            generation,
+            outcome: Outcome::Committed,
+            took: Duration::from_secs(5),
+            steps: vec![(Step::Stage, Duration::from_secs(2)), (Step::Try, Duration::from_secs(3))],
+            renewed,
+        };
+        assert_eq!(history.look(None, after(5)), [Fact::Rollout(Some(trace.clone()), over)]);
+        assert!(history.look(None, after(6)).is_empty());
+        history.begin(generation.next(), trace, Vec::new(), after(7));
+        assert!(history.look(None, after(8)).is_empty(), "nobody knows how it would have ended");
     }
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::{Agent, Effect, Mode, Purpose};
 use crate::config::{Act, Action, ProbeConfig, ProbeKind, RunCommand};
 use crate::fact::{Fact, ProcessFact, RolloutFact};
+use crate::names::SecretName;
 use crate::render::Release;
 use crate::rollout;
 use crate::secret::Secret;
@@ -87,8 +88,10 @@ impl Agent {
 
     fn begun(&mut self, release: &Release, now: Instant) {
         let trace = self.key.digest(format!("rollout {}", release.generation).as_bytes()).trace();
-        let secrets = self.rollout.renewed(release).into_iter().collect();
-        self.history.begin(release.generation, trace, secrets, now);
+        let renewed = self.rollout.renewed(release).into_iter();
+        let revision =
+            |secret: SecretName| release.revisions.get(&secret).map(|revision| (secret.clone(), *revision));
+        self.history.begin(release.generation, trace, renewed.filter_map(revision).collect(), now);
     }
 
     fn committed(&mut self, effects: &mut Vec<Effect>) {

@@ -185,6 +185,7 @@ fn of_rollout(fact: &RolloutFact) -> Option<Record> {
         RolloutFact::AwaitsWindow { .. }
         | RolloutFact::BeforeWindow { .. }
         | RolloutFact::AwaitsRelease { .. }
+        | RolloutFact::Over { .. }
         | RolloutFact::NotDiscarded { .. }
         | RolloutFact::NotRetired { .. }
         | RolloutFact::TimedOut { .. }

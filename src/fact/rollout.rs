@@ -7,38 +7,106 @@ use std::time::Duration;
 use tracing::{debug, error, info, warn};
 
 use super::{listed, seconds};
-use crate::names::{Generation, SecretName};
+use crate::names::{Generation, Revision, SecretName};
 use crate::publish::Exposure;
+use crate::status::{Outcome, Step};
 
 /// Something that happened to a release.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "the variants and their fields are the words of the log lines below")]
 pub enum RolloutFact {
-    NotRendered { generation: Generation, errors: Vec<String> },
-    Published { generation: Generation, changed: BTreeSet<PathBuf>, env_changed: bool },
-    NotPublished { generation: Generation, error: String, again_in: Duration },
-    Committed { generation: Generation },
-    NotPassed { generation: Generation, why: String, again_in: Duration },
-    Unhealthy { generation: Generation, why: String },
-    TakenBack { from: Generation, to: Generation, again_in: Duration },
-    NoWayBack { generation: Generation, dead: Vec<SecretName> },
-    Held { secrets: Vec<SecretName> },
-    AwaitsWindow { generation: Generation, latest: Option<Duration> },
-    BeforeWindow { generation: Generation },
+    NotRendered {
+        generation: Generation,
+        errors: Vec<String>,
+    },
+    Published {
+        generation: Generation,
+        changed: BTreeSet<PathBuf>,
+        env_changed: bool,
+    },
+    NotPublished {
+        generation: Generation,
+        error: String,
+        again_in: Duration,
+    },
+    Committed {
+        generation: Generation,
+    },
+    NotPassed {
+        generation: Generation,
+        why: String,
+        again_in: Duration,
+    },
+    Unhealthy {
+        generation: Generation,
+        why: String,
+    },
+    TakenBack {
+        from: Generation,
+        to: Generation,
+        again_in: Duration,
+    },
+    NoWayBack {
+        generation: Generation,
+        dead: Vec<SecretName>,
+    },
+    Held {
+        secrets: Vec<SecretName>,
+    },
+    AwaitsWindow {
+        generation: Generation,
+        latest: Option<Duration>,
+    },
+    BeforeWindow {
+        generation: Generation,
+    },
     OnHold,
     HoldEnded,
-    AwaitsRelease { generation: Generation },
-    RollingBack { secrets: Vec<SecretName> },
-    NotDiscarded { error: String },
-    NotRetired { generation: Generation, error: String },
-    TimedOut { waited: Duration, missing: Vec<SecretName>, errors: Vec<String> },
-    Waiting { waited: Duration, missing: Vec<SecretName>, errors: Vec<String> },
-    Hopeless { errors: Vec<String> },
+    AwaitsRelease {
+        generation: Generation,
+    },
+    RollingBack {
+        secrets: Vec<SecretName>,
+    },
+    /// It is over, and this is what it was: the values that are new in it, and each step.
+    Over {
+        generation: Generation,
+        outcome: Outcome,
+        took: Duration,
+        steps: Vec<(Step, Duration)>,
+        renewed: Vec<(SecretName, Revision)>,
+    },
+    NotDiscarded {
+        error: String,
+    },
+    NotRetired {
+        generation: Generation,
+        error: String,
+    },
+    TimedOut {
+        waited: Duration,
+        missing: Vec<SecretName>,
+        errors: Vec<String>,
+    },
+    Waiting {
+        waited: Duration,
+        missing: Vec<SecretName>,
+        errors: Vec<String>,
+    },
+    Hopeless {
+        errors: Vec<String>,
+    },
     Exposed(Exposure),
-    FormerCleared { removed: Vec<PathBuf> },
-    NotEnrolled { error: String },
+    FormerCleared {
+        removed: Vec<PathBuf>,
+    },
+    NotEnrolled {
+        error: String,
+    },
     Swept,
-    NotSwept { error: String },
+    NotSwept {
+        error: String,
+    },
 }
 
 impl RolloutFact {
@@ -60,6 +128,7 @@ impl RolloutFact {
             Self::HoldEnded => "rollout_hold_ended",
             Self::AwaitsRelease { .. } => "rollout_awaits_release",
             Self::RollingBack { .. } => "rollout_rolling_back",
+            Self::Over { .. } => "rollout_over",
             Self::NotDiscarded { .. } => "rollout_not_discarded",
             Self::NotRetired { .. } => "rollout_not_retired",
             Self::TimedOut { .. } => "rollout_timed_out",
@@ -87,6 +156,7 @@ impl RolloutFact {
             | Self::AwaitsWindow { generation, .. }
             | Self::BeforeWindow { generation }
             | Self::AwaitsRelease { generation }
+            | Self::Over { generation, .. }
             | Self::NotRetired { generation, .. } => Some(*generation),
             Self::Held { .. }
             | Self::OnHold
@@ -157,6 +227,9 @@ impl RolloutFact {
             }
             Self::RollingBack { secrets } => {
                 warn!(secrets = listed(secrets), "going back by order to the values before");
+            }
+            Self::Over { generation, outcome, took, .. } => {
+                debug!(%generation, trace, outcome = outcome.word(), took_s = seconds(*took), "rollout over");
             }
             Self::NotDiscarded { error } => warn!(error, "staged files not removed"),
             Self::NotRetired { generation, error } => {

@@ -1,17 +1,17 @@
 //! What happens to a secret: its value and its lease.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tracing::{debug, error, info, warn};
 
 use super::seconds;
-use crate::names::{LeaseId, SecretName};
+use crate::names::{LeaseId, Revision, SecretName};
 
 /// Something that happened to a secret.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "the variants and their fields are the words of the log lines below")]
 pub enum SecretFact {
-    Fetched { next_in: Duration },
+    Fetched { next_in: Duration, revision: Revision, written: Option<SystemTime> },
     Adopted { next_in: Duration },
     Same { next_in: Duration },
     NotFetched { error: String, again_in: Duration, holds_a_value: bool, still_valid: Option<Duration> },
@@ -46,7 +46,7 @@ impl SecretFact {
 
     pub(super) fn log(&self, secret: &SecretName) {
         match self {
-            Self::Fetched { next_in } => info!(%secret, next_in_s = seconds(*next_in), "secret fetched"),
+            Self::Fetched { next_in, .. } => info!(%secret, next_in_s = seconds(*next_in), "secret fetched"),
             Self::Adopted { next_in } => {
                 info!(%secret, next_in_s = seconds(*next_in), "lease of an earlier run adopted");
             }

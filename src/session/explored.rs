@@ -302,7 +302,7 @@ impl Conversation {
             (json!({ "lease": id.as_str() }), Life::Renewable { lease: id, ttl: LEASE_TTL })
         };
         let serde_json::Value::Object(fields) = fields else { unreachable!("fields are an object") };
-        Ok(Fetched { fields: Packed::of(&fields), life })
+        Ok(Fetched { fields: Packed::of(&fields), life, written: None })
     }
 
     fn look_up(&self, id: &LeaseId) -> Result<Duration, Fault> {

@@ -182,7 +182,8 @@ impl<S: Source> Keeper<S> {
             Notice::Refresh(names) => Event::RefreshAsked(names),
             Notice::Released(secret, below) => Event::Released(secret, below),
             Notice::Status(clock, answer) => {
-                let status = self.session.status(S::KIND, self.source.credential(), &clock);
+                let mut status = self.session.status(S::KIND, self.source.credential(), &clock);
+                status.source.rotations = self.source.rotations(&clock);
                 // Whoever asked may have gone.
                 drop(answer.send(status));
                 Event::Due

@@ -27,6 +27,7 @@ impl Session {
             not_before: self.not_before.filter(|gate| *gate > clock.now).map(|gate| clock.at(gate)),
             leases: self.leases.len(),
             in_flight: self.in_flight,
+            rotations: None,
         };
         let leases = self.leases.values().map(|lease| ((lease.secret(), lease.revision), lease));
         let leases: BTreeMap<_, _> = leases.collect();
@@ -58,6 +59,7 @@ fn secret(tracked: &Tracked, lease: Option<&HeldLease>, clock: &Clock) -> Secret
         state: state(tracked, lease, clock),
         revision: tracked.revision,
         live: None,
+        is_held: false,
         changed: tracked.changed_at.map(|at| clock.at(at)),
         ends: tracked.ends.filter(|_| tracked.has_value()).map(|at| clock.at(at)),
         kept_by: kept_by(tracked, lease),

@@ -37,7 +37,7 @@ fn grant(ttl: Duration) -> Grant {
 fn value(content: u64, life: Life) -> (Fetched, Digest) {
     let fields = Packed::of(&Fields::from_iter([("n".to_owned(), json!(content))]));
     let digest = DigestKey::new([3; 32]).digest_fields(&fields);
-    (Fetched { fields, life }, digest)
+    (Fetched { fields, life, written: None }, digest)
 }
 
 fn lease(id: &str) -> Life {

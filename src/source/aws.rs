@@ -138,7 +138,7 @@ impl Source for Aws {
                 account.plans.look_again(&account.client, &want.path, &value.version, SystemTime::now()).await
             }
         };
-        Ok(Fetched { fields, life: Life::Versioned { within } })
+        Ok(Fetched { fields, life: Life::Versioned { within }, written: value.written })
     }
 
     fn identity(&self) -> Identity {

@@ -22,6 +22,7 @@ use crate::ledger::file::Ledger;
 use crate::names::SourceName;
 use crate::plan::Want;
 use crate::secret::Secret;
+use crate::status::{Clock, Moment, Rotations};
 use crate::store::{Credential, OwnerSecret, SecretPath, StoreError};
 use faults::{fault, not_opened};
 use looks::{Asker, Looks};
@@ -221,8 +222,8 @@ impl Source for Embedded {
             .map_err(|why| Fault::Gone { why: format!("the path {:?} {why}", want.path) })?;
         let pinned = want.version.as_ref().and_then(Version::number);
         let (name, max_size) = (want.name.clone(), want.max_size);
-        let fields = self.with(move |open| open.read(name, &path, (pinned, max_size))).await?;
-        Ok(Fetched { fields, life: Life::Versioned { within: None } })
+        let (fields, written) = self.with(move |open| open.read(name, &path, (pinned, max_size))).await?;
+        Ok(Fetched { fields, life: Life::Versioned { within: None }, written: Some(written.time()) })
     }
 
     async fn changed(&self) {
@@ -252,6 +253,13 @@ impl Source for Embedded {
     /// Nothing in a store ends by itself; only planned rotations are late by this time. A machine at rest should not be woken more often.
     fn look_every(&self) -> Duration {
         LOOK_EVERY
+    }
+
+    fn rotations(&self, clock: &Clock) -> Option<Rotations> {
+        let (looks, now) = (self.looks(), clock.wall.into());
+        let known = looks.standing();
+        let next = known.next(now).map(|next| Moment::new(next.time()));
+        Some(Rotations { overdue: known.overdue(now), failing: known.failing, next })
     }
 
     fn identity(&self) -> Identity {

@@ -20,6 +20,11 @@ impl Moment {
         self.0
     }
 
+    /// The time itself.
+    pub fn time(self) -> SystemTime {
+        SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(self.0)).unwrap_or(SystemTime::UNIX_EPOCH)
+    }
+
     /// How long after another moment, if it is later.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {

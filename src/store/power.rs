@@ -128,14 +128,6 @@ impl Keys {
         }
     }
 
-    /// Whether there is any secret with which it allows this.
-    pub(super) fn has(&self, right: Right) -> bool {
-        match &self.power {
-            Power::Root(_) => true,
-            Power::Allowed(_, opened) => opened.allowance.has(right),
-        }
-    }
-
     /// A secret that exists.
     pub(super) fn find(
         &self,

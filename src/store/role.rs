@@ -115,11 +115,6 @@ impl Allowance {
         if problems.is_empty() { Ok(Self(allowance)) } else { Err(problems) }
     }
 
-    /// Whether it has this right to any secret.
-    pub(super) fn has(&self, right: Right) -> bool {
-        self.0.contains_key(&right)
-    }
-
     /// Whether it has this right to that secret.
     pub(super) fn allows(&self, right: Right, path: &SecretPath) -> bool {
         self.allows_text(right, path.as_str())

@@ -19,6 +19,7 @@ use super::hook::{self, Told};
 use super::hooks::Hooks;
 use super::journal::record;
 use super::keys::{Environment, Id};
+use super::late::Rotations;
 use super::moment::Moment;
 use super::path::{SecretPath, word};
 use super::policy::{Approval, LONGEST_INTERVAL, LONGEST_TIMEOUT, Policy, Step};
@@ -60,6 +61,8 @@ pub struct Due {
     pub next: Option<Moment>,
     /// Secrets whose policy or approval was written without the right to it: they are not rotated.
     pub forged: Vec<SecretPath>,
+    /// How the rotations of all secrets stand that this identity may see, whoever makes them.
+    pub rotations: Rotations,
 }
 
 /// The claim of a rotation.
@@ -125,13 +128,15 @@ impl Store {
         let id = self.id;
         self.look(|reading, keys, now| {
             let mut due = Due::default();
-            if !keys.has(Right::Rotate) {
-                return Ok(due);
-            }
             for environment in &keys.environments {
                 for head in sound_heads(reading, &id, environment)? {
                     let (Some(policy), Ok(path)) = (&head.policy, parsed(&head.path)) else { continue };
-                    if !head.is_live() || !keys.allows(Right::Rotate, &path) {
+                    let may_rotate = keys.allows(Right::Rotate, &path);
+                    if !head.is_live() || !(may_rotate || keys.allows(Right::Read, &path)) {
+                        continue;
+                    }
+                    due.rotations.count(policy, &head);
+                    if !may_rotate {
                         continue;
                     }
                     match policy.standing(&head, How::Due, now) {

@@ -68,20 +68,20 @@ impl Store {
         })
     }
 
-    /// The same as [`Store::get`] for who holds what is read: its number, and its fields if they weigh no more than this.
+    /// The same as [`Store::get`] for who holds what is read: its number, when it was written, and its fields if they weigh no more than this.
     pub fn get_packed(
         &mut self,
         path: &SecretPath,
         version: Option<u64>,
         max_size: usize,
-    ) -> Result<(u64, Packed), StoreError> {
+    ) -> Result<(u64, Moment, Packed), StoreError> {
         self.act(Action::Read, Right::Read, path, |writing, id, keys, now| {
             let (environment, row, head) = keys.find(writing, id, path)?;
             let version = head
                 .readable(version, now)
                 .map_err(|why| StoreError::Unreadable { path: path.to_string(), why })?;
             let fields = read_packed(writing, id, environment, (&row, &head, version.number), max_size)?;
-            Ok(((version.number, fields), Some(version.number), None))
+            Ok(((version.number, version.created, fields), Some(version.number), None))
         })
     }
 

@@ -279,5 +279,5 @@ pub(crate) fn digested(fetched: Result<Fetched, Fault>) -> Result<(Fetched, Dige
 
 pub(crate) fn fetched(fields: serde_json::Value, life: Life) -> Fetched {
     let serde_json::Value::Object(fields) = fields else { unreachable!("fields are an object") };
-    Fetched { fields: Packed::of(&fields), life }
+    Fetched { fields: Packed::of(&fields), life, written: None }
 }

@@ -24,7 +24,7 @@ impl Session {
         let is_kept = self.is_renewed_on(name);
         let Some(tracked) = self.secrets.get_mut(name) else { return };
         tracked.answers += 1;
-        let Fetched { fields, life } = fetched;
+        let Fetched { fields, life, written } = fetched;
         let due = lease::fetched(&life, tracked.want.refresh, chance);
         let at = (turn.sent + due.after()).max(turn.now + lease::SOONEST);
         let next_in = at.saturating_duration_since(turn.now);
@@ -69,7 +69,7 @@ impl Session {
                 Entry { secret: name.clone(), lease, fields, first_ttl, renewable, want, given_up: false };
             self.hold_lease(Holding { entry, digest }, next, turn);
         }
-        turn.say(name, SecretFact::Fetched { next_in });
+        turn.say(name, SecretFact::Fetched { next_in, revision, written });
         turn.effects.push(Effect::Deliver(update));
     }
 

@@ -2,10 +2,12 @@
 //!
 //! *Invariant:* pure, and no word of a fault is a value's.
 
+use std::time::SystemTime;
+
 use aws_sdk_secretsmanager::error::ProvideErrorMetadata;
 use aws_sdk_secretsmanager::operation::RequestId as Named;
 use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueOutput;
-use aws_sdk_secretsmanager::primitives::Blob;
+use aws_sdk_secretsmanager::primitives::{Blob, DateTime};
 use aws_sdk_secretsmanager::types::SecretValueEntry;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
@@ -29,6 +31,8 @@ pub(super) struct Value {
     pub(super) version: String,
     /// What AWS calls the request that it came with.
     pub(super) request: Option<RequestId>,
+    /// When it was written.
+    pub(super) written: Option<SystemTime>,
 }
 
 /// Why none came, and the server's own words for it.
@@ -53,12 +57,16 @@ impl Value {
         let request = heard_in(&answer);
         heard::request(request.clone());
         let answer = answer.map_err(|error| failure(&error, id, "secretsmanager:GetSecretValue"))?;
-        Ok(Self { request, ..Self::new(answer.secret_string(), answer.secret_binary(), answer.version_id()) })
+        let written = answer.created_date().and_then(time);
+        let value = Self::new(answer.secret_string(), answer.secret_binary(), answer.version_id());
+        Ok(Self { request, written, ..value })
     }
 
     /// One of many answers to a question for many.
     pub(super) fn of_entry(entry: &SecretValueEntry, request: Option<RequestId>) -> Self {
-        Self { request, ..Self::new(entry.secret_string(), entry.secret_binary(), entry.version_id()) }
+        let written = entry.created_date().and_then(time);
+        let value = Self::new(entry.secret_string(), entry.secret_binary(), entry.version_id());
+        Self { request, written, ..value }
     }
 
     fn new(text: Option<&str>, binary: Option<&Blob>, version: Option<&str>) -> Self {
@@ -67,7 +75,13 @@ impl Value {
             (None, Some(bytes)) => (Secret::new(BASE64.encode(bytes)), true),
             (None, None) => (Secret::new(""), true),
         };
-        Self { text, is_binary, version: version.unwrap_or_default().to_owned(), request: None }
+        Self {
+            text,
+            is_binary,
+            version: version.unwrap_or_default().to_owned(),
+            request: None,
+            written: None,
+        }
     }
 
     /// Its fields, if it has no more than it may.
@@ -82,6 +96,10 @@ impl Value {
         }
         Ok(of_text(text))
     }
+}
+
+fn time(date: &DateTime) -> Option<SystemTime> {
+    SystemTime::try_from(*date).ok()
 }
 
 /// An object's fields are the secret's; anything else is its `value`, to the letter.

@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use crate::source::Fault;
-use crate::store::{Due, Moment};
+use crate::store::{Due, Moment, Rotations};
 
 /// However much happens, the question for changes is asked no more often than this …
 const CHANGES_APART: Duration = Duration::from_millis(50);
@@ -52,6 +52,8 @@ pub(super) struct Looks {
     looked_at: Option<u64>,
     /// When a rotation may be due.
     due: Option<Moment>,
+    /// How all rotations stood when they were last looked for.
+    standing: Rotations,
 }
 
 #[derive(Debug, Default)]
@@ -126,6 +128,7 @@ impl Looks {
                 let again = is_due.then(|| wall.plus(AGAIN_AFTER));
                 self.looked_at = Some(changes);
                 self.due = [due.next, again].into_iter().flatten().min();
+                self.standing = due.rotations;
                 is_due
             }
             Err(_) => {
@@ -135,10 +138,15 @@ impl Looks {
         }
     }
 
+    /// How all rotations stood when they were last looked for.
+    pub(super) const fn standing(&self) -> &Rotations {
+        &self.standing
+    }
+
     /// The store was opened, perhaps from another file, with this counter of changes.
     pub(super) fn opened(&mut self, changes: u64) {
         self.found = Some(Ok(changes));
-        (self.looked_at, self.due) = (None, None);
+        (self.looked_at, self.due, self.standing) = (None, None, Rotations::default());
     }
 
     const fn look(&self, asker: Asker) -> &Look {

@@ -16,7 +16,7 @@ use super::faults::{fault, fault_of_log_in};
 use super::watch::{beside, log_of};
 use crate::names::SecretName;
 use crate::secret::Packed;
-use crate::store::{Credential, Past, SecretPath, Store, StoreError, Witness};
+use crate::store::{Credential, Moment, Past, SecretPath, Store, StoreError, Witness};
 
 /// A store that is open.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub(super) struct Open {
     real: PathBuf,
     log: Option<Inode>,
     /// The last read.
-    known: BTreeMap<SecretName, (u64, Packed)>,
+    known: BTreeMap<SecretName, (u64, (Packed, Moment))>,
 }
 
 /// The number of the file, whatever its name. While it is open the system gives this number to no other file.
@@ -84,21 +84,21 @@ impl Open {
         Ok(())
     }
 
-    /// Reads a secret, unless its version is already known: reading unchanged secrets again would fill the audit.
+    /// Reads a secret, and when it was written, unless its version is already known: reading unchanged secrets again would fill the audit.
     pub(super) fn read(
         &mut self,
         name: SecretName,
         path: &SecretPath,
         (pinned, max_size): (Option<u64>, usize),
-    ) -> Result<Packed, StoreError> {
-        if let Some((number, fields)) = self.known.get(&name)
+    ) -> Result<(Packed, Moment), StoreError> {
+        if let Some((number, known)) = self.known.get(&name)
             && self.store.peek(path, pinned)? == Some(*number)
         {
-            return Ok(fields.clone());
+            return Ok(known.clone());
         }
-        let (number, fields) = self.store.get_packed(path, pinned, max_size)?;
-        self.known.insert(name, (number, fields.clone()));
-        Ok(fields)
+        let (number, written, fields) = self.store.get_packed(path, pinned, max_size)?;
+        self.known.insert(name, (number, (fields.clone(), written)));
+        Ok((fields, written))
     }
 }
 

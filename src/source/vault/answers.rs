@@ -147,6 +147,8 @@ struct VersionState {
     #[serde(default)]
     destroyed: bool,
     version: u64,
+    #[serde(default)]
+    created_time: String,
 }
 
 impl<Data, Auth> Envelope<Data, Auth> {
@@ -275,7 +277,7 @@ impl MountState {
 impl Versioned {
     /// Why there is no value.
     pub(super) fn tombstone(&self, path: &str) -> Fault {
-        let VersionState { deletion_time, destroyed, version } = &self.metadata;
+        let VersionState { deletion_time, destroyed, version, created_time: _ } = &self.metadata;
         let why = match humantime::parse_rfc3339(deletion_time) {
             _ if *destroyed => format!("{path}: version {version} was destroyed"),
             Ok(time) => format!(
@@ -328,7 +330,8 @@ pub(super) fn versioned(
     let deletion = humantime::parse_rfc3339(&secret.metadata.deletion_time).ok();
     let within = deletion
         .map(|time| time.duration_since(now).unwrap_or_default().min(LONGEST_LIFE).saturating_add(A_SECOND));
-    Ok(Fetched { fields: secret.data.ok_or(gone)?, life: Life::Versioned { within } })
+    let written = humantime::parse_rfc3339(&secret.metadata.created_time).ok();
+    Ok(Fetched { fields: secret.data.ok_or(gone)?, life: Life::Versioned { within }, written })
 }
 
 /// Whether an answer of an unknown engine is one of KV v2.
@@ -341,7 +344,7 @@ pub(super) fn is_versioned(answer: &Envelope<Packed, Packed>) -> bool {
 /// A secret of KV v1. It looks like a lease, but its `lease_duration` only says when to look again.
 pub(super) fn unversioned<A>(envelope: Envelope<Packed, A>, path: &str) -> Result<Fetched, Fault> {
     let within = envelope.lease_duration.filter(|number| *number > 0).map(seconds);
-    Ok(Fetched { fields: envelope.into_data(path)?, life: Life::Versioned { within } })
+    Ok(Fetched { fields: envelope.into_data(path)?, life: Life::Versioned { within }, written: None })
 }
 
 /// A secret that an engine made for us. A new token is in `auth`; it is no lease, but it ends.
@@ -356,7 +359,7 @@ pub(super) fn made(
             Some(ttl) => Life::Expiring { lease: None, ttl: seconds(ttl) },
             None => Life::Versioned { within: None },
         };
-        return Ok(Fetched { fields: auth, life });
+        return Ok(Fetched { fields: auth, life, written: None });
     }
     let lease = envelope.lease_id.as_deref().filter(|id| !id.is_empty()).map(LeaseId::new);
     let renewable = envelope.renewable == Some(true);
@@ -367,7 +370,7 @@ pub(super) fn made(
         Some(lease) => Life::Expiring { lease: Some(lease), ttl },
         None => unleased(&fields, now),
     };
-    Ok(Fetched { fields, life })
+    Ok(Fetched { fields, life, written: None })
 }
 
 /// The life of a secret without a lease, from its own fields: a certificate's end, or a static role's next rotation.
