@@ -11,6 +11,7 @@
 
 pub mod client;
 pub mod events;
+mod metrics;
 pub mod place;
 pub mod refresh;
 pub mod serve;
@@ -42,6 +43,8 @@ pub enum Question {
     Ready,
     /// `GET /v1/status`
     Status,
+    /// `GET /metrics`: counters and gauges, for Prometheus.
+    Metrics,
     /// `GET /v1/events`: what happens, as it happens.
     Events,
     /// `GET /v1/openapi.json`: the description of this interface.
@@ -87,9 +90,10 @@ impl Refusal {
 pub(crate) const LONGEST_WAIT: Duration = Duration::from_mins(10);
 
 /// Every path, with its method. What follows an order on the command line is its name.
-const PATHS: [(&str, Method, Meaning); 11] = [
+const PATHS: [(&str, Method, Meaning); 12] = [
     ("/livez", Method::GET, Meaning::Question(Question::Live)),
     ("/readyz", Method::GET, Meaning::Question(Question::Ready)),
+    ("/metrics", Method::GET, Meaning::Question(Question::Metrics)),
     ("/v1/status", Method::GET, Meaning::Question(Question::Status)),
     ("/v1/events", Method::GET, Meaning::Question(Question::Events)),
     ("/v1/openapi.json", Method::GET, Meaning::Question(Question::Description)),
@@ -173,6 +177,8 @@ mod tests {
             ("HEAD /readyz", "Ready", "Ready"),
             ("GET /readyz?verbose", "Ready", "Ready"),
             ("GET /v1/status", "Status", "Status"),
+            ("GET /metrics", "Metrics", "Metrics"),
+            ("POST /metrics", "405", "405"),
             ("POST /v1/status", "405", "405"),
             ("GET /v1/refresh", "405", "405"),
             ("POST /v1/refresh", "Refresh([], None)", "403"),

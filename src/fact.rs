@@ -8,12 +8,14 @@
 
 pub mod audit;
 mod hearing;
+pub mod metrics;
 mod process;
 mod question;
 mod reload;
 mod rollout;
 mod secret;
 mod source;
+mod trail;
 
 use std::time::Duration;
 
@@ -24,6 +26,7 @@ pub use reload::ReloadFact;
 pub use rollout::RolloutFact;
 pub use secret::SecretFact;
 pub use source::SourceFact;
+pub use trail::AuditFact;
 
 use crate::names::{Generation, SecretName, SourceName, Trace};
 use crate::plain::plain;
@@ -43,6 +46,8 @@ pub enum Fact {
     Process(ProcessFact),
     /// To a reload of the configuration.
     Reload(ReloadFact),
+    /// To the audit.
+    Audit(AuditFact),
 }
 
 impl Fact {
@@ -55,6 +60,7 @@ impl Fact {
             Self::Rollout(trace, fact) => fact.log(trace.as_ref().map(Trace::as_str)),
             Self::Process(fact) => fact.log(),
             Self::Reload(fact) => fact.log(),
+            Self::Audit(fact) => fact.log(),
         }
         hearing::pass_on(self);
     }
@@ -67,7 +73,7 @@ impl Fact {
             Self::Source(source, _) => (Some(source), None),
             Self::Question(source, fact) => (Some(source), fact.about.secret()),
             Self::Secret(secret, _) => (None, Some(secret)),
-            Self::Rollout(..) | Self::Process(_) | Self::Reload(_) => (None, None),
+            Self::Rollout(..) | Self::Process(_) | Self::Reload(_) | Self::Audit(_) => (None, None),
         }
     }
 
@@ -75,9 +81,12 @@ impl Fact {
     pub fn generation(&self) -> Option<Generation> {
         match self {
             Self::Rollout(_, fact) => fact.generation(),
-            Self::Source(..) | Self::Question(..) | Self::Secret(..) | Self::Process(_) | Self::Reload(_) => {
-                None
-            }
+            Self::Source(..)
+            | Self::Question(..)
+            | Self::Secret(..)
+            | Self::Process(_)
+            | Self::Reload(_)
+            | Self::Audit(_) => None,
         }
     }
 
@@ -85,9 +94,12 @@ impl Fact {
     pub fn trace(&self) -> Option<&Trace> {
         match self {
             Self::Rollout(trace, _) => trace.as_ref(),
-            Self::Source(..) | Self::Question(..) | Self::Secret(..) | Self::Process(_) | Self::Reload(_) => {
-                None
-            }
+            Self::Source(..)
+            | Self::Question(..)
+            | Self::Secret(..)
+            | Self::Process(_)
+            | Self::Reload(_)
+            | Self::Audit(_) => None,
         }
     }
 
@@ -100,6 +112,7 @@ impl Fact {
             Self::Rollout(_, fact) => fact.word(),
             Self::Process(fact) => fact.word(),
             Self::Reload(fact) => fact.word(),
+            Self::Audit(fact) => fact.word(),
         }
     }
 }
@@ -125,6 +138,12 @@ impl From<ReloadFact> for Fact {
 /// Names of secrets as one field of a log line.
 fn listed(secrets: &[SecretName]) -> String {
     secrets.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+impl From<AuditFact> for Fact {
+    fn from(fact: AuditFact) -> Self {
+        Self::Audit(fact)
+    }
 }
 
 /// An error with its causes, as log lines show it: `a: b: c`. Names in it may be somebody else's.

@@ -4,7 +4,7 @@
 
 pub mod notify;
 
-use crate::fact::{Fact, ProcessFact, ReloadFact, RolloutFact, SourceFact};
+use crate::fact::{AuditFact, Fact, ProcessFact, ReloadFact, RolloutFact, SourceFact};
 use crate::names::Generation;
 use crate::plain::plain;
 
@@ -44,6 +44,11 @@ impl Herald {
             Fact::Process(ProcessFact::Stopping { cause }) => {
                 vec![Word::Stopping, Word::Status(format!("stopping: {cause}"))]
             }
+            Fact::Audit(AuditFact::NotAsLeft { .. }) => status("the audit is not as squire left it"),
+            Fact::Audit(AuditFact::NotWritten { then, .. }) => {
+                status(&format!("the audit cannot be written: {then}"))
+            }
+            Fact::Audit(AuditFact::WrittenAgain { .. }) => status("the audit can be written again"),
             Fact::Source(..)
             | Fact::Secret(..)
             | Fact::Process(_)

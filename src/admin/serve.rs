@@ -14,6 +14,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use prometheus_client::registry::Registry;
 use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
@@ -57,13 +58,14 @@ pub(super) type Body = http_body_util::combinators::UnsyncBoxBody<Bytes, Infalli
 pub struct Server {
     asks: mpsc::Sender<Ask>,
     feed: Feed,
+    counters: Arc<Registry>,
     followers: Arc<Semaphore>,
 }
 
 impl Server {
-    /// A server that passes questions on to the agent by `asks`, and lets others follow `feed`.
-    pub fn new(asks: mpsc::Sender<Ask>, feed: Feed) -> Self {
-        Self { asks, feed, followers: Arc::new(Semaphore::new(FOLLOWERS)) }
+    /// A server that passes questions on to the agent by `asks`, lets others follow `feed`, and shows `counters`.
+    pub fn new(asks: mpsc::Sender<Ask>, feed: Feed, counters: Registry) -> Self {
+        Self { asks, feed, counters: Arc::new(counters), followers: Arc::new(Semaphore::new(FOLLOWERS)) }
     }
 
     /// Serves the socket, as long as the runtime runs.
@@ -175,6 +177,10 @@ impl Server {
                 Some(status) => json(StatusCode::OK, &status),
                 None => unanswered(),
             },
+            Question::Metrics => match self.status().await {
+                Some(status) => views::metrics(&self.counters, &status),
+                None => unanswered(),
+            },
             Question::Refresh(secrets, wait) => {
                 lasts.send_replace(wait.unwrap_or_default() + CONNECTION_LASTS);
                 refresh::refresh(self, secrets, wait).await
@@ -274,7 +280,7 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response<Body>
     }
 }
 
-fn text(status: StatusCode, kind: &'static str, words: String) -> Response<Body> {
+pub(super) fn text(status: StatusCode, kind: &'static str, words: String) -> Response<Body> {
     let mut response = Response::new(Body::new(http_body_util::Full::new(Bytes::from(words))));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));

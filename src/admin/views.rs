@@ -1,8 +1,12 @@
-//! Readiness as an answer: in words, or as JSON for who asks for it.
+//! Views of the status as answers: readiness in words, or as JSON for who asks for it; metrics for Prometheus.
 
 use hyper::{Response, StatusCode};
 
-use super::serve::{Body, json, plain};
+use prometheus_client::encoding::prometheus_text::CONTENT_TYPE;
+use prometheus_client::registry::Registry;
+
+use super::metrics::{self, figures::Figures};
+use super::serve::{Body, json, plain, text};
 use crate::status::Status;
 
 /// 200 if what Squire serves can be relied on, else 503 with every reason.
@@ -14,4 +18,12 @@ pub(super) fn ready(status: &Status, as_json: bool) -> Response<Body> {
     let reasons: Vec<_> = status.ready.reasons.iter().map(ToString::to_string).collect();
     let words = if reasons.is_empty() { "ready".to_owned() } else { reasons.join("\n") };
     plain(code, &format!("{words}\n"))
+}
+
+/// All metrics. Whatever form is asked for, every Prometheus reads this one.
+pub(super) fn metrics(counters: &Registry, status: &Status) -> Response<Body> {
+    match metrics::text(counters, status, &Figures::read()) {
+        Ok(words) => text(StatusCode::OK, CONTENT_TYPE, words),
+        Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error}\n")),
+    }
 }

@@ -16,7 +16,7 @@ use super::line::Entry;
 use super::{AuditError, Gate};
 use crate::config::{AuditConfig, OnFailure};
 use crate::fact::audit::{Record, record};
-use crate::fact::{Told, chain};
+use crate::fact::{AuditFact, Fact, Told, chain};
 use crate::names::{Accessor, SourceName};
 
 /// How long to wait before the next attempt.
@@ -191,7 +191,7 @@ impl Writer {
     fn can_again(&mut self) {
         if self.trouble.take().is_some() {
             self.gate.set_closed(false);
-            tracing::warn!(file = %self.config.file.display(), "the audit can be written again");
+            Fact::from(AuditFact::WrittenAgain { file: self.config.file.clone() }).tell();
         }
     }
 
@@ -200,14 +200,8 @@ impl Writer {
         let is_first = self.trouble.is_none();
         if self.trouble.is_none_or(|said| now.saturating_duration_since(said) >= SAY_EVERY) {
             self.trouble = Some(now);
-            let waiting = self.waiting.len();
-            tracing::error!(
-                error = chain(error),
-                waiting,
-                lost = self.lost,
-                then = self.consequence(),
-                "the audit cannot be written"
-            );
+            let (waiting, lost, then) = (self.waiting.len(), self.lost, self.consequence());
+            Fact::from(AuditFact::NotWritten { error: chain(error), waiting, lost, then }).tell();
         }
         match self.config.on_failure {
             OnFailure::Refuse => self.gate.set_closed(true),
@@ -238,7 +232,7 @@ fn say(resumed: &Resumed, config: &AuditConfig) {
     let Resumed { tip, found } = resumed;
     let file = config.file.display();
     tracing::info!(%file, %tip, "the audit goes on");
-    if let Some(found) = found {
-        tracing::error!(%file, found, "the audit is not as squire left it: see `squire audit verify`");
+    if let Some(found) = found.clone() {
+        Fact::from(AuditFact::NotAsLeft { file: config.file.clone(), found }).tell();
     }
 }

@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 
+use prometheus_client::registry::Registry;
 use tokio::sync::mpsc;
 
 use super::load::Origin;
@@ -11,6 +12,7 @@ use crate::admin::serve::Server;
 use crate::agent::{Ask, chain};
 use crate::config::Config;
 use crate::fact::Told;
+use crate::fact::metrics::{Counters, PREFIX};
 use crate::systemd::{Herald, notify};
 
 /// The variable that says where the socket is.
@@ -28,6 +30,7 @@ pub(super) fn place(config: &Config, origin: &Origin) -> Option<Place> {
 /// Those who follow what happens.
 pub(super) struct Followers {
     feed: Feed,
+    counters: Counters,
     herald: Option<Herald>,
 }
 
@@ -35,6 +38,7 @@ impl Followers {
     /// Tells them.
     pub(super) fn tell(&mut self, told: &Told) {
         self.feed.tell(told);
+        self.counters.tell(told);
         if let Some(herald) = &mut self.herald {
             notify::tell(&herald.hear(&told.fact));
         }
@@ -57,7 +61,9 @@ pub(super) fn open(
     if is_managed {
         drop(tokio::spawn(notify::keep_watchdog(asks.clone())));
     }
-    let server = Server::new(asks, feed.clone());
+    let mut registry = Registry::with_prefix(PREFIX);
+    let counters = Counters::new(&mut registry);
+    let server = Server::new(asks, feed.clone(), registry);
     if let Some(address) = listen {
         let bound = TcpListener::bind(address);
         bound
@@ -75,5 +81,5 @@ pub(super) fn open(
         Ok(None) => {}
         Err(error) => tracing::warn!(error = chain(&error), "going on without the admin socket"),
     }
-    Ok(Some(Followers { feed, herald: is_managed.then(Herald::default) }))
+    Ok(Some(Followers { feed, counters, herald: is_managed.then(Herald::default) }))
 }
