@@ -1,7 +1,7 @@
 //! The whole program against real servers, real processes, real signals and real tmpfs files.
 //!
-//! There is one test binary, because each one links the whole of Squire. `tests/run` installs what these tests start: OpenBao and
-//! PostgreSQL. Every run of Squire logs at trace level, and when it ends its canary check searches for the secrets of the test.
+//! There is one test binary, because each one links the whole of Squire. `tests/run` installs what these tests start: OpenBao,
+//! PostgreSQL, Prometheus. Every run of Squire logs at trace level, and when it ends its canary check searches for the secrets of the test.
 //!
 //! *Invariant:* nothing is left behind, however a test ends: no process, no file, no port.
 #![expect(
@@ -31,6 +31,7 @@ mod left_behind;
 mod load;
 mod locked;
 mod logs;
+mod metrics;
 mod neighbours;
 mod one_time;
 mod online;

@@ -18,6 +18,7 @@ mod impostor;
 mod log_ins;
 mod origin;
 mod postgres;
+mod prometheus;
 mod proxy;
 mod raft;
 mod rig;
@@ -46,6 +47,7 @@ pub(crate) use origin::{
     Origin, STORE_SOURCE, configure_store, make_role, make_store, rig_of_store, store, store_at,
 };
 pub(crate) use postgres::{Postgres, log_in};
+pub(crate) use prometheus::{Prometheus, prometheus_program};
 pub(crate) use proxy::{Gateway, Proxy};
 pub(crate) use raft::Raft;
 pub(crate) use rig::Rig;
