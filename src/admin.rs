@@ -1,7 +1,8 @@
 //! What somebody who asks Squire wants to know or have done: a request becomes a [`Question`], or is refused.
 //!
 //! There are two doors. The **socket** is a file, or a name, of this machine; only Squire's own user and root may use it, and they may do
-//! everything. The **listener** is an address that the configuration opens; whoever reaches it may read, and change nothing.
+//! everything. The **listener** is an address that the configuration opens; whoever reaches it may read, and change nothing, but by a webhook
+//! that the key of the configuration signed.
 //!
 //! Who attacks: a process of another user on the socket; anybody in the network at the listener, who sends too much, reads too slowly, or
 //! comes too often; a browser that was led to it. They learn names, paths, times and messages, and never a value, since no [`Status`](crate::status::Status) and
@@ -11,6 +12,7 @@
 
 pub mod client;
 pub mod events;
+mod hook;
 mod metrics;
 pub mod place;
 pub mod refresh;
@@ -53,6 +55,8 @@ pub enum Question {
     Refresh(Vec<SecretName>, Option<Duration>),
     /// `POST /v1/reload`: read the configuration anew, and say what came of it.
     Reload,
+    /// `POST /v1/webhook`: whether the sender may refresh anything is for its signature to say, so it may come by either door.
+    Webhook,
     /// `POST /v1/hold`, `/v1/release`, `/v1/rollback` and `/v1/quit`.
     Do(Instruction),
 }
@@ -90,7 +94,7 @@ impl Refusal {
 pub(crate) const LONGEST_WAIT: Duration = Duration::from_mins(10);
 
 /// Every path, with its method. What follows an order on the command line is its name.
-const PATHS: [(&str, Method, Meaning); 12] = [
+const PATHS: [(&str, Method, Meaning); 13] = [
     ("/livez", Method::GET, Meaning::Question(Question::Live)),
     ("/readyz", Method::GET, Meaning::Question(Question::Ready)),
     ("/metrics", Method::GET, Meaning::Question(Question::Metrics)),
@@ -99,6 +103,7 @@ const PATHS: [(&str, Method, Meaning); 12] = [
     ("/v1/openapi.json", Method::GET, Meaning::Question(Question::Description)),
     ("/v1/refresh", Method::POST, Meaning::Refresh),
     ("/v1/reload", Method::POST, Meaning::Reload),
+    ("/v1/webhook", Method::POST, Meaning::Question(Question::Webhook)),
     ("/v1/hold", Method::POST, Meaning::Order("hold", Instruction::Hold)),
     ("/v1/release", Method::POST, Meaning::Order("release", Instruction::Release)),
     ("/v1/rollback", Method::POST, Meaning::Order("rollback", Instruction::RollBack)),
@@ -193,6 +198,8 @@ mod tests {
             ("POST /v1/refresh?force=1", "400", "403"),
             ("POST /v1/reload", "Reload", "403"),
             ("GET /v1/reload", "405", "405"),
+            ("POST /v1/webhook", "Webhook", "Webhook"),
+            ("GET /v1/webhook", "405", "405"),
             ("POST /v1/hold", "Do(Hold)", "403"),
             ("POST /v1/quit", "Do(Quit)", "403"),
             ("DELETE /v1/quit", "405", "405"),
@@ -209,10 +216,11 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_changes_anything_passes_the_listener() {
+    fn only_what_is_signed_changes_anything_by_the_listener() {
         for (path, method, _) in &PATHS {
             let asked = question(Door::Listener, method, path, None);
-            assert_eq!(asked.is_ok(), method == Method::GET, "{path}");
+            let is_signed = asked == Ok(Question::Webhook);
+            assert_eq!(asked.is_ok(), method == Method::GET || is_signed, "{path}");
         }
     }
 }

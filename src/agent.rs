@@ -24,6 +24,7 @@ mod rolling;
 mod startup;
 mod status;
 mod supervising;
+mod webhooks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -48,6 +49,7 @@ use crate::snapshot::{self, Gatherer, Snapshot};
 use crate::source::Errand;
 use crate::supervise::host::{Order, Report, Ticket};
 use crate::supervise::{self, FAILED, Launch, Life, Relay};
+use crate::webhook::Guard;
 
 use commands::{Commands, LONGEST_ERRAND, Purpose};
 use history::{History, Runs};
@@ -106,6 +108,7 @@ pub struct Agent {
     startup: Startup,
     history: History,
     runs: Runs,
+    guard: Guard,
     on_hold_since: Option<Instant>,
     render_errors: Vec<String>,
     publish_error: Option<String>,
@@ -236,6 +239,7 @@ impl Agent {
             startup: Startup::new(patience, now),
             history: History::default(),
             runs: Runs::default(),
+            guard: Guard::new(now),
             on_hold_since: None,
             render_errors: Vec::new(),
             publish_error: None,
@@ -398,7 +402,7 @@ impl Agent {
         match render::render(&setup.plan, snapshot, &setup.engine, &self.key) {
             Ok(release) => {
                 self.render_errors.clear();
-                self.roll(rollout::Event::Rendered(release), now, effects);
+                self.rendered(release, now, effects);
             }
             Err(errors) => {
                 let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
@@ -411,6 +415,12 @@ impl Agent {
                 self.give_up_early(now, effects);
             }
         }
+    }
+
+    /// The key of webhooks is good from now on: who signs with it has it from the server, and need not wait for a rollout.
+    fn rendered(&mut self, release: Release, now: Instant, effects: &mut Vec<Effect>) {
+        self.guard.learn(release.webhook_key.as_ref(), now);
+        self.roll(rollout::Event::Rendered(release), now, effects);
     }
 
     fn fail(&mut self, now: Instant, effects: &mut Vec<Effect>) {

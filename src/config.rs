@@ -27,6 +27,7 @@ mod syntax;
 mod text;
 mod value;
 mod version;
+mod webhook;
 mod window;
 
 #[cfg(test)]
@@ -54,6 +55,7 @@ pub use reference::References;
 pub use server::ServerVariables;
 pub use source::{AWS_VARIABLES, is_this_machine};
 pub use value::{Account, Mode};
+pub use webhook::WebhookConfig;
 pub use window::{Opening, Window};
 
 /// How the environment is asked: the name of a variable → its value, if it is set.
@@ -80,6 +82,8 @@ pub struct Config {
     pub agent: AgentConfig,
     /// `[audit]`; without it nothing is written down.
     pub audit: Option<AuditConfig>,
+    /// `[webhook]`
+    pub webhook: Option<WebhookConfig>,
     /// `startup_timeout`: how long to wait for the first release; `None` where it was not said.
     pub startup_timeout: Option<Duration>,
 }

@@ -16,6 +16,7 @@ mod rollout;
 mod secret;
 mod source;
 mod trail;
+mod webhook;
 
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ pub use rollout::RolloutFact;
 pub use secret::SecretFact;
 pub use source::SourceFact;
 pub use trail::AuditFact;
+pub use webhook::WebhookFact;
 
 use crate::names::{Generation, SecretName, SourceName, Trace};
 use crate::plain::plain;
@@ -48,6 +50,8 @@ pub enum Fact {
     Reload(ReloadFact),
     /// To the audit.
     Audit(AuditFact),
+    /// To a webhook.
+    Webhook(WebhookFact),
 }
 
 impl Fact {
@@ -61,6 +65,7 @@ impl Fact {
             Self::Process(fact) => fact.log(),
             Self::Reload(fact) => fact.log(),
             Self::Audit(fact) => fact.log(),
+            Self::Webhook(fact) => fact.log(),
         }
         hearing::pass_on(self);
     }
@@ -73,7 +78,9 @@ impl Fact {
             Self::Source(source, _) => (Some(source), None),
             Self::Question(source, fact) => (Some(source), fact.about.secret()),
             Self::Secret(secret, _) => (None, Some(secret)),
-            Self::Rollout(..) | Self::Process(_) | Self::Reload(_) | Self::Audit(_) => (None, None),
+            Self::Rollout(..) | Self::Process(_) | Self::Reload(_) | Self::Audit(_) | Self::Webhook(_) => {
+                (None, None)
+            }
         }
     }
 
@@ -86,7 +93,8 @@ impl Fact {
             | Self::Secret(..)
             | Self::Process(_)
             | Self::Reload(_)
-            | Self::Audit(_) => None,
+            | Self::Audit(_)
+            | Self::Webhook(_) => None,
         }
     }
 
@@ -99,7 +107,8 @@ impl Fact {
             | Self::Secret(..)
             | Self::Process(_)
             | Self::Reload(_)
-            | Self::Audit(_) => None,
+            | Self::Audit(_)
+            | Self::Webhook(_) => None,
         }
     }
 
@@ -113,6 +122,7 @@ impl Fact {
             Self::Process(fact) => fact.word(),
             Self::Reload(fact) => fact.word(),
             Self::Audit(fact) => fact.word(),
+            Self::Webhook(fact) => fact.word(),
         }
     }
 }

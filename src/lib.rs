@@ -80,6 +80,8 @@ pub mod session;
 
 pub mod snapshot;
 
+pub mod webhook;
+
 pub mod render;
 
 pub mod publish;

@@ -6,6 +6,7 @@
 //! secrets that it wants, and reacts on a process only if there is one.
 
 pub mod diff;
+mod webhook;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -25,6 +26,8 @@ use crate::template::{Template, TemplateError};
 
 use nix::sys::signal::Signal;
 
+pub use webhook::PlannedWebhook;
+
 /// The plan of one run.
 #[derive(Debug)]
 pub struct Plan {
@@ -36,6 +39,8 @@ pub struct Plan {
     pub env: BTreeMap<String, Template>,
     /// The process, if there is one.
     pub process: Option<PlannedProcess>,
+    /// The webhooks that are taken, if any are.
+    pub webhook: Option<PlannedWebhook>,
     /// Secrets in the configuration that no template refers to, with their places.
     pub unused: Vec<(SecretName, Place)>,
 }
@@ -249,6 +254,7 @@ pub fn compile(
     if config.process.restart_mode == RestartMode::Overlap {
         compiler.refuse_overlap_without_proof(&config.process, config.rollout.proof.probe());
     }
+    let webhook = config.webhook.as_ref().and_then(|webhook| compiler.webhook(webhook));
     let Compiler { findings, used, .. } = compiler;
     if !findings.is_empty() {
         return Err(findings);
@@ -264,6 +270,7 @@ pub fn compile(
         files,
         env,
         process,
+        webhook,
         unused: unused.into_iter().map(|(name, secret)| (name.clone(), secret.place.clone())).collect(),
     })
 }

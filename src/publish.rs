@@ -296,6 +296,7 @@ mod tests {
             files: files.iter().map(|(path, contents)| file(path, contents)).collect(),
             env: BTreeMap::new(),
             env_digest: key().digest(b""),
+            webhook_key: None,
             revisions: BTreeMap::new(),
             former_ends: BTreeMap::new(),
         }

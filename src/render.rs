@@ -11,6 +11,7 @@ use crate::plan::{Attributes, Plan, PlannedFile};
 use crate::secret::{Digest, DigestKey, Secret};
 use crate::snapshot::Snapshot;
 use crate::template::{Data, Engine, TemplateError};
+use crate::webhook::Key;
 
 /// A generation rendered: every file and every environment value.
 #[derive(Clone, Debug)]
@@ -23,6 +24,8 @@ pub struct Release {
     pub env: BTreeMap<String, Secret<str>>,
     /// Tells whether any variable changed.
     pub env_digest: Digest,
+    /// The key of webhooks, if any are taken.
+    pub webhook_key: Option<Key>,
     /// Which value of each secret it was made from.
     pub revisions: BTreeMap<SecretName, Revision>,
     /// When the value that a secret's replaced stops being good, for those where it does.
@@ -67,6 +70,13 @@ pub fn render(
         }
     });
     let env: BTreeMap<_, _> = env.collect();
+    let webhook_key = plan.webhook.as_ref().and_then(|webhook| {
+        let rendered = engine.render(&webhook.key, &data);
+        let made = rendered.and_then(|text| {
+            Key::new(text.expose(), key).map_err(|too_short| webhook.key.refuse(too_short.to_string()))
+        });
+        made.map_err(|error| errors.push(error)).ok()
+    });
     if !errors.is_empty() {
         return Err(errors);
     }
@@ -78,6 +88,7 @@ pub fn render(
         files,
         env_digest: digest_env(&env, key),
         env,
+        webhook_key,
         revisions,
         former_ends: former_ends.collect(),
     })

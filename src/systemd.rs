@@ -53,6 +53,7 @@ impl Herald {
             | Fact::Secret(..)
             | Fact::Process(_)
             | Fact::Question(..)
+            | Fact::Webhook(_)
             | Fact::Reload(ReloadFact::UpToDate) => Vec::new(),
         }
     }

@@ -124,6 +124,11 @@ impl Template {
         self.text == other.text
     }
 
+    /// The error for something that it rendered and that is not fit for its use.
+    pub fn refuse(&self, message: String) -> TemplateError {
+        Problem::new(Place::START, message).in_template(&self.origin)
+    }
+
     /// Every place where the template refers to a secret, in the order of the places. One inside of a partial is listed for
     /// each secret that it can mean.
     pub fn references(&self) -> &[Reference] {

@@ -160,6 +160,7 @@ fn release(generation: Generation, key: &DigestKey) -> Release {
         files: (0..FILES).map(file).collect(),
         env: BTreeMap::new(),
         env_digest: key.digest(b""),
+        webhook_key: None,
         revisions: BTreeMap::new(),
         former_ends: BTreeMap::new(),
     }

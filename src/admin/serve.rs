@@ -4,6 +4,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::net::IpAddr;
 use std::net::TcpListener as StdTcpListener;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +24,7 @@ use tokio::time::timeout;
 
 use super::events::{Feed, Stream};
 use super::place::Bound;
-use super::{Door, LONGEST_WAIT, Question, Refusal, question, refresh, views};
+use super::{Door, LONGEST_WAIT, Question, Refusal, hook, question, refresh, views};
 use crate::agent::{Ask, Instruction, Refused};
 use crate::status::Status;
 
@@ -83,7 +84,7 @@ impl Server {
                     continue;
                 };
                 match bound.place.know(&stream) {
-                    Ok(()) => server.welcome(stream, Door::Socket, &doors),
+                    Ok(()) => server.welcome(stream, Door::Socket, None, &doors),
                     Err(stranger) => {
                         tracing::warn!(error = %stranger, "a connection to the admin socket is refused");
                     }
@@ -104,7 +105,7 @@ impl Server {
         drop(tokio::spawn(async move {
             loop {
                 match listener.accept().await {
-                    Ok((stream, _)) => server.welcome(stream, Door::Listener, &doors),
+                    Ok((stream, from)) => server.welcome(stream, Door::Listener, Some(from.ip()), &doors),
                     Err(_) => tokio::time::sleep(HEAD_WITHIN / 50).await,
                 }
             }
@@ -112,7 +113,8 @@ impl Server {
         Ok(())
     }
 
-    fn welcome<S>(&self, stream: S, door: Door, doors: &Arc<Semaphore>)
+    /// `from` is the address of who comes by the listener.
+    fn welcome<S>(&self, stream: S, door: Door, from: Option<IpAddr>, doors: &Arc<Semaphore>)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -120,18 +122,18 @@ impl Server {
         let server = self.clone();
         drop(tokio::spawn(async move {
             let _place = place;
-            server.converse(stream, door).await;
+            server.converse(stream, door, from).await;
         }));
     }
 
-    async fn converse<S>(&self, stream: S, door: Door)
+    async fn converse<S>(&self, stream: S, door: Door, from: Option<IpAddr>)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let (lasts, mut longer) = watch::channel(CONNECTION_LASTS);
         let service = service_fn(|request| {
             let (server, lasts) = (self.clone(), lasts.clone());
-            async move { Ok::<_, Infallible>(server.answer(door, &request, &lasts).await) }
+            async move { Ok::<_, Infallible>(server.answer(door, from, request, &lasts).await) }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -154,7 +156,8 @@ impl Server {
     async fn answer(
         &self,
         door: Door,
-        request: &Request<Incoming>,
+        from: Option<IpAddr>,
+        request: Request<Incoming>,
         lasts: &watch::Sender<Duration>,
     ) -> Response<Body> {
         let uri = request.uri();
@@ -170,7 +173,7 @@ impl Server {
                 None => unanswered(),
             },
             Question::Ready => match self.status().await {
-                Some(status) => views::ready(&status, wants_json(request)),
+                Some(status) => views::ready(&status, wants_json(&request)),
                 None => unanswered(),
             },
             Question::Status => match self.status().await {
@@ -189,6 +192,7 @@ impl Server {
                 lasts.send_replace(LONGEST_WAIT + CONNECTION_LASTS);
                 self.reload().await
             }
+            Question::Webhook => hook::webhook(self, from, request).await,
             Question::Do(instruction) => match self.instruct(instruction).await {
                 Some(result) => done(result),
                 None => unanswered(),
@@ -222,7 +226,7 @@ impl Server {
         }
     }
 
-    async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Option<T> {
+    pub(super) async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Option<T> {
         let (sender, answer) = oneshot::channel();
         let asked = async {
             self.asks.send(ask(sender)).await.ok()?;

@@ -3,6 +3,7 @@
 //! *Invariant:* pure. An instruction that cannot be followed is refused with its reason, and changes nothing.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::Instant;
 
 use nix::sys::signal::Signal;
@@ -14,6 +15,7 @@ use crate::names::SecretName;
 use crate::rollout;
 use crate::snapshot;
 use crate::status::Status;
+use crate::webhook::{Delivery, Refusal};
 
 /// What an operator wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +43,10 @@ pub enum Ask {
     Reload(oneshot::Sender<Outcome>),
     /// Follow this.
     Instruct(Instruction, oneshot::Sender<Result<(), Refused>>),
+    /// Whether this sender may send a webhook now; none is the socket.
+    Knock(Option<IpAddr>, oneshot::Sender<Result<(), Refusal>>),
+    /// Follow this webhook of this sender.
+    Webhook(Option<IpAddr>, Delivery, oneshot::Sender<Result<(), Refusal>>),
 }
 
 /// Why an instruction is not followed.

@@ -182,6 +182,16 @@ impl Lifecycle {
                 drop(answer.send(result));
                 effects
             }
+            Ask::Knock(from, answer) => {
+                drop(answer.send(self.agent.knock(from, Instant::now())));
+                Vec::new()
+            }
+            Ask::Webhook(from, delivery, answer) => {
+                let (effects, result) =
+                    self.agent.deliver(&delivery, from, Instant::now(), SystemTime::now());
+                drop(answer.send(result));
+                effects
+            }
         }
     }
 

@@ -160,6 +160,7 @@ pub(super) fn load_template(origin: &Origin, template: &Path) -> Result<Setup, V
     config.process.env = [(STDOUT.to_owned(), template)].into();
     config.process.listen.clear();
     (config.files, config.mount, config.output.dir) = (Vec::new(), None, None);
+    config.webhook = None;
     (config.rollout.checks, config.rollout.proof) = (Vec::new(), Proof::Nothing);
     compile(reader, config, problems, Some(vec![STDOUT.to_owned()]))
 }

@@ -16,6 +16,7 @@ use super::secret;
 use super::source;
 use super::syntax::Damage;
 use super::value::POSITIVE_DURATION;
+use super::webhook;
 use super::{Config, Environment, Problem};
 
 /// Reads the text of a configuration file. `file` is its name as the user gave it. The name is in every problem, and files that the
@@ -62,6 +63,7 @@ fn document(mut root: Table<'_>) -> Config {
         output.config.dir.as_deref(),
         agent.ledger.as_ref(),
     );
+    let webhook = webhook::webhook(root.table("webhook", "a table: [webhook]"), &agent);
     root.finish();
     Config {
         sources: sources.configs,
@@ -73,6 +75,7 @@ fn document(mut root: Table<'_>) -> Config {
         rollout,
         agent,
         audit,
+        webhook,
         startup_timeout,
     }
 }

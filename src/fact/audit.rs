@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::{
     Fact, Outcome, ProcessFact, QuestionFact, QuestionKind, ReloadFact, RolloutFact, SecretFact, SourceFact,
-    Subject,
+    Subject, WebhookFact,
 };
 use crate::names::{Accessor, Generation, LeaseId, RequestId, SecretName, SourceName, Trace};
 
@@ -82,6 +82,7 @@ pub fn record(fact: &Fact) -> Option<Record> {
         Fact::Reload(fact) => of_reload(fact),
         // The audit says of itself what it has to.
         Fact::Audit(_) => None,
+        Fact::Webhook(fact) => of_webhook(fact),
     }
 }
 
@@ -91,6 +92,14 @@ fn of_reload(fact: &ReloadFact) -> Option<Record> {
         ReloadFact::Reloaded { .. } => Some(Record::done("reload")),
         ReloadFact::NotReloaded { .. } => Some(Record::failed("reload")),
         ReloadFact::UpToDate | ReloadFact::Awaited { .. } => None,
+    }
+}
+
+/// What is refused is only logged: whoever has no key must not be able to fill the audit.
+fn of_webhook(fact: &WebhookFact) -> Option<Record> {
+    match fact {
+        WebhookFact::Accepted { from: _, secrets } => Some(Record::done("webhook").about(secrets)),
+        WebhookFact::Refused { from: _, why: _ } => None,
     }
 }
 

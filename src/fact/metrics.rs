@@ -20,6 +20,7 @@ use prometheus_client::registry::Registry;
 
 use super::{
     AuditFact, Fact, ProcessFact, QuestionFact, ReloadFact, RolloutFact, SecretFact, SourceFact, Told,
+    WebhookFact,
 };
 use crate::status::{Outcome, Step, label};
 use buckets::{ages, questions, steps};
@@ -108,6 +109,7 @@ pub struct Counters {
     commands: Counts<labels::Outcome>,
     reactions: Counts<labels::Outcome>,
     reloads: Counts<labels::Outcome>,
+    webhooks: Counts<labels::Outcome>,
     audit_breaks: Counter,
     audit_failing: Gauge,
 }
@@ -147,6 +149,7 @@ impl Counters {
             commands: Family::default(),
             reactions: Family::default(),
             reloads: Family::default(),
+            webhooks: Family::default(),
             audit_breaks: Counter::default(),
             audit_failing: Gauge::default(),
         };
@@ -164,6 +167,7 @@ impl Counters {
         for outcome in [DONE, FAILED].map(Cow::Borrowed) {
             drop(self.commands.get_or_create(&labels::Outcome { outcome: outcome.clone() }));
             drop(self.reloads.get_or_create(&labels::Outcome { outcome: outcome.clone() }));
+            drop(self.webhooks.get_or_create(&labels::Outcome { outcome: outcome.clone() }));
             drop(self.reactions.get_or_create(&labels::Outcome { outcome }));
         }
         for reason in [ROTATION, ENDED] {
@@ -219,6 +223,8 @@ impl Counters {
         registry.register("reactions", reactions, self.reactions.clone());
         let reloads = "Reloads of the configuration, by whether it was taken";
         registry.register("reloads", reloads, self.reloads.clone());
+        let webhooks = "Webhooks, by whether they were accepted";
+        registry.register("webhooks", webhooks, self.webhooks.clone());
         let breaks = "How often the audit was not as Squire left it: cut, changed or replaced";
         registry.register("audit_breaks", breaks, self.audit_breaks.clone());
         let failing = "Whether the audit cannot be written";
@@ -238,6 +244,7 @@ impl Counters {
             Fact::Process(fact) => self.process(fact),
             Fact::Reload(fact) => self.reload(fact),
             Fact::Audit(fact) => self.audit(fact),
+            Fact::Webhook(fact) => self.webhook(fact),
         }
     }
 
@@ -363,6 +370,14 @@ impl Counters {
             | ProcessFact::CommandStarted { .. }
             | ProcessFact::Stopping { .. } => return,
         };
+    }
+
+    fn webhook(&self, fact: &WebhookFact) {
+        let outcome = match fact {
+            WebhookFact::Accepted { .. } => DONE,
+            WebhookFact::Refused { .. } => FAILED,
+        };
+        self.webhooks.get_or_create(&labels::Outcome { outcome: outcome.into() }).inc();
     }
 
     fn reload(&self, fact: &ReloadFact) {

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use super::{Plan, PlannedFile, PlannedProcess, Setting, Want};
+use super::{Plan, PlannedFile, PlannedProcess, PlannedWebhook, Setting, Want};
 use crate::config::{AgentConfig, Config, OutputConfig, Place, Proof, RolloutConfig, SourceConfig};
 use crate::names::{SecretName, SourceName};
 
@@ -93,9 +93,10 @@ pub fn diff(old: Asked<'_>, new: Asked<'_>) -> Diff {
         secrets: _,
         files: _,
         process: _,
+        webhook: _,
         startup_timeout: _,
     } = old.config;
-    let Plan { wants: _, files: _, env: _, process, unused: _ } = old.plan;
+    let Plan { wants: _, files: _, env: _, process, webhook, unused: _ } = old.plan;
     let mut diff = Diff {
         sources: Changes::between(&used(old), &used(new), |old, new| is_same_source(old, new)),
         secrets: Changes::between(&wants(old.plan), &wants(new.plan), |old, new| old == new),
@@ -109,6 +110,7 @@ pub fn diff(old: Asked<'_>, new: Asked<'_>) -> Diff {
     diff.compare_output(old.config, new.config);
     diff.compare_agent(agent, &new.config.agent);
     diff.fix("audit", *audit == new.config.audit);
+    diff.note("webhook", is_same_webhook(webhook.as_ref(), new.plan.webhook.as_ref()));
     diff
 }
 
@@ -150,6 +152,12 @@ fn is_same_file(old: &PlannedFile, new: &PlannedFile) -> bool {
         && *attributes == new.attributes
         && *directory == new.directory
         && *on_change == new.on_change
+}
+
+fn is_same_webhook(old: Option<&PlannedWebhook>, new: Option<&PlannedWebhook>) -> bool {
+    let (Some(old), Some(new)) = (old, new) else { return old.is_none() && new.is_none() };
+    let PlannedWebhook { key, secrets, allow } = old;
+    key.is_like(&new.key) && *secrets == new.secrets && *allow == new.allow
 }
 
 /// What has to be fetched.

@@ -193,6 +193,7 @@ impl Transaction {
             env: BTreeMap::new(),
             env_digest: DigestKey::new([0; 32]).digest(revisions[&named("a")].to_string().as_bytes()),
             former_ends: ends.collect(),
+            webhook_key: None,
             revisions,
         };
         self.roll(Event::Rendered(release))

@@ -61,6 +61,7 @@ fn release(number: u64, env: &str) -> Release {
         files: Vec::new(),
         env: BTreeMap::new(),
         env_digest: DigestKey::new([0; 32]).digest(env.as_bytes()),
+        webhook_key: None,
         revisions: [(SecretName::new("db"), revision(number))].into(),
         former_ends: BTreeMap::new(),
     }

@@ -62,4 +62,5 @@ mod three_sources;
 mod tls;
 mod unseal;
 mod values;
+mod webhook;
 mod words;

@@ -44,7 +44,7 @@ impl Agent {
             // Nothing runs that could be worse off.
             self.keep(change, former, now, effects);
         }
-        self.roll(rollout::Event::Rendered(release), now, effects);
+        self.rendered(release, now, effects);
     }
 
     /// A file that is no longer there is a change, and has the reaction that it had.
@@ -145,6 +145,7 @@ impl Agent {
         let failed = self.exchange(former);
         self.gatherer.go_on_from(next);
         self.render_errors.clear();
+        self.guard.learn(self.rollout.live().and_then(|live| live.webhook_key.as_ref()), now);
         self.enrol(&failed, effects);
         self.abandon(&change, &failed, effects);
         let why = if why.is_empty() { vec!["its first release failed".to_owned()] } else { why };

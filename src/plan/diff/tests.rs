@@ -87,7 +87,7 @@ fn lines<T>(kind: &str, changes: &Changes<T>, name: impl Fn(&T) -> String) -> Ve
 
 #[test]
 fn each_edit_is_what_it_is() {
-    let cases: [(&str, &str, &str); 27] = [
+    let cases: [(&str, &str, &str); 28] = [
         ("[secret.db]", "\n\n# a remark moves every line\n[secret.db]", ""),
         ("database/creds/app", "database/creds/next", "~secret db, fetch db"),
         ("path = \"secret/web\"", "path = \"secret/web\"\nrefresh = \"7s\"", "~secret web"),
@@ -116,6 +116,11 @@ fn each_edit_is_what_it_is() {
         ("[process]", "[process]\nlisten = [\"tcp://127.0.0.1:80\"]", "!process.listen"),
         ("127.0.0.1:1", "127.0.0.1:2", "rollout.probe"),
         ("[rollout]", "[rollout]\ngrace = \"7s\"\nsettle = \"7s\"", "rollout.grace, rollout.settle"),
+        (
+            "confine = true",
+            "listen = \"127.0.0.1:1\"\n[webhook]\nkey = \"{{web.hook}}\"",
+            "webhook, !agent.listen",
+        ),
         ("/run/out", "/run/elsewhere", "!output.dir"),
         (
             "[rollout]",
