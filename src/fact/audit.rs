@@ -249,6 +249,15 @@ mod tests {
     }
 
     #[test]
+    fn a_webhook_counts_when_it_is_signed_and_a_forgers_fills_nothing() {
+        let (from, secrets) = (Some([192, 0, 2, 1].into()), vec![SecretName::new("db")]);
+        let accepted = record(&Fact::Webhook(WebhookFact::Accepted { from, secrets: secrets.clone() }));
+        assert_eq!(accepted, Some(Record::done("webhook").about(&secrets)));
+        let why = "it is not signed".to_owned();
+        assert_eq!(record(&Fact::Webhook(WebhookFact::Refused { from, why })), None);
+    }
+
+    #[test]
     fn a_question_says_who_asked_whom_for_what_and_what_came_back() {
         let db = Subject::Secret { secret: SecretName::new("db"), path: "database/creds/app".to_owned() };
         let expected = Record {
