@@ -14,6 +14,7 @@ pub mod client;
 pub mod events;
 mod hook;
 mod metrics;
+mod page;
 pub mod place;
 pub mod refresh;
 pub mod serve;
@@ -39,6 +40,8 @@ pub enum Door {
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
+    /// `GET /`: the page for a browser.
+    Page,
     /// `GET /livez`: does the agent answer?
     Live,
     /// `GET /readyz`: can what it serves be relied on?
@@ -94,7 +97,8 @@ impl Refusal {
 pub(crate) const LONGEST_WAIT: Duration = Duration::from_mins(10);
 
 /// Every path, with its method. What follows an order on the command line is its name.
-const PATHS: [(&str, Method, Meaning); 13] = [
+const PATHS: [(&str, Method, Meaning); 14] = [
+    ("/", Method::GET, Meaning::Question(Question::Page)),
     ("/livez", Method::GET, Meaning::Question(Question::Live)),
     ("/readyz", Method::GET, Meaning::Question(Question::Ready)),
     ("/metrics", Method::GET, Meaning::Question(Question::Metrics)),
@@ -163,6 +167,8 @@ fn wait_of(text: &str) -> Result<Duration, Refusal> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn words(door: Door, request: &str) -> String {
@@ -203,7 +209,8 @@ mod tests {
             ("POST /v1/hold", "Do(Hold)", "403"),
             ("POST /v1/quit", "Do(Quit)", "403"),
             ("DELETE /v1/quit", "405", "405"),
-            ("GET /", "404", "404"),
+            ("GET /", "Page", "Page"),
+            ("GET /index.html", "404", "404"),
             ("GET /livez/", "404", "404"),
             ("GET /v1/../livez", "404", "404"),
             ("GET //livez", "404", "404"),
@@ -213,6 +220,19 @@ mod tests {
             assert_eq!(words(Door::Socket, request), at_socket, "{request}");
             assert_eq!(words(Door::Listener, request), at_listener, "{request}");
         }
+    }
+
+    #[test]
+    fn the_description_has_every_path_with_its_method_and_no_other() {
+        let description: serde_json::Value =
+            serde_json::from_str(include_str!("../docs/openapi.json")).unwrap();
+        let paths = description["paths"].as_object().unwrap();
+        let described = paths.iter().flat_map(|(path, methods)| {
+            methods.as_object().unwrap().keys().map(move |method| (path.clone(), method.to_uppercase()))
+        });
+        let known = PATHS.iter().map(|(path, method, _)| ((*path).to_owned(), method.to_string()));
+        let (described, known): (BTreeSet<_>, BTreeSet<_>) = (described.collect(), known.collect());
+        assert_eq!(described, known);
     }
 
     #[test]

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS,
+};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
@@ -24,7 +26,7 @@ use tokio::time::timeout;
 
 use super::events::{Feed, Stream};
 use super::place::Bound;
-use super::{Door, LONGEST_WAIT, Question, Refusal, hook, question, refresh, views};
+use super::{Door, LONGEST_WAIT, Question, Refusal, hook, page, question, refresh, views};
 use crate::agent::{Ask, Instruction, Refused};
 use crate::status::Status;
 
@@ -166,6 +168,7 @@ impl Server {
             Err(refusal) => return refused(&refusal),
         };
         match asked {
+            Question::Page => the_page(),
             Question::Description => text(StatusCode::OK, "application/json", DESCRIPTION.to_owned()),
             Question::Events => self.events(lasts),
             Question::Live => match self.ask(Ask::Alive).await {
@@ -267,6 +270,14 @@ fn done(result: Result<(), Refused>) -> Response<Body> {
         Err(why @ Refused::Unknown(_)) => plain(StatusCode::NOT_FOUND, &format!("{why}\n")),
         Err(why) => plain(StatusCode::CONFLICT, &format!("{why}\n")),
     }
+}
+
+fn the_page() -> Response<Body> {
+    let mut response = text(StatusCode::OK, "text/html; charset=utf-8", page::document());
+    if let Ok(policy) = HeaderValue::try_from(page::policy()) {
+        response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+    }
+    response
 }
 
 pub(super) fn unanswered() -> Response<Body> {

@@ -36,6 +36,7 @@ mod neighbours;
 mod one_time;
 mod online;
 mod outages;
+mod page;
 mod policy;
 mod process;
 mod proxies;

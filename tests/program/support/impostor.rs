@@ -23,6 +23,8 @@ pub(crate) enum Manners {
     HangsUp,
     /// A JSON text that never ends.
     Endless,
+    /// Refuses everything, as the API does, with this message.
+    Insults(&'static str),
     /// Answers as the API does, but every time to live is this number of seconds.
     Boasts(u64),
 }
@@ -93,6 +95,11 @@ fn receive(mut stream: TcpStream, manners: Manners) {
         Manners::OtherJson => {
             drop(stream.read(&mut request));
             drop(stream.write_all(whole("application/json", r#"{"hello": ["world"]}"#).as_bytes()));
+        }
+        Manners::Insults(message) => {
+            drop(stream.read(&mut request));
+            let whole = whole("application/json", &json!({ "errors": [message] }).to_string());
+            drop(stream.write_all(whole.replace("200 OK", "400 Bad Request").as_bytes()));
         }
         Manners::Silent => {
             // Until the other side closes.
