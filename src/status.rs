@@ -1,7 +1,7 @@
 //! How everything stands at one moment. The command, the API, the page, readiness and the gauges are views of this one value.
 //!
 //! A session says how its source and its secrets stand, the agent says how releases and process stand, and [`Status::new`] puts both
-//! together. Written as JSON it is the answer of `GET /v1/status`; `docs/status.md` describes every field.
+//! together. Written as JSON it is the answer of `GET /v1/status`; `docs/openapi.json` describes it.
 //!
 //! *Invariants:* pure. A status holds names, numbers, times and messages, never a value: no type in it can hold one.
 

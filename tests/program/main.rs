@@ -25,6 +25,7 @@ mod cluster;
 mod credentials;
 mod crowd;
 mod database;
+mod description;
 mod hanging;
 mod hardening;
 mod left_behind;
