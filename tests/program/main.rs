@@ -14,6 +14,7 @@
 mod support;
 
 mod admin;
+mod answers;
 mod audit;
 mod aws;
 mod bad_configuration;
