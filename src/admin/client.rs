@@ -24,6 +24,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 pub enum ClientError {
     #[error("cannot ask the squire that runs")]
     Place(#[from] PlaceError),
+    #[error("not over in the time that was given; `squire status` says what is waited for")]
+    Late,
     #[error("the squire that runs does not answer at {place}: {why}")]
     Unanswered { place: Place, why: String },
 }
@@ -46,7 +48,7 @@ pub fn ask(
         let exchange = exchange(stream, method, target);
         match tokio::time::timeout(ANSWER_WITHIN + patience, exchange).await {
             Ok(result) => result.map_err(|error| unanswered(error.to_string())),
-            Err(_) => Err(unanswered("it takes too long".to_owned())),
+            Err(_) => Err(ClientError::Late),
         }
     })
 }

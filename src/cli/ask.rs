@@ -10,9 +10,9 @@ use super::admin::{self, SOCKET};
 use super::load::{Origin, complain, configuration_of};
 use super::output::say;
 use super::{ConfigFile, USAGE, status};
+use crate::admin::client;
 use crate::admin::place::Place;
 use crate::admin::refresh::Refreshed;
-use crate::admin::{LONGEST_WAIT, client};
 use crate::agent::{Summary, chain};
 use crate::status::{Readiness, Status};
 
@@ -59,6 +59,9 @@ pub(super) enum Ask {
     Reload {
         #[command(flatten)]
         which: Which,
+        /// How long to wait for the outcome; the reload goes on after that
+        #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
+        timeout: Duration,
     },
     /// Begin no rollout until `squire release`: what is live stays as it is during an incident
     Hold {
@@ -134,7 +137,7 @@ pub(super) fn perform(asked: Ask) -> u8 {
         Ask::Refresh { which, secrets, wait, timeout } => {
             return refresh(&which, &secrets, wait.then_some(timeout));
         }
-        Ask::Reload { which } => return reload(&which),
+        Ask::Reload { which, timeout } => return reload(&which, timeout),
         Ask::Hold { which } => (which, ("/v1/hold", "rollouts are on hold")),
         Ask::Release { which } => (which, ("/v1/release", "rollouts are released")),
         Ask::Rollback { which } => (which, ("/v1/rollback", "going back to the values before")),
@@ -164,7 +167,8 @@ fn place(which: &Which) -> Result<Place, u8> {
         )]);
         return Err(USAGE);
     };
-    let config = configuration_of(file).map_err(|problems| {
+    let config = configuration_of(file).map_err(|mut problems| {
+        problems.push(format!("so its socket is not known: name it with --socket PATH, or by {SOCKET}"));
         complain(&problems);
         USAGE
     })?;
@@ -260,8 +264,8 @@ fn refresh(which: &Which, secrets: &[String], wait: Option<Duration>) -> u8 {
     }
 }
 
-fn reload(which: &Which) -> u8 {
-    match order(which, "/v1/reload", LONGEST_WAIT) {
+fn reload(which: &Which, timeout: Duration) -> u8 {
+    match order(which, "/v1/reload", timeout) {
         Ok((StatusCode::OK, body)) => match read::<Summary>(&body) {
             Ok(summary) => reloaded(&summary),
             Err(code) => code,

@@ -315,7 +315,7 @@ fn busy(tenant: &Tenant<'_>, settings: &str) -> Rig {
 fn a_kill_at_any_moment_is_no_forgery() {
     let bao = Bao::start();
     let tenant = bao.tenant();
-    let rig = busy(&tenant, "max_size = \"16KiB\"");
+    let rig = busy(&tenant, "max_size = \"16KiB\"\nkeep = 1000");
     for round in 0..12 {
         let before = lines(&rig).len();
         let mut squire: Squire<'_> = rig.run();

@@ -29,6 +29,7 @@ mod database;
 mod description;
 mod hanging;
 mod hardening;
+mod leaks;
 mod left_behind;
 mod load;
 mod locked;
