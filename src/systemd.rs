@@ -15,6 +15,8 @@ pub enum Word {
     Ready,
     /// Squire ends.
     Stopping,
+    /// The agent answers.
+    Alive,
     /// How it goes, in one line.
     Status(String),
 }

@@ -48,6 +48,7 @@ pub fn ask(
         let exchange = exchange(stream, method, target);
         match tokio::time::timeout(ANSWER_WITHIN + patience, exchange).await {
             Ok(result) => result.map_err(|error| unanswered(error.to_string())),
+            Err(_) if patience.is_zero() => Err(unanswered("it takes too long".to_owned())),
             Err(_) => Err(ClientError::Late),
         }
     })

@@ -13,7 +13,8 @@ use crate::agent::{Ask, chain};
 use crate::config::Config;
 use crate::fact::Told;
 use crate::fact::metrics::{Counters, PREFIX};
-use crate::systemd::{Herald, notify};
+use crate::systemd::Herald;
+use crate::systemd::notify::Manager;
 
 /// The variable that says where the socket is.
 pub(super) const SOCKET: &str = "SQUIRE_SOCKET";
@@ -31,7 +32,7 @@ pub(super) fn place(config: &Config, origin: &Origin) -> Option<Place> {
 pub(super) struct Followers {
     feed: Feed,
     counters: Counters,
-    herald: Option<Herald>,
+    manager: Option<(Manager, Herald)>,
 }
 
 impl Followers {
@@ -39,8 +40,8 @@ impl Followers {
     pub(super) fn tell(&mut self, told: &Told) {
         self.feed.tell(told);
         self.counters.tell(told);
-        if let Some(herald) = &mut self.herald {
-            notify::tell(&herald.hear(&told.fact));
+        if let Some((manager, herald)) = &mut self.manager {
+            manager.tell(herald.hear(&told.fact));
         }
     }
 }
@@ -53,13 +54,15 @@ pub(super) fn open(
     asks: mpsc::Sender<Ask>,
 ) -> Result<Option<Followers>, String> {
     let listen = config.agent.listen;
-    let is_managed = notify::is_heard();
-    if place.is_none() && listen.is_none() && !is_managed {
+    let manager = Manager::of_this_process();
+    let manager =
+        manager.map_err(|error| format!("cannot start the thread for the service manager: {error}"))?;
+    if place.is_none() && listen.is_none() && manager.is_none() {
         return Ok(None);
     }
     let feed = Feed::default();
-    if is_managed {
-        drop(tokio::spawn(notify::keep_watchdog(asks.clone())));
+    if let Some(manager) = manager.clone() {
+        drop(tokio::spawn(manager.keep_watchdog(asks.clone())));
     }
     let mut registry = Registry::with_prefix(PREFIX);
     let counters = Counters::new(&mut registry);
@@ -81,5 +84,5 @@ pub(super) fn open(
         Ok(None) => {}
         Err(error) => tracing::warn!(error = chain(&error), "going on without the admin socket"),
     }
-    Ok(Some(Followers { feed, counters, herald: is_managed.then(Herald::default) }))
+    Ok(Some(Followers { feed, counters, manager: manager.map(|manager| (manager, Herald::default())) }))
 }

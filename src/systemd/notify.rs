@@ -1,6 +1,12 @@
 //! Sends words to the service manager, by the socket in `NOTIFY_SOCKET`.
+//!
+//! A manager that does not read makes whoever sends wait. So a thread of its own sends, where there is a manager at all.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
+use std::{io, thread};
 
 use sd_notify::NotifyState;
 use tokio::sync::{mpsc, oneshot};
@@ -8,40 +14,71 @@ use tokio::sync::{mpsc, oneshot};
 use super::Word;
 use crate::agent::Ask;
 
-/// Whether a service manager listens.
-pub fn is_heard() -> bool {
-    std::env::var_os("NOTIFY_SOCKET").is_some()
+/// So many words may wait for a manager that does not read; what is told beyond is dropped.
+const WAITING: usize = 1024;
+
+/// The way to the service manager.
+#[derive(Clone, Debug)]
+pub struct Manager {
+    words: SyncSender<Word>,
+    waiting: Arc<AtomicUsize>,
 }
 
-/// Tells it. If it cannot be told, the log says so, and everything goes on.
-pub fn tell(words: &[Word]) {
-    let states: Vec<_> = words
-        .iter()
-        .map(|word| match word {
-            Word::Ready => NotifyState::Ready,
-            Word::Stopping => NotifyState::Stopping,
-            Word::Status(text) => NotifyState::Status(text),
-        })
-        .collect();
-    if !states.is_empty()
-        && let Err(error) = sd_notify::notify(&states)
-    {
-        tracing::debug!(%error, "the service manager cannot be told");
+impl Manager {
+    /// The manager that started Squire; `None` if none listens.
+    ///
+    /// # Errors
+    /// When there is no thread for it.
+    pub fn of_this_process() -> io::Result<Option<Self>> {
+        if std::env::var_os("NOTIFY_SOCKET").is_none() {
+            return Ok(None);
+        }
+        let (words, told) = sync_channel(WAITING);
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&waiting);
+        thread::Builder::new().name("notify".to_owned()).spawn(move || send_all(&told, &counted))?;
+        Ok(Some(Self { words, waiting }))
+    }
+
+    /// Tells it, without waiting.
+    pub fn tell(&self, words: Vec<Word>) {
+        for word in words {
+            self.waiting.fetch_add(1, Ordering::Relaxed);
+            if self.words.try_send(word).is_err() {
+                self.waiting.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// If the unit has a watchdog (`WatchdogSec`), tells it twice in its time that the agent answers. If the agent does not, nobody does.
+    pub async fn keep_watchdog(self, asks: mpsc::Sender<Ask>) {
+        let Some(time) = sd_notify::watchdog_enabled().filter(|time| !time.is_zero()) else { return };
+        let mut beat = tokio::time::interval((time / 2).max(Duration::from_millis(10)));
+        loop {
+            beat.tick().await;
+            let (sender, answer) = oneshot::channel();
+            if asks.send(Ask::Alive(sender)).await.is_err() || answer.await.is_err() {
+                return;
+            }
+            // A beat that waits behind others would say nothing new, and could keep out what is new.
+            if self.waiting.load(Ordering::Relaxed) == 0 {
+                self.tell(vec![Word::Alive]);
+            }
+        }
     }
 }
 
-/// If the unit has a watchdog (`WatchdogSec`), tells it twice in its time that the agent answers. If the agent does not, nobody does.
-pub async fn keep_watchdog(asks: mpsc::Sender<Ask>) {
-    let Some(time) = sd_notify::watchdog_enabled().filter(|time| !time.is_zero()) else { return };
-    let mut beat = tokio::time::interval((time / 2).max(Duration::from_millis(10)));
-    loop {
-        beat.tick().await;
-        let (sender, answer) = oneshot::channel();
-        if asks.send(Ask::Alive(sender)).await.is_err() || answer.await.is_err() {
-            return;
-        }
-        if let Err(error) = sd_notify::notify(&[NotifyState::Watchdog]) {
+fn send_all(told: &Receiver<Word>, waiting: &AtomicUsize) {
+    for word in told {
+        let state = match &word {
+            Word::Ready => NotifyState::Ready,
+            Word::Stopping => NotifyState::Stopping,
+            Word::Alive => NotifyState::Watchdog,
+            Word::Status(text) => NotifyState::Status(text),
+        };
+        if let Err(error) = sd_notify::notify(&[state]) {
             tracing::debug!(%error, "the service manager cannot be told");
         }
+        waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }

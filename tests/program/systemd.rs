@@ -65,6 +65,7 @@ fn a_unit_is_ready_when_its_process_is_and_says_how_it_goes() {
     let mut manager = Manager::of(&rig);
     rig.set("WATCHDOG_USEC", "200000");
     let mut squire = rig.run();
+    // Nobody reads what is said so far, and nothing waits for that.
     squire.wait_until("the process runs", || rig.read("seen/env").contains("PASSWORD="));
     manager.hears("WATCHDOG=1");
     assert!(!manager.has_heard("READY=1"), "{:?}", manager.heard);
