@@ -259,15 +259,16 @@ impl Agent {
         self.reloading.keepers.iter().map(|(source, edition)| (source.clone(), *edition)).collect()
     }
 
-    /// A value belongs to the configuration that asked for it; one that nobody asked for is nobody's.
+    /// A value belongs to the configuration that asked for it; one that nobody asked for is nobody's. What an abandoned configuration asked
+    /// for stays nobody's while the next one is on its way: it may be of another source, under a name that both have.
     pub(super) fn updated(&mut self, update: Update, now: Instant, effects: &mut Vec<Effect>) {
         let Reloading { candidate, trial, abandoned, .. } = &mut self.reloading;
+        if abandoned.contains(&update.revision.edition()) {
+            return effects.push(Effect::Reject(update.secret, update.revision));
+        }
         let (change, other, is_on_trial) = match (candidate, trial) {
             (Some(candidate), _) => (&candidate.change, &mut candidate.basis.gatherer, false),
             (None, Some(trial)) => (&trial.change, &mut trial.former.gatherer, true),
-            (None, None) if abandoned.contains(&update.revision.edition()) => {
-                return effects.push(Effect::Reject(update.secret, update.revision));
-            }
             (None, None) => return self.take(update, now, effects),
         };
         let (for_new, for_old) = (change.takes(&update), change.is_past(&update));

@@ -5,12 +5,11 @@ mod written;
 
 use proptest::prelude::*;
 
+use crate::names::SecretName;
 use bench::{Bench, Process};
 use written::{Written, written};
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
-
     /// The files, the process and what is held on the servers are those of a start with the new configuration.
     #[test]
     fn a_reload_equals_a_start(old in written(), new in written()) {
@@ -36,6 +35,29 @@ proptest! {
         bench.settle();
         let (last, _) = news.last().unwrap();
         prop_assert_eq!(bench.state(), Bench::start(last).state());
+        prop_assert_eq!(bench.decided.len(), news.len(), "each is answered once: {:?}", bench.decided);
+        bench.assert_nothing_else_is_held();
+    }
+
+    /// Reloads that come while another one is on its way, of which one may be taken back: the last one that was good counts.
+    #[test]
+    fn the_last_good_of_many_reloads_counts(
+        old in written(),
+        news in proptest::collection::vec((written(), 0_usize..12), 1..5),
+        fails_from in 0_usize..4,
+    ) {
+        let mut bench = Bench::start(&old);
+        for (number, (new, steps)) in news.iter().enumerate() {
+            if number == fails_from {
+                bench.process = Process::FailsOnce;
+            }
+            bench.reload(new);
+            bench.go_on(*steps);
+        }
+        bench.settle();
+        let good = bench.decided.iter().filter(|(_, outcome)| outcome.is_ok()).map(|(number, _)| *number).max();
+        let expected = good.map_or(&old, |number| &news[usize::try_from(number).unwrap() - 1].0);
+        prop_assert_eq!(bench.state(), Bench::start(expected).state());
         prop_assert_eq!(bench.decided.len(), news.len(), "each is answered once: {:?}", bench.decided);
         bench.assert_nothing_else_is_held();
     }
@@ -104,5 +126,30 @@ fn another_source_is_given_back_only_after_the_commit_and_its_grace() {
     assert_eq!(bench.keepers().len(), old.len() + 1, "the former keeper is there until `grace` is over");
     bench.settle();
     assert_eq!(bench.keepers().len(), old.len());
+    bench.assert_nothing_else_is_held();
+}
+
+/// The value that is still on its way when its configuration is overtaken is of another source, and ends with the keeper that fetched it.
+#[test]
+fn what_an_overtaken_reload_fetched_reaches_neither_the_one_before_nor_the_one_after() {
+    let one = Written::sample();
+    let mut bench = Bench::start(&one);
+    let live = bench.live_revisions();
+    let first = SecretName::new("x0");
+    // Elsewhere, and by another keeper: its value is on its way when the next reload comes.
+    let mut moved = one.clone();
+    (moved.addresses[0], moved.secrets[0]) = (1, Some((0, 1)));
+    bench.reload(&moved);
+    bench.go_on(1);
+    // As before, but for a file.
+    let mut last = one;
+    last.files[2] = Some((vec![0], "more".to_owned()));
+    bench.reload(&last);
+    bench.go_on(1);
+    assert!(bench.is_on_its_way(&first) && bench.decided.is_empty());
+    bench.settle();
+    bench.assert_decided(&[false, true]);
+    assert_eq!(bench.live_revisions(), live);
+    assert_eq!(bench.state(), Bench::start(&last).state());
     bench.assert_nothing_else_is_held();
 }

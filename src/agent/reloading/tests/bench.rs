@@ -276,6 +276,11 @@ impl Bench {
         self.keepers.keys().cloned().collect()
     }
 
+    /// Whether a keeper has a value of this secret for the agent, who has not taken it yet.
+    pub(super) fn is_on_its_way(&self, secret: &SecretName) -> bool {
+        self.queue.iter().any(|event| matches!(event, Event::Updated(update) if update.secret == *secret))
+    }
+
     pub(super) fn is_waiting(&self) -> bool {
         matches!(self.agent.standing(), Standing::Awaiting(..))
     }
