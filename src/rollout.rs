@@ -324,9 +324,11 @@ impl Rollout {
         }
     }
 
-    /// Whether other rules may be tried now: nothing is going on, and rollouts are allowed.
+    /// Whether other rules may be tried now: nothing is going on, and rollouts are allowed. An operator who goes back during a hold wishes for
+    /// that alone.
     pub fn takes_rules(&self) -> bool {
-        self.is_at_rest() && !self.is_held() && (self.is_open || self.live.is_none())
+        let may = self.is_open && !self.on_hold;
+        self.is_at_rest() && (may || self.live.is_none())
     }
 
     /// Whether the last rollout failed.

@@ -186,6 +186,16 @@ impl Gatherer {
         next
     }
 
+    /// Takes from another gatherer what was fetched for it alone.
+    #[must_use]
+    pub fn with(mut self, other: &Self, fetched: &BTreeSet<SecretName>) -> Self {
+        for (secret, value) in other.newest.iter().filter(|(secret, _)| fetched.contains(*secret)) {
+            self.missing.remove(secret);
+            self.newest.insert(secret.clone(), value.clone());
+        }
+        self
+    }
+
     /// Takes a value and yields nothing: this gatherer is not the one that decides now.
     pub fn hear(&mut self, update: Update, now: Instant) {
         self.take(update, now);

@@ -5,6 +5,7 @@ mod written;
 
 use proptest::prelude::*;
 
+use super::super::Instruction;
 use crate::names::SecretName;
 use bench::{Bench, Process};
 use written::{Written, written};
@@ -87,8 +88,8 @@ proptest! {
         if bench.is_waiting() {
             prop_assert_eq!(bench.state(), before);
         }
-        bench.is_mute = false;
         bench.reload(&last);
+        bench.speak();
         bench.settle();
         prop_assert_eq!(bench.state(), Bench::start(&last).state());
         bench.assert_nothing_else_is_held();
@@ -152,4 +153,81 @@ fn what_an_overtaken_reload_fetched_reaches_neither_the_one_before_nor_the_one_a
     assert_eq!(bench.live_revisions(), live);
     assert_eq!(bench.state(), Bench::start(&last).state());
     bench.assert_nothing_else_is_held();
+}
+
+/// What is on its way when its reload is withdrawn is given back, and the one after it may want a secret of the same name from before.
+#[test]
+fn a_value_of_a_reload_that_was_withdrawn_is_nobodys() {
+    let mut one = Written::sample();
+    let other = Written { addresses: [1, 0], ..one.clone() };
+    let mut bench = Bench::start(&one);
+    bench.reload(&other);
+    bench.go_on(1);
+    one.argument = 1;
+    bench.reload(&one);
+    bench.settle();
+    assert_eq!(bench.state(), Bench::start(&one).state());
+    bench.assert_nothing_else_is_held();
+}
+
+/// One more secret, which nobody may read yet: the reload waits for it.
+fn waiting() -> Bench {
+    let mut bench = Bench::start(&Written::sample());
+    bench.is_mute = true;
+    let mut more = Written::sample();
+    more.secrets[2] = Some((0, 1));
+    more.files[2] = Some((vec![2], "c".to_owned()));
+    bench.reload(&more);
+    bench.settle();
+    assert!(bench.is_waiting());
+    bench
+}
+
+#[test]
+fn what_was_taken_back_while_a_reload_waited_does_not_come_with_it() {
+    let mut bench = waiting();
+    let good = bench.live("x0");
+    bench.process = Process::FailsOnce;
+    bench.rotate("x0");
+    bench.settle();
+    assert_eq!((bench.live("x0"), bench.process), (good, Process::IsWell));
+    bench.answer("x2");
+    bench.settle();
+    assert!(bench.live_revisions().len() == 3 && !bench.is_waiting());
+    assert_eq!(bench.live("x0"), good, "the source has given back what was taken back");
+    bench.assert_nothing_else_is_held();
+}
+
+#[test]
+fn what_was_rolled_back_while_a_reload_waited_stays_so() {
+    let mut bench = waiting();
+    let former = bench.live("x0");
+    bench.rotate("x0");
+    bench.run_until(|bench| bench.live("x0") != former);
+    bench.instruct(Instruction::RollBack);
+    bench.settle();
+    assert_eq!(bench.live("x0"), former);
+    bench.answer("x2");
+    bench.settle();
+    assert!(bench.live_revisions().len() == 3 && !bench.is_waiting());
+    assert_eq!(bench.live("x0"), former);
+}
+
+/// An operator who goes back during an incident has not asked for anything else.
+#[test]
+fn a_rollback_on_hold_lets_no_reload_go_out() {
+    let mut bench = Bench::start(&Written::sample());
+    let (former, starts) = (bench.live("x0"), bench.starts);
+    bench.rotate("x0");
+    bench.run_until(|bench| bench.live("x0") != former);
+    bench.instruct(Instruction::Hold);
+    bench.reload(&Written { argument: 1, ..Written::sample() });
+    bench.run_until(Bench::is_waiting);
+    bench.instruct(Instruction::RollBack);
+    bench.settle();
+    assert_eq!((bench.live("x0"), bench.starts), (former, starts + 2));
+    assert!(bench.is_waiting(), "the command is the one before");
+    bench.instruct(Instruction::Release);
+    bench.settle();
+    assert_eq!((bench.live("x0"), bench.starts, bench.is_waiting()), (former, starts + 3, false));
 }

@@ -16,8 +16,8 @@ impl Agent {
     /// There is a value of everything. If the first release does not render, nothing was touched.
     pub(super) fn try_candidate(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         let Some(mut candidate) = self.reloading.candidate.take() else { return };
+        self.catch_up(&mut candidate);
         let gatherer = &mut candidate.basis.gatherer;
-        gatherer.go_on_from(self.gatherer.next());
         let snapshot = gatherer.begin();
         self.gatherer.go_on_from(gatherer.next());
         let setup = Arc::clone(&candidate.basis.setup);
@@ -45,6 +45,14 @@ impl Agent {
             self.keep(change, former, now, effects);
         }
         self.rendered(release, now, effects);
+    }
+
+    /// It may have waited for days. Meanwhile what stays was rolled out, taken back, held and rolled back, of which it knows nothing.
+    fn catch_up(&self, candidate: &mut Candidate) {
+        let Candidate { change, basis, .. } = candidate;
+        let (wanted, fresh) = (basis.setup.wanted(), &change.diff.fresh);
+        let present = self.gatherer.successor(&wanted, fresh, basis.setup.config.rollout.settle);
+        basis.gatherer = present.with(&basis.gatherer, fresh);
     }
 
     /// A file that is no longer there is a change, and has the reaction that it had.

@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 
 use super::written::Written;
 use crate::agent::reloading::{KeeperId, Keeping};
-use crate::agent::{Agent, Effect, Event, Mode, Outcome, Patience, Setup, Standing, Task};
+use crate::agent::{Agent, Effect, Event, Instruction, Mode, Outcome, Patience, Setup, Standing, Task};
 use crate::config::SourceConfig;
 use crate::names::{Edition, Generation, Revision, SecretName};
 use crate::plan::Want;
@@ -98,6 +98,52 @@ impl Bench {
         let number = self.setups.len() as u64;
         self.setups.insert(number, written.setup());
         self.queue.push_back(Event::Loaded(number, Arc::clone(&self.setups[&number])));
+    }
+
+    /// An operator asks for this.
+    pub(super) fn instruct(&mut self, instruction: Instruction) {
+        for effect in self.agent.instruct(instruction, self.now).unwrap() {
+            self.perform(effect);
+        }
+    }
+
+    /// A secret gets a newer value.
+    pub(super) fn rotate(&mut self, secret: &str) {
+        for keeper in self.keepers.values_mut() {
+            keeper
+                .wants
+                .entry(SecretName::new(secret))
+                .and_modify(|(_, revision)| *revision = revision.next());
+        }
+        self.answer(secret);
+    }
+
+    /// A source that said nothing of a secret says its value.
+    pub(super) fn answer(&mut self, secret: &str) {
+        let name = SecretName::new(secret);
+        for (id, keeper) in &self.keepers {
+            let Some((want, revision)) = keeper.wants.get(&name) else { continue };
+            let value = format!("{} {} {revision}", keeper.address, want.path);
+            self.held.insert((id.clone(), name.clone(), *revision));
+            self.queue.push_back(Event::Updated(update(name.clone(), *revision, &value)));
+        }
+    }
+
+    /// Sources that said nothing say all that they were asked for.
+    pub(super) fn speak(&mut self) {
+        self.is_mute = false;
+        for (id, keeper) in &self.keepers {
+            for (name, (want, revision)) in &keeper.wants {
+                if self.held.insert((id.clone(), name.clone(), *revision)) {
+                    let value = format!("{} {}", keeper.address, want.path);
+                    self.queue.push_back(Event::Updated(update(name.clone(), *revision, &value)));
+                }
+            }
+        }
+    }
+
+    pub(super) fn live(&self, secret: &str) -> Revision {
+        self.live_revisions()[&SecretName::new(secret)]
     }
 
     /// Until nothing happens any more.
