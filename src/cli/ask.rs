@@ -14,6 +14,7 @@ use crate::admin::client;
 use crate::admin::place::Place;
 use crate::admin::refresh::Refreshed;
 use crate::agent::{Summary, chain};
+use crate::plain::{plain, plain_json};
 use crate::status::{Readiness, Status};
 
 /// The exit code where the answer is no.
@@ -220,7 +221,7 @@ fn ready(place: &Place) -> Result<u8, u8> {
 fn show(place: &Place, as_json: bool) -> Result<u8, u8> {
     let (_, body) = ask(place, Method::GET, "/v1/status", Duration::ZERO)?;
     if as_json {
-        return Ok(say(&body));
+        return Ok(say(&(plain_json(body.trim_end()).into_owned() + "\n")));
     }
     Ok(say(&status::table(&read::<Status>(&body)?, status::width())))
 }
@@ -278,7 +279,8 @@ fn reload(which: &Which, timeout: Duration) -> u8 {
 fn reloaded(Summary { added, removed, changed }: &Summary) -> u8 {
     let lines = [("added", added), ("removed", removed), ("changed", changed)];
     let lines = lines.into_iter().filter(|(_, names)| !names.is_empty());
-    let text: String = lines.map(|(word, names)| word.to_owned() + ": " + &names.join(", ") + "\n").collect();
+    let line = |names: &[String]| plain(&names.join(", ")).into_owned();
+    let text: String = lines.map(|(word, names)| word.to_owned() + ": " + &line(names) + "\n").collect();
     say(if text.is_empty() { "nothing differs\n" } else { &text })
 }
 
@@ -287,7 +289,7 @@ fn told(refreshed: &Refreshed) -> u8 {
         complain(&refreshed.problems);
         return NO;
     }
-    let names: Vec<_> = refreshed.changed.iter().map(ToString::to_string).collect();
+    let names: Vec<_> = refreshed.changed.iter().map(|name| plain(name.as_str()).into_owned()).collect();
     say(&match &refreshed.rollout {
         Some(rollout) => format!("{} changed; generation {} is live\n", names.join(", "), rollout.generation),
         None if names.is_empty() => "nothing changed\n".to_owned(),

@@ -137,8 +137,11 @@ fn report(config: &AuditConfig, since: Duration, json: bool) -> Result<u8, Audit
     Ok(0)
 }
 
-/// The Squire that runs is asked by a file beside its anchor, where nobody else can write.
+/// The Squire that runs is asked by a file beside its anchor, where nobody else can write. Only `run` and `render` begin an audit: with a mistake in
+/// a name, this would take another one's file away.
 fn rotate(config: &AuditConfig) -> Result<u8, AuditError> {
+    let place = Place(config.anchor.clone());
+    place.look()?.ok_or_else(|| AuditError::Unanchored { path: place.0.clone() })?;
     match Log::open(config) {
         Ok((mut log, _)) => {
             log.rotate()?;
@@ -147,7 +150,7 @@ fn rotate(config: &AuditConfig) -> Result<u8, AuditError> {
             Ok(0)
         }
         Err(AuditError::InUse { .. }) => {
-            ask(&Place(config.anchor.clone()).request())?;
+            ask(&place.request())?;
             output::line("the squire that runs begins a new file with its next line");
             Ok(0)
         }

@@ -362,3 +362,22 @@ fn a_new_file_is_begun_when_it_is_asked_for() {
     assert_eq!(full(&rig).len(), 2);
     is_whole(&rig);
 }
+
+/// An operator in a hurry, who mistakes a name: nothing is begun, and nobody's file is taken away.
+#[test]
+fn a_new_file_is_begun_only_where_there_is_an_audit() {
+    let bao = Bao::start();
+    let tenant = bao.tenant();
+    let rig = rig(&tenant, "", "");
+    let asked = audit(&rig, &["rotate"]);
+    assert!(asked.code == 1 && asked.stderr.contains("there is no anchor at"), "{}", asked.stderr);
+    assert!(!rig.path("state").exists(), "the squire of another user could not begin it any more");
+    let mut squire = rig.run();
+    squire.wait_until("it writes", || !about(&rig, "fetch", "done").is_empty());
+    let [file, anchor] = [rig.path("log/audit.jsonl"), rig.path("state/audit.ancor")];
+    let named = ["--file", file.to_str().unwrap(), "--anchor", anchor.to_str().unwrap()];
+    let asked = rig.start(&[&["audit", "rotate"], &named[..]].concat()).outcome(SOON);
+    assert!(asked.code == 1 && asked.stderr.contains("there is no anchor at"), "{}", asked.stderr);
+    squire.stop();
+    is_whole(&rig);
+}

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::audit::read::Checked;
 use crate::audit::report::{Deviation, Report, Row};
 use crate::chain::Point;
-use crate::plain::plain;
+use crate::plain::{plain, plain_json};
 
 /// Prints a line. Who closed the pipe needs none.
 pub(super) fn line(text: &str) {
@@ -120,5 +120,5 @@ fn table(rows: &[Row]) {
 }
 
 fn line_of(value: &Value) {
-    drop(writeln!(std::io::stdout().lock(), "{value}"));
+    drop(writeln!(std::io::stdout().lock(), "{}", plain_json(&value.to_string())));
 }
