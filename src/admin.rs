@@ -13,6 +13,7 @@
 pub mod client;
 pub mod events;
 mod hook;
+mod look;
 mod metrics;
 mod page;
 pub mod place;

@@ -1,6 +1,7 @@
 //! A refresh, and its outcome for whoever waits for it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::{Response, StatusCode};
@@ -41,15 +42,20 @@ pub(super) async fn refresh(
     }
     let Some(wait) = wait else { return plain(StatusCode::ACCEPTED, "asked for\n") };
     let by = Instant::now() + wait;
-    let mut was_quiet = false;
+    let (mut was_quiet, mut last) = (false, None);
     loop {
         tokio::time::sleep(LOOK_EVERY.min(by.saturating_duration_since(Instant::now()))).await;
-        let Some(now) = server.status().await else { return unanswered() };
+        // Many may wait, and looking costs the agent time.
+        let Some(look) = server.look().await else { return unanswered() };
         let is_late = by <= Instant::now();
+        if !is_late && last.replace(Arc::clone(&look)).is_some_and(|last| Arc::ptr_eq(&last, &look)) {
+            continue;
+        }
+        let now = &look.status;
         // A value may be on its way from the session to the agent: what is quiet twice is over.
-        let is_quiet = is_answered(&before, &now, &secrets) && !now.generation.is_pending;
+        let is_quiet = is_answered(&before, now, &secrets) && !now.generation.is_pending;
         if is_late || (is_quiet && was_quiet) {
-            let outcome = outcome(&before, &now, &secrets, is_quiet);
+            let outcome = outcome(&before, now, &secrets, is_quiet);
             let code = if outcome.is_done { StatusCode::OK } else { StatusCode::CONFLICT };
             return json(code, &outcome);
         }

@@ -7,7 +7,7 @@ use std::io;
 use std::net::IpAddr;
 use std::net::TcpListener as StdTcpListener;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
@@ -15,7 +15,7 @@ use hyper::header::{
 };
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::registry::Registry;
 use serde::Serialize;
@@ -25,6 +25,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use super::events::{Feed, Stream};
+use super::look::{Look, Looks};
 use super::place::Bound;
 use super::{Door, LONGEST_WAIT, Question, Refusal, hook, page, question, refresh, views};
 use crate::agent::{Ask, Instruction, Refused};
@@ -35,6 +36,9 @@ const CONNECTIONS: usize = 64;
 
 /// So many of them may follow events, which have no end, so that somebody else can still ask.
 const FOLLOWERS: usize = 16;
+
+/// How often it is said that somebody is refused: a name lets every user connect, as often as that one likes.
+const SAY_EVERY: Duration = Duration::from_secs(10);
 
 /// A request head that is not there within this time will not come.
 const HEAD_WITHIN: Duration = Duration::from_secs(5);
@@ -51,6 +55,9 @@ const FOLLOWING_LASTS: Duration = Duration::from_hours(1);
 /// The agent answers within this time, or not at all: it is as good as dead then.
 pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
+const JSON: &str = "application/json";
+const EVENTS: &str = "text/event-stream";
+
 /// The description of the interface, in the form of `OpenAPI`.
 const DESCRIPTION: &str = include_str!("../../docs/openapi.json");
 
@@ -63,12 +70,14 @@ pub struct Server {
     feed: Feed,
     counters: Arc<Registry>,
     followers: Arc<Semaphore>,
+    looks: Arc<Looks>,
 }
 
 impl Server {
     /// A server that passes questions on to the agent by `asks`, lets others follow `feed`, and shows `counters`.
     pub fn new(asks: mpsc::Sender<Ask>, feed: Feed, counters: Registry) -> Self {
-        Self { asks, feed, counters: Arc::new(counters), followers: Arc::new(Semaphore::new(FOLLOWERS)) }
+        let (followers, looks) = (Arc::new(Semaphore::new(FOLLOWERS)), Arc::default());
+        Self { asks, feed, counters: Arc::new(counters), followers, looks }
     }
 
     /// Serves the socket, as long as the runtime runs.
@@ -79,6 +88,7 @@ impl Server {
         let listener = UnixListener::from_std(bound.listener.try_clone()?)?;
         let (server, doors) = (self.clone(), Arc::new(Semaphore::new(CONNECTIONS)));
         drop(tokio::spawn(async move {
+            let mut said_at: Option<Instant> = None;
             loop {
                 let Ok((stream, _)) = listener.accept().await else {
                     // No descriptor is free: that passes.
@@ -87,7 +97,9 @@ impl Server {
                 };
                 match bound.place.know(&stream) {
                     Ok(()) => server.welcome(stream, Door::Socket, None, &doors),
+                    Err(_) if said_at.is_some_and(|at| at.elapsed() < SAY_EVERY) => {}
                     Err(stranger) => {
+                        said_at = Some(Instant::now());
                         tracing::warn!(error = %stranger, "a connection to the admin socket is refused");
                     }
                 }
@@ -169,22 +181,26 @@ impl Server {
         };
         match asked {
             Question::Page => the_page(),
-            Question::Description => text(StatusCode::OK, "application/json", DESCRIPTION.to_owned()),
+            Question::Description => bytes(StatusCode::OK, JSON, Bytes::from_static(DESCRIPTION.as_bytes())),
+            // Of a stream, the head alone is no reason to stay.
+            Question::Events if request.method() == Method::HEAD => {
+                bytes(StatusCode::OK, EVENTS, Bytes::new())
+            }
             Question::Events => self.events(lasts),
             Question::Live => match self.ask(Ask::Alive).await {
                 Some(()) => plain(StatusCode::OK, "ok\n"),
                 None => unanswered(),
             },
-            Question::Ready => match self.status().await {
-                Some(status) => views::ready(&status, wants_json(&request)),
+            Question::Ready => match self.seen_from(door).await {
+                Some(look) => views::ready(&look.status, wants_json(&request)),
                 None => unanswered(),
             },
-            Question::Status => match self.status().await {
-                Some(status) => json(StatusCode::OK, &status),
+            Question::Status => match self.seen_from(door).await {
+                Some(look) => bytes(StatusCode::OK, JSON, look.json()),
                 None => unanswered(),
             },
-            Question::Metrics => match self.status().await {
-                Some(status) => views::metrics(&self.counters, &status),
+            Question::Metrics => match self.seen_from(door).await {
+                Some(look) => views::metrics(&self.counters, &look.status),
                 None => unanswered(),
             },
             Question::Refresh(secrets, wait) => {
@@ -201,6 +217,19 @@ impl Server {
                 None => unanswered(),
             },
         }
+    }
+
+    /// At the socket, how everything stands now.
+    async fn seen_from(&self, door: Door) -> Option<Arc<Look>> {
+        match door {
+            Door::Socket => self.status().await.map(|status| Arc::new(Look::new(status))),
+            Door::Listener => self.look().await,
+        }
+    }
+
+    /// How everything stood a moment ago, for those who may be many.
+    pub(super) async fn look(&self) -> Option<Arc<Look>> {
+        self.looks.get(self.status()).await
     }
 
     /// How everything stands; `None` if the agent does not answer.
@@ -244,7 +273,7 @@ impl Server {
         };
         lasts.send_replace(FOLLOWING_LASTS);
         let mut response = Response::new(Body::new(Stream::new(self.feed.follow(), place)));
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(EVENTS));
         guarded(response)
     }
 }
@@ -273,7 +302,7 @@ fn done(result: Result<(), Refused>) -> Response<Body> {
 }
 
 fn the_page() -> Response<Body> {
-    let mut response = text(StatusCode::OK, "text/html; charset=utf-8", page::document());
+    let mut response = bytes(StatusCode::OK, "text/html; charset=utf-8", Bytes::from(page::document()));
     if let Ok(policy) = HeaderValue::try_from(page::policy()) {
         response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
     }
@@ -285,18 +314,18 @@ pub(super) fn unanswered() -> Response<Body> {
 }
 
 pub(super) fn plain(status: StatusCode, words: &str) -> Response<Body> {
-    text(status, "text/plain; charset=utf-8", words.to_owned())
+    bytes(status, "text/plain; charset=utf-8", Bytes::from(words.to_owned()))
 }
 
 pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
     match serde_json::to_string(value) {
-        Ok(words) => text(status, "application/json", words + "\n"),
+        Ok(words) => bytes(status, JSON, Bytes::from(words + "\n")),
         Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error}\n")),
     }
 }
 
-pub(super) fn text(status: StatusCode, kind: &'static str, words: String) -> Response<Body> {
-    let mut response = Response::new(Body::new(http_body_util::Full::new(Bytes::from(words))));
+pub(super) fn bytes(status: StatusCode, kind: &'static str, words: Bytes) -> Response<Body> {
+    let mut response = Response::new(Body::new(http_body_util::Full::new(words)));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     guarded(response)

@@ -1,12 +1,13 @@
 //! Views of the status as answers: readiness in words, or as JSON for who asks for it; metrics for Prometheus.
 
+use hyper::body::Bytes;
 use hyper::{Response, StatusCode};
 
 use prometheus_client::encoding::prometheus_text::CONTENT_TYPE;
 use prometheus_client::registry::Registry;
 
 use super::metrics::{self, figures::Figures};
-use super::serve::{Body, json, plain, text};
+use super::serve::{Body, bytes, json, plain};
 use crate::status::Status;
 
 /// 200 if what Squire serves can be relied on, else 503 with every reason.
@@ -23,7 +24,7 @@ pub(super) fn ready(status: &Status, as_json: bool) -> Response<Body> {
 /// All metrics. Whatever form is asked for, every Prometheus reads this one.
 pub(super) fn metrics(counters: &Registry, status: &Status) -> Response<Body> {
     match metrics::text(counters, status, &Figures::read()) {
-        Ok(words) => text(StatusCode::OK, CONTENT_TYPE, words),
+        Ok(words) => bytes(StatusCode::OK, CONTENT_TYPE, Bytes::from(words)),
         Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error}\n")),
     }
 }

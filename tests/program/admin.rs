@@ -1,15 +1,17 @@
 //! Asking a Squire that runs, and giving it orders: by its socket, its listener and its commands; and who may not.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{fs, thread};
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::json;
 
 use crate::support::{
@@ -284,6 +286,37 @@ fn who_follows_events_hears_of_each_step_and_of_no_value() {
     squire.stop();
 }
 
+/// Whoever reaches the listener, and asks as fast as it can: the agent says how it stands a few times, and they all get that.
+#[test]
+fn a_crowd_at_the_listener_has_one_answer_made_for_all() {
+    let port = free_port();
+    let (rig, first) = rig(&format!("[agent]\nlisten = \"127.0.0.1:{port}\"\n"));
+    let mut squire = running(&rig, &first);
+    let begun = Instant::now();
+    let crowd: Vec<_> = (0..8)
+        .map(|_| {
+            thread::spawn(move || {
+                (0..100).map(|_| exchange(listener(port), "GET /v1/status")).collect::<Vec<_>>()
+            })
+        })
+        .collect();
+    let answers: Vec<String> = crowd.into_iter().flat_map(|one| one.join().unwrap()).collect();
+    let most = begun.elapsed().as_millis() / 50 + 2;
+    let at = |answer: &String| answer.split_once("\"at\":").unwrap().1[..26].to_owned();
+    let made = answers.iter().map(at).collect::<BTreeSet<_>>().len();
+    assert!(answers.len() == 800 && (made as u128) <= most, "{made} were made, and {most} may be");
+    // The head of a stream takes no place among those who follow it.
+    for _ in 0..40 {
+        assert!(exchange(listener(port), "HEAD /v1/events").starts_with("HTTP/1.1 200"));
+    }
+    let mut stream = listener(port);
+    stream.write_all(b"GET /v1/events HTTP/1.1\r\nhost: squire\r\n\r\n").unwrap();
+    let mut beginning = [0; 15];
+    stream.read_exact(&mut beginning).unwrap();
+    assert_eq!(&beginning, b"HTTP/1.1 200 OK");
+    squire.stop();
+}
+
 /// Nobody's slowness, number or size is felt by the agent.
 #[test]
 fn a_hostile_client_holds_up_nobody() {
@@ -405,6 +438,37 @@ fn without_a_directory_the_same_configuration_finds_it_by_name() {
     let output = ask(&rig, &["status"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("agent.socket is \"none\""), "{output:?}");
+}
+
+/// Another user from outside of the user namespace in which Squire is "nobody" has the same number for it, and shares the network with it.
+#[test]
+fn who_only_looks_like_this_user_gives_no_orders() {
+    let rig = rig_of_store(
+        &json!({ "password": fresh("first") }),
+        "[process]\ncommand = [\"sleep\", \"1000\"]\nenv = { PASSWORD = \"{{db.password}}\" }\n",
+    );
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-user=65534", env!("CARGO_BIN_EXE_squire"), "run", "-c"]);
+    let log = fs::File::create(rig.path("log")).unwrap();
+    let mut squire = command.arg(rig.path("squire.toml")).stderr(log).spawn().unwrap();
+    let name = || {
+        let sockets = fs::read_to_string("/proc/net/unix").unwrap();
+        sockets.split_whitespace().find(|word| word.starts_with("@squire-65534-")).map(str::to_owned)
+    };
+    wait_until(SOON, "it listens", || name().is_some());
+    let script = "import socket,sys\ns=socket.socket(socket.AF_UNIX)\ns.connect('\\0'+sys.argv[1][1:])\n\
+                  s.sendall(b'POST /v1/quit HTTP/1.1\\r\\nhost: x\\r\\n\\r\\n')\nprint(s.recv(100))";
+    for _ in 0..3 {
+        let mut stranger = Command::new("python3");
+        let stranger =
+            stranger.args(["-c", script]).arg(name().unwrap()).uid(1234).gid(1234).output().unwrap();
+        assert!(!String::from_utf8_lossy(&stranger.stdout).contains("HTTP"), "{stranger:?}");
+    }
+    let said = || rig.read("log").matches("as everybody from outside of this user namespace").count();
+    wait_until(SOON, "it is said", || said() > 0);
+    assert_eq!((said(), squire.try_wait().unwrap()), (1, None), "once, however often somebody comes");
+    kill(Pid::from_raw(squire.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+    squire.wait().unwrap();
 }
 
 /// The client believes nobody either.
