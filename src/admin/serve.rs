@@ -34,7 +34,7 @@ use crate::status::Status;
 /// So many connections at once for each door; what comes beyond is closed at once, since waiting would help nobody.
 const CONNECTIONS: usize = 64;
 
-/// So many of them may follow events, which have no end, so that somebody else can still ask.
+/// So many of them may follow events, which have no end, so that somebody else can still ask; for each door, too.
 const FOLLOWERS: usize = 16;
 
 /// How often it is said that somebody is refused: a name lets every user connect, as often as that one likes.
@@ -69,15 +69,16 @@ pub struct Server {
     asks: mpsc::Sender<Ask>,
     feed: Feed,
     counters: Arc<Registry>,
-    followers: Arc<Semaphore>,
+    /// Whoever comes by the listener takes no place from the socket.
+    followers: [Arc<Semaphore>; 2],
     looks: Arc<Looks>,
 }
 
 impl Server {
     /// A server that passes questions on to the agent by `asks`, lets others follow `feed`, and shows `counters`.
     pub fn new(asks: mpsc::Sender<Ask>, feed: Feed, counters: Registry) -> Self {
-        let (followers, looks) = (Arc::new(Semaphore::new(FOLLOWERS)), Arc::default());
-        Self { asks, feed, counters: Arc::new(counters), followers, looks }
+        let followers = [(); 2].map(|()| Arc::new(Semaphore::new(FOLLOWERS)));
+        Self { asks, feed, counters: Arc::new(counters), followers, looks: Arc::default() }
     }
 
     /// Serves the socket, as long as the runtime runs.
@@ -186,7 +187,7 @@ impl Server {
             Question::Events if request.method() == Method::HEAD => {
                 bytes(StatusCode::OK, EVENTS, Bytes::new())
             }
-            Question::Events => self.events(lasts),
+            Question::Events => self.events(door, lasts),
             Question::Live => match self.ask(Ask::Alive).await {
                 Some(()) => plain(StatusCode::OK, "ok\n"),
                 None => unanswered(),
@@ -267,8 +268,13 @@ impl Server {
         timeout(ANSWER_WITHIN, asked).await.ok().flatten()
     }
 
-    fn events(&self, lasts: &watch::Sender<Duration>) -> Response<Body> {
-        let Ok(place) = Arc::clone(&self.followers).try_acquire_owned() else {
+    fn events(&self, door: Door, lasts: &watch::Sender<Duration>) -> Response<Body> {
+        let [by_socket, by_listener] = &self.followers;
+        let followers = match door {
+            Door::Socket => by_socket,
+            Door::Listener => by_listener,
+        };
+        let Ok(place) = Arc::clone(followers).try_acquire_owned() else {
             return plain(StatusCode::SERVICE_UNAVAILABLE, "too many follow already; ask again later\n");
         };
         lasts.send_replace(FOLLOWING_LASTS);

@@ -286,6 +286,13 @@ fn who_follows_events_hears_of_each_step_and_of_no_value() {
     squire.stop();
 }
 
+#[track_caller]
+fn follows(stream: &mut impl Read) {
+    let mut beginning = [0; 15];
+    stream.read_exact(&mut beginning).unwrap();
+    assert_eq!(&beginning, b"HTTP/1.1 200 OK");
+}
+
 /// Whoever reaches the listener, and asks as fast as it can: the agent says how it stands a few times, and they all get that.
 #[test]
 fn a_crowd_at_the_listener_has_one_answer_made_for_all() {
@@ -311,9 +318,18 @@ fn a_crowd_at_the_listener_has_one_answer_made_for_all() {
     }
     let mut stream = listener(port);
     stream.write_all(b"GET /v1/events HTTP/1.1\r\nhost: squire\r\n\r\n").unwrap();
-    let mut beginning = [0; 15];
-    stream.read_exact(&mut beginning).unwrap();
-    assert_eq!(&beginning, b"HTTP/1.1 200 OK");
+    follows(&mut stream);
+    // Nor do those who follow by the listener from the operator at the socket.
+    let mut others: Vec<_> = (0..20).map(|_| listener(port)).collect();
+    for other in &mut others {
+        other.write_all(b"GET /v1/events HTTP/1.1\r\nhost: squire\r\n\r\n").unwrap();
+    }
+    wait_until(SOON, "there is no place left", || {
+        exchange(listener(port), "GET /v1/events").starts_with("HTTP/1.1 503")
+    });
+    let mut operator = UnixStream::connect(rig.path("out/..admin")).unwrap();
+    operator.write_all(b"GET /v1/events HTTP/1.1\r\nhost: squire\r\n\r\n").unwrap();
+    follows(&mut operator);
     squire.stop();
 }
 
