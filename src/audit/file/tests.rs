@@ -82,6 +82,20 @@ fn a_run_goes_on_where_the_one_before_ended() {
     assert_eq!(world.findings(), Vec::<String>::new());
 }
 
+/// A rollback may be about all secrets of a large configuration. A line that Squire could not read itself would look like a forgery.
+#[test]
+fn a_line_about_very_many_secrets_is_read_again() {
+    let world = World::new();
+    let secrets = (0..20_000).map(|number| format!("{number:0>100}")).collect();
+    let entry = Entry { what: "roll_back".to_owned(), secrets, ..Entry::default() };
+    let (mut log, _) = world.open();
+    log.append(&mut VecDeque::from([entry])).unwrap();
+    log.close().unwrap();
+    let (log, resumed) = world.open();
+    assert_eq!((resumed.found, world.findings()), (None, Vec::new()));
+    log.close().unwrap();
+}
+
 #[test]
 fn a_kill_between_line_and_anchor_or_within_a_line_is_no_forgery() {
     let world = World::new();

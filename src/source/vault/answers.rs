@@ -18,6 +18,8 @@ use crate::secret::{Packed, Secret};
 use crate::source::{Fault, Fetched, Grant, GrantLife, LONGEST_LIFE, Life, Renewal};
 
 /// How long after its time a deletion is looked for: by the server's clock that second may not have begun yet.
+/// The longest name of a lease, in bytes: it is the path with 24 characters, and a namespace.
+const LONGEST_LEASE: usize = 4096;
 const A_SECOND: Duration = Duration::from_secs(1);
 
 /// The envelope of every answer.
@@ -361,7 +363,8 @@ pub(super) fn made(
         };
         return Ok(Fetched { fields: auth, life, written: None });
     }
-    let lease = envelope.lease_id.as_deref().filter(|id| !id.is_empty()).map(LeaseId::new);
+    let lease = envelope.lease_id.as_deref().filter(|id| !id.is_empty()).map(|id| lease(id, path));
+    let lease = lease.transpose()?;
     let renewable = envelope.renewable == Some(true);
     let ttl = seconds(envelope.lease_duration.unwrap_or_default());
     let fields = envelope.into_data(path)?;
@@ -371,6 +374,16 @@ pub(super) fn made(
         None => unleased(&fields, now),
     };
     Ok(Fetched { fields, life, written: None })
+}
+
+/// It stands in the ledger, the log and the audit, so its length is not the server's choice.
+fn lease(id: &str, path: &str) -> Result<LeaseId, Fault> {
+    if id.len() > LONGEST_LEASE {
+        return Err(Fault::Malformed {
+            why: format!("{path}: the name of its lease has more than {LONGEST_LEASE} bytes"),
+        });
+    }
+    Ok(LeaseId::new(id))
 }
 
 /// The life of a secret without a lease, from its own fields: a certificate's end, or a static role's next rotation.
@@ -484,6 +497,16 @@ mod tests {
             answer["secret_id"] = json!("canary");
             let id: MadeSecretId = serde_json::from_value(answer).unwrap();
             assert_eq!((id.secret_id.expose(), id.uses(), id.ends(now)), ("canary", uses, ends));
+        }
+    }
+
+    #[test]
+    fn the_name_of_a_lease_is_not_as_long_as_a_server_likes() {
+        for (length, is_taken) in [(LONGEST_LEASE, true), (LONGEST_LEASE + 1, false), (1 << 20, false)] {
+            let answer = json!({"lease_id": "x".repeat(length), "lease_duration": 60, "data": {"a": 1}});
+            let made = made(envelope(answer), "p", SystemTime::UNIX_EPOCH);
+            assert_eq!(made.is_ok(), is_taken, "{length}");
+            assert!(made.err().is_none_or(|fault| fault.to_string().len() < 200));
         }
     }
 
