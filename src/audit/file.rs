@@ -337,6 +337,8 @@ fn begin(config: &AuditConfig, place: &Place) -> Result<(Anchor, Option<String>)
     let anchor = Anchor::new().map_err(failed)?;
     let has_lines = fs::symlink_metadata(&config.file).is_ok_and(|found| found.is_file() && found.len() > 0);
     let found = if has_lines {
+        // What is not ours alone is not moved either: with a mistake in the configuration it may be somebody's log.
+        open_to_append(&config.file, false)?;
         let aside = aside(&config.file);
         fs::rename(&config.file, &aside).map_err(failed)?;
         let name = aside.file_name().map(|name| name.display().to_string()).unwrap_or_default();

@@ -291,16 +291,18 @@ fn nothing_is_begun_in_a_file_that_somebody_else_may_write() {
         },
         |file: &Path| std::os::unix::fs::chown(file.with_file_name("other"), Some(65_534), None).unwrap(),
     ] {
-        let world = World::new();
-        let file = &world.config.file;
-        fs::create_dir(file.parent().unwrap()).unwrap();
-        fs::write(file.with_file_name("other"), "").unwrap();
-        make(file);
-        if !file.exists() {
-            fs::rename(file.with_file_name("other"), file).unwrap();
+        for text in ["", "somebody's log\n"] {
+            let world = World::new();
+            let file = &world.config.file;
+            fs::create_dir(file.parent().unwrap()).unwrap();
+            fs::write(file.with_file_name("other"), text).unwrap();
+            make(file);
+            if !file.exists() {
+                fs::rename(file.with_file_name("other"), file).unwrap();
+            }
+            assert!(matches!(Log::open(&world.config), Err(AuditError::Foreign { .. })));
+            assert_eq!(world.text(), text);
         }
-        assert!(matches!(Log::open(&world.config), Err(AuditError::Foreign { .. })));
-        assert_eq!(world.text(), "");
     }
 }
 
