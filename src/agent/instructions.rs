@@ -87,9 +87,11 @@ impl Agent {
         Ok(self.after(effects, now))
     }
 
+    /// What a reload waits for is asked for, too: its policy may just have been put right.
     fn know(&self, secrets: &[SecretName]) -> Result<(), Refused> {
-        let mut wanted =
-            self.setup.plan.wants.values().flatten().map(|want| &want.name).collect::<BTreeSet<_>>();
+        let setups = std::iter::once(&*self.setup).chain(self.reloading.candidate());
+        let wants = setups.flat_map(|setup| setup.plan.wants.values().flatten());
+        let mut wanted = wants.map(|want| &want.name).collect::<BTreeSet<_>>();
         match secrets.iter().find(|secret| wanted.insert(secret)) {
             Some(unknown) => Err(Refused::Unknown(unknown.clone())),
             None => Ok(()),

@@ -209,6 +209,11 @@ impl Reloading {
         }
     }
 
+    /// The configuration that waits for its secrets.
+    pub(super) fn candidate(&self) -> Option<&Setup> {
+        self.candidate.as_ref().map(|candidate| &*candidate.basis.setup)
+    }
+
     /// The configuration that a generation was made from.
     pub(super) fn former_of(&self, generation: Generation) -> Option<&Setup> {
         let trial = self.trial.as_ref().filter(|trial| generation < trial.since)?;
