@@ -411,6 +411,7 @@ impl Agent {
                     let fact = RolloutFact::NotRendered { generation: snapshot.generation, errors };
                     effects.push(Effect::Report(fact.into()));
                 }
+                self.roll(rollout::Event::NotRendered, now, effects);
                 self.gather(snapshot::Event::Dropped(snapshot.generation), now, effects);
                 self.give_up_early(now, effects);
             }

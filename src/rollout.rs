@@ -220,6 +220,7 @@ impl Rollout {
             Event::ProcessDown { why, is_clean } => self.process_down(why, is_clean, turn),
             Event::ProcessReady => self.process_ready(turn),
             Event::Acted(action, result) => self.acted(action, result, turn),
+            Event::NotRendered => self.is_wished = false,
             Event::Window(is_open) => self.is_open = is_open,
             Event::HoldAsked(on_hold) => self.hold(on_hold, turn),
             Event::RollbackAsked(secrets) => {

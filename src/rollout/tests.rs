@@ -276,6 +276,16 @@ fn on_hold_nothing_begins_but_what_an_operator_wants() {
     assert_eq!(bench.rendered(3, ""), ["stage 3"], "a way back is no rollout that was to wait");
 }
 
+/// A way back that does not render is over: what comes next waits again.
+#[test]
+fn a_wish_that_does_not_render_frees_nothing_else_from_a_hold() {
+    let mut bench = Bench::started(rules(true));
+    drop(bench.step(Event::HoldAsked(true)));
+    drop(bench.step(Event::RollbackAsked(BTreeSet::new())));
+    assert!(bench.step(Event::NotRendered).is_empty());
+    assert!(bench.rendered(3, "").is_empty());
+}
+
 #[test]
 fn the_first_release_waits_for_no_hold() {
     let mut bench = Bench::new(rules(true));

@@ -36,6 +36,8 @@ pub struct Rules {
 pub enum Event {
     /// A release was rendered.
     Rendered(Release),
+    /// The newest values could not be rendered: if they were an operator's wish, there is no longer one.
+    NotRendered,
     /// The release is staged, where no reader looks.
     Staged {
         /// Its relative files are here.
