@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Bao, CHILD, Outcome, Postgres, Rig, SOON, Squire, Tenant, Tmpfs, database_file, fresh, kv_file,
+    Bao, CHILD, Outcome, Postgres, Rig, SOON, Squire, Tenant, Tmpfs, database_file, fresh, kv_file, status,
     stays_true, wait_until, works,
 };
 
@@ -205,8 +205,12 @@ fn with_a_full_disk_leases_are_renewed_and_nothing_new_is_fetched_until_there_is
     let before = rig.read("out/app");
     disk.fill();
     squire.wait_until("it is said", || !squire_says(&rig, "the audit cannot be written").is_empty());
-    // Of the reads that were out when it became known.
-    std::thread::sleep(Duration::from_millis(200));
+    // One that is refused says that no read of the same secret is out any more.
+    squire.wait_until("a read is refused", || {
+        let status = status(&rig);
+        let app = status["secrets"].as_array().unwrap().iter().find(|secret| secret["name"] == "app");
+        app.is_some_and(|app| app["trouble"].to_string().contains("audit"))
+    });
     let next = password(&rig, &tenant);
     let renewed = bao.count("update sys/leases/renew");
     squire.wait_at_most(Duration::from_secs(15), "the lease is renewed meanwhile", || {
