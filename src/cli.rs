@@ -8,6 +8,7 @@ mod audit;
 mod check;
 mod load;
 mod log;
+mod otlp;
 mod output;
 mod policy;
 mod prepare;

@@ -47,7 +47,7 @@ use nix::sys::signal::Signal;
 use crate::names::{SecretName, SourceName};
 use crate::secret::Secret;
 
-pub use auth::CREDENTIAL_VARIABLES;
+pub use auth::{COLLECTOR_VARIABLES, CREDENTIAL_VARIABLES};
 pub use file::{parse, survey};
 pub use passed::{PASSED_KEY, PASSED_SECRET_ID, passed};
 pub use problem::{Place, Problem};

@@ -98,4 +98,7 @@ pub mod admin;
 
 pub mod systemd;
 
+#[cfg(feature = "otlp")]
+pub mod otlp;
+
 pub mod cli;

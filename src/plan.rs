@@ -16,9 +16,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{
-    AWS_VARIABLES, Account, Config, DirectoryConfig, EngineKind, EnvConfig, FileConfig, Limit, Listen, Mode,
-    Place, ProbeConfig, ProbeKind, Problem, ProcessConfig, Reaction, RestartConfig, RestartMode,
-    SecretConfig, SettingConfig, SourceConfig, TemplateSource, Version,
+    AWS_VARIABLES, Account, COLLECTOR_VARIABLES, Config, DirectoryConfig, EngineKind, EnvConfig, FileConfig,
+    Limit, Listen, Mode, Place, ProbeConfig, ProbeKind, Problem, ProcessConfig, Reaction, RestartConfig,
+    RestartMode, SecretConfig, SettingConfig, SourceConfig, TemplateSource, Version,
 };
 use crate::names::{SecretName, SourceName};
 use crate::secret::Fields;
@@ -431,7 +431,8 @@ impl Compiler<'_> {
     /// If AWS is a source, its keys are Squire's. Otherwise they may well be the process's.
     fn own_credentials(&self) -> Vec<&'static str> {
         let is_aws = |source: &SourceConfig| matches!(source, SourceConfig::Aws(_));
-        if self.config.sources.values().any(is_aws) { AWS_VARIABLES.to_vec() } else { Vec::new() }
+        let of_aws = if self.config.sources.values().any(is_aws) { &AWS_VARIABLES[..] } else { &[] };
+        [of_aws, COLLECTOR_VARIABLES].concat()
     }
 
     fn setting(&mut self, config: &SettingConfig) -> Setting {

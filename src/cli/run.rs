@@ -13,14 +13,14 @@ use tokio::sync::mpsc;
 use super::load::{Origin, Reader, STDOUT, complain, load, load_template};
 use super::output::say;
 use super::prepare::{Means, prepare, random};
-use super::{USAGE, admin};
+use super::{USAGE, admin, otlp};
 use crate::admin::place::Place;
 use crate::agent::keepers::Keepers;
 use crate::agent::lifecycle::Rereading;
 use crate::agent::publisher::{Premises, Publisher};
 use crate::agent::reloads::{Loaded, Seen};
 use crate::agent::{Event, Mode, Patience, Setup, Task, chain, gives_back, lifecycle};
-use crate::config::{CREDENTIAL_VARIABLES, LedgerConfig, MountKind};
+use crate::config::{COLLECTOR_VARIABLES, CREDENTIAL_VARIABLES, LedgerConfig, MountKind};
 use crate::fact;
 use crate::harden;
 use crate::ledger::file::Ledger;
@@ -104,7 +104,7 @@ fn start(
         return USAGE;
     }
     let place = Some(()).filter(|()| mode == Mode::Run).and_then(|()| admin::place(&loaded.config, origin));
-    let terms = Terms { place, mode, ends_early, again };
+    let terms = Terms { place, mode, ends_early, again, collector: None };
     host(loaded, terms).unwrap_or_else(|error| {
         tracing::error!(error, "squire cannot go on");
         failed
@@ -112,7 +112,7 @@ fn start(
 }
 
 /// Hosts processes on this thread while the agent runs on another.
-fn host(loaded: Setup, terms: Terms) -> Result<u8, String> {
+fn host(loaded: Setup, mut terms: Terms) -> Result<u8, String> {
     let mode = terms.mode;
     let limits = harden::seal();
     // Before any thread, and so that it goes last.
@@ -136,7 +136,8 @@ fn host(loaded: Setup, terms: Terms) -> Result<u8, String> {
     let listeners = Listeners::bind(listen).map_err(|error| chain(&error))?;
     let stop_timeout = loaded.config.process.stop_timeout;
     let endowment = Endowment { environment: std::env::vars_os().collect(), listeners, limits, stop_timeout };
-    harden::forget(&CREDENTIAL_VARIABLES);
+    terms.collector = (mode == Mode::Run).then(otlp::collector).flatten();
+    harden::forget(&[&CREDENTIAL_VARIABLES, COLLECTOR_VARIABLES].concat());
     let (host, orders) = Host::new(endowment, report).map_err(|error| chain(&error))?;
     let agent = thread::Builder::new().name("agent".to_owned());
     let agent = agent
@@ -174,6 +175,8 @@ struct Terms {
     /// Gives up a start that waiting does not help.
     ends_early: bool,
     again: Option<Again>,
+    /// Where traces go.
+    collector: Option<otlp::Collector>,
 }
 
 fn agent_thread(
@@ -193,7 +196,7 @@ fn agent_thread(
 
 async fn agent(
     setup: Setup,
-    Terms { place, mode, again, .. }: Terms,
+    Terms { place, mode, again, collector, .. }: Terms,
     patience: Patience,
     orders: Orders,
     events: (mpsc::UnboundedSender<Event>, mpsc::UnboundedReceiver<Event>),
@@ -215,8 +218,9 @@ async fn agent(
     let (asks, asked) = mpsc::channel(1);
     let followers = admin::open(config, place.as_ref(), asks)?;
     let confined = confine(&setup, place.as_ref());
-    let audience =
-        Audience::gather(config.audit.clone(), followers, heard, &events.0).map_err(|error| chain(&error))?;
+    let exporter = collector.and_then(otlp::open);
+    let audience = Audience::gather(config.audit.clone(), followers, exporter, heard, &events.0)
+        .map_err(|error| chain(&error))?;
     let mut keepers = Keepers::new(audience.gate());
     let means = Means { key: key.clone(), ledger };
     for (name, wants) in &plan.wants {

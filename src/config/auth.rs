@@ -98,6 +98,19 @@ pub const CREDENTIAL_VARIABLES: [&str; 6] = [
     "AWS_SESSION_TOKEN",
 ];
 
+/// The variables that may hold the key of a collector of traces, where Squire sends it some: kept back from processes, and forgotten like
+/// credentials.
+pub const COLLECTOR_VARIABLES: &[&str] = if cfg!(feature = "otlp") {
+    &[
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
+        "OTEL_EXPORTER_OTLP_METRICS_HEADERS",
+        "OTEL_EXPORTER_OTLP_LOGS_HEADERS",
+    ]
+} else {
+    &[]
+};
+
 fn approle(mut table: Table<'_>) -> Option<AuthConfig> {
     table.refuse(
         "secret_id",

@@ -41,6 +41,8 @@ pub(crate) use failure::causes;
 use failure::{Failure, chained, together, usable};
 use origin::{Address, Origin};
 pub use problem::HttpError;
+#[cfg(feature = "otlp")]
+pub(crate) use reach::Reach;
 pub(super) use words::words;
 
 /// The limits of one exchange.

@@ -38,6 +38,8 @@ mod metrics;
 mod neighbours;
 mod one_time;
 mod online;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod outages;
 mod page;
 mod policy;
@@ -67,4 +69,6 @@ mod tls;
 mod unseal;
 mod values;
 mod webhook;
+#[cfg(not(feature = "otlp"))]
+mod without_otlp;
 mod words;

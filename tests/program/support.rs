@@ -23,6 +23,8 @@ mod prometheus;
 mod proxy;
 mod raft;
 mod rig;
+#[cfg(feature = "otlp")]
+mod rotel;
 mod scratch;
 mod squire;
 mod table;
@@ -53,6 +55,8 @@ pub(crate) use prometheus::{Prometheus, prometheus_program};
 pub(crate) use proxy::{Gateway, Proxy};
 pub(crate) use raft::Raft;
 pub(crate) use rig::Rig;
+#[cfg(feature = "otlp")]
+pub(crate) use rotel::{Rotel, field};
 pub(crate) use squire::{Outcome, Squire};
 pub(crate) use table::{record, recovered};
 pub(crate) use tmpfs::{Tmpfs, mount, unmount};

@@ -7,6 +7,7 @@ use crate::agent::Event;
 use crate::audit::writer::Audit;
 use crate::audit::{AuditError, Gate};
 use crate::cli::admin::Followers;
+use crate::cli::otlp::Exporter;
 use crate::config::AuditConfig;
 use crate::fact::Told;
 
@@ -21,6 +22,7 @@ impl Audience {
     pub(super) fn gather(
         audit: Option<AuditConfig>,
         followers: Option<Followers>,
+        exporter: Option<Exporter>,
         heard: Option<mpsc::UnboundedReceiver<Told>>,
         agent: &mpsc::UnboundedSender<Event>,
     ) -> Result<Self, AuditError> {
@@ -29,7 +31,7 @@ impl Audience {
         let end = move || drop(agent.send(Event::Failed));
         let audit = audit.map(|config| Audit::start(config, end)).transpose()?;
         let gate = audit.as_ref().map(Audit::gate).unwrap_or_default();
-        let listeners = Listeners { audit, followers };
+        let listeners = Listeners { audit, followers, exporter };
         let listening = heard.filter(|_| !listeners.are_none()).map(|heard| {
             let (end, ended) = oneshot::channel();
             (end, tokio::spawn(listen(heard, listeners, ended)))
@@ -55,16 +57,20 @@ impl Audience {
 struct Listeners {
     audit: Option<Audit>,
     followers: Option<Followers>,
+    exporter: Option<Exporter>,
 }
 
 impl Listeners {
     fn are_none(&self) -> bool {
-        self.audit.is_none() && self.followers.is_none()
+        self.audit.is_none() && self.followers.is_none() && self.exporter.is_none()
     }
 
     fn tell(&mut self, told: Told) {
         if let Some(followers) = &mut self.followers {
             followers.tell(&told);
+        }
+        if let Some(exporter) = &mut self.exporter {
+            exporter.tell(&told);
         }
         if let Some(audit) = &self.audit {
             audit.tell(told);
@@ -93,5 +99,8 @@ async fn listen(
     }
     if let Some(audit) = listeners.audit {
         audit.close();
+    }
+    if let Some(exporter) = listeners.exporter {
+        exporter.close().await;
     }
 }

@@ -21,6 +21,9 @@ pub(crate) enum Keys {
     /// Of `type = "aws"`.
     #[cfg(feature = "aws")]
     Aws,
+    /// Of the collector of traces: variables of the environment.
+    #[cfg(feature = "otlp")]
+    Collector,
 }
 
 /// The largest number of names of a certificate that are shown.
@@ -74,6 +77,8 @@ fn of_certificate(why: &CertificateError, keys: Keys) -> Option<String> {
                 Keys::Vault => "name one of them in `address`, or set `tls_server_name` to it",
                 #[cfg(feature = "aws")]
                 Keys::Aws => "name one of them in `endpoint`",
+                #[cfg(feature = "otlp")]
+                Keys::Collector => "name one of them in the endpoint",
             };
             format!("the server's certificate is not for {} but for {names} ({helps})", plain(&expected.to_str()))
         }
@@ -119,6 +124,8 @@ fn of_alert(alert: AlertDescription, keys: Keys) -> Option<String> {
         Keys::Vault => " (set `client_cert_file` and `client_key_file` to one that it accepts)",
         #[cfg(feature = "aws")]
         Keys::Aws => "",
+        #[cfg(feature = "otlp")]
+        Keys::Collector => "",
     };
     Some(format!("{words}: it says {alert:?}{keys}"))
 }
