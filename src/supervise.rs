@@ -38,8 +38,9 @@ pub use launch::{Launch, Refusal, environment};
 pub use listen::{ListenError, Listeners};
 pub use relay::{Life, Relay};
 
-/// The same signal again within this time is the same request: `timeout` and shells signal a process, and then its group too.
-pub const ONE_SIGNAL: Duration = Duration::from_millis(50);
+/// The same signal again within this time is the same request: `timeout` and shells signal a process, and then its group too. On a machine
+/// that is busy they may be interrupted between the two; nobody presses a key twice so quickly.
+pub const ONE_SIGNAL: Duration = Duration::from_millis(250);
 
 /// When a process ended by itself, the rest of its group has this long from SIGTERM to SIGKILL, or `process.stop_timeout` if that is less.
 pub const LONGEST_DISBANDING: Duration = Duration::from_secs(5);

@@ -152,10 +152,10 @@ impl Agent {
     pub(super) fn signalled(&mut self, signal: Signal, now: Instant, effects: &mut Vec<Effect>) {
         let ends = matches!(signal, Signal::SIGTERM | Signal::SIGINT | Signal::SIGQUIT);
         if ends {
-            let again = self.last_end.replace((signal, now));
-            if again.is_some_and(|(last, at)| last == signal && now < at + ONE_SIGNAL) {
+            if self.last_end.is_some_and(|(last, at)| last == signal && now < at + ONE_SIGNAL) {
                 return;
             }
+            self.last_end = Some((signal, now));
             effects.push(Effect::Report(ProcessFact::Stopping { cause: signal.as_str().to_owned() }.into()));
         }
         if self.relay.is_some() {
