@@ -5,13 +5,14 @@
 //! that the key of the configuration signed.
 //!
 //! Who attacks: a process of another user on the socket; anybody in the network at the listener, who sends too much, reads too slowly, or
-//! comes too often; a browser that was led to it. They learn names, paths, times and messages, and never a value, since no [`Status`](crate::status::Status) and
+//! comes too often; a page in a browser that can reach it ([`is_local`]). They learn names, paths, times and messages, and never a value, since no [`Status`](crate::status::Status) and
 //! no fact can hold one.
 //!
 //! *Invariant:* pure. `admin/` serves.
 
 pub mod client;
 pub mod events;
+mod guests;
 mod hook;
 mod look;
 mod metrics;
@@ -21,8 +22,10 @@ pub mod refresh;
 pub mod serve;
 mod views;
 
+use std::net::IpAddr;
 use std::time::Duration;
 
+use hyper::http::uri::Authority;
 use hyper::{Method, StatusCode};
 use percent_encoding::percent_decode_str;
 
@@ -80,6 +83,9 @@ pub enum Refusal {
     /// A parameter is not understood.
     #[error("{0}")]
     Parameter(String),
+    /// The listener of this machine is asked under a name that somebody made for its address.
+    #[error("this listener is for this machine: ask it as localhost, or by its address")]
+    Name,
 }
 
 impl Refusal {
@@ -90,6 +96,7 @@ impl Refusal {
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::ReadOnly(_) => StatusCode::FORBIDDEN,
             Self::Parameter(_) => StatusCode::BAD_REQUEST,
+            Self::Name => StatusCode::MISDIRECTED_REQUEST,
         }
     }
 }
@@ -143,6 +150,17 @@ pub fn question(door: Door, method: &Method, path: &str, query: Option<&str>) ->
         Meaning::Reload => Ok(Question::Reload),
         Meaning::Order(_, instruction) => Ok(Question::Do(instruction.clone())),
     }
+}
+
+/// Whether a listener that only this machine reaches may be asked under this name (the `Host` of a request).
+///
+/// Who attacks: a page that a browser on this machine shows. Its owner lets its name point to 127.0.0.1 afterwards, so that to the browser the
+/// listener's answers are the page's own (DNS rebinding). An address, and `localhost`, nobody else can have.
+pub fn is_local(host: &str) -> bool {
+    let name =
+        host.parse::<Authority>().map_or_else(|_| host.to_owned(), |place| place.host().to_lowercase());
+    let bare = name.trim_start_matches('[').trim_end_matches(']');
+    bare.parse::<IpAddr>().is_ok() || bare == "localhost" || bare.ends_with(".localhost")
 }
 
 /// `secret=NAME`, any number of times, and `wait=30s`.
@@ -234,6 +252,32 @@ mod tests {
         let known = PATHS.iter().map(|(path, method, _)| ((*path).to_owned(), method.to_string()));
         let (described, known): (BTreeSet<_>, BTreeSet<_>) = (described.collect(), known.collect());
         assert_eq!(described, known);
+    }
+
+    #[test]
+    fn a_name_that_anybody_can_point_here_is_not_local() {
+        for host in [
+            "127.0.0.1",
+            "127.0.0.1:9790",
+            "[::1]:9790",
+            "192.0.2.1",
+            "localhost",
+            "LOCALHOST:9790",
+            "a.localhost",
+        ] {
+            assert!(is_local(host), "{host}");
+        }
+        for host in [
+            "",
+            "evil.example",
+            "evil.example:9790",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "evil@x",
+            "notlocalhost",
+        ] {
+            assert!(!is_local(host), "{host}");
+        }
     }
 
     #[test]

@@ -23,6 +23,7 @@ use ring::digest;
 
 pub use guard::Guard;
 pub use key::{Key, SHORTEST_KEY, TooShort};
+pub(crate) use pace::network;
 
 use crate::hex::unhex;
 

@@ -1,4 +1,4 @@
-//! `GET /metrics`: the counters of the facts, and the gauges, which are views of the status of this moment.
+//! The metrics: the counters of the facts, and the gauges, which are views of the status of this moment.
 //!
 //! *Invariants:* pure. A label is a name of the configuration or a state. Nothing is kept between two scrapes.
 
@@ -24,9 +24,15 @@ use gauges::Gauges;
 pub(super) fn text(counters: &Registry, status: &Status, figures: &Figures) -> Result<String, fmt::Error> {
     let mut text = String::new();
     encode(&mut text, counters)?;
-    encode(&mut text, &of_squire(status))?;
-    encode(&mut text, &of_process(status, figures))?;
+    for gauges in gauges(status, figures) {
+        encode(&mut text, &gauges)?;
+    }
     Ok(text)
+}
+
+/// What is no counter.
+pub(super) fn gauges(status: &Status, figures: &Figures) -> [Registry; 2] {
+    [of_squire(status), of_process(status, figures)]
 }
 
 fn of_squire(status: &Status) -> Registry {

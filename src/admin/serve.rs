@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderValue, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -25,16 +25,15 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use super::events::{Feed, Stream};
+use super::guests::Guests;
 use super::look::{Look, Looks};
+use super::metrics::{figures::Figures, gauges};
 use super::place::Bound;
-use super::{Door, LONGEST_WAIT, Question, Refusal, hook, page, question, refresh, views};
+use super::{Door, LONGEST_WAIT, Question, Refusal, hook, is_local, page, question, refresh, views};
 use crate::agent::{Ask, Instruction, Refused};
 use crate::status::Status;
 
-/// So many connections at once for each door; what comes beyond is closed at once, since waiting would help nobody.
-const CONNECTIONS: usize = 64;
-
-/// So many of them may follow events, which have no end, so that somebody else can still ask; for each door, too.
+/// So many connections may follow events, which have no end, so that somebody else can still ask; for each door, too.
 const FOLLOWERS: usize = 16;
 
 /// How often it is said that somebody is refused: a name lets every user connect, as often as that one likes.
@@ -74,6 +73,25 @@ pub struct Server {
     looks: Arc<Looks>,
 }
 
+/// Who comes, and by which way.
+#[derive(Clone, Copy, Debug)]
+struct Visitor {
+    door: Door,
+    /// The address of who comes by the listener.
+    from: Option<IpAddr>,
+    /// Only this machine reaches the listener, so only browsers on it bring strangers.
+    is_local: bool,
+}
+
+/// What is measured at a moment.
+#[derive(Debug)]
+pub struct Measured {
+    /// What is counted since the beginning of this run.
+    pub counters: Arc<Registry>,
+    /// How everything stands; nothing if the agent does not answer.
+    pub gauges: Vec<Registry>,
+}
+
 impl Server {
     /// A server that passes questions on to the agent by `asks`, lets others follow `feed`, and shows `counters`.
     pub fn new(asks: mpsc::Sender<Ask>, feed: Feed, counters: Registry) -> Self {
@@ -87,7 +105,8 @@ impl Server {
     /// When the runtime cannot take the socket.
     pub fn serve_socket(&self, bound: Bound) -> io::Result<()> {
         let listener = UnixListener::from_std(bound.listener.try_clone()?)?;
-        let (server, doors) = (self.clone(), Arc::new(Semaphore::new(CONNECTIONS)));
+        let (server, guests) = (self.clone(), Guests::default());
+        let visitor = Visitor { door: Door::Socket, from: None, is_local: false };
         drop(tokio::spawn(async move {
             let mut said_at: Option<Instant> = None;
             loop {
@@ -97,7 +116,7 @@ impl Server {
                     continue;
                 };
                 match bound.place.know(&stream) {
-                    Ok(()) => server.welcome(stream, Door::Socket, None, &doors),
+                    Ok(()) => server.welcome(stream, visitor, &guests),
                     Err(_) if said_at.is_some_and(|at| at.elapsed() < SAY_EVERY) => {}
                     Err(stranger) => {
                         said_at = Some(Instant::now());
@@ -115,12 +134,18 @@ impl Server {
     /// When the runtime cannot take the socket.
     pub fn serve_listener(&self, listener: StdTcpListener) -> io::Result<()> {
         listener.set_nonblocking(true)?;
+        let is_local = listener.local_addr()?.ip().is_loopback();
         let listener = TcpListener::from_std(listener)?;
-        let (server, doors) = (self.clone(), Arc::new(Semaphore::new(CONNECTIONS)));
+        let (server, guests) = (self.clone(), Guests::default());
         drop(tokio::spawn(async move {
             loop {
                 match listener.accept().await {
-                    Ok((stream, from)) => server.welcome(stream, Door::Listener, Some(from.ip()), &doors),
+                    Ok((stream, from)) => {
+                        // Over a socket of both families an address of IPv4 comes inside one of IPv6.
+                        let from = Some(from.ip().to_canonical());
+                        let visitor = Visitor { door: Door::Listener, from, is_local };
+                        server.welcome(stream, visitor, &guests);
+                    }
                     Err(_) => tokio::time::sleep(HEAD_WITHIN / 50).await,
                 }
             }
@@ -128,27 +153,26 @@ impl Server {
         Ok(())
     }
 
-    /// `from` is the address of who comes by the listener.
-    fn welcome<S>(&self, stream: S, door: Door, from: Option<IpAddr>, doors: &Arc<Semaphore>)
+    fn welcome<S>(&self, stream: S, visitor: Visitor, guests: &Guests)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let Ok(place) = Arc::clone(doors).try_acquire_owned() else { return };
+        let Some(seat) = guests.admit(visitor.from) else { return };
         let server = self.clone();
         drop(tokio::spawn(async move {
-            let _place = place;
-            server.converse(stream, door, from).await;
+            let _seat = seat;
+            server.converse(stream, visitor).await;
         }));
     }
 
-    async fn converse<S>(&self, stream: S, door: Door, from: Option<IpAddr>)
+    async fn converse<S>(&self, stream: S, visitor: Visitor)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let (lasts, mut longer) = watch::channel(CONNECTION_LASTS);
         let service = service_fn(|request| {
             let (server, lasts) = (self.clone(), lasts.clone());
-            async move { Ok::<_, Infallible>(server.answer(door, from, request, &lasts).await) }
+            async move { Ok::<_, Infallible>(server.answer(visitor, request, &lasts).await) }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -170,8 +194,7 @@ impl Server {
     /// `lasts` is how long the connection may last from now on.
     async fn answer(
         &self,
-        door: Door,
-        from: Option<IpAddr>,
+        Visitor { door, from, is_local }: Visitor,
         request: Request<Incoming>,
         lasts: &watch::Sender<Duration>,
     ) -> Response<Body> {
@@ -180,6 +203,10 @@ impl Server {
             Ok(asked) => asked,
             Err(refusal) => return refused(&refusal),
         };
+        // A webhook tells nothing, and comes by whatever proxy.
+        if is_local && asked != Question::Webhook && !is_asked_locally(&request) {
+            return refused(&Refusal::Name);
+        }
         match asked {
             Question::Page => the_page(),
             Question::Description => bytes(StatusCode::OK, JSON, Bytes::from_static(DESCRIPTION.as_bytes())),
@@ -233,6 +260,13 @@ impl Server {
         self.looks.get(self.status()).await
     }
 
+    /// What is measured now, for whoever sends it on.
+    pub async fn measured(&self) -> Measured {
+        let look = self.look().await;
+        let gauges = look.iter().flat_map(|look| gauges(&look.status, &Figures::read()));
+        Measured { counters: Arc::clone(&self.counters), gauges: gauges.collect() }
+    }
+
     /// How everything stands; `None` if the agent does not answer.
     pub(super) async fn status(&self) -> Option<Status> {
         self.ask(Ask::Status).await
@@ -282,6 +316,11 @@ impl Server {
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(EVENTS));
         guarded(response)
     }
+}
+
+/// Who sends no name is no browser.
+fn is_asked_locally(request: &Request<Incoming>) -> bool {
+    request.headers().get(HOST).is_none_or(|host| host.to_str().is_ok_and(is_local))
 }
 
 fn wants_json(request: &Request<Incoming>) -> bool {

@@ -46,18 +46,19 @@ impl Followers {
     }
 }
 
-/// Serves socket and listener, and returns who follows; `None` if nobody can. Without its socket an agent still does its work. An address that
-/// was asked for and cannot be had is an error, since somebody watches it.
+/// Serves socket and listener, and returns who follows and who serves; `None` if nobody can ask, and nobody wants to know what is measured.
+/// Without its socket an agent still does its work. An address that was asked for and cannot be had is an error, since somebody watches it.
 pub(super) fn open(
     config: &Config,
     place: Option<&Place>,
+    is_measured: bool,
     asks: mpsc::Sender<Ask>,
-) -> Result<Option<Followers>, String> {
+) -> Result<Option<(Followers, Server)>, String> {
     let listen = config.agent.listen;
     let manager = Manager::of_this_process();
     let manager =
         manager.map_err(|error| format!("cannot start the thread for the service manager: {error}"))?;
-    if place.is_none() && listen.is_none() && manager.is_none() {
+    if place.is_none() && listen.is_none() && manager.is_none() && !is_measured {
         return Ok(None);
     }
     let feed = Feed::default();
@@ -84,5 +85,6 @@ pub(super) fn open(
         Ok(None) => {}
         Err(error) => tracing::warn!(error = chain(&error), "going on without the admin socket"),
     }
-    Ok(Some(Followers { feed, counters, manager: manager.map(|manager| (manager, Herald::default())) }))
+    let manager = manager.map(|manager| (manager, Herald::default()));
+    Ok(Some((Followers { feed, counters, manager }, server)))
 }

@@ -175,7 +175,7 @@ struct Terms {
     /// Gives up a start that waiting does not help.
     ends_early: bool,
     again: Option<Again>,
-    /// Where traces go.
+    /// Where traces and metrics go.
     collector: Option<otlp::Collector>,
 }
 
@@ -216,10 +216,12 @@ async fn agent(
     let premises = Premises::new(config.output.clone(), plan, beside, sweeps);
     let publisher = Publisher::new(premises, key.clone()).map_err(|error| chain(&error))?;
     let (asks, asked) = mpsc::channel(1);
-    let followers = admin::open(config, place.as_ref(), asks)?;
+    let is_measured = collector.as_ref().is_some_and(otlp::Collector::is_measured);
+    let opened = admin::open(config, place.as_ref(), is_measured, asks)?;
+    let (followers, server) = opened.unzip();
     let confined = confine(&setup, place.as_ref());
-    let exporter = collector.and_then(otlp::open);
-    let audience = Audience::gather(config.audit.clone(), followers, exporter, heard, &events.0)
+    let exports = collector.map(|collector| otlp::open(collector, server.as_ref()));
+    let audience = Audience::gather(config.audit.clone(), followers, exports, heard, &events.0)
         .map_err(|error| chain(&error))?;
     let mut keepers = Keepers::new(audience.gate());
     let means = Means { key: key.clone(), ledger };

@@ -98,8 +98,8 @@ pub const CREDENTIAL_VARIABLES: [&str; 6] = [
     "AWS_SESSION_TOKEN",
 ];
 
-/// The variables that may hold the key of a collector of traces, where Squire sends it some: kept back from processes, and forgotten like
-/// credentials.
+/// The variables that may hold the key of a collector of OpenTelemetry, where Squire sends it something: kept back from processes, and
+/// forgotten like credentials.
 pub const COLLECTOR_VARIABLES: &[&str] = if cfg!(feature = "otlp") {
     &[
         "OTEL_EXPORTER_OTLP_HEADERS",

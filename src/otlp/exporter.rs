@@ -1,37 +1,27 @@
-//! Sends traces to a collector, on a task of its own.
-//!
-//! *Invariants:* nobody waits for a collector, but for [`LAST`] at the end. What it does not take in time is dropped and counted. Nothing
-//! that it answers is shown: it could say back the key that it was given.
+//! Sends traces, on a task of its own. What the collector does not take in time is dropped and counted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
-use hyper::header::{CONTENT_TYPE, HeaderValue, USER_AGENT};
-use hyper::{Method, Request, StatusCode};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
+use super::collector::{Collector, Unsent};
 use super::settings::Settings;
-use super::{Traces, message};
+use super::traces::Traces;
+use super::{LAST, message};
 use crate::fact::{Told, chain};
-use crate::source::http::{Connections, HttpError, Keys, Reach};
+use crate::source::http::HttpError;
 
 /// So many rollouts wait for the collector.
 const QUEUE: usize = 64;
 
-/// The end waits so long for the collector.
-const LAST: Duration = Duration::from_millis(200);
-
 /// The pauses between the tries of one rollout.
 const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(4), Duration::from_secs(16)];
-
-/// An answer is read so far.
-const ANSWER: usize = 64 << 10;
 
 /// See the module.
 pub struct Exporter {
@@ -118,7 +108,7 @@ impl Sending {
     async fn run(mut self, mut queued: mpsc::Receiver<Vec<Span>>) {
         while let Some(spans) = queued.recv().await {
             let count = count(&spans);
-            let body = Bytes::from(message::body(&self.collector.resource, spans));
+            let body = Bytes::from(message::traces(self.collector.resource(), spans));
             let lost = self.deliver(body, count).await;
             self.counts.settled(count, lost);
         }
@@ -129,7 +119,7 @@ impl Sending {
         let mut pauses = PAUSES.into_iter();
         loop {
             match self.collector.send(body.clone()).await {
-                Ok(rejected) => return self.delivered(spans, rejected),
+                Ok(answer) => return self.delivered(spans, message::rejected_spans(&answer)),
                 Err(error) => {
                     self.failed(&error);
                     let again = pauses.next().filter(|_| error.may_pass() && !self.is_ending);
@@ -155,75 +145,11 @@ impl Sending {
         let rejected = rejected.min(spans);
         tracing::debug!(spans = spans - rejected, "traces exported");
         if rejected > 0 {
-            self.failed(&Unsent::Rejected { spans: rejected });
+            self.failed(&Unsent::Rejected { count: rejected, what: "spans" });
         } else if std::mem::take(&mut self.is_failing) {
             let lost = self.counts.lost.swap(0, Ordering::Relaxed);
             tracing::info!(lost, "traces can be exported again");
         }
         rejected
-    }
-}
-
-/// The collector, and what every request to it has.
-struct Collector {
-    connections: Connections,
-    request: Request<()>,
-    timeout: Duration,
-    resource: Vec<(String, String)>,
-}
-
-impl Collector {
-    fn new(settings: Settings) -> Result<Self, HttpError> {
-        let Settings { endpoint, headers, timeout, authorities, resource } = settings;
-        let is_https = endpoint.scheme_str() == Some("https");
-        let connections = Connections::new(Reach::collector(is_https, authorities), timeout)?;
-        let mut request = Request::new(());
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = endpoint;
-        *request.headers_mut() = headers;
-        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
-        let agent = HeaderValue::from_static(concat!("squire/", env!("CARGO_PKG_VERSION")));
-        request.headers_mut().insert(USER_AGENT, agent);
-        Ok(Self { connections, request, timeout, resource })
-    }
-
-    /// Sends once; returns how many spans the collector rejected.
-    async fn send(&self, body: Bytes) -> Result<u64, Unsent> {
-        let request = self.request.clone().map(|()| Full::new(body));
-        let exchange = async {
-            let answer = self.connections.request(request, self.timeout).await;
-            let answer = answer.map_err(|error| Unsent::Unreached { why: error.words(Keys::Collector) })?;
-            if !answer.status().is_success() {
-                return Err(Unsent::Refused { status: answer.status() });
-            }
-            // What it took, it took, also if nobody can read what it says of it.
-            let answer = Limited::new(answer.into_body(), ANSWER).collect().await;
-            Ok(answer.map_or(0, |answer| message::rejected(&answer.to_bytes())))
-        };
-        timeout(self.timeout, exchange).await.unwrap_or(Err(Unsent::Late { after: self.timeout }))
-    }
-}
-
-/// Why spans were not taken.
-#[derive(Debug, thiserror::Error)]
-enum Unsent {
-    #[error("the collector cannot be reached: {why}")]
-    Unreached { why: String },
-    #[error("the collector did not answer within {after:?}")]
-    Late { after: Duration },
-    #[error("the collector answered {status}")]
-    Refused { status: StatusCode },
-    #[error("the collector rejected {spans} spans")]
-    Rejected { spans: u64 },
-}
-
-impl Unsent {
-    /// Whether another try may help, as the specification has it.
-    fn may_pass(&self) -> bool {
-        match self {
-            Self::Unreached { .. } | Self::Late { .. } => true,
-            Self::Refused { status } => matches!(status.as_u16(), 429 | 502..=504),
-            Self::Rejected { .. } => false,
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! The variables of OpenTelemetry that say where traces go.
+//! The variables of OpenTelemetry that say where traces and metrics go.
 //!
 //! *Invariants:* pure; no error quotes a value, since people write passwords into addresses. Without an endpoint nothing is exported: the
 //! specification's default, a collector on this machine, would be asked by everybody who has none.
@@ -14,7 +14,45 @@ use crate::config::{Authorities, Environment};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Where traces go, and as whose.
+/// Metrics are sent so often.
+const INTERVAL: Duration = Duration::from_mins(1);
+
+const TEMPORALITY: &str = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
+const EVERY: &str = "OTEL_METRIC_EXPORT_INTERVAL";
+
+/// A kind of what is sent: its path, and the variables that are for it alone.
+#[derive(Clone, Copy, Debug)]
+struct Signal {
+    path: &'static str,
+    exporter: &'static str,
+    endpoint: &'static str,
+    protocol: &'static str,
+    timeout: &'static str,
+    certificate: &'static str,
+    headers: &'static str,
+}
+
+const TRACES: Signal = Signal {
+    path: "/v1/traces",
+    exporter: "OTEL_TRACES_EXPORTER",
+    endpoint: "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    protocol: "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+    timeout: "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT",
+    certificate: "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",
+    headers: "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
+};
+
+const METRICS: Signal = Signal {
+    path: "/v1/metrics",
+    exporter: "OTEL_METRICS_EXPORTER",
+    endpoint: "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+    protocol: "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL",
+    timeout: "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT",
+    certificate: "OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE",
+    headers: "OTEL_EXPORTER_OTLP_METRICS_HEADERS",
+};
+
+/// Where something goes, and as whose.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The address, whole.
@@ -43,35 +81,53 @@ pub enum SettingsError {
     Headers(&'static str),
     /// No number.
     #[error("{0} is no number of milliseconds above zero")]
-    Timeout(&'static str),
+    Millis(&'static str),
     /// No attributes.
     #[error("{0} is no list of attributes: write name=value,name=value, with values percent-encoded")]
     Attributes(&'static str),
+    /// Differences instead of sums.
+    #[error("{0} asks for another temporality than cumulative, the only one that squire has")]
+    Temporality(&'static str),
 }
 
 impl Settings {
-    /// What the environment asks for; `None` if for nothing.
-    pub fn of(environment: Environment<'_>) -> Result<Option<Self>, SettingsError> {
+    /// What the environment asks for traces; `None` if for nothing.
+    pub fn traces(environment: Environment<'_>) -> Result<Option<Self>, SettingsError> {
+        Self::of(TRACES, environment)
+    }
+
+    /// What it asks for metrics, and how often they are sent.
+    pub fn metrics(environment: Environment<'_>) -> Result<Option<(Self, Duration)>, SettingsError> {
+        let Some(settings) = Self::of(METRICS, environment)? else { return Ok(None) };
+        let variable = |name| environment(name).filter(|text| !text.is_empty());
+        if variable(TEMPORALITY).is_some_and(|text| !text.eq_ignore_ascii_case("cumulative")) {
+            return Err(SettingsError::Temporality(TEMPORALITY));
+        }
+        let every = variable(EVERY).map_or(Ok(INTERVAL), |text| millis(EVERY, &text))?;
+        Ok(Some((settings, every)))
+    }
+
+    fn of(signal: Signal, environment: Environment<'_>) -> Result<Option<Self>, SettingsError> {
         let variable =
             |name: &'static str| Some((name, environment(name)?)).filter(|(_, text)| !text.is_empty());
         let is = |name, word: &str| variable(name).is_some_and(|(_, text)| text.eq_ignore_ascii_case(word));
-        if is("OTEL_SDK_DISABLED", "true") || variable("OTEL_TRACES_EXPORTER").is_some_and(is_another) {
+        if is("OTEL_SDK_DISABLED", "true") || variable(signal.exporter).is_some_and(is_another) {
             return Ok(None);
         }
-        let of_all = |(name, text): (_, String)| (name, format!("{}/v1/traces", text.trim_end_matches('/')));
-        let endpoint = variable("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-            .or_else(|| variable("OTEL_EXPORTER_OTLP_ENDPOINT").map(of_all));
+        let of_all =
+            |(name, text): (_, String)| (name, format!("{}{}", text.trim_end_matches('/'), signal.path));
+        let endpoint =
+            variable(signal.endpoint).or_else(|| variable("OTEL_EXPORTER_OTLP_ENDPOINT").map(of_all));
         let Some((name, endpoint)) = endpoint else { return Ok(None) };
         let either = |own, shared| variable(own).or_else(|| variable(shared));
-        if let Some((name, protocol)) =
-            either("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+        if let Some((name, protocol)) = either(signal.protocol, "OTEL_EXPORTER_OTLP_PROTOCOL")
             && protocol != "http/protobuf"
         {
             return Err(SettingsError::Protocol(name));
         }
-        let timeout = either("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT");
-        let certificate = either("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE");
-        let headers = either("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS");
+        let timeout = either(signal.timeout, "OTEL_EXPORTER_OTLP_TIMEOUT");
+        let certificate = either(signal.certificate, "OTEL_EXPORTER_OTLP_CERTIFICATE");
+        let headers = either(signal.headers, "OTEL_EXPORTER_OTLP_HEADERS");
         Ok(Some(Self {
             endpoint: address(name, &endpoint)?,
             headers: headers.map_or(Ok(HeaderMap::new()), |(name, text)| read_headers(name, &text))?,
@@ -104,7 +160,7 @@ fn address(name: &'static str, text: &str) -> Result<Uri, SettingsError> {
 
 fn millis(name: &'static str, text: &str) -> Result<Duration, SettingsError> {
     let millis = text.trim().parse().ok().filter(|millis| *millis > 0);
-    millis.map(Duration::from_millis).ok_or(SettingsError::Timeout(name))
+    millis.map(Duration::from_millis).ok_or(SettingsError::Millis(name))
 }
 
 /// `name=value,name=value`, with the values percent-encoded; `None` if it is not that.
@@ -152,11 +208,17 @@ fn resource(
 mod tests {
     use super::*;
 
+    fn find(variables: &[(&str, &str)], name: &str) -> Option<String> {
+        let found = variables.iter().find(|(variable, _)| *variable == name);
+        found.map(|(_, value)| (*value).to_owned())
+    }
+
     fn of(variables: &[(&str, &str)]) -> Result<Option<Settings>, SettingsError> {
-        Settings::of(&|name| {
-            let found = variables.iter().find(|(variable, _)| *variable == name);
-            found.map(|(_, value)| (*value).to_owned())
-        })
+        Settings::traces(&|name| find(variables, name))
+    }
+
+    fn of_metrics(variables: &[(&str, &str)]) -> Result<Option<(Settings, Duration)>, SettingsError> {
+        Settings::metrics(&|name| find(variables, name))
     }
 
     const SHARED: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318/");
@@ -177,6 +239,24 @@ mod tests {
         }
         assert_eq!(endpoint(&[("OTEL_EXPORTER_OTLP_HEADERS", "a=b")]), None, "nobody asked for it");
         assert!(endpoint(&[SHARED, ("OTEL_TRACES_EXPORTER", "console,otlp")]).is_some());
+    }
+
+    #[test]
+    fn metrics_have_their_own_endpoint_and_interval_and_can_be_turned_off_alone() {
+        let (settings, every) = of_metrics(&[SHARED]).unwrap().unwrap();
+        assert_eq!((settings.endpoint.path(), every), ("/v1/metrics", Duration::from_mins(1)));
+        let often = of_metrics(&[SHARED, ("OTEL_METRIC_EXPORT_INTERVAL", "250")]).unwrap().unwrap();
+        assert_eq!(often.1, Duration::from_millis(250));
+        let off = [SHARED, ("OTEL_METRICS_EXPORTER", "none")];
+        assert!(of_metrics(&off).unwrap().is_none() && of(&off).unwrap().is_some());
+        assert!(of_metrics(&[OWN]).unwrap().is_none(), "that is for traces");
+        for (name, value) in
+            [(TEMPORALITY, "delta"), (TEMPORALITY, "lowmemory"), (EVERY, "0"), (EVERY, "1 min")]
+        {
+            let error = of_metrics(&[SHARED, (name, value)]).unwrap_err().to_string();
+            assert!(error.starts_with(name), "{error}");
+        }
+        assert!(of_metrics(&[SHARED, (TEMPORALITY, "Cumulative")]).unwrap().is_some());
     }
 
     #[test]

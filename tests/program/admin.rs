@@ -65,7 +65,7 @@ fn running<'a>(rig: &'a Rig, password: &str) -> Squire<'a> {
 /// One request over a stream that was just opened, and the whole answer.
 fn exchange(mut stream: impl Read + Write, request: &str) -> String {
     stream
-        .write_all(format!("{request} HTTP/1.1\r\nhost: squire\r\nconnection: close\r\n\r\n").as_bytes())
+        .write_all(format!("{request} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").as_bytes())
         .unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
@@ -268,7 +268,7 @@ fn who_follows_events_hears_of_each_step_and_of_no_value() {
     let (rig, first) = rig(&format!("[agent]\nlisten = \"127.0.0.1:{port}\"\n"));
     let mut squire = running(&rig, &first);
     let mut stream = listener(port);
-    stream.write_all(b"GET /v1/events HTTP/1.1\r\nhost: squire\r\n\r\n").unwrap();
+    stream.write_all(b"GET /v1/events HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
     let mut heard = String::new();
     let mut piece = [0; 4096];
     let mut hear = |heard: &mut String, word: &str| {
@@ -317,19 +317,61 @@ fn a_crowd_at_the_listener_has_one_answer_made_for_all() {
         assert!(exchange(listener(port), "HEAD /v1/events").starts_with("HTTP/1.1 200"));
     }
     let mut stream = listener(port);
-    stream.write_all(b"GET /v1/events HTTP/1.1\r\nhost: squire\r\n\r\n").unwrap();
+    stream.write_all(b"GET /v1/events HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
     follows(&mut stream);
     // Nor do those who follow by the listener from the operator at the socket.
     let mut others: Vec<_> = (0..20).map(|_| listener(port)).collect();
     for other in &mut others {
-        other.write_all(b"GET /v1/events HTTP/1.1\r\nhost: squire\r\n\r\n").unwrap();
+        other.write_all(b"GET /v1/events HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
     }
     wait_until(SOON, "there is no place left", || {
         exchange(listener(port), "GET /v1/events").starts_with("HTTP/1.1 503")
     });
     let mut operator = UnixStream::connect(rig.path("out/..admin")).unwrap();
-    operator.write_all(b"GET /v1/events HTTP/1.1\r\nhost: squire\r\n\r\n").unwrap();
+    operator.write_all(b"GET /v1/events HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
     follows(&mut operator);
+    squire.stop();
+}
+
+/// The attacker is one host. Another one has a place, and a sender of a webhook is known by its own address, although the socket is one of
+/// IPv6 that takes IPv4 as well.
+#[test]
+fn who_keeps_all_the_connections_that_it_gets_leaves_half_to_others() {
+    if std::net::TcpListener::bind("[::1]:0").is_err() {
+        eprintln!("skipped: this machine has no IPv6");
+        return;
+    }
+    let port = free_port();
+    let (rig, first) = rig(&format!("[agent]\nlisten = \"[::]:{port}\"\n"));
+    let mut squire = running(&rig, &first);
+    let greedy: Vec<_> = (0..100).map(|_| listener(port)).collect();
+    let other = TcpStream::connect(format!("[::1]:{port}")).unwrap();
+    other.set_read_timeout(Some(SOON)).unwrap();
+    assert!(exchange(other, "GET /livez").starts_with("HTTP/1.1 200"));
+    drop(greedy);
+    squire.stop();
+}
+
+/// The attacker is a page in a browser of this machine, whose name points here after it was shown.
+#[test]
+fn a_listener_for_this_machine_answers_to_no_name_that_others_made() {
+    let port = free_port();
+    let (rig, first) = rig(&format!("[agent]\nlisten = \"127.0.0.1:{port}\"\n"));
+    let mut squire = running(&rig, &first);
+    let asked_as = |host: &str, path: &str| {
+        let mut stream = listener(port);
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    for path in ["/", "/livez", "/readyz", "/metrics", "/v1/status", "/v1/events", "/v1/openapi.json"] {
+        let answer = asked_as(&format!("evil.example:{port}"), path);
+        assert!(answer.starts_with("HTTP/1.1 421") && !answer.contains("db"), "{path}: {answer}");
+    }
+    assert!(asked_as(&format!("localhost:{port}"), "/v1/status").contains("\"name\":\"db\""));
+    assert!(asked_as(&format!("127.0.0.1:{port}"), "/livez").starts_with("HTTP/1.1 200"));
     squire.stop();
 }
 
@@ -348,7 +390,8 @@ fn a_hostile_client_holds_up_nobody() {
         TcpStream::connect(("127.0.0.1", port)).is_ok_and(|stream| {
             stream.set_read_timeout(Some(SOON)).unwrap();
             let mut stream = stream;
-            let asked = stream.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+            let asked =
+                stream.write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
             let mut answer = String::new();
             asked.is_ok() && stream.read_to_string(&mut answer).is_ok() && answer.starts_with("HTTP/1.1 200")
         })
@@ -363,14 +406,16 @@ fn a_hostile_client_holds_up_nobody() {
     drop(endless.read_to_string(&mut answer));
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
     let mut large = listener(port);
-    large.write_all(b"POST /v1/hold HTTP/1.1\r\nhost: x\r\ncontent-length: 1073741824\r\n\r\n").unwrap();
+    large
+        .write_all(b"POST /v1/hold HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1073741824\r\n\r\n")
+        .unwrap();
     let block = vec![0; 1 << 20];
     let taken = (0..1024).take_while(|_| large.write_all(&block).is_ok()).count();
     assert!(taken < 64, "{taken} MiB of a body that nobody wants were read");
     // Answers that are asked for and never read.
     let mut greedy = listener(port);
     for _ in 0..2000 {
-        if greedy.write_all(b"GET /v1/openapi.json HTTP/1.1\r\nhost: x\r\n\r\n").is_err() {
+        if greedy.write_all(b"GET /v1/openapi.json HTTP/1.1\r\nhost: localhost\r\n\r\n").is_err() {
             break;
         }
         greedy.set_write_timeout(Some(Duration::from_millis(100))).unwrap();
@@ -518,7 +563,7 @@ fn who_follows_holds_up_no_stop() {
     let (rig, first) = rig("");
     let mut squire = running(&rig, &first);
     let mut stream = UnixStream::connect(rig.path("out/..admin")).unwrap();
-    stream.write_all(b"GET /v1/events HTTP/1.1\r\nhost: squire\r\n\r\n").unwrap();
+    stream.write_all(b"GET /v1/events HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
     let waiting = thread::spawn(move || {
         let mut all = Vec::new();
         drop(stream.read_to_end(&mut all));

@@ -1,4 +1,5 @@
-//! The hunt through everything that Squire tells: log at trace level, status, readiness, events, metrics, page, audit, and what its commands print.
+//! The hunt through everything that Squire tells: log at trace level, status, readiness, events, metrics, page, audit, what its commands
+//! print, and what a collector of OpenTelemetry gets.
 //!
 //! All of it is written into files of the rig. When a run of Squire ends, its rig searches every file that is not an output for every
 //! secret of the test, as it is and as others write it (see `support/canary.rs`).
@@ -40,7 +41,7 @@ fn look_everywhere(rig: &Rig, port: u16, when: &str) {
     for path in ["livez", "readyz", "v1/status", "v1/openapi.json", "v1/events", "metrics", ""] {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
-        let request = format!("GET /{path} HTTP/1.1\r\nhost: squire\r\nconnection: close\r\n\r\n");
+        let request = format!("GET /{path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).unwrap();
         let (mut answer, mut piece) = (Vec::new(), [0; 4096]);
         // Events have no end.
@@ -67,6 +68,23 @@ fn look_everywhere(rig: &Rig, port: u16, when: &str) {
     }
 }
 
+/// A collector that gets every trace, and the metrics ten times a second.
+#[cfg(feature = "otlp")]
+fn collect(rig: &Rig) -> crate::support::Rotel {
+    let port = free_port();
+    rig.set("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://127.0.0.1:{port}"));
+    rig.set("OTEL_METRIC_EXPORT_INTERVAL", "100");
+    crate::support::Rotel::start(port)
+}
+
+/// What it got is searched with the rest.
+#[cfg(feature = "otlp")]
+fn keep(rig: &Rig, collector: &crate::support::Rotel) {
+    let said = collector.said();
+    assert!(said.contains("rollout.publish") && said.contains("squire_secret_state"), "{said}");
+    std::fs::write(rig.path("collected"), said).unwrap();
+}
+
 fn write(tenant: &Tenant<'_>, rig: &Rig, word: &str) -> String {
     let password = fresh(word);
     rig.canaries().add(&password);
@@ -86,6 +104,8 @@ fn nothing_that_squire_tells_holds_a_secret() {
         std::fs::create_dir(rig.path(directory)).unwrap();
     }
     rig.config(&configuration(port, "{{db.password}}"));
+    #[cfg(feature = "otlp")]
+    let collector = collect(&rig);
     let first = write(&tenant, &rig, "first");
     let mut squire = rig.run();
     has(&mut squire, &rig, &first);
@@ -136,5 +156,7 @@ fn nothing_that_squire_tells_holds_a_secret() {
     let heard =
         heard.filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("heard."));
     assert_eq!(heard.count(), 5 * 13, "all of it was kept, and is searched");
+    #[cfg(feature = "otlp")]
+    keep(&rig, &collector);
     drop(squire);
 }

@@ -1,4 +1,4 @@
-//! Traces at a real collector; and collectors that are away, that hang, that lie, and that say back the key that they were given.
+//! Traces and metrics at a real collector; and collectors that are away, that hang, that lie, and that say back the key that they were given.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{Bao, Impostor, Manners, Rig, Rotel, Squire, Tenant, field, free_port, fresh, status};
+use crate::support::{
+    Bao, Impostor, Manners, Rig, Rotel, SOON, Squire, Tenant, field, free_port, fresh, status, wait_until,
+};
 
 const CONFIG: &str = r#"
     [secret.app]
@@ -108,6 +110,67 @@ fn a_rollout_is_a_trace_its_steps_are_spans_and_the_servers_request_id_leads_to_
     assert!(rotel.said().contains("service.name: Str(shop)"));
     assert_eq!(squire.stop(), 128 + 15);
     assert_eq!(rig.canaries().hunt().find(rotel.said().as_bytes()), None);
+}
+
+/// The figures of a metric, as the collector wrote them, newest last.
+fn figures(rotel: &Rotel, metric: &str) -> Vec<String> {
+    let said = rotel.said();
+    let name = format!("Name: {metric}\n");
+    let metrics = said.split("Metric #").filter(|text| text.replace("-> ", "").contains(&name));
+    metrics.map(|text| text.split("ResourceMetrics #").next().unwrap_or_default().to_owned()).collect()
+}
+
+#[test]
+fn a_collector_gets_the_metrics_of_a_scrape_again_and_again_and_once_more_at_the_end() {
+    let bao = Bao::start();
+    let tenant = bao.tenant();
+    let port = free_port();
+    let rotel = Rotel::start(port);
+    let rig = rig(&tenant, &format!("http://127.0.0.1:{port}"));
+    rig.set("OTEL_TRACES_EXPORTER", "none");
+    rig.set("OTEL_METRIC_EXPORT_INTERVAL", "100");
+    let mut squire = rig.run();
+    is_live(&rig, &mut squire);
+    let committed = |value: &str| {
+        let figures = figures(&rotel, "squire_rollouts");
+        let points = figures.iter().flat_map(|text| text.split("NumberDataPoints #"));
+        points.filter(|point| point.contains("committed") && point.contains(value)).count()
+    };
+    squire.wait_until("the first rollout is counted", || committed("Value: 1") > 0);
+    squire.wait_until("the gauges come, too", || !figures(&rotel, "squire_secret_state").is_empty());
+    squire.wait_until("and the histograms", || {
+        let figures = figures(&rotel, "squire_rollout_duration_seconds");
+        figures.iter().any(|text| text.contains("CUMULATIVE"))
+    });
+    rotate(&rig, &tenant, &mut squire);
+    squire.wait_until("the next is counted", || committed("Value: 2") > 0);
+    assert!(!rotel.said().contains("rollout.publish"), "nobody asked for traces");
+    assert_eq!(squire.stop(), 128 + 15);
+
+    // Nothing is sent for an hour, but at the end.
+    rig.set("OTEL_METRIC_EXPORT_INTERVAL", "3600000");
+    let before = committed("Value: 1");
+    let mut squire = rig.run();
+    is_live(&rig, &mut squire);
+    assert_eq!(squire.stop(), 128 + 15);
+    wait_until(SOON, "the end is counted", || committed("Value: 1") > before);
+}
+
+#[test]
+fn what_cannot_be_exported_is_said_and_the_rest_is_exported() {
+    let bao = Bao::start();
+    let tenant = bao.tenant();
+    let port = free_port();
+    let rotel = Rotel::start(port);
+    let rig = rig(&tenant, &format!("http://127.0.0.1:{port}"));
+    rig.set("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "delta");
+    let mut squire = rig.run();
+    is_live(&rig, &mut squire);
+    squire.wait_until("traces come", || rotel.said().contains("rollout.publish"));
+    let said = squire_says(&rig, "metrics are not exported");
+    assert_eq!(said.len(), 1);
+    assert!(said[0]["error"].as_str().unwrap().contains("cumulative"), "{said:?}");
+    assert!(!rotel.said().contains("squire_rollouts"));
 }
 
 fn humantime_of(moment: &Value) -> u128 {

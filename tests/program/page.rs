@@ -46,7 +46,7 @@ fn get(address: &str, path: &str) -> String {
 
 fn exchange(mut stream: impl Read + Write, path: &str) -> String {
     let mut answer = String::new();
-    let request = format!("GET {path} HTTP/1.1\r\nhost: squire\r\nconnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
     drop(stream.write_all(request.as_bytes()).and_then(|()| stream.read_to_string(&mut answer)));
     answer
 }
@@ -149,7 +149,7 @@ fn a_page_that_may_not_follow_asks_every_five_seconds() {
     let followers: Vec<_> = (0..16)
         .map(|_| {
             let mut stream = TcpStream::connect(&address).unwrap();
-            stream.write_all(b"GET /v1/events HTTP/1.1\r\nhost: squire\r\n\r\n").unwrap();
+            stream.write_all(b"GET /v1/events HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
             let mut hello = [0; 16];
             stream.read_exact(&mut hello).unwrap();
             stream

@@ -132,7 +132,7 @@ fn answer(mut stream: impl Read) -> String {
 }
 
 fn post(mut stream: impl Read + Write, headers: &str, body: &str) -> String {
-    let head = "POST /v1/webhook HTTP/1.1\r\nhost: squire\r\nconnection: close\r\n";
+    let head = "POST /v1/webhook HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n";
     let request = format!("{head}content-length: {}\r\n{headers}\r\n{body}", body.len());
     stream.write_all(request.as_bytes()).unwrap();
     answer(stream)
@@ -143,7 +143,7 @@ fn get(port: u16, path: &str) -> String {
         return String::new();
     };
     stream.set_read_timeout(Some(SOON)).unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nhost: squire\r\nconnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
     if stream.write_all(request.as_bytes()).is_err() { String::new() } else { answer(stream) }
 }
 

@@ -7,7 +7,7 @@ use crate::agent::Event;
 use crate::audit::writer::Audit;
 use crate::audit::{AuditError, Gate};
 use crate::cli::admin::Followers;
-use crate::cli::otlp::Exporter;
+use crate::cli::otlp::Exports;
 use crate::config::AuditConfig;
 use crate::fact::Told;
 
@@ -22,7 +22,7 @@ impl Audience {
     pub(super) fn gather(
         audit: Option<AuditConfig>,
         followers: Option<Followers>,
-        exporter: Option<Exporter>,
+        exports: Option<Exports>,
         heard: Option<mpsc::UnboundedReceiver<Told>>,
         agent: &mpsc::UnboundedSender<Event>,
     ) -> Result<Self, AuditError> {
@@ -31,7 +31,7 @@ impl Audience {
         let end = move || drop(agent.send(Event::Failed));
         let audit = audit.map(|config| Audit::start(config, end)).transpose()?;
         let gate = audit.as_ref().map(Audit::gate).unwrap_or_default();
-        let listeners = Listeners { audit, followers, exporter };
+        let listeners = Listeners { audit, followers, exports };
         let listening = heard.filter(|_| !listeners.are_none()).map(|heard| {
             let (end, ended) = oneshot::channel();
             (end, tokio::spawn(listen(heard, listeners, ended)))
@@ -57,20 +57,20 @@ impl Audience {
 struct Listeners {
     audit: Option<Audit>,
     followers: Option<Followers>,
-    exporter: Option<Exporter>,
+    exports: Option<Exports>,
 }
 
 impl Listeners {
     fn are_none(&self) -> bool {
-        self.audit.is_none() && self.followers.is_none() && self.exporter.is_none()
+        self.audit.is_none() && self.followers.is_none() && self.exports.is_none()
     }
 
     fn tell(&mut self, told: Told) {
         if let Some(followers) = &mut self.followers {
             followers.tell(&told);
         }
-        if let Some(exporter) = &mut self.exporter {
-            exporter.tell(&told);
+        if let Some(exports) = &mut self.exports {
+            exports.tell(&told);
         }
         if let Some(audit) = &self.audit {
             audit.tell(told);
@@ -100,7 +100,7 @@ async fn listen(
     if let Some(audit) = listeners.audit {
         audit.close();
     }
-    if let Some(exporter) = listeners.exporter {
-        exporter.close().await;
+    if let Some(exports) = listeners.exports {
+        exports.close().await;
     }
 }

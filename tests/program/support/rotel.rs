@@ -1,4 +1,4 @@
-//! A real collector of OpenTelemetry, which writes down each span that it gets.
+//! A real collector of OpenTelemetry, which writes down each span and each metric that it gets.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -28,6 +28,8 @@ impl Rotel {
         command.args([
             "--debug-log",
             "traces",
+            "--debug-log",
+            "metrics",
             "--debug-log-verbosity",
             "detailed",
             "--exporter",
