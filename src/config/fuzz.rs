@@ -129,8 +129,12 @@ fn read(input: &[u8]) {
 
 #[test]
 fn fuzz() {
-    let documents =
-        [SECRETS, super::tests::FULL].into_iter().chain(examples(include_str!("../../README.md"), "toml"));
-    let documents: Vec<_> = documents.collect();
+    const PAGES: [&str; 3] = [
+        include_str!("../../README.md"),
+        include_str!("../../docs/configuration.md"),
+        include_str!("../../docs/operations.md"),
+    ];
+    let written = PAGES.into_iter().flat_map(|page| examples(page, "toml"));
+    let documents: Vec<_> = [SECRETS, super::tests::FULL].into_iter().chain(written).collect();
     Reader::of_texts(&documents, &WORDS, read).fuzz("a configuration");
 }

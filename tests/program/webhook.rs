@@ -155,14 +155,14 @@ fn is(status: u16, words: &str, answer: &str) {
     );
 }
 
-/// Exactly what the README shows, with `curl` and `openssl`.
+/// Exactly what docs/operations.md shows, with `curl` and `openssl`.
 #[test]
-fn the_example_of_the_readme_works() {
+fn the_example_of_the_documents_works() {
     let hooked = Hooked::new(WEBHOOK, "");
     let mut squire = hooked.running();
-    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operations.md")).unwrap();
     let is_example = |block: &&str| block.contains("x-hub-signature-256");
-    let example = readme.split("```").find(is_example).unwrap().strip_prefix("sh\n").unwrap();
+    let example = page.split("```").find(is_example).unwrap().strip_prefix("sh\n").unwrap();
     let next = hooked.rotate();
     let mut shell = Command::new("sh");
     shell
