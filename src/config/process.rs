@@ -125,7 +125,7 @@ pub(super) fn reaction(value: &Value<'_>) -> Option<Reaction> {
         return value.read(&REACTION);
     }
     let mut table = value.table(REACTION.expected)?;
-    let kinds = ["run", "signal", "http"].map(|key| table.has(key));
+    let kinds = ["run", "signal", "http"].map(|key| table.take(key).is_some());
     let act = match kinds {
         [false, true, false] => signal_to(&mut table).map(Act::SignalTo),
         [false, false, true] => call(&mut table).map(Act::Call),

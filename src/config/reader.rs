@@ -83,7 +83,9 @@ impl<'a> Table<'a> {
 
     /// The value of a key, which from now on counts as known.
     pub(super) fn take(&mut self, key: &'static str) -> Option<Value<'a>> {
-        self.known.push(key);
+        if !self.known.contains(&key) {
+            self.known.push(key);
+        }
         self.entries.get_key_value(key).map(|(key, value)| self.value(key, value))
     }
 

@@ -1,0 +1,37 @@
+//! The documents say what is so: every link leads somewhere, every example works, and what a page lists is what the code knows.
+//!
+//! A fenced block is tried by its language:
+//!
+//! | language | what is done with it |
+//! |---|---|
+//! | `toml` | it has to be a configuration, whole or completed by the first one of the README, and has to compile to a plan |
+//! | `json`, `yaml` | it is parsed |
+//! | `handlebars` | it is compiled |
+//! | `sh`, `bash`, `console` | the command line of Squire reads each `squire …`, and what says so is run |
+//! | none | a drawing: nothing |
+//!
+//! A comment in front of a block says what is not usual with it: `<!-- run: NAME -->` runs it, after the other blocks with this name on the
+//! page, in a private directory with a real `squire`, and lines that follow in the comment prepare that; `<!-- not run: WHY -->`;
+//! `<!-- part of: squire policy -->` for what this command prints of the first configuration; `<!-- a file of hooks -->`. Blocks of shells and
+//! of languages that are not above need one.
+//!
+//! *Invariant:* a page is found by itself: whoever adds one has to do nothing for it to be checked.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a failed step is a failed test")]
+
+mod commands;
+mod configurations;
+mod examples;
+mod explore;
+mod keys;
+mod limits;
+mod links;
+mod page;
+mod sessions;
+mod shell;
+
+/// What is wrong, one a line.
+fn listed(problems: impl IntoIterator<Item = impl std::fmt::Display>) -> String {
+    let lines: Vec<_> = problems.into_iter().map(|problem| problem.to_string()).collect();
+    lines.join("\n")
+}
