@@ -12,8 +12,8 @@ use crate::webhook::network;
 /// So many connections at once for each door; what comes beyond is closed at once, since waiting would help nobody.
 const CONNECTIONS: usize = 64;
 
-/// So many of them from one address, or from one network of IPv6.
-const FROM_ONE: usize = CONNECTIONS / 2;
+/// So many of them from one address, or from one network of IPv6: half.
+const FROM_ONE: usize = 32;
 
 /// Who is in by one door.
 #[derive(Clone, Debug, Default)]
