@@ -201,6 +201,11 @@ impl Gatherer {
         self.take(update, now);
     }
 
+    /// The same for what the user asks to be tried again.
+    pub fn hear_retry(&mut self, secrets: &[SecretName], now: Instant) {
+        self.retry(secrets, now);
+    }
+
     /// Whether it has, or waits for, a value of this secret.
     pub fn wants(&self, secret: &SecretName) -> bool {
         self.missing.contains(secret) || self.newest.contains_key(secret)

@@ -13,6 +13,8 @@ use crate::plain::plain;
 pub enum Word {
     /// The first release is live; with a process, that is well with it.
     Ready,
+    /// The configuration is read anew. [`Word::Ready`] ends it.
+    Reloading,
     /// Squire ends.
     Stopping,
     /// The agent answers.
@@ -25,6 +27,7 @@ pub enum Word {
 #[derive(Debug, Default)]
 pub struct Herald {
     is_ready: bool,
+    is_reloading: bool,
 }
 
 impl Herald {
@@ -36,13 +39,7 @@ impl Herald {
                 status(&format!("source {source} cannot be reached, what is served stays: {error}"))
             }
             Fact::Source(source, SourceFact::Reachable) => status(&format!("source {source} answers again")),
-            Fact::Reload(ReloadFact::NotReloaded { problems }) => {
-                status(&format!("configuration not reloaded, the one before holds: {}", problems.join("; ")))
-            }
-            Fact::Reload(ReloadFact::Awaited { errors, .. }) => {
-                status(&format!("new configuration waits, the one before holds: {}", errors.join("; ")))
-            }
-            Fact::Reload(ReloadFact::Reloaded { .. }) => status("configuration reloaded"),
+            Fact::Reload(fact) => self.hear_reload(fact),
             Fact::Process(ProcessFact::Stopping { cause }) => {
                 vec![Word::Stopping, Word::Status(format!("stopping: {cause}"))]
             }
@@ -55,9 +52,29 @@ impl Herald {
             | Fact::Secret(..)
             | Fact::Process(_)
             | Fact::Question(..)
-            | Fact::Webhook(_)
-            | Fact::Reload(ReloadFact::UpToDate) => Vec::new(),
+            | Fact::Webhook(_) => Vec::new(),
         }
+    }
+
+    /// Each reload that begins comes to one of these ends, unless a newer one overtakes it, which comes to its own.
+    fn hear_reload(&mut self, fact: &ReloadFact) -> Vec<Word> {
+        let said = match fact {
+            ReloadFact::Begun => {
+                let begins = self.is_ready && !std::mem::replace(&mut self.is_reloading, self.is_ready);
+                return begins.then_some(Word::Reloading).into_iter().collect();
+            }
+            ReloadFact::UpToDate => status("configuration read anew, nothing differs"),
+            ReloadFact::Reloaded { .. } => status("configuration reloaded"),
+            // It may wait for ever, and meanwhile the one before holds.
+            ReloadFact::Awaited { errors, .. } => {
+                status(&format!("new configuration waits, the one before holds: {}", errors.join("; ")))
+            }
+            ReloadFact::NotReloaded { problems } => {
+                status(&format!("configuration not reloaded, the one before holds: {}", problems.join("; ")))
+            }
+        };
+        let ends = std::mem::take(&mut self.is_reloading).then_some(Word::Ready);
+        ends.into_iter().chain(said).collect()
     }
 
     fn hear_rollout(&mut self, fact: &RolloutFact) -> Vec<Word> {
@@ -118,6 +135,23 @@ mod tests {
     use crate::names::SourceName;
 
     #[test]
+    fn a_unit_that_is_not_ready_reloads_unheard_and_each_end_of_a_reload_is_ready_again() {
+        let mut herald = Herald::default();
+        assert_eq!(herald.hear(&ReloadFact::Begun.into()), []);
+        let refused = ReloadFact::NotReloaded { problems: vec!["no\nSTOPPING=1".to_owned()] };
+        let said = "configuration not reloaded, the one before holds: no\\nSTOPPING=1".to_owned();
+        assert_eq!(herald.hear(&refused.clone().into()), [Word::Status(said)], "it was never ready");
+        drop(herald.hear(&RolloutFact::Committed { generation: Generation::FIRST }.into()));
+        let waits = ReloadFact::Awaited { missing: Vec::new(), errors: Vec::new() };
+        let done = ReloadFact::Reloaded { added: Vec::new(), removed: Vec::new(), changed: Vec::new() };
+        for end in [refused, waits, done, ReloadFact::UpToDate] {
+            assert_eq!(herald.hear(&ReloadFact::Begun.into()), [Word::Reloading]);
+            assert_eq!(herald.hear(&end.clone().into())[0], Word::Ready);
+            assert!(!herald.hear(&end.into()).contains(&Word::Ready), "once");
+        }
+    }
+
+    #[test]
     fn ready_comes_once_and_no_text_forges_it() {
         let mut herald = Herald::default();
         let (first, again_in) = (Generation::FIRST, Duration::from_secs(1));
@@ -128,6 +162,9 @@ mod tests {
         let said = Word::Status("generation 1 is live".to_owned());
         assert_eq!(herald.hear(&live), [Word::Ready, said.clone()]);
         assert_eq!(herald.hear(&live), [said]);
+        assert_eq!(herald.hear(&ReloadFact::Begun.into()), [Word::Reloading]);
+        assert_eq!(herald.hear(&ReloadFact::Begun.into()), [], "the one before is overtaken");
+        assert_eq!(herald.hear(&ReloadFact::UpToDate.into())[0], Word::Ready);
         let token = Fact::Source(SourceName::new("vault"), SourceFact::TokenDead);
         assert_eq!(herald.hear(&token), []);
     }

@@ -67,8 +67,16 @@ fn asked<'a>(status: &'a Status, secrets: &'a [SecretName]) -> impl Iterator<Ite
     status.secrets.iter().filter(|secret| secrets.is_empty() || secrets.contains(&secret.name))
 }
 
+/// Those of a configuration that waits, and does not hold yet.
+fn awaited<'a>(now: &'a Status, secrets: &'a [SecretName]) -> impl Iterator<Item = &'a SecretName> {
+    secrets.iter().filter(|name| now.secrets.iter().all(|secret| secret.name != **name))
+}
+
 /// Whether the source answered for each, after it was asked.
 fn is_answered(before: &Status, now: &Status, secrets: &[SecretName]) -> bool {
+    if awaited(now, secrets).next().is_some() {
+        return false;
+    }
     let former: BTreeMap<_, _> = before.secrets.iter().map(|secret| (&secret.name, secret.answers)).collect();
     asked(now, secrets).all(|secret| {
         !secret.is_asked_for && former.get(&secret.name).is_none_or(|answers| secret.answers > *answers)
@@ -88,6 +96,9 @@ fn outcome(before: &Status, now: &Status, secrets: &[SecretName], is_quiet: bool
         let reason = failed.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
         problems.push(format!("generation {} is {word}{reason}", failed.generation));
     }
+    problems.extend(awaited(now, secrets).map(|secret| {
+        format!("{secret}: only a new configuration has it, which waits for its secrets: `squire status` says for which")
+    }));
     let waits = asked(now, secrets).any(|secret| secret.live != Some(secret.revision));
     if now.on_hold_since.is_some() && waits {
         problems.push("rollouts are on hold: `squire release` lets the new values go out".to_owned());

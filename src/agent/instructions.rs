@@ -77,6 +77,7 @@ impl Agent {
             Instruction::Refresh(secrets) => {
                 self.know(&secrets)?;
                 effects.push(Effect::Refresh(secrets.clone()));
+                self.reloading.hear_retry(&secrets, now);
                 self.gather(snapshot::Event::RetryAsked(secrets), now, &mut effects);
             }
             Instruction::Hold => self.hold(true, now, &mut effects),

@@ -209,6 +209,13 @@ impl Reloading {
         }
     }
 
+    /// The user asks that what is held be tried again: also by the configuration before, if the one on trial is taken back.
+    pub(super) fn hear_retry(&mut self, secrets: &[SecretName], now: Instant) {
+        if let Some(trial) = &mut self.trial {
+            trial.former.gatherer.hear_retry(secrets, now);
+        }
+    }
+
     /// The configuration that waits for its secrets.
     pub(super) fn candidate(&self) -> Option<&Setup> {
         self.candidate.as_ref().map(|candidate| &*candidate.basis.setup)

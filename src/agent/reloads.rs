@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::keepers::Keepers;
 use super::{Event, Outcome, Setup};
+use crate::fact::{Fact, ReloadFact};
 use crate::names::{Edition, SourceName};
 use crate::plan::Want;
 
@@ -134,6 +135,7 @@ impl Reloads {
             return;
         }
         self.number += 1;
+        Fact::from(ReloadFact::Begun).tell();
         self.answers.insert(self.number, std::mem::take(&mut self.next));
         match self.thread() {
             Ok(thread) if thread.send(()).is_ok() => self.reading = Some(self.number),

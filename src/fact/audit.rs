@@ -91,7 +91,7 @@ fn of_reload(fact: &ReloadFact) -> Option<Record> {
     match fact {
         ReloadFact::Reloaded { .. } => Some(Record::done("reload")),
         ReloadFact::NotReloaded { .. } => Some(Record::failed("reload")),
-        ReloadFact::UpToDate | ReloadFact::Awaited { .. } => None,
+        ReloadFact::Begun | ReloadFact::UpToDate | ReloadFact::Awaited { .. } => None,
     }
 }
 

@@ -384,7 +384,7 @@ impl Counters {
         let outcome = match fact {
             ReloadFact::UpToDate | ReloadFact::Reloaded { .. } => DONE,
             ReloadFact::NotReloaded { .. } => FAILED,
-            ReloadFact::Awaited { .. } => return,
+            ReloadFact::Begun | ReloadFact::Awaited { .. } => return,
         };
         self.reloads.get_or_create(&labels::Outcome { outcome: outcome.into() }).inc();
     }

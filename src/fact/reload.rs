@@ -1,6 +1,6 @@
 //! What happens to a reload.
 
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::listed;
 use crate::names::SecretName;
@@ -9,6 +9,7 @@ use crate::names::SecretName;
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "the variants and their fields are the words of the log lines below")]
 pub enum ReloadFact {
+    Begun,
     UpToDate,
     Awaited { missing: Vec<SecretName>, errors: Vec<String> },
     Reloaded { added: Vec<String>, removed: Vec<String>, changed: Vec<String> },
@@ -19,6 +20,7 @@ impl ReloadFact {
     /// Its name, for machines.
     pub(super) fn word(&self) -> &'static str {
         match self {
+            Self::Begun => "reload_begun",
             Self::UpToDate => "reload_up_to_date",
             Self::Awaited { .. } => "reload_awaited",
             Self::Reloaded { .. } => "reloaded",
@@ -28,6 +30,7 @@ impl ReloadFact {
 
     pub(super) fn log(&self) {
         match self {
+            Self::Begun => debug!("configuration is read anew"),
             Self::UpToDate => info!("configuration read anew, nothing differs"),
             Self::Awaited { missing, errors } => {
                 let (missing, errors) = (listed(missing), errors.join("; "));

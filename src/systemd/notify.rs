@@ -70,13 +70,17 @@ impl Manager {
 
 fn send_all(told: &Receiver<Word>, waiting: &AtomicUsize) {
     for word in told {
-        let state = match &word {
-            Word::Ready => NotifyState::Ready,
-            Word::Stopping => NotifyState::Stopping,
-            Word::Alive => NotifyState::Watchdog,
-            Word::Status(text) => NotifyState::Status(text),
+        let states = match &word {
+            Word::Ready => vec![NotifyState::Ready],
+            // The time is for units of the type notify-reload, which tell by it whether this is the reload that they asked for.
+            Word::Reloading => {
+                [NotifyState::Reloading].into_iter().chain(NotifyState::monotonic_usec_now().ok()).collect()
+            }
+            Word::Stopping => vec![NotifyState::Stopping],
+            Word::Alive => vec![NotifyState::Watchdog],
+            Word::Status(text) => vec![NotifyState::Status(text)],
         };
-        if let Err(error) = sd_notify::notify(&[state]) {
+        if let Err(error) = sd_notify::notify(&states) {
             tracing::debug!(%error, "the service manager cannot be told");
         }
         waiting.fetch_sub(1, Ordering::Relaxed);

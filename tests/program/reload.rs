@@ -259,14 +259,51 @@ fn a_secret_that_nobody_may_read_yet_holds_up_nothing() {
     assert!(waits["errors"].as_str().unwrap().contains("elsewhere"), "{waits}");
     let second = write(&tenant, "db", "second");
     squire.wait_until("the one before rotates", || rig.read("out/db") == second);
+    let (code, said) = ask(&rig, &["refresh", "web", "--wait", "--timeout", "300ms"]);
+    assert!(code == 1 && said.contains("web: permission denied"), "{code} {said}");
     let allowed =
         format!("{}path \"secret/data/elsewhere/*\" {{ capabilities = [\"read\"] }}", tenant.policy());
     tenant.set_policy(&allowed);
     // Whoever has put the policy right need not wait for the next try.
     assert_eq!(ask(&rig, &["refresh", "other"]).0, 1);
-    let (code, said) = ask(&rig, &["refresh", "web"]);
-    assert_eq!(code, 0, "{said}");
-    squire.wait_until("it comes", || rig.read("out/web") == denied);
+    let (code, said) = ask(&rig, &["refresh", "web", "--wait"]);
+    assert!(code == 0 && said.contains("web changed"), "{said}");
+    assert_eq!(rig.read("out/web"), denied);
+    assert_eq!(squire.stop(), 0);
+}
+
+/// The status is of the configuration that holds, and does not know the secret.
+#[test]
+fn a_refresh_of_what_only_a_waiting_source_has_does_not_say_that_nothing_changed() {
+    let tenant = Bao::shared().tenant();
+    let first = write(&tenant, "db", "first");
+    let rig = Rig::new(&tenant);
+    rig.config(&kv_file("db"));
+    let mut squire = rig.run();
+    squire.wait_until("it is there", || rig.read("out/db") == first);
+    let other = r#"
+        [source.other]
+        type = "vault"
+        address = "@address@"
+        [source.other.auth.approle]
+        role_id_file   = "@dir@/role-id"
+        secret_id_file = "@dir@/secret-id"
+        [secret.web]
+        source = "other"
+        path = "secret/elsewhere/@tenant@"
+        [[file]]
+        path = "web"
+        inline = "{{web.password}}"
+        on_change = "none"
+    "#;
+    rig.config(&format!(
+        "{}{other}",
+        kv_file("db").replace("path = \"secret", "source = \"vault\"\npath = \"secret")
+    ));
+    squire.signal(Signal::SIGHUP);
+    squire.wait_until("it says what it waits for", || rig.read("stderr.1").contains(WAITS));
+    let (code, said) = ask(&rig, &["refresh", "web", "--wait", "--timeout", "300ms"]);
+    assert!(code == 1 && said.contains("web: only a new configuration has it"), "{code} {said}");
     assert_eq!(squire.stop(), 0);
 }
 

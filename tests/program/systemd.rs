@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::{Rig, SOON, fresh, rig_of_store, store};
+use crate::support::{Rig, SOON, ask, fresh, rig_of_store, store};
 
 /// The other end of `NOTIFY_SOCKET`, and all that was said so far.
 struct Manager {
@@ -77,7 +77,12 @@ fn a_unit_is_ready_when_its_process_is_and_says_how_it_goes() {
     manager.hears("STATUS=generation 1 is live");
     store(&rig, &["put", "prod/app/db"], &json!({ "password": fresh("second") }).to_string());
     manager.hears("STATUS=generation 2 is live");
-    assert_eq!(manager.heard.iter().filter(|heard| *heard == "READY=1").count(), 1);
+    let times = |manager: &Manager, word: &str| manager.heard.iter().filter(|heard| *heard == word).count();
+    assert_eq!(times(&manager, "READY=1"), 1);
+    assert!(ask(&rig, &["reload"]).status.success());
+    manager.hears("STATUS=configuration read anew, nothing differs");
+    assert_eq!((times(&manager, "RELOADING=1"), times(&manager, "READY=1")), (1, 2), "{:?}", manager.heard);
+    assert!(manager.has_heard("MONOTONIC_USEC="), "{:?}", manager.heard);
     assert_eq!(squire.stop(), 143);
     manager.hears("STOPPING=1");
 }

@@ -213,6 +213,25 @@ fn what_was_rolled_back_while_a_reload_waited_stays_so() {
     assert_eq!(bench.live("x0"), former);
 }
 
+/// An operator who asks again while a new configuration is on trial has asked whichever holds in the end.
+#[test]
+fn a_refresh_during_a_trial_that_fails_is_not_forgotten() {
+    let mut bench = Bench::start(&Written::sample());
+    bench.is_static = true;
+    let good = bench.live("x0");
+    bench.process = Process::FailsOnce;
+    bench.rotate("x0");
+    bench.settle();
+    assert_eq!(bench.live("x0"), good, "the newer one is held back");
+    bench.process = Process::FailsOnce;
+    bench.reload(&Written { argument: 1, ..Written::sample() });
+    bench.run_until(Bench::is_trying);
+    bench.instruct(Instruction::Refresh(Vec::new()));
+    bench.settle();
+    bench.assert_decided(&[false]);
+    assert_ne!(bench.live("x0"), good);
+}
+
 /// An operator who goes back during an incident has not asked for anything else.
 #[test]
 fn a_rollback_on_hold_lets_no_reload_go_out() {

@@ -47,6 +47,8 @@ pub(super) struct Bench {
     pub(super) process: Process,
     /// Sources give no values.
     pub(super) is_mute: bool,
+    /// Values are given without a lease, so that one which was taken back can be tried again.
+    pub(super) is_static: bool,
     pub(super) starts: usize,
     pub(super) decided: Vec<(u64, Outcome)>,
 }
@@ -82,6 +84,7 @@ impl Bench {
             running: None,
             process: Process::IsWell,
             is_mute: false,
+            is_static: false,
             starts: 0,
             decided: Vec::new(),
         };
@@ -125,7 +128,7 @@ impl Bench {
             let Some((want, revision)) = keeper.wants.get(&name) else { continue };
             let value = format!("{} {} {revision}", keeper.address, want.path);
             self.held.insert((id.clone(), name.clone(), *revision));
-            self.queue.push_back(Event::Updated(update(name.clone(), *revision, &value)));
+            self.queue.push_back(Event::Updated(update(name.clone(), *revision, &value, !self.is_static)));
         }
     }
 
@@ -136,7 +139,12 @@ impl Bench {
             for (name, (want, revision)) in &keeper.wants {
                 if self.held.insert((id.clone(), name.clone(), *revision)) {
                     let value = format!("{} {}", keeper.address, want.path);
-                    self.queue.push_back(Event::Updated(update(name.clone(), *revision, &value)));
+                    self.queue.push_back(Event::Updated(update(
+                        name.clone(),
+                        *revision,
+                        &value,
+                        !self.is_static,
+                    )));
                 }
             }
         }
@@ -186,8 +194,9 @@ impl Bench {
         for effect in self.agent.step(event, self.now) {
             self.perform(effect);
         }
+        // What has no lease cannot be given back.
         let lives = |(secret, revision): (&SecretName, &Revision)| {
-            self.held.iter().any(|(_, held, of)| held == secret && of == revision)
+            self.is_static || self.held.iter().any(|(_, held, of)| held == secret && of == revision)
         };
         let live = self.agent.live().into_iter().flat_map(|release| &release.revisions);
         live.for_each(|used| assert!(lives(used), "{used:?} is in use and was given back"));
@@ -217,11 +226,15 @@ impl Bench {
             Effect::Examine { number, .. } => self.queue.push_back(Event::Examined(number, Ok(()))),
             Effect::Keeping(keeping) => self.keeping(keeping),
             Effect::Decided { number, outcome } => self.decided.push((number, outcome)),
-            Effect::Retire(_) | Effect::Report(_) | Effect::Settle(_) | Effect::Window(_) => {}
+            // A source has nothing newer, unless a test says so.
+            Effect::Refresh(_)
+            | Effect::Retire(_)
+            | Effect::Report(_)
+            | Effect::Settle(_)
+            | Effect::Window(_) => {}
             Effect::SignalTo { .. }
             | Effect::Call { .. }
             | Effect::Try { .. }
-            | Effect::Refresh(_)
             | Effect::Reload
             | Effect::Close { .. } => panic!("nobody asked for {effect:?}"),
         }
@@ -299,7 +312,7 @@ impl Bench {
             keeper.wants.insert(name.clone(), (want, revision));
             if !self.is_mute {
                 self.held.insert((id.clone(), name.clone(), revision));
-                self.queue.push_back(Event::Updated(update(name, revision, &value)));
+                self.queue.push_back(Event::Updated(update(name, revision, &value, !self.is_static)));
             }
         }
     }
@@ -327,6 +340,10 @@ impl Bench {
         self.queue.iter().any(|event| matches!(event, Event::Updated(update) if update.secret == *secret))
     }
 
+    pub(super) fn is_trying(&self) -> bool {
+        self.agent.reloading.is_trying()
+    }
+
     pub(super) fn is_waiting(&self) -> bool {
         matches!(self.agent.standing(), Standing::Awaiting(..))
     }
@@ -349,8 +366,8 @@ impl Bench {
     }
 }
 
-fn update(secret: SecretName, revision: Revision, value: &str) -> Update {
+fn update(secret: SecretName, revision: Revision, value: &str, is_leased: bool) -> Update {
     let fields = Packed::of(&Fields::from_iter([("value".to_owned(), value.into())]));
     let digest = DigestKey::new([7; 32]).digest_fields(&fields);
-    Update { secret, revision, fields, digest, former_ends: None, again_at: None, is_leased: true }
+    Update { secret, revision, fields, digest, former_ends: None, again_at: None, is_leased }
 }
