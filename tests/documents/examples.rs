@@ -1,12 +1,13 @@
 //! Every fenced block of every page is tried, or says why not.
 
+use std::fs;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use squire::store::Hooks;
 use squire::template::Template;
 
-use super::page::{Block, pages};
+use super::page::{Block, pages, repository};
 use super::{configurations, listed, shell};
 
 /// What the comment before a block says of it.
@@ -15,6 +16,7 @@ enum Said<'a> {
     NotRun,
     Run,
     PartOf(&'a str),
+    PrintedBy(&'a str),
     Hooks,
 }
 
@@ -25,6 +27,7 @@ fn said(block: &Block) -> Said<'_> {
         "run" if !rest.trim().is_empty() => Said::Run,
         "not run" if !rest.trim().is_empty() => Said::NotRun,
         "part of" => Said::PartOf(rest.trim()),
+        "printed by" => Said::PrintedBy(rest.trim()),
         "a file of hooks" => Said::Hooks,
         _ => panic!(
             "{}: the comment before it says neither how it is tried nor why not: {comment}",
@@ -52,6 +55,7 @@ fn mistake(block: &Block) -> Option<String> {
     match (block.language.as_str(), said(block)) {
         ("", Said::Nothing) | (_, Said::NotRun) | ("sh" | "bash" | "console", Said::Run) => None,
         (_, Said::PartOf("squire policy")) => is_in_the_policy(text),
+        ("text", Said::PrintedBy(script)) => is_printed_by(script, text),
         ("toml", Said::Hooks) => parsed(Hooks::parse(text).map(drop)),
         ("toml", Said::Nothing) => configurations::mistake(text),
         ("json", Said::Nothing) => parsed(
@@ -67,6 +71,15 @@ fn mistake(block: &Block) -> Option<String> {
             "nothing tries it: say before it in a comment how, or why not (language {language:?})"
         )),
     }
+}
+
+/// Whether this script has each heading and each command of Squire in this. What is between them has other numbers each time.
+fn is_printed_by(script: &str, text: &str) -> Option<String> {
+    let script = fs::read_to_string(repository().join(script)).unwrap();
+    let heads = text.lines().filter_map(|line| line.strip_prefix("== "));
+    let commands = text.lines().filter_map(|line| line.trim_start().strip_prefix("$ squire store"));
+    let strange = heads.chain(commands).find(|words| !script.contains(*words));
+    strange.map(|words| format!("the script has no {words:?}"))
 }
 
 /// Whether `squire policy` prints each line of this for the first configuration.

@@ -12,7 +12,7 @@
 //!
 //! A comment in front of a block says what is not usual with it: `<!-- run: NAME -->` runs it, after the other blocks with this name on the
 //! page, in a private directory with a real `squire`, and lines that follow in the comment prepare that; `<!-- not run: WHY -->`;
-//! `<!-- part of: squire policy -->` for what this command prints of the first configuration; `<!-- a file of hooks -->`. Blocks of shells and
+//! `<!-- part of: squire policy -->` for what this command prints of the first configuration; `<!-- printed by: SCRIPT -->`; `<!-- a file of hooks -->`. Blocks of shells and
 //! of languages that are not above need one.
 //!
 //! *Invariant:* a page is found by itself: whoever adds one has to do nothing for it to be checked.
