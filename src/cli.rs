@@ -8,6 +8,7 @@ mod audit;
 mod check;
 mod load;
 mod log;
+mod manual;
 mod otlp;
 mod output;
 mod policy;
@@ -23,6 +24,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::supervise::FAILED;
 use load::Origin;
@@ -89,6 +91,18 @@ enum Command {
     Audit(audit::Asked),
     /// Keep secrets in an encrypted file of this machine
     Store(Box<store::Asked>),
+    /// Print the completions of a shell
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions {
+        /// The shell [default: what the variable SHELL says]
+        shell: Option<Shell>,
+    },
+    /// Write the manual pages of all commands into a directory
+    Man {
+        /// The directory; it is made if need be
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
 }
 
 #[derive(Args, Debug)]
@@ -180,6 +194,12 @@ one source stdout has nothing else; what a person should know is on stderr. What
 is not known without asking, so a secret without `kind` has a line for KV v2 and one for all else.
 --online asks; the role itself can do so only once it has a policy, an operator's token can now.";
 
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  squire completions bash > /etc/bash_completion.d/squire
+  squire completions zsh > /usr/local/share/zsh/site-functions/_squire
+  squire completions fish > ~/.config/fish/completions/squire.fish";
+
 /// Does what the command line asks for; returns the exit code of the program.
 pub fn perform(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(arguments) {
@@ -208,6 +228,8 @@ fn command(command: Command) -> u8 {
             check::check(&file.origin(Vec::new()), given(process), &asked)
         }
         Command::Policy { file, asked } => policy::policy(&file.origin(Vec::new()), &asked),
+        Command::Completions { shell } => manual::completions(shell),
+        Command::Man { directory } => manual::man(&directory),
     }
 }
 

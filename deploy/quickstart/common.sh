@@ -51,11 +51,12 @@ need_python() {
 
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
+# Without optimization, and without AWS: what is to be seen here takes a minute to build, and `cargo build --release` five.
 build() {
     say "Squire is built"
-    show "cargo build --release --locked"
-    cargo build --release --locked --quiet
-    squire=$PWD/target/release/squire
+    show "cargo build --profile quick --no-default-features --locked"
+    cargo build --profile quick --no-default-features --locked --quiet
+    squire=$PWD/target/quick/squire
     "$squire" --version | indented
 }
 

@@ -34,6 +34,7 @@ mod left_behind;
 mod load;
 mod locked;
 mod logs;
+mod manual;
 mod metrics;
 mod neighbours;
 mod one_time;
