@@ -29,6 +29,7 @@ mod links;
 mod page;
 mod sessions;
 mod shell;
+mod variables;
 
 /// What is wrong, one a line.
 fn listed(problems: impl IntoIterator<Item = impl std::fmt::Display>) -> String {
