@@ -29,6 +29,7 @@ mod links;
 mod page;
 mod sessions;
 mod shell;
+mod tests;
 mod variables;
 
 /// What is wrong, one a line.
