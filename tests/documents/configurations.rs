@@ -40,9 +40,12 @@ fn merge(into: &mut Table, key: &str, value: &Value) {
     }
 }
 
-/// The plan of a configuration; every variable that it names is set, every user is there, and templates in files are empty.
+/// The plan of a configuration; every variable that it names is set, and `VAULT_ADDR`, every user is there, and templates in files are empty.
 fn planned(text: &str) -> Result<Plan, String> {
-    let environment = |name: &str| text.contains(&format!("${{{name}}}")).then(|| "x".to_owned());
+    let environment = |name: &str| match name {
+        "VAULT_ADDR" => Some("https://vault.internal:8200".to_owned()),
+        name => text.contains(&format!("${{{name}}}")).then(|| "x".to_owned()),
+    };
     let config = parse(Path::new("/etc/squire/squire.toml"), text, &environment);
     let config = config.map_err(listed)?;
     let read = |path: &Path| {

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
+use serde::Deserialize as _;
 use squire::store::Hooks;
 use squire::template::Template;
 
@@ -17,6 +18,7 @@ enum Said<'a> {
     Run,
     PartOf(&'a str),
     PrintedBy(&'a str),
+    From(&'a str),
     Hooks,
 }
 
@@ -27,6 +29,7 @@ fn said(block: &Block) -> Said<'_> {
         "run" if !rest.trim().is_empty() => Said::Run,
         "not run" if !rest.trim().is_empty() => Said::NotRun,
         "part of" => Said::PartOf(rest.trim()),
+        "from" => Said::From(rest.trim()),
         "printed by" => Said::PrintedBy(rest.trim()),
         "a file of hooks" => Said::Hooks,
         _ => panic!(
@@ -55,15 +58,14 @@ fn mistake(block: &Block) -> Option<String> {
     match (block.language.as_str(), said(block)) {
         ("", Said::Nothing) | (_, Said::NotRun) | ("sh" | "bash" | "console", Said::Run) => None,
         (_, Said::PartOf("squire policy")) => is_in_the_policy(text),
+        (_, Said::From(file)) => is_from(file, text),
         ("text", Said::PrintedBy(script)) => is_printed_by(script, text),
         ("toml", Said::Hooks) => parsed(Hooks::parse(text).map(drop)),
         ("toml", Said::Nothing) => configurations::mistake(text),
         ("json", Said::Nothing) => parsed(
             serde_json::from_str::<serde_json::Value>(text).map(drop).map_err(|error| error.to_string()),
         ),
-        ("yaml", Said::Nothing) => parsed(
-            serde_norway::from_str::<serde_norway::Value>(text).map(drop).map_err(|error| error.to_string()),
-        ),
+        ("yaml", Said::Nothing) => yaml(text).err(),
         ("handlebars", Said::Nothing) => {
             parsed(Template::compile(&block.place, text).map(drop).map_err(|error| error.to_string()))
         }
@@ -71,6 +73,24 @@ fn mistake(block: &Block) -> Option<String> {
             "nothing tries it: say before it in a comment how, or why not (language {language:?})"
         )),
     }
+}
+
+/// Whether each line of this is in the file, in this order; `…` stands for lines that are left out.
+fn is_from(file: &str, text: &str) -> Option<String> {
+    let Ok(whole) = fs::read_to_string(repository().join(file)) else {
+        return Some(format!("there is no file {file}"));
+    };
+    let mut lines = whole.lines().map(str::trim);
+    let mut quoted = text.lines().map(str::trim).filter(|line| !line.is_empty() && *line != "…");
+    let strange = quoted.find(|line| !lines.any(|there| there == *line));
+    strange.map(|line| format!("{file} has no line {line:?} there"))
+}
+
+/// Each document of a text in YAML.
+fn yaml(text: &str) -> Result<(), String> {
+    let mut documents = serde_norway::Deserializer::from_str(text);
+    let parsed = documents.try_for_each(|document| serde_norway::Value::deserialize(document).map(drop));
+    parsed.map_err(|error| error.to_string())
 }
 
 /// Whether this script has each heading and each command of Squire in this. What is between them has other numbers each time.
@@ -126,4 +146,15 @@ fn commands_in_the_text_are_ones_that_the_command_line_knows() {
         );
     }
     assert!(mistakes.is_empty(), "\n{}", mistakes.join("\n"));
+}
+
+#[test]
+fn a_quotation_keeps_the_order_of_its_file() {
+    let quoted = |text: &str| is_from("clippy.toml", text);
+    let text = fs::read_to_string(repository().join("clippy.toml")).unwrap();
+    let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let (first, last) = (lines[0], lines[lines.len() - 1]);
+    assert_eq!(quoted(&format!("{first}\n…\n  {last}\n")), None);
+    assert!(quoted(&format!("{last}\n{first}\n")).is_some(), "the lines changed places");
+    assert!(is_from("nothing.toml", first).is_some());
 }

@@ -10,10 +10,16 @@
 //! | `sh`, `bash`, `console` | the command line of Squire reads each `squire …`, and what says so is run |
 //! | none | a drawing: nothing |
 //!
-//! A comment in front of a block says what is not usual with it: `<!-- run: NAME -->` runs it, after the other blocks with this name on the
-//! page, in a private directory with a real `squire`, and lines that follow in the comment prepare that; `<!-- not run: WHY -->`;
-//! `<!-- part of: squire policy -->` for what this command prints of the first configuration; `<!-- printed by: SCRIPT -->`; `<!-- a file of hooks -->`. Blocks of shells and
-//! of languages that are not above need one.
+//! A comment in front of a block says what is not usual with it. Blocks of shells, of printed text, and of languages that are not above need one:
+//!
+//! | comment | what it means |
+//! |---|---|
+//! | `<!-- run: NAME -->` | it is run, after the other blocks with this name on the page, in a private directory with a real `squire`; lines that follow in the comment prepare that |
+//! | `<!-- not run: WHY -->` | it is not tried; the command line still reads each `squire …` |
+//! | `<!-- from: FILE -->` | it is quoted from a file of the repository; `…` stands for lines that are left out |
+//! | `<!-- part of: squire policy -->` | this command prints it for the first configuration |
+//! | `<!-- printed by: SCRIPT -->` | a script has its headings and commands |
+//! | `<!-- a file of hooks -->` | it is read as one |
 //!
 //! *Invariant:* a page is found by itself: whoever adds one has to do nothing for it to be checked.
 
