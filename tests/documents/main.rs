@@ -16,7 +16,7 @@
 //! |---|---|
 //! | `<!-- run: NAME -->` | it is run, after the other blocks with this name on the page, in a private directory with a real `squire`; lines that follow in the comment prepare that |
 //! | `<!-- not run: WHY -->` | it is not tried; the command line still reads each `squire …` |
-//! | `<!-- from: FILE -->` | it is quoted from a file of the repository; `…` stands for lines that are left out |
+//! | `<!-- from: FILE -->` | it is quoted from a file of the repository; `…` stands for lines that are left out. A paragraph `` `FILE`: `` means the same |
 //! | `<!-- part of: squire policy -->` | this command prints it for the first configuration |
 //! | `<!-- printed by: SCRIPT -->` | a script has its headings and commands |
 //! | `<!-- a file of hooks -->` | it is read as one |

@@ -21,7 +21,7 @@ pub(super) struct Heading {
 pub(super) struct Block {
     pub(super) language: String,
     pub(super) text: String,
-    /// The comment right before it.
+    /// The comment right before it; or the file that it is quoted from, as such a comment.
     pub(super) comment: Option<String>,
     /// `docs/store.md:12`
     pub(super) place: String,
@@ -89,6 +89,7 @@ pub(super) fn read(path: &Path, text: &str) -> Page {
         page: Page { path: path.to_owned(), ..Page::default() },
         text,
         comment: None,
+        quoted: None,
         heading: None,
         block: None,
         row: None,
@@ -105,6 +106,8 @@ struct Reader<'a> {
     text: &'a str,
     /// A comment that may belong to the block that follows.
     comment: Option<String>,
+    /// The path that a paragraph consists of, with a colon behind it: what follows is quoted from there.
+    quoted: Option<String>,
     /// What is read at the moment.
     heading: Option<Heading>,
     block: Option<Block>,
@@ -130,11 +133,12 @@ impl Reader<'_> {
             Event::Start(Tag::CodeBlock(kind)) => {
                 let CodeBlockKind::Fenced(language) = kind else { return };
                 let comment = self.comment.take().map(|comment| inside(&comment, &place));
+                let comment = comment.or_else(|| Some(format!("from: {}", self.quoted.take()?)));
                 let (language, text) = (language.into_string(), String::new());
                 self.block = Some(Block { language, text, comment, place });
             }
             Event::Start(tag) => {
-                self.comment = None;
+                (self.comment, self.quoted) = (None, None);
                 self.start(tag, place, span);
             }
             Event::End(tag) => self.end(tag),
@@ -155,6 +159,10 @@ impl Reader<'_> {
         match tag {
             Tag::Heading { .. } => self.heading = Some(Heading { text: String::new(), codes: Vec::new() }),
             Tag::Link { dest_url, .. } => self.page.links.push((dest_url.into_string(), place)),
+            Tag::Paragraph => {
+                let path = self.text[span].trim().strip_suffix(':').and_then(only_code);
+                self.quoted = path.filter(|path| path.contains('/')).map(str::to_owned);
+            }
             Tag::Table(_) => self.head = None,
             Tag::TableHead | Tag::TableRow => {
                 let heading = self.page.headings.len().checked_sub(1);
