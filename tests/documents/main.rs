@@ -29,6 +29,7 @@ mod commands;
 mod configurations;
 mod examples;
 mod explore;
+mod helpers;
 mod keys;
 mod limits;
 mod links;
