@@ -30,6 +30,7 @@ mod configurations;
 mod examples;
 mod explore;
 mod helpers;
+mod interface;
 mod keys;
 mod limits;
 mod links;
