@@ -12,7 +12,8 @@ use super::{EngineKind, Place, SecretConfig, SourceConfig, params, text, version
 use crate::names::{SecretName, SourceName};
 use crate::size;
 
-/// Words that mean something else in a template: Handlebars' own, and Squire's helpers.
+/// Words that mean something else in a template: Handlebars' own, and Squire's first helpers. Later ones are no such words, since a secret may
+/// have their name already, and `{{pgpass.password}}` is none of their calls.
 const TEMPLATE_WORDS: &[&str] = &[
     "this",
     "root",

@@ -22,6 +22,16 @@ impl<'a> Arguments<'a> {
         Self { helper, values: call.params() }
     }
 
+    /// The name of the helper.
+    pub(super) fn name(&self) -> &'static str {
+        self.helper.name
+    }
+
+    /// How many arguments there are.
+    pub(super) fn count_of_values(&self) -> usize {
+        self.values.len()
+    }
+
     /// A value of any kind.
     pub(super) fn value(&self, index: usize) -> &'a Value {
         self.values.get(index).map_or(&Value::Null, PathAndJson::value)

@@ -2,8 +2,12 @@
 //!
 //! *Invariant:* the result of a helper is at most [`OUTPUT_LIMIT`] long, so that nested calls cannot grow without end.
 
+mod carry;
+mod credentials;
 mod encode;
+mod environment;
 mod format;
+mod lines;
 mod outside;
 mod text;
 mod values;
@@ -24,7 +28,7 @@ pub(super) use encode::decoded;
 type Function = fn(&Arguments<'_>) -> Result<Value, Complaint>;
 
 /// Our helpers that need nothing but their arguments; the others are Handlebars' own or registered below.
-const FUNCTIONS: [(&str, Function); 18] = [
+const FUNCTIONS: [(&str, Function); 34] = [
     ("json", format::json),
     ("json_pretty", format::json_pretty),
     ("yaml", format::yaml),
@@ -41,6 +45,22 @@ const FUNCTIONS: [(&str, Function); 18] = [
     ("replace", text::replace),
     ("split", text::split),
     ("join", text::join),
+    ("line", lines::line),
+    ("word", lines::word),
+    ("env_name", environment::env_name),
+    ("compose_env", environment::compose_env),
+    ("systemd_env", environment::systemd_env),
+    ("properties", environment::properties),
+    ("ini", lines::ini),
+    ("configparser", lines::configparser),
+    ("pgpass", lines::pgpass),
+    ("my_cnf", lines::my_cnf),
+    ("netrc", lines::netrc),
+    ("npmrc", lines::npmrc),
+    ("jaas", lines::jaas),
+    ("basic_auth", credentials::basic_auth),
+    ("bcrypt", credentials::bcrypt),
+    ("pem", credentials::pem),
     ("default", values::default),
     ("only", values::only),
 ];

@@ -12,6 +12,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::carry::NUL;
 use super::{Arguments, Complaint};
 
 /// All characters except the unreserved ones of RFC 3986, section 2.3.
@@ -19,19 +20,12 @@ const RESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_
 
 /// One word of a POSIX shell: in single quotes, where nothing but the quote itself is special.
 pub(super) fn shell(arguments: &Arguments<'_>) -> Result<Value, Complaint> {
-    let text = arguments.text(0)?;
-    if text.contains('\0') {
-        let label = arguments.label(0);
-        return Err(Complaint::new(format_args!(
-            "{label} has a NUL character, which no shell word can hold"
-        )));
-    }
-    Ok(format!("'{}'", text.replace('\'', r"'\''")).into())
+    Ok(format!("'{}'", arguments.text_without(0, &[NUL])?.replace('\'', r"'\''")).into())
 }
 
-/// Percent-encoded for any part of a URL.
+/// Percent-encoded for any part of a URL. Without NUL: a reader in C would decode `%00` and end the text there.
 pub(super) fn url(arguments: &Arguments<'_>) -> Result<Value, Complaint> {
-    Ok(utf8_percent_encode(&arguments.text(0)?, &RESERVED).to_string().into())
+    Ok(utf8_percent_encode(&arguments.text_without(0, &[NUL])?, &RESERVED).to_string().into())
 }
 
 /// Standard alphabet, padded.

@@ -9,13 +9,14 @@ use super::{data, engine};
 use crate::fuzz::{CANARY, Reader};
 use crate::template::{Data, Engine, OUTPUT_LIMIT, Template};
 
-const DOCUMENTS: [&str; 7] = [
+const DOCUMENTS: [&str; 8] = [
     "user={{db.username}}\npassword={{shell db.password}}\n{{#if db.tls}}sslmode=verify-full{{else}}sslmode=disable{{/if}}\n",
     "{{#each db.hosts as |host|}}{{host}}:{{../db.port}}{{#unless @last}},{{/unless}}{{/each}}",
     "{{#with web as |w|}}{{json w.key}}{{/with}}{{{{raw}}}}{{ as it is }}{{{{/raw}}}}",
     "{{#*inline \"one\"}}{{default d.key \"none\"}}{{/inline}}{{> one d=@root.web}}{{> one @root.db}}",
     "{{!-- a comment --}}{{~indent (yaml db) 4~}}{{base64_decode db.encoded}}{{toml web}}",
     "{{#each db.users as |user name|}}{{name}}={{url user.name}}\n{{else}}nobody{{/each}}{{sha256 db.password}}",
+    "{{compose_env db.password}}{{systemd_env db.lines}}{{env_name db.canary}}{{properties db.password}}{{my_cnf db.lines}}{{pgpass db.password}}{{netrc db.username}}{{npmrc db.username}}{{jaas (ini db.username)}}{{basic_auth db.username (line db.password)}}{{pem db.hosts}}{{word db.username \":\"}}{{configparser db.username}}",
     "{{join (split db.lines \"\\n\") \",\"}}{{default (lookup db \"nothing\") (env \"SET\")}}{{file \"/etc/ca.pem\"}}",
 ];
 

@@ -133,6 +133,75 @@ fn every_helper_writes_what_its_format_reads() {
 }
 
 #[test]
+fn helpers_for_files_write_what_their_readers_read() {
+    assert_renders(&[
+        ("{{compose_env db.password}}", r#""p'a\"s$$(s)\n<&>é""#),
+        ("{{systemd_env db.password}} {{systemd_env db.empty}}", "\"p'a\\\"s\\$(s)\n<&>é\" \"\""),
+        ("{{env_name \"_A1\"}} {{line db.canary}} {{word \"a:b\" \"/\"}}", "_A1 canary-7f3a a:b"),
+        ("{{properties \" a=b:c#!😀\"}} {{properties db.nul}}", "\\ a\\=b\\:c\\#\\!\\ud83d\\ude00 a\\u0000b"),
+        ("{{ini \"50% ;\"}} {{configparser \"50%\"}}", "50% ; 50%%"),
+        ("{{pgpass \"*a:b#\"}} {{pgpass db.port}}", "\\*a\\:b\\# 5432"),
+        ("{{my_cnf db.password}}", "\"p'a\\\"s$(s)\\n<&>é\""),
+        ("{{netrc db.username}} {{netrc \"a b\"}} {{netrc db.empty}}", "app \"a b\" \"\""),
+        ("{{npmrc \"a;b\"}} {{jaas \"a=b\"}}", "\"a;b\" \"a=b\""),
+        ("{{basic_auth \"Aladdin\" \"open sesame\"}}", "QWxhZGRpbjpvcGVuIHNlc2FtZQ=="),
+    ]);
+}
+
+#[test]
+fn a_backslash_before_the_quote_that_ends_a_value_for_compose_is_a_number() {
+    for (text, expected) in
+        [("\\", r#""\0134""#), ("\\x\\\\", r#""\\x\\\0134""#), ("\\\"\\", r#""\0134\"\0134""#)]
+    {
+        let data = data(json!({"s": {"v": text}}));
+        assert_eq!(render_with("{{compose_env s.v}}", &data).as_deref(), Ok(expected));
+    }
+}
+
+#[test]
+fn a_secret_may_have_the_name_of_a_later_helper() {
+    let data = data(json!({"pgpass": {"password": "a:b"}, "ini": {"x": 1}}));
+    let text =
+        "{{pgpass.password}} {{pgpass pgpass.password}} {{only ini}} {{#each ini}}{{ini this}}{{/each}}";
+    assert_eq!(render_with(text, &data).as_deref(), Ok("a:b a\\:b 1 1"));
+}
+
+#[test]
+fn pem_has_the_line_breaks_of_unix() {
+    let data = data(json!({"s": {
+        "written": "-----BEGIN A-----\\nx\\n-----END A-----\\n", "windows": " \r\n-----BEGIN A-----\r\nx  \r\n-----END A-----\r\n\r\n",
+        "after": "-----BEGIN A-----\nx\n-----END A-----\nx",
+    }}));
+    for field in ["written", "windows"] {
+        let block = "-----BEGIN A-----\nx\n-----END A-----";
+        assert_eq!(render_with(&format!("{{{{pem s.{field}}}}}"), &data).as_deref(), Ok(block));
+    }
+    assert!(render_with("{{pem s.after}}", &data).is_err());
+}
+
+#[test]
+fn a_bcrypt_hash_is_the_same_until_the_password_or_the_name_is_another() {
+    let hash = |text: &str| render(text).unwrap();
+    let first = hash("{{bcrypt db.password \"web\" db.username}}");
+    assert!(
+        bcrypt::verify("p'a\"s$(s)\n<&>é", &first).unwrap() && !bcrypt::verify("another", &first).unwrap()
+    );
+    assert!(first.starts_with("$2y$10$") && first.len() == 60, "{first}");
+    assert_eq!(first, hash("{{bcrypt db.password \"web\" \"app\"}}"));
+    let salt = |hash: &str| hash[7..29].to_owned();
+    assert_eq!(
+        salt(&first),
+        salt(&hash("{{bcrypt db.canary \"web\" \"app\"}}")),
+        "the salt tells nothing of the password"
+    );
+    for other in ["\"we\" \"bapp\"", "\"app\" \"web\"", "\"webapp\"", "\"web\" \"app\" \"app\""] {
+        assert_ne!(salt(&first), salt(&hash(&format!("{{{{bcrypt db.password {other}}}}}"))), "{other}");
+    }
+    let long = |bytes: usize| render(&format!("{{{{bcrypt \"{}\" \"x\"}}}}", "a".repeat(bytes)));
+    assert!(long(72).is_ok() && long(73).is_err());
+}
+
+#[test]
 fn partials_see_their_context_their_names_and_their_callers() {
     assert_renders(&[
         ("{{#*inline \"p\"}}{{db.username}}{{/inline}}{{> p}}", "app"),
