@@ -16,6 +16,7 @@ mod prepare;
 mod run;
 mod status;
 mod store;
+mod template;
 mod visit;
 
 use std::ffi::OsString;
@@ -87,6 +88,8 @@ enum Command {
         #[command(flatten)]
         asked: policy::PolicyAsked,
     },
+    /// The templates that come with Squire: .env files, .pgpass, Kafka, nginx, kubeconfig and more
+    Template(template::Asked),
     /// Check the audit of what was done with secrets, and ask it
     Audit(audit::Asked),
     /// Keep secrets in an encrypted file of this machine
@@ -134,6 +137,7 @@ Examples:
   squire run -c squire.toml -- ./app        wrap a process and rotate its secrets
   squire render -c squire.toml              write the files once and exit
   squire status -c squire.toml              how the squire of this configuration stands
+  squire template list                      the templates that come with Squire
 
 Environment:
   SQUIRE_CONFIG       the configuration, where -c is not given
@@ -222,6 +226,7 @@ fn command(command: Command) -> u8 {
         Command::Run { file, env_file, process } => run::run(&file.origin(env_file), given(process)),
         Command::Render { file, template } => run::render(&file.origin(Vec::new()), template.as_deref()),
         Command::Ask(asked) => ask::perform(asked),
+        Command::Template(asked) => template::perform(&asked),
         Command::Audit(asked) => audit::perform(&asked),
         Command::Store(asked) => store::perform(&asked),
         Command::Check { file, asked, process } => {

@@ -15,6 +15,7 @@ mod prepare;
 mod references;
 mod scan;
 mod scope;
+pub mod shipped;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -5,6 +5,7 @@ mod fuzz;
 mod properties;
 mod references;
 mod rendering;
+mod shipped;
 
 use std::io;
 use std::path::Path;
