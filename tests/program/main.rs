@@ -65,6 +65,7 @@ mod store_watch;
 mod stores;
 mod support_works;
 mod systemd;
+mod templates;
 mod three_sources;
 mod tls;
 mod unseal;
