@@ -53,15 +53,21 @@ impl Aws {
 
     /// A server of the test's own.
     pub(crate) fn start() -> Self {
-        (0..5).find_map(|_| Self::try_start(free_port())).expect("ministack did not start in five tries")
+        Self::with("secretsmanager,sts,iam")
     }
 
-    fn try_start(port: u16) -> Option<Self> {
+    /// A server of the test's own with these services.
+    pub(crate) fn with(services: &str) -> Self {
+        let start = |_| Self::try_start(free_port(), services);
+        (0..5).find_map(start).expect("ministack did not start in five tries")
+    }
+
+    fn try_start(port: u16, services: &str) -> Option<Self> {
         let directory = scratch::on_disk("aws");
         let endpoint = format!("http://127.0.0.1:{port}");
         let mut command = Command::new(program("ministack"));
         command.env("BIND_HOST", "127.0.0.1").env("GATEWAY_PORT", port.to_string()).env("AUTH", "true");
-        command.env("SERVICES", "secretsmanager,sts,iam").env("MINISTACK_REGION", REGION);
+        command.env("SERVICES", services).env("MINISTACK_REGION", REGION);
         command.env("AWS_ACCESS_KEY_ID", ROOT.id).env("AWS_SECRET_ACCESS_KEY", ROOT.key);
         command.env("HOME", directory.path()).env("TMPDIR", directory.path()).current_dir(directory.path());
         let mut daemon = Daemon::start(&command, &directory.path().join("log"), Signal::SIGTERM);

@@ -186,7 +186,7 @@ impl Bao {
     }
 
     /// Every whole line of the audit.
-    fn entries(&self) -> Vec<Value> {
+    pub(crate) fn entries(&self) -> Vec<Value> {
         let audit = std::fs::read_to_string(self.directory.path().join("audit.jsonl")).unwrap_or_default();
         audit.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
