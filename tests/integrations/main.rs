@@ -19,5 +19,6 @@
 mod support;
 
 mod aws_template;
+mod compose;
 mod server;
 mod setup;

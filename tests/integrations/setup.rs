@@ -130,3 +130,8 @@ fn only(document: &str, tables: &[&str]) -> String {
 pub(crate) fn tests_venv(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-venv").join(name)
 }
+
+/// Where the programs find `python3` with its packages, and `node`.
+pub(crate) fn path() -> String {
+    format!("{}:{}", tests_venv("bin").display(), std::env::var("PATH").unwrap())
+}
