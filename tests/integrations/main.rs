@@ -18,7 +18,18 @@
 )]
 mod support;
 
+mod api_key;
 mod aws_template;
 mod compose;
+mod fastapi;
+mod health;
+mod kafka;
+mod load;
+mod one_file;
+mod pages;
+mod postgres_pool;
+mod postgres_static;
+mod redis;
 mod server;
 mod setup;
+mod shop;
