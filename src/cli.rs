@@ -6,6 +6,7 @@ mod admin;
 mod ask;
 mod audit;
 mod check;
+mod install;
 mod load;
 mod log;
 mod manual;
@@ -90,6 +91,13 @@ enum Command {
     },
     /// The templates that come with Squire: .env files, .pgpass, Kafka, nginx, kubeconfig and more
     Template(template::Asked),
+    /// Copy this program to a file, for an init container that brings it into another image
+    #[command(after_help = INSTALL_EXAMPLES)]
+    Install {
+        /// The file, or a directory that is there
+        #[arg(value_name = "PATH")]
+        to: PathBuf,
+    },
     /// Check the audit of what was done with secrets, and ask it
     Audit(audit::Asked),
     /// Keep secrets in an encrypted file of this machine
@@ -186,6 +194,12 @@ of the secret-id (`unwrap`, `delete_secret_id`) is not done: give a token with t
 Exit status: 0 if all is well, 1 if something is missing or a server cannot be asked, 2 if the
 configuration has problems.";
 
+const INSTALL_EXAMPLES: &str = "\
+Examples:
+  squire install /squire-bin      as /squire-bin/squire, where the app's container finds it
+
+It is for everybody to execute (0555), and appears whole. What is there already is replaced.";
+
 const POLICY_EXAMPLES: &str = "\
 Examples:
   squire policy -c squire.toml
@@ -227,6 +241,7 @@ fn command(command: Command) -> u8 {
         Command::Render { file, template } => run::render(&file.origin(Vec::new()), template.as_deref()),
         Command::Ask(asked) => ask::perform(asked),
         Command::Template(asked) => template::perform(&asked),
+        Command::Install { to } => install::install(&to),
         Command::Audit(asked) => audit::perform(&asked),
         Command::Store(asked) => store::perform(&asked),
         Command::Check { file, asked, process } => {

@@ -5,8 +5,9 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -83,6 +84,36 @@ fn code(output: &Output) -> i32 {
 fn is_alive(pid: &str) -> bool {
     let status = fs::read_to_string(format!("/proc/{}/status", pid.trim())).unwrap_or_default();
     !status.is_empty() && !status.contains("State:\tZ")
+}
+
+/// For an init container that brings Squire into another image: nothing but the program, whole, for everybody to execute.
+#[test]
+fn the_program_installs_itself_where_there_is_no_cp() {
+    let bench = Bench::new("");
+    let install = |to: &Path| {
+        Command::new(SQUIRE)
+            .arg("install")
+            .arg(to)
+            .env_clear()
+            .current_dir(bench.directory.path())
+            .output()
+            .unwrap()
+    };
+    fs::create_dir(bench.path("bin")).unwrap();
+    let installed = bench.path("bin/squire");
+    // The second one replaces the first, whatever its mode is.
+    for _ in 0..2 {
+        let output = install(&bench.path("bin"));
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(fs::metadata(&installed).unwrap().permissions().mode() & 0o7777, 0o555);
+        assert_eq!(fs::read_dir(bench.path("bin")).unwrap().count(), 1, "nothing else is left");
+    }
+    assert!(fs::read(&installed).unwrap() == fs::read(SQUIRE).unwrap(), "it is another program");
+    let version = Command::new(&installed).arg("--version").output().unwrap();
+    assert!(version.status.success(), "{version:?}");
+    let output = install(&bench.path("missing/squire"));
+    assert_eq!(code(&output), 1, "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot install this program as"), "{output:?}");
 }
 
 #[test]
@@ -492,6 +523,51 @@ fn connections_wait_while_the_process_is_restarted() {
     squire.wait().unwrap();
     assert!(!socket.exists(), "the socket's file is left");
     assert!(connect().is_err(), "somebody still listens");
+}
+
+/// Squire as a service manager starts it: with this in `LISTEN_PID`, `LISTEN_FDS` and `LISTEN_FDNAMES`, and with two sockets, or what passes for
+/// them, as its descriptors 3 and 4.
+fn started_with_sockets(bench: &Bench, [pid, fds, names]: [&str; 3], script: &str) -> Output {
+    fs::write(bench.path("three"), "three").unwrap();
+    fs::write(bench.path("four"), "four").unwrap();
+    let export = format!("export LISTEN_PID={pid} LISTEN_FDS={fds} LISTEN_FDNAMES={names}");
+    let start = format!("{export}; exec \"$@\" 3<three 4<four");
+    bench.command(&["sh", "-c", &start, "sh"], script).output().unwrap()
+}
+
+const SOCKETS: &str = "echo $LISTEN_FDS $LISTEN_FDNAMES; [ \"$LISTEN_PID\" = $$ ]; echo $?; cat <&3; cat <&4";
+
+#[test]
+fn sockets_of_the_service_manager_reach_the_process_before_its_own() {
+    let bench = Bench::new("");
+    let output = started_with_sockets(&bench, ["$$", "2", "http:admin"], SOCKETS);
+    assert_eq!(lines(&output), ["2 http:admin", "0", "threefour"], "{output:?}");
+
+    let socket = bench.path("app.sock");
+    fs::write(bench.path("squire.toml"), format!("[process]\nlisten = [\"unix:{}\"]", socket.display()))
+        .unwrap();
+    let output = started_with_sockets(&bench, ["$$", "2", "http:admin"], SOCKETS);
+    assert_eq!(lines(&output), ["3 http:admin:unknown", "0", "threefour"], "{output:?}");
+}
+
+/// The variables may come from somewhere else: from a service whose child started Squire, or from whoever makes Squire's environment.
+#[test]
+fn sockets_that_are_not_for_squire_are_not_passed_on() {
+    let bench = Bench::new("");
+    let output = started_with_sockets(
+        &bench,
+        ["1", "2", "http:admin"],
+        "echo \"$LISTEN_FDS$LISTEN_PID$LISTEN_FDNAMES\"",
+    );
+    assert_eq!(lines(&output), [""], "{output:?}");
+    for wrong in
+        [["$$", "99", "http"], ["$$", "many", ""], ["$$", "-1", ""], ["me", "2", ""], ["$$", "2", "http"]]
+    {
+        let output = started_with_sockets(&bench, wrong, "echo started");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(code(&output) == 125 && output.stdout.is_empty(), "{wrong:?}: {output:?}");
+        assert!(said.contains("cannot take over the sockets of the service manager"), "{wrong:?}: {said}");
+    }
 }
 
 #[test]

@@ -28,7 +28,7 @@ use crate::names::Edition;
 use crate::publish::mount::mount_output;
 use crate::secret::DigestKey;
 use crate::supervise::host::{Endowment, Host, HostError, Order, Orders};
-use crate::supervise::{Ending, FAILED, Listeners};
+use crate::supervise::{Ending, FAILED, ListenError, Listeners};
 use audience::Audience;
 
 /// How long `render` waits for a whole release where the configuration does not say.
@@ -131,9 +131,7 @@ fn host(loaded: Setup, mut terms: Terms) -> Result<u8, String> {
     let (sender, events) = mpsc::unbounded_channel();
     let reports = sender.clone();
     let report = Box::new(move |report| drop(reports.send(Event::Reported(report))));
-    let process = loaded.plan.process.as_ref().filter(|_| mode == Mode::Run);
-    let listen = process.map(|process| process.listen.as_slice()).unwrap_or_default();
-    let listeners = Listeners::bind(listen).map_err(|error| chain(&error))?;
+    let listeners = listeners(&loaded, mode).map_err(|error| chain(&error))?;
     let stop_timeout = loaded.config.process.stop_timeout;
     let endowment = Endowment { environment: std::env::vars_os().collect(), listeners, limits, stop_timeout };
     terms.collector = (mode == Mode::Run).then(otlp::collector).flatten();
@@ -157,6 +155,18 @@ fn host(loaded: Setup, mut terms: Terms) -> Result<u8, String> {
     let code = agent.join().map_err(|_| "the agent panicked".to_owned())?;
     hosted.map_err(|error| chain(&error))?;
     code
+}
+
+/// The sockets for the process.
+fn listeners(loaded: &Setup, mode: Mode) -> Result<Listeners, ListenError> {
+    let handed_over = Listeners::handed_over()?;
+    if let Some(process) = loaded.plan.process.as_ref().filter(|_| mode == Mode::Run) {
+        return handed_over.bind(&process.listen);
+    }
+    if !handed_over.is_empty() {
+        tracing::warn!("the service manager handed over sockets, and there is no process to pass them to");
+    }
+    Ok(Listeners::default())
 }
 
 /// However the agent ends, the main thread hears of it.

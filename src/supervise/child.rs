@@ -73,15 +73,15 @@ pub(super) struct Surroundings {
 /// Starts a process and returns when its program runs. A refused process is left to [`reap`].
 pub(super) fn spawn(launch: &Launch, ends: &Ends<'_>, surroundings: &Surroundings) -> Result<Pid, Refusal> {
     let Endowment { environment, listeners, .. } = &surroundings.endowment;
-    let sockets = if ends.streams == Streams::Inherited { listeners.sockets().len() } else { 0 };
-    let image = Image::prepare(launch, environment, sockets, ends.notify_socket)?;
+    let listeners = Some(listeners).filter(|_| ends.streams == Streams::Inherited);
+    let image = Image::prepare(launch, environment, listeners, ends.notify_socket)?;
     make(launch, &image, ends, surroundings, Finale::Execute)
 }
 
 /// Does everything that [`spawn`] does except the last step: a child takes the user, place and limits of the process, tests whether it
 /// could execute the program, and ends. So a problem with a launch is known while the former process still runs.
 pub(super) fn rehearse(launch: &Launch, surroundings: &Surroundings) -> Result<(), Refusal> {
-    let image = Image::prepare(launch, &surroundings.endowment.environment, 0, None)?;
+    let image = Image::prepare(launch, &surroundings.endowment.environment, None, None)?;
     let ends = Ends { streams: Streams::Aside, output: None, notify_socket: None, cgroup: None };
     make(launch, &image, &ends, surroundings, Finale::Look).map(drop)
 }

@@ -15,6 +15,7 @@ use nix::libc;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::Gid;
 
+use super::listen::Listeners;
 use super::{Launch, Refusal, environment};
 use crate::plan::Setting;
 
@@ -58,7 +59,7 @@ impl Image {
     pub(super) fn prepare(
         launch: &Launch,
         own: &[(OsString, OsString)],
-        sockets: usize,
+        listeners: Option<&Listeners>,
         notify_socket: Option<&str>,
     ) -> Result<Self, Refusal> {
         let mut arguments = Vec::new();
@@ -79,8 +80,14 @@ impl Image {
         let paths = candidates(launch.command.first().map_or("", String::as_str), search)?;
         let mut pid_pointer = None;
         let listen_pid: Box<[Cell<u8>]> = LISTEN_PID.iter().copied().chain([0; 12]).map(Cell::new).collect();
+        let sockets = listeners.map_or(0, |listeners| listeners.sockets().len());
         if sockets > 0 {
             variables.push(text(format!("LISTEN_FDS={sockets}").as_bytes(), || "LISTEN_FDS".to_owned())?);
+            if let Some(names) = listeners.and_then(Listeners::names) {
+                variables.push(text(format!("LISTEN_FDNAMES={names}").as_bytes(), || {
+                    "LISTEN_FDNAMES".to_owned()
+                })?);
+            }
             pid_pointer = Some(listen_pid.as_ptr().cast::<libc::c_char>());
         }
         let setting = Arc::clone(&launch.setting);

@@ -1,13 +1,14 @@
 //! The sockets that Squire holds for its process: connections wait in their backlog while the process is restarted.
 //!
 //! Each new process gets them as the descriptors 3 and up, announced as by systemd: `LISTEN_FDS`, and `LISTEN_PID` with its own number.
+//! First come those that Squire itself got so from its service manager (socket activation), with their names in `LISTEN_FDNAMES`.
 //!
 //! *Invariant:* a socket file of Squire's is removed when the sockets are closed; a socket on which a process listens is never replaced.
 
 use std::fs;
 use std::io;
 use std::net::TcpListener;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -16,11 +17,16 @@ use nix::sys::socket::{Backlog, listen};
 
 use crate::config::Listen;
 
-/// The sockets, in the order of the configuration.
+/// The name of a socket that has none (`sd_listen_fds(3)`).
+const UNNAMED: &str = "unknown";
+
+/// The sockets: those of the service manager in its order, then those of the configuration in its order.
 #[derive(Debug, Default)]
 pub struct Listeners {
     sockets: Vec<OwnedFd>,
     files: Vec<PathBuf>,
+    /// Of those that came from the service manager, which are the first.
+    names: Vec<String>,
 }
 
 /// Why a socket cannot be made.
@@ -47,19 +53,54 @@ pub enum ListenError {
         /// The path of the socket.
         path: PathBuf,
     },
+    /// `LISTEN_FDS` and what belongs to it are not as the service manager writes them.
+    #[error("cannot take over the sockets of the service manager (LISTEN_FDS)")]
+    HandedOver(#[source] io::Error),
 }
 
 impl Listeners {
-    /// Binds every socket, with the largest backlog that the system allows.
-    pub fn bind(wanted: &[Listen]) -> Result<Self, ListenError> {
+    /// Takes over the sockets that the service manager started Squire with; there are none if `LISTEN_PID` names another process, such as
+    /// one that Squire's variables came from. Call it once, since these descriptors belong to nobody else.
+    #[expect(
+        unsafe_code,
+        reason = "descriptors that another process put at given numbers have no owner here yet"
+    )]
+    pub fn handed_over() -> Result<Self, ListenError> {
         let mut listeners = Self::default();
-        for socket in wanted {
-            match socket {
-                Listen::Tcp(address) => listeners.bind_tcp(address)?,
-                Listen::Unix(path) => listeners.bind_unix(path)?,
-            }
+        // Names that are another process's are not compared with the number of our own sockets.
+        if sd_notify::listen_fds().map_err(ListenError::HandedOver)?.len() == 0 {
+            return Ok(listeners);
+        }
+        let handed_over = sd_notify::listen_fds_with_names().map_err(ListenError::HandedOver)?;
+        for (socket, name) in handed_over {
+            // SAFETY: it is open, since its flags could be set, and by the protocol it was put there for this process alone.
+            listeners.sockets.push(unsafe { OwnedFd::from_raw_fd(socket) });
+            listeners.names.push(name);
         }
         Ok(listeners)
+    }
+
+    /// Binds every socket, with the largest backlog that the system allows, after those that are there.
+    pub fn bind(mut self, wanted: &[Listen]) -> Result<Self, ListenError> {
+        for socket in wanted {
+            match socket {
+                Listen::Tcp(address) => self.bind_tcp(address)?,
+                Listen::Unix(path) => self.bind_unix(path)?,
+            }
+        }
+        Ok(self)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.sockets.is_empty()
+    }
+
+    /// The names of all, where some came from the service manager: `LISTEN_FDNAMES`.
+    pub(super) fn names(&self) -> Option<String> {
+        let named = self.names.iter().map(String::as_str);
+        let all: Vec<_> = named.chain(std::iter::repeat(UNNAMED)).take(self.sockets.len()).collect();
+        (!self.names.is_empty()).then(|| all.join(":"))
     }
 
     /// The descriptors to pass on.
@@ -115,7 +156,7 @@ mod tests {
     use super::*;
 
     fn unix(path: &Path) -> Result<Listeners, ListenError> {
-        Listeners::bind(&[Listen::Unix(path.to_owned())])
+        Listeners::default().bind(&[Listen::Unix(path.to_owned())])
     }
 
     #[test]
@@ -136,7 +177,7 @@ mod tests {
     fn a_port_that_is_taken_is_an_error_that_names_it() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap().to_string();
-        let error = Listeners::bind(&[Listen::Tcp(address.clone())]).unwrap_err();
+        let error = Listeners::default().bind(&[Listen::Tcp(address.clone())]).unwrap_err();
         assert_eq!(error.to_string(), format!("cannot listen on {address}"));
     }
 }
