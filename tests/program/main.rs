@@ -68,6 +68,7 @@ mod systemd;
 mod templates;
 mod three_sources;
 mod tls;
+mod unit;
 mod unseal;
 mod values;
 mod webhook;

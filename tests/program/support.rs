@@ -41,7 +41,7 @@ pub(crate) use browser::{Browser, Screen};
 pub(crate) use canary::{Canaries, fresh};
 pub(crate) use clock::Clock;
 pub(crate) use cluster::Cluster;
-pub(crate) use daemon::free_port;
+pub(crate) use daemon::{Daemon, free_port};
 pub(crate) use front::Front;
 pub(crate) use gate::Gate;
 pub(crate) use hung::Hung;
@@ -57,6 +57,7 @@ pub(crate) use raft::Raft;
 pub(crate) use rig::Rig;
 #[cfg(feature = "otlp")]
 pub(crate) use rotel::{Rotel, field};
+pub(crate) use scratch::on_tmpfs;
 pub(crate) use squire::{Outcome, Squire};
 pub(crate) use table::{record, recovered};
 pub(crate) use tmpfs::{Tmpfs, mount, unmount};

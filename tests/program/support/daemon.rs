@@ -39,6 +39,11 @@ impl Daemon {
         self.child = spawn_logged(&self.command, &self.log);
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends it a signal.
     pub(crate) fn signal(&self, signal: Signal) {
         send(self.child.id(), signal);

@@ -1,0 +1,192 @@
+//! `deploy/systemd`: the unit as systemd reads it, and as a real systemd runs it, in a container of its own.
+//!
+//! Who attacks: a process of the unit that was taken over. So the unit's sandbox is measured, and a test asks the process what it can still do.
+
+mod machine;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use crate::support::fresh;
+use machine::Machine;
+
+/// The most exposed that the unit may be, of 10 (`systemd-analyze security`).
+const MOST_EXPOSED: f64 = 2.0;
+
+fn unit(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/systemd").join(name)
+}
+
+fn analyze(arguments: &[&str]) -> Option<Output> {
+    let ran = Command::new("systemd-analyze").args(arguments).env("SYSTEMD_COLORS", "0").output();
+    if ran.is_err() {
+        eprintln!("skipped: there is no systemd-analyze (Debian: apt-get install systemd)");
+    }
+    ran.ok()
+}
+
+#[test]
+fn systemd_knows_every_key_of_the_units() {
+    // A directory of its own, where the program of `ExecStart=` is there.
+    let directory = tempfile::tempdir().unwrap();
+    let program = env!("CARGO_BIN_EXE_squire");
+    for name in ["squire@.service", "squire@.socket"] {
+        let text = fs::read_to_string(unit(name)).unwrap().replace("/usr/bin/squire", program);
+        fs::write(directory.path().join(name), text).unwrap();
+    }
+    for name in ["squire@shop.service", "squire@shop.socket"] {
+        let path = directory.path().join(name);
+        let Some(output) = analyze(&["verify", "--man=no", path.to_str().unwrap()]) else { return };
+        // An unknown key is no failure for it, so what it says counts.
+        let said = String::from_utf8(output.stderr).unwrap();
+        let about_ours: Vec<_> = said.lines().filter(|line| line.contains("squire")).collect();
+        assert!(about_ours.is_empty() && output.status.success(), "{said}");
+    }
+}
+
+#[test]
+fn the_unit_is_hardly_exposed() {
+    let service = unit("squire@.service");
+    let offline = ["security", "--offline=true", "--no-pager", service.to_str().unwrap()];
+    let Some(output) = analyze(&offline) else { return };
+    let table = String::from_utf8(output.stdout).unwrap();
+    let overall = table
+        .lines()
+        .find(|line| line.contains("Overall exposure level"))
+        .unwrap_or_else(|| panic!("{table}"));
+    let level: f64 = overall.split(": ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    assert!(level < MOST_EXPOSED, "{level}:\n{table}");
+}
+
+/// It answers each connection to its socket with its password; before, it says what it was given and what it may still do.
+const APP: &str = r#"
+[process]
+command = ["/usr/bin/perl", "-e", '''
+    use Socket; $| = 1;
+    my $for_us = $ENV{LISTEN_PID} == $$ ? "for us" : "for another";
+    print "sockets $ENV{LISTEN_FDS} $ENV{LISTEN_FDNAMES} $for_us\n";
+    print "wrote $_\n" for grep { open(my $file, ">", "$_/probe") } "/etc", "/usr", "/var", "/home", "/root";
+    print "sees $_\n" for grep { -r $_ } "/etc/squire/shop.secret-id", "/proc/1/environ", "/dev/kmsg";
+    print "raw socket\n" if socket(my $raw, 17, 3, 0);
+    open(my $http, "+<&=", 3) or die;
+    while (accept(my $client, $http)) { print $client $ENV{PASSWORD}; close $client }
+''']
+env = { PASSWORD = "{{db.password}}" }
+"#;
+
+#[test]
+fn a_real_systemd_starts_reloads_rotates_and_stops_it() {
+    let Some(machine) = Machine::boot() else { return };
+    machine.store("shop", APP);
+    machine.run(&["systemctl", "start", "squire@shop.socket"]);
+    machine.run(&["systemctl", "start", "--no-block", "squire@shop"]);
+    // The secret is not there yet, so neither is a release.
+    machine.until("it waits", || machine.journal("shop").contains("there is nothing at prod/app/db"));
+    assert_eq!(machine.property("shop", "ActiveState"), "activating");
+    // A connection that comes now waits, and is answered with the first secret.
+    let first = fresh("first");
+    let waits = machine.connect();
+    machine.put(&first);
+    machine.until("it is active", || machine.property("shop", "ActiveState") == "active");
+    assert_eq!(waits.answer(), first);
+    assert!(machine.property("shop", "StatusText").contains("generation 1 is live"));
+
+    let second = fresh("second");
+    machine.put(&second);
+    machine.until("the rotation is picked up", || machine.connect().answer() == second);
+
+    machine.replace(
+        "/etc/squire/shop.toml",
+        "[process]",
+        "[[file]]\npath = \"new\"\ninline = \"{{db.password}}\"\n[process]",
+    );
+    machine.run(&["systemctl", "reload", "squire@shop"]);
+    assert_eq!(machine.read("/run/squire/shop/secrets/new"), second);
+    // What is wrong with a configuration is said, and the one before holds.
+    machine.replace("/etc/squire/shop.toml", "[process]", "[[[process]");
+    assert!(!machine.try_run(&["systemctl", "reload", "squire@shop"]), "it reloads nonsense");
+    machine.until("it says why", || {
+        machine.journal("shop").contains("configuration not reloaded, the one before holds")
+    });
+    machine.until("the one before holds", || machine.property("shop", "ActiveState") == "active");
+    assert_eq!(machine.connect().answer(), second);
+
+    // Root asks as the unit's user, in the unit's view of the files: `docs/deployment.md` has this line.
+    let (process, user) = (machine.property("shop", "MainPID"), machine.property("shop", "UID"));
+    let view = [
+        "nsenter",
+        "-t",
+        &process,
+        "-m",
+        "-S",
+        &user,
+        "squire",
+        "status",
+        "--socket",
+        "/run/squire/shop/admin",
+    ];
+    assert!(machine.run(&view).starts_with("ready: generation "), "it is asked");
+
+    machine.run(&["systemctl", "stop", "squire@shop.socket", "squire@shop"]);
+    let ended = ["ActiveState", "Result"].map(|name| machine.property("shop", name));
+    assert_eq!(ended, ["inactive", "success"], "{}", machine.journal("shop"));
+    assert!(!machine.try_run(&["test", "-e", "/run/squire/shop/secrets"]), "the secrets are left");
+    let journal = machine.journal("shop");
+    assert!(journal.contains("sockets 1 http for us"), "{journal}");
+    for forbidden in ["wrote ", "sees ", "raw socket", "not confined", "WARN"] {
+        let first =
+            journal.lines().find(|line| line.contains(forbidden) && !line.contains("secret not fetched"));
+        assert!(first.is_none(), "{forbidden}: {first:?}");
+    }
+}
+
+/// Two configurations without a secret-id: each has a user and directories of its own, and sees nothing of the other's.
+#[test]
+fn units_beside_each_other_are_strangers() {
+    let Some(machine) = Machine::boot() else { return };
+    for (name, other) in [("one", "two"), ("two", "one")] {
+        let script = format!(
+            "id -u; cat $CREDENTIALS_DIRECTORY/squire-secret-id; echo; touch /var/lib/squire/{name}/kept || echo FORBIDDEN: it keeps nothing; \
+             for of in run var/lib; do ls /$of/squire/{other}/ /$of/private/squire/{other}/ 2>/dev/null && echo FORBIDDEN: it sees /$of; done; \
+             echo looked; exec sleep 1000"
+        );
+        let config = format!("[process]\ncommand = [\"/bin/sh\", \"-c\", '{script}']\n");
+        machine.write(&format!("/etc/squire/{name}.toml"), &config);
+    }
+    // Once more, since the first one looked before there was a second.
+    for name in ["one", "two", "one"] {
+        machine.run(&["systemctl", "restart", &format!("squire@{name}")]);
+        machine.until("its process has looked", || machine.journal(name).contains("looked"));
+    }
+    machine.until("the first one looked twice", || machine.journal("one").matches("looked").count() == 2);
+    let uids = ["one", "two"].map(|name| machine.property(name, "UID"));
+    assert!(uids[0] != uids[1] && !uids.contains(&"0".to_owned()), "{uids:?}");
+    for (name, uid) in ["one", "two"].iter().zip(&uids) {
+        let said = machine.journal(name);
+        assert!(said.lines().any(|line| line == uid) && said.lines().any(|line| line == "none"), "{said}");
+        assert!(!said.contains("FORBIDDEN"), "{said}");
+    }
+}
+
+#[test]
+fn a_real_systemd_restarts_a_squire_that_hangs_and_it_keeps_what_it_held() {
+    let Some(machine) = Machine::boot() else { return };
+    machine.store("shop", APP);
+    machine.write("/etc/systemd/system/squire@shop.service.d/watchdog.conf", "[Service]\nWatchdogSec=2\n");
+    let first = fresh("first");
+    machine.put(&first);
+    machine.run(&["systemctl", "start", "squire@shop.socket", "squire@shop"]);
+    let process = machine.property("shop", "MainPID");
+    let said = machine.property("shop", "WatchdogTimestampMonotonic");
+    machine.until("it says twice that it lives", || {
+        machine.property("shop", "WatchdogTimestampMonotonic") != said
+    });
+    assert_eq!(machine.property("shop", "NRestarts"), "0");
+
+    machine.run(&["kill", "-STOP", &process]);
+    machine.until("it is restarted", || machine.property("shop", "NRestarts") == "1");
+    machine.until("it is active again", || machine.property("shop", "ActiveState") == "active");
+    assert_ne!(machine.property("shop", "MainPID"), process);
+    assert_eq!(machine.connect().answer(), first);
+}
