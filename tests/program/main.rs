@@ -29,6 +29,7 @@ mod database;
 mod description;
 mod hanging;
 mod hardening;
+mod kubernetes;
 mod leaks;
 mod left_behind;
 mod load;

@@ -57,7 +57,7 @@ pub(crate) use raft::Raft;
 pub(crate) use rig::Rig;
 #[cfg(feature = "otlp")]
 pub(crate) use rotel::{Rotel, field};
-pub(crate) use scratch::on_tmpfs;
+pub(crate) use scratch::{on_disk, on_tmpfs};
 pub(crate) use squire::{Outcome, Squire};
 pub(crate) use table::{record, recovered};
 pub(crate) use tmpfs::{Tmpfs, mount, unmount};
