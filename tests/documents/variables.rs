@@ -8,7 +8,7 @@ use super::page::{pages, repository};
 
 const PREFIX: &str = "SQUIRE_";
 /// Variables for the tests of Squire itself.
-const OF_TESTS: [&str; 3] = ["SQUIRE_TEST_", "SQUIRE_EXPLORE", "SQUIRE_FUZZ_"];
+const OF_TESTS: [&str; 4] = ["SQUIRE_TEST_", "SQUIRE_EXPLORE", "SQUIRE_FUZZ_", "SQUIRE_BLESS"];
 
 /// The variables in a text.
 fn variables(text: &str) -> impl Iterator<Item = String> {
