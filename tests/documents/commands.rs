@@ -6,7 +6,7 @@ use std::path::Path;
 use clap::{Arg, ArgAction, Command, CommandFactory};
 use squire::cli::Cli;
 
-use super::page::{Page, Row, only_code, page};
+use super::page::{Page, Row, codes as codes_in, only_code, page};
 use super::shell;
 
 /// The command line, as it is used.
@@ -104,6 +104,13 @@ fn every_command_and_argument_has_its_place_and_nothing_else_has() {
         let known = words.try_fold(Cli::command(), |command, word| command.find_subcommand(word).cloned());
         if known.is_none() {
             wrong.push(format!("there is no `{command}`"));
+        }
+    }
+    let codes = page.rows.iter().filter(|row| page.above(row).text == "Exit codes");
+    let codes: Vec<_> = codes.flat_map(|row| codes_in(&row.cells[0])).collect();
+    for command in command_line().get_subcommands().map(Command::get_name).filter(|name| *name != "help") {
+        if !codes.iter().any(|code| code.split(' ').next() == Some(command)) {
+            wrong.push(format!("no exit code of `{command}`"));
         }
     }
     assert!(wrong.is_empty(), "docs/commands.md:\n{}", wrong.join("\n"));
