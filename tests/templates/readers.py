@@ -120,7 +120,7 @@ def read_json(file):
     return json.loads(pathlib.Path(file).read_text())
 
 
-@reader("yaml", "kubeconfig")
+@reader("yaml")
 def read_yaml(file):
     import yaml
 
@@ -185,6 +185,13 @@ def quoted(characters):
             character = {"n": "\n", "r": "\r", "t": "\t", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}.get(character, character)
         text += character
     raise AssertionError("a quote is not closed")
+
+
+@reader("kubeconfig")
+def kubeconfig(file):
+    """kubectl reads it by client-go, as helm and everything in Go does."""
+    kubectl = ROOT / "target/kubernetes/kubectl"
+    return json.loads(run(kubectl, "config", "view", "--raw", "-o", "json", KUBECONFIG=file))
 
 
 # ---- databases ----
