@@ -181,9 +181,9 @@ def reasons(status, answer):
 
 
 def same(held, wanted):
-    """A server shows a time as seconds, and a list in any order."""
+    """A server shows a time as seconds, and a list in any order, or nothing for an empty one."""
     if isinstance(wanted, str) and isinstance(held, int) and not isinstance(held, bool):
         return seconds(wanted) == held
-    if isinstance(wanted, list) and isinstance(held, list):
-        return sorted(held) == sorted(wanted)
+    if isinstance(wanted, list):
+        return sorted(held or []) == sorted(wanted)
     return held == wanted

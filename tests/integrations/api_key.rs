@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::setup::record_arguments;
 use crate::shop::Shop;
 use crate::support::Bao;
 
@@ -14,6 +15,8 @@ fn a_script_goes_over_to_the_new_key_without_a_failed_request() {
     };
     let (first, second) = (key(), key());
     let shop = Shop::new("api_key", bao, None, &["secret.api"], &json!({"api": {"key": first}}));
+    // What every user of the machine can see of curl. When Squire ends, the keys are searched for in it, as in all of the rig's directory.
+    record_arguments(&shop.rig.path("programs"), "curl", &shop.rig.path("arguments"));
     let url = format!("{}/v1/auth/token/lookup-self", bao.address());
     let mut squire =
         shop.open(&[("https://api.internal/v1/orders", &url), ("PAUSE = \"5\"", "PAUSE = \"0.02\"")]);
@@ -29,4 +32,5 @@ fn a_script_goes_over_to_the_new_key_without_a_failed_request() {
     bao.api().post("auth/token/revoke", &json!({"token": second}));
     shop.wait_for_lines(&mut squire, 1, "failed: 403");
     squire.stop();
+    assert!(shop.rig.read("arguments").contains("-H @"), "{}", shop.rig.read("arguments"));
 }

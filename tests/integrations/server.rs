@@ -8,7 +8,7 @@ use postgres::{Client, NoTls};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::setup::{Setup, deployed, ended};
+use crate::setup::{Setup, deployed, ended, record_arguments};
 use crate::support::postgres::SUPERUSER;
 use crate::support::{Api, Bao, Postgres, fresh, scratch};
 
@@ -295,6 +295,27 @@ fn the_policies_are_what_squire_prints_for_the_examples() {
     }
 }
 
+/// Who sees the arguments of programs, as every user of a machine does, sees no secret. psql is the only program that it starts.
+#[test]
+fn no_secret_is_an_argument() {
+    let world = World::new();
+    let (programs, seen) = (world.path("programs"), world.path("arguments"));
+    record_arguments(&programs, "psql", &seen);
+    let setup = world.setup.with_programs(&programs);
+    setup.succeed(&["--secrets", "{dir}/secrets.json"]);
+    let arguments = std::fs::read_to_string(seen).unwrap();
+    // Twice for each database, and once for each role.
+    assert_eq!(arguments.lines().count(), 9, "{arguments}");
+    assert!(arguments.lines().all(|line| line.starts_with("-XAtq -v ON_ERROR_STOP=1")), "{arguments}");
+    assert!(!arguments.contains(world.postgres.password()));
+    let known = |word: &str| {
+        let value = word.rsplit('=').next().unwrap();
+        value.starts_with(&world.app) || ["-XAtq", "-v", "1"].contains(&value)
+    };
+    let strange: Vec<_> = arguments.split_whitespace().filter(|word| !known(word)).collect();
+    assert!(strange.is_empty(), "{strange:?}");
+}
+
 /// What is refused, with words that say why, and without a change.
 #[test]
 fn what_is_wrong_is_refused_before_anything_is_changed() {
@@ -308,6 +329,9 @@ fn what_is_wrong_is_refused_before_anything_is_changed() {
     world.refuses(&world.setup, root, &["--secrets", "{dir}/missing.json"], "cannot read");
     world.refuses(&world.setup, root, &[], "--secrets has no database.main");
     world.refuses(&world.setup, "s.nobody", &given, "does not take the token");
+    let powerless = world.bao.api().post("auth/token/create", &json!({"policies": ["default"]}));
+    let powerless = powerless["auth"]["client_token"].as_str().unwrap();
+    world.refuses(&world.setup, powerless, &given, "permission denied");
     world.refuses(&world.setup.at("http://127.0.0.1:9"), root, &given, "does not answer");
     world.refuses(&world.setup.at("ftp://127.0.0.1"), root, &given, "has to name the server");
     for (from, to, why) in [

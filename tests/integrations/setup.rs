@@ -13,9 +13,11 @@ use crate::support::{Bao, Postgres};
 pub(crate) const LONG: Duration = Duration::from_mins(1);
 
 /// A directory with what one application's set-up is told: a copy of `shop.toml` and its policies, for an application of another name.
+#[derive(Clone)]
 pub(crate) struct Setup {
     directory: PathBuf,
     address: String,
+    path: String,
 }
 
 /// How a set-up ended.
@@ -48,7 +50,8 @@ impl Setup {
             Some(postgres) => settings.replace("127.0.0.1:5432", &postgres.address()),
             None => settings,
         };
-        let setup = Self { directory: directory.to_owned(), address: bao.address().to_owned() };
+        let path = std::env::var("PATH").unwrap();
+        let setup = Self { directory: directory.to_owned(), address: bao.address().to_owned(), path };
         setup.write_settings(&settings.replace("\"prefer\"", "\"disable\""));
         setup
     }
@@ -72,7 +75,12 @@ impl Setup {
 
     /// Another server, or none.
     pub(crate) fn at(&self, address: &str) -> Self {
-        Self { directory: self.directory.clone(), address: address.to_owned() }
+        Self { address: address.to_owned(), ..self.clone() }
+    }
+
+    /// With programs of this directory before all others.
+    pub(crate) fn with_programs(&self, directory: &Path) -> Self {
+        Self { path: format!("{}:{}", directory.display(), self.path), ..self.clone() }
     }
 
     /// Runs it to its end, as root of the server, with these arguments after the settings. `{dir}` in them is the directory.
@@ -87,7 +95,7 @@ impl Setup {
         for argument in arguments {
             command.arg(argument.replace("{dir}", self.directory.to_str().unwrap()));
         }
-        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap());
+        command.env_clear().env("PATH", &self.path);
         command.env("VAULT_ADDR", &self.address).env("VAULT_TOKEN", token);
         ended(&command.output().unwrap())
     }
@@ -134,4 +142,15 @@ pub(crate) fn tests_venv(name: &str) -> PathBuf {
 /// Where the programs find `python3` with its packages, and `node`.
 pub(crate) fn path() -> String {
     format!("{}:{}", tests_venv("bin").display(), std::env::var("PATH").unwrap())
+}
+
+/// Makes a directory with a program of this name, which writes its arguments into a file, a line each time, and then is the real one.
+pub(crate) fn record_arguments(programs: &Path, name: &str, seen: &Path) {
+    let path = std::env::var_os("PATH").unwrap();
+    let real = std::env::split_paths(&path).map(|path| path.join(name)).find(|path| path.exists()).unwrap();
+    let script = format!("#!/bin/sh\necho \"$@\" >> {}\nexec {} \"$@\"\n", seen.display(), real.display());
+    std::fs::create_dir(programs).unwrap();
+    std::fs::write(programs.join(name), script).unwrap();
+    let executable = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(programs.join(name), executable).unwrap();
 }

@@ -65,7 +65,8 @@ impl<'a> Shop<'a> {
         self.setup.give(&json!({"secret": secrets}));
     }
 
-    /// Sets the server up, and starts the program under Squire with the configuration that is beside it. Places and names are those of the
+    /// Sets the server up, and starts the program under Squire with the configuration that is beside it. Programs of the rig's directory
+    /// `programs` come before all others. Places and names are those of the
     /// test, and what else is in `changes` is replaced, too.
     pub(crate) fn open(&self, changes: &[(&str, &str)]) -> Squire<'_> {
         self.setup.succeed(&["--secrets", "{dir}/secrets.json", "--issue", "{dir}/../id"]);
@@ -95,7 +96,7 @@ impl<'a> Shop<'a> {
         self.rig.whole_config(&text);
         self.rig.set("VAULT_ADDR", self.bao.address());
         self.rig.set("PYTHONDONTWRITEBYTECODE", "1");
-        self.rig.set("PATH", &path());
+        self.rig.set("PATH", &format!("{}:{}", self.rig.path("programs").display(), path()));
         self.rig.set("NODE_PATH", tests_venv("../test-node/node_modules").to_str().unwrap());
         self.rig.run()
     }
