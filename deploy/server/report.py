@@ -48,4 +48,5 @@ class Report:
     def _masked(self, text):
         for value in sorted(self._hidden, key=len, reverse=True):
             text = text.replace(value, "***")
-        return text
+        # What a server says may hold commands for a terminal.
+        return "".join(letter if letter.isprintable() or letter in "\t\n" else "?" for letter in text)

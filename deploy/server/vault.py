@@ -12,6 +12,10 @@ from report import Problem, Refused
 from settings import seconds
 
 
+# Far more than any answer has.
+LONGEST = 8 << 20
+
+
 class NoRedirect(urllib.request.HTTPRedirectHandler):
     """A redirect would take the token to another server."""
 
@@ -60,6 +64,7 @@ class Server:
             raise Refused(f"the server at {self._address} is sealed, or has no leader")
         if status != 200:
             raise Refused(f"the server at {self._address} does not take the token: {reasons(status, answer)}")
+        contents("auth/token/lookup-self", answer)
 
     def must_be(self, table, path, kind, version=None):
         mounted = self._mounts(table).get(path)
@@ -78,12 +83,13 @@ class Server:
             return answer.get("data")
         if status != 200:
             raise Problem(f"cannot read {path}: {reasons(status, answer)}")
-        return answer["data"]
+        return contents(path, answer)
 
     def take(self, path):
         status, answer = self._ask("GET", path)
         if status != 200:
             raise Problem(f"cannot get a credential of {path}: {reasons(status, answer)}")
+        contents(path, answer)
         return answer
 
     def give_back(self, lease):
@@ -144,22 +150,22 @@ class Server:
             return None
         if status != 200:
             raise Problem(f"cannot read {path}: {reasons(status, answer)}")
-        return answer["data"]
+        return contents(path, answer)
 
     def _mounts(self, table):
         status, answer = self._ask("GET", table)
         if status != 200:
             raise Refused(f"cannot read {table}: {reasons(status, answer)}")
-        return answer["data"]
+        return contents(table, answer)
 
     def _ask(self, method, path, body=None, headers=()):
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self._address}/v1/{path}", data, {**self._headers, **dict(headers)}, method=method)
         try:
             with self._opener.open(request, timeout=30) as response:
-                return response.status, parsed(response.read())
+                return response.status, parsed(response)
         except urllib.error.HTTPError as error:
-            return error.code, parsed(error.read())
+            return error.code, parsed(error)
         except (OSError, http.client.HTTPException) as error:
             raise Problem(f"the server at {self._address} does not answer: {getattr(error, 'reason', error)}") from None
 
@@ -168,15 +174,26 @@ def variable(name):
     return os.environ.get(f"VAULT_{name}") or os.environ.get(f"BAO_{name}")
 
 
-def parsed(text):
+def parsed(response):
+    """The object that was answered; an empty one if it is something else."""
+    text = response.read(LONGEST)
     try:
-        return json.loads(text) if text else {}
+        answer = json.loads(text) if text else {}
     except ValueError:
         return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+def contents(path, answer):
+    if not isinstance(answer.get("data"), dict):
+        raise Problem(f"{path}: what answers is no Vault and no OpenBao")
+    return answer["data"]
 
 
 def reasons(status, answer):
-    errors = answer.get("errors") if isinstance(answer, dict) else None
+    errors = answer.get("errors")
+    if not isinstance(errors, list):
+        errors = []
     return "; ".join(str(error).strip() for error in errors) if errors else f"HTTP status {status}"
 
 

@@ -33,3 +33,4 @@ mod redis;
 mod server;
 mod setup;
 mod shop;
+mod strangers;

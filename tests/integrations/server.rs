@@ -301,7 +301,8 @@ fn no_secret_is_an_argument() {
     let world = World::new();
     let (programs, seen) = (world.path("programs"), world.path("arguments"));
     record_arguments(&programs, "psql", &seen);
-    let setup = world.setup.with_programs(&programs);
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+    let setup = world.setup.with("PATH", &path);
     setup.succeed(&["--secrets", "{dir}/secrets.json"]);
     let arguments = std::fs::read_to_string(seen).unwrap();
     // Twice for each database, and once for each role.

@@ -17,7 +17,7 @@ pub(crate) const LONG: Duration = Duration::from_mins(1);
 pub(crate) struct Setup {
     directory: PathBuf,
     address: String,
-    path: String,
+    variables: Vec<(&'static str, String)>,
 }
 
 /// How a set-up ended.
@@ -50,8 +50,8 @@ impl Setup {
             Some(postgres) => settings.replace("127.0.0.1:5432", &postgres.address()),
             None => settings,
         };
-        let path = std::env::var("PATH").unwrap();
-        let setup = Self { directory: directory.to_owned(), address: bao.address().to_owned(), path };
+        let variables = vec![("PATH", std::env::var("PATH").unwrap())];
+        let setup = Self { directory: directory.to_owned(), address: bao.address().to_owned(), variables };
         setup.write_settings(&settings.replace("\"prefer\"", "\"disable\""));
         setup
     }
@@ -78,9 +78,11 @@ impl Setup {
         Self { address: address.to_owned(), ..self.clone() }
     }
 
-    /// With programs of this directory before all others.
-    pub(crate) fn with_programs(&self, directory: &Path) -> Self {
-        Self { path: format!("{}:{}", directory.display(), self.path), ..self.clone() }
+    /// With this variable in its environment.
+    pub(crate) fn with(&self, name: &'static str, value: &str) -> Self {
+        let mut setup = self.clone();
+        setup.variables.push((name, value.to_owned()));
+        setup
     }
 
     /// Runs it to its end, as root of the server, with these arguments after the settings. `{dir}` in them is the directory.
@@ -95,7 +97,7 @@ impl Setup {
         for argument in arguments {
             command.arg(argument.replace("{dir}", self.directory.to_str().unwrap()));
         }
-        command.env_clear().env("PATH", &self.path);
+        command.env_clear().envs(self.variables.clone());
         command.env("VAULT_ADDR", &self.address).env("VAULT_TOKEN", token);
         ended(&command.output().unwrap())
     }
