@@ -118,6 +118,9 @@ fn the_second_run_changes_nothing_and_each_role_has_exactly_its_rights() {
     assert!(second.ends_with("0 changed, 23 left as they are, 5 tried\n"), "{second}");
     assert_eq!(versions(), before);
     assert_eq!(world.setup.run(&["--secrets", "{dir}/secrets.json", "--dry-run"]).code, 0);
+    let given = std::fs::read_to_string(world.path("secrets.json")).unwrap();
+    let piped = world.setup.run_with_input(&given, &["--secrets", "/dev/stdin", "--dry-run"]);
+    assert_eq!(piped.code, 0, "{piped:?}");
     assert!(world.users().is_empty(), "a credential of the trial was not given back");
     for said in [&first, &second] {
         for secret in [&world.password, world.postgres.password(), before["data"]["key"].as_str().unwrap()] {

@@ -1,8 +1,9 @@
 //! Running `deploy/server/setup`, and where everything is.
 
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -92,6 +93,19 @@ impl Setup {
 
     /// The same with another token.
     pub(crate) fn run_with_token(&self, token: &str, arguments: &[&str]) -> Ended {
+        ended(&self.command(token, arguments).output().unwrap())
+    }
+
+    /// The same as root, with this on its standard input.
+    pub(crate) fn run_with_input(&self, input: &str, arguments: &[&str]) -> Ended {
+        let mut command = self.command(Bao::root_token(), arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        ended(&child.wait_with_output().unwrap())
+    }
+
+    fn command(&self, token: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(deployed("server/setup"));
         command.arg(self.directory.join("settings.toml"));
         for argument in arguments {
@@ -99,7 +113,7 @@ impl Setup {
         }
         command.env_clear().envs(self.variables.clone());
         command.env("VAULT_ADDR", &self.address).env("VAULT_TOKEN", token);
-        ended(&command.output().unwrap())
+        command
     }
 
     /// Runs it, and it has to succeed.
