@@ -169,6 +169,75 @@ fn units_beside_each_other_are_strangers() {
     }
 }
 
+/// The drop-in of a page, with its title as a comment.
+fn drop_in(title: &str) -> String {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/deployment.md")).unwrap();
+    let blocks: Vec<_> =
+        page.split("```ini\n").skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect();
+    let found = blocks.iter().find(|block| block.starts_with(&format!("# {title}\n")));
+    found.unwrap_or_else(|| panic!("no {title} among {blocks:?}")).clone()
+}
+
+#[test]
+fn the_drop_ins_of_the_page_do_what_they_say() {
+    let Some(machine) = Machine::boot() else { return };
+    machine.run(&["useradd", "--system", "--user-group", "shop"]);
+    let user = machine.run(&["id", "-u", "shop"]).trim().to_owned();
+    let first = fresh("first");
+    let process = |more: &str| {
+        format!(
+            "[process]\ncommand = [\"/bin/sh\", \"-c\", \"echo runs as $(id -u); exec sleep 1000\"]\n{more}"
+        )
+    };
+    machine.store("shop", &process(""));
+    machine.put(&first);
+    let directory = "/etc/systemd/system/squire@shop.service.d";
+    machine.run(&["systemctl", "start", "squire@shop"]);
+    machine.run(&["systemctl", "stop", "squire@shop"]);
+
+    // As it is at first, and then, after the step that the page names, with a user that is there: others of its group read the files.
+    machine.write(&format!("{directory}/page.conf"), &drop_in("files for others"));
+    machine.run(&["rm", "/run/squire/shop"]);
+    machine.replace("/etc/squire/shop.toml", "[output]", "[output]\nmode = \"0440\"");
+    machine.run(&["systemctl", "restart", "squire@shop"]);
+    let reads = [
+        "setpriv",
+        "--reuid",
+        "65534",
+        "--regid",
+        "65534",
+        "--groups",
+        "shop",
+        "cat",
+        "/run/squire/shop/secrets/password",
+    ];
+    assert_eq!(machine.run(&reads), first);
+    let status = [
+        "setpriv",
+        "--reuid",
+        "shop",
+        "--regid",
+        "shop",
+        "--clear-groups",
+        "squire",
+        "status",
+        "--socket",
+        "/run/squire/shop/admin",
+    ];
+    assert!(machine.run(&status).starts_with("ready"));
+    machine.run(&["systemctl", "stop", "squire@shop"]);
+
+    // Squire as root, and its process as another user.
+    machine.write(&format!("{directory}/page.conf"), &drop_in("another user for the process"));
+    machine.replace("/etc/squire/shop.toml", "[process]", "[process]\nuser = \"shop\"");
+    machine.run(&["systemctl", "restart", "squire@shop"]);
+    machine
+        .until("its process is that user", || machine.journal("shop").contains(&format!("runs as {user}")));
+    assert_eq!(machine.run(&["stat", "-L", "-c", "%U", "/run/squire/shop/secrets/password"]).trim(), "shop");
+    machine.run(&["systemctl", "stop", "squire@shop"]);
+    assert_eq!(machine.property("shop", "Result"), "success", "{}", machine.journal("shop"));
+}
+
 #[test]
 fn a_real_systemd_restarts_a_squire_that_hangs_and_it_keeps_what_it_held() {
     let Some(machine) = Machine::boot() else { return };

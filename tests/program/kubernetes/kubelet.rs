@@ -4,7 +4,7 @@
 //! A container is its own process tree (bwrap), with a root that is read-only where the pod says so, without a home, `/tmp` or `/etc/passwd`, as its user,
 //! in the groups of the pod, without capabilities and without new privileges, and with its limit of memory. What is not restricted here: seccomp.
 //!
-//! *Invariant:* what the pod does not say, a container does not get.
+//! *Invariant:* what the pod does not say, a container does not get, and it ends with the test.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
@@ -197,7 +197,9 @@ impl<'a> Kubelet<'a> {
 
     /// Runs the words that follow in a control group with the container's limit of memory, if it has one and this machine has such groups.
     fn limited(&mut self, name: &str, container: &Value) -> Command {
-        let mut command = Command::new("sh");
+        // With process numbers of its own, so that everything in it ends with the first of them, whoever the others are.
+        let mut command = Command::new("unshare");
+        command.args(["--pid", "--fork", "--kill-child", "sh"]);
         let limit =
             container["resources"]["limits"]["memory"].as_str().and_then(|limit| limit.strip_suffix("Mi"));
         let group =
@@ -324,9 +326,13 @@ impl<'a> Kubelet<'a> {
 
     /// The process of a container on this machine.
     pub(super) fn process(&mut self, name: &str) -> i32 {
-        let bwrap = self.daemon(name).id();
-        let children = fs::read_to_string(format!("/proc/{bwrap}/task/{bwrap}/children")).unwrap();
-        children.trim().parse().unwrap_or_else(|_| panic!("{name} is one process: {children}"))
+        let child = |process: u32| -> u32 {
+            let listed = fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap();
+            listed.trim().parse().unwrap_or_else(|_| panic!("{name} is one process: {listed}"))
+        };
+        // unshare, bwrap, and what runs in the container.
+        let unshare = self.daemon(name).id();
+        child(child(unshare)).cast_signed()
     }
 
     /// Waits for the end of a container; its exit code.
@@ -366,7 +372,7 @@ impl Drop for Kubelet<'_> {
         if !holds_within(SOON, || {
             self.groups.iter().all(|group| fs::remove_dir(group).is_ok() || !group.exists())
         }) {
-            eprintln!("control groups are left: {:?}", self.groups);
+            assert!(std::thread::panicking(), "control groups are left: {:?}", self.groups);
         }
     }
 }

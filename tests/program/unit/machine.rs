@@ -4,7 +4,7 @@
 //! and its control groups are below one of its own.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
@@ -75,7 +75,17 @@ impl Machine {
         }
         let name = format!("squire-{:08x}", fastrand::u32(..));
         let mut command = Command::new("unshare");
-        command.args(["--mount", "--propagation", "private", "sh", "-c", START]);
+        // With process numbers of its own, so that everything in the container ends with the first of them, however that ends.
+        command.args([
+            "--mount",
+            "--propagation",
+            "private",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+        ]);
+        command.args(["sh", "-c", START]);
         command.env("AT", directory.path()).env("NAME", &name).env("SQUIRE", env!("CARGO_BIN_EXE_squire"));
         command.env("UNITS", Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/systemd"));
         let log = directory.path().join("log");
@@ -265,7 +275,7 @@ impl Drop for Groups {
                 .all(|parent| remove(&Path::new(parent).join(&self.0)))
         };
         if !holds_within(SOON, is_gone) {
-            eprintln!("the control group {} is left", self.0);
+            assert!(std::thread::panicking(), "the control group {} is left", self.0);
         }
     }
 }
@@ -279,16 +289,20 @@ fn remove(group: &Path) -> bool {
     fs::remove_dir(group).is_ok() || !group.exists()
 }
 
-/// The container's process 1.
-fn leader_of(nspawn: u32) -> Option<String> {
-    let children = fs::read_dir("/proc").ok()?.flatten().map(|entry| entry.path()).filter(|process| {
-        let stat = fs::read_to_string(process.join("stat")).unwrap_or_default();
-        stat.rsplit(") ").next().is_some_and(|rest| rest.split(' ').nth(1) == Some(&nspawn.to_string()))
-    });
-    let systemd = |process: &PathBuf| {
-        fs::read_to_string(process.join("comm")).is_ok_and(|name| name.trim() == "systemd")
-    };
-    Some(children.into_iter().find(systemd)?.file_name()?.to_str()?.to_owned())
+/// The container's process 1, below this process and `systemd-nspawn`.
+fn leader_of(container: u32) -> Option<String> {
+    let nspawn =
+        children(&container.to_string()).into_iter().find(|process| name_of(process) == "systemd-nspawn")?;
+    children(&nspawn).into_iter().find(|process| name_of(process) == "systemd")
+}
+
+fn children(process: &str) -> Vec<String> {
+    let listed = fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap_or_default();
+    listed.split_whitespace().map(str::to_owned).collect()
+}
+
+fn name_of(process: &str) -> String {
+    fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default().trim().to_owned()
 }
 
 /// Whether its systemd takes orders.
