@@ -1,8 +1,8 @@
 //! A webhook on its way to the agent.
 //!
-//! Who attacks: whoever reaches the listener, without a key. So nothing of a request is read before its sender's network is allowed and its
-//! pace is (see [`crate::webhook`]); then no more than a body may have, and for no longer than it may take. Who the sender is, is said by
-//! the kernel: a header such as `X-Forwarded-For` is anybody's to write.
+//! Who attacks: whoever reaches the listener, without a key. So nothing of a request is read before its sender's network is allowed (see
+//! [`crate::webhook`]); then no more than a body may have, and for no longer than it may take. How many there are at once is bounded by the
+//! connections of an address. Who the sender is, is said by the kernel: a header such as `X-Forwarded-For` is anybody's to write.
 
 use std::net::IpAddr;
 use std::time::Duration;

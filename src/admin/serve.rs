@@ -134,7 +134,7 @@ impl Server {
     /// When the runtime cannot take the socket.
     pub fn serve_listener(&self, listener: StdTcpListener) -> io::Result<()> {
         listener.set_nonblocking(true)?;
-        let is_local = listener.local_addr()?.ip().is_loopback();
+        let is_local = listener.local_addr()?.ip().to_canonical().is_loopback();
         let listener = TcpListener::from_std(listener)?;
         let (server, guests) = (self.clone(), Guests::default());
         drop(tokio::spawn(async move {

@@ -183,7 +183,7 @@ impl Lifecycle {
                 effects
             }
             Ask::Knock(from, answer) => {
-                drop(answer.send(self.agent.knock(from, Instant::now())));
+                drop(answer.send(self.agent.knock(from)));
                 Vec::new()
             }
             Ask::Webhook(from, delivery, answer) => {

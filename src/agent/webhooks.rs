@@ -7,19 +7,19 @@ use std::time::{Instant, SystemTime};
 
 use super::{Agent, Effect, Instruction};
 use crate::fact::{Fact, WebhookFact};
-use crate::webhook::{Delivery, Refusal};
+use crate::webhook::{Delivery, Guard, Refusal};
 
 impl Agent {
-    /// Whether this sender may send a webhook now; asked before any of it is read. `None` came by the socket.
+    /// Whether a webhook may come from there; asked before any of it is read. `None` came by the socket.
     ///
     /// # Errors
     /// [`Refusal`], which is the answer.
-    pub fn knock(&mut self, from: Option<IpAddr>, now: Instant) -> Result<(), Refusal> {
+    pub fn knock(&self, from: Option<IpAddr>) -> Result<(), Refusal> {
         let webhook = self.setup.plan.webhook.as_ref().ok_or(Refusal::Nothing)?;
-        self.guard.knock(&webhook.allow, from, now)
+        Guard::knock(&webhook.allow, from)
     }
 
-    /// Follows a webhook if it is good. It is logged either way.
+    /// Follows a webhook if it is good, which is told. That it is refused is told as well, but for a flood.
     pub fn deliver(
         &mut self,
         delivery: &Delivery,
@@ -29,7 +29,7 @@ impl Agent {
     ) -> (Vec<Effect>, Result<(), Refusal>) {
         let Some(webhook) = &self.setup.plan.webhook else { return (Vec::new(), Err(Refusal::Nothing)) };
         let (secrets, from) = (webhook.secrets.clone(), from.map(|address| address.to_canonical()));
-        let judged = self.guard.judge(delivery, now, wall).and_then(|()| {
+        let judged = self.guard.judge(delivery, from, now, wall).and_then(|()| {
             let refresh = Instruction::Refresh(secrets.clone());
             self.instruct(refresh, now).map_err(|refused| Refusal::NotDone(refused.to_string()))
         });
@@ -39,8 +39,10 @@ impl Agent {
                 (effects, Ok(()))
             }
             Err(why) => {
-                let fact = WebhookFact::Refused { from, why: why.to_string() };
-                (vec![Effect::Report(Fact::Webhook(fact))], Err(why))
+                let is_told = self.guard.complains(from, now);
+                let fact =
+                    || Effect::Report(Fact::Webhook(WebhookFact::Refused { from, why: why.to_string() }));
+                (is_told.then(fact).into_iter().collect(), Err(why))
             }
         }
     }

@@ -12,6 +12,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use nix::unistd::geteuid;
 use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
 
 use super::anchor::{Anchor, Place, is_in_memory, make, require_own, settle};
@@ -120,9 +121,13 @@ impl Log {
         self.place.write(&self.anchor).inspect_err(|_| self.anchor.remembered.newest = before)
     }
 
-    /// Whether somebody asked for a new file; the request is taken away.
+    /// Whether Squire's own user, or root, asked for a new file; the request is taken away. Somebody else may write where the anchor is, if
+    /// that is a shared directory, and could have every line thrown away by asking again and again.
     fn is_asked_to_rotate(&self) -> bool {
-        fs::remove_file(self.place.request()).is_ok()
+        let request = self.place.request();
+        let own = geteuid().as_raw();
+        let is_ours = fs::symlink_metadata(&request).is_ok_and(|what| [own, 0].contains(&what.uid()));
+        is_ours && fs::remove_file(request).is_ok()
     }
 
     fn is_as_left(&self) -> bool {

@@ -2,7 +2,7 @@
 //!
 //! *Invariant:* there is a door that a webhook can come by: the listener or the socket.
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 use super::reader::{Table, Value, every};
 use super::value::{Form, WORD};
@@ -67,6 +67,28 @@ const NETWORK: Form<IpNet> = Form {
         if network.addr() != network.network() {
             return Err(format!("has bits beyond its prefix; write \"{}\"", network.trunc()));
         }
-        Ok(network)
+        Ok(canonical(network))
     },
 };
+
+/// A network of IPv4 that is written as one of IPv6, as senders are known that come so.
+fn canonical(network: IpNet) -> IpNet {
+    let IpNet::V6(mapped) = network else { return network };
+    let prefix = mapped.prefix_len().checked_sub(96);
+    let parts = mapped.addr().to_ipv4_mapped().zip(prefix);
+    parts.and_then(|(address, prefix)| Ipv4Net::new(address, prefix).ok()).map_or(network, IpNet::V4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mapped_network_is_the_one_that_its_senders_are_known_by() {
+        let known = |text: &str| canonical(text.parse().unwrap()).to_string();
+        assert_eq!(known("::ffff:127.0.0.0/104"), "127.0.0.0/8");
+        assert_eq!(known("::ffff:192.0.2.1/128"), "192.0.2.1/32");
+        assert_eq!(known("::ffff:0.0.0.0/95"), "::ffff:0.0.0.0/95", "it has others, too");
+        assert_eq!((known("10.0.0.0/8"), known("::1/128")), ("10.0.0.0/8".to_owned(), "::1/128".to_owned()));
+    }
+}

@@ -23,13 +23,23 @@ pub struct Guard {
     /// The key before, and its end.
     former: Option<(Key, Instant)>,
     seen: Seen,
+    /// Of those who have the key.
     pace: Pace,
+    /// Of those who are refused, and said to be.
+    complaints: Pace,
 }
 
 impl Guard {
     /// A guard that knows no key yet.
     pub fn new(now: Instant) -> Self {
-        Self { began: now, key: None, former: None, seen: Seen::default(), pace: Pace::default() }
+        Self {
+            began: now,
+            key: None,
+            former: None,
+            seen: Seen::default(),
+            pace: Pace::default(),
+            complaints: Pace::default(),
+        }
     }
 
     /// A release has this key.
@@ -45,27 +55,36 @@ impl Guard {
         }
     }
 
-    /// Whether somebody may send a webhook now; asked before any of it is read. `from` is nobody's address at the socket, where only Squire's
+    /// Whether a webhook may come from there; asked before any of it is read. `from` is nobody's address at the socket, where only Squire's
     /// own user comes.
     ///
     /// # Errors
-    /// [`Refusal::Elsewhere`] or [`Refusal::TooMany`]
-    pub fn knock(&mut self, allow: &[IpNet], from: Option<IpAddr>, now: Instant) -> Result<(), Refusal> {
+    /// [`Refusal::Elsewhere`]
+    pub fn knock(allow: &[IpNet], from: Option<IpAddr>) -> Result<(), Refusal> {
         // A listener of both families has IPv4 senders as ::ffff:192.0.2.1.
         let from = from.map(|address| address.to_canonical());
         let is_elsewhere =
             |address: IpAddr| !allow.is_empty() && !allow.iter().any(|network| network.contains(&address));
-        if from.is_some_and(is_elsewhere) {
-            return Err(Refusal::Elsewhere);
-        }
-        self.pace.take(from, now).map_err(|again_in| Refusal::TooMany { again_in })
+        if from.is_some_and(is_elsewhere) { Err(Refusal::Elsewhere) } else { Ok(()) }
     }
 
-    /// Whether a delivery is good. If it is, it is not good a second time.
+    /// Whether a refusal of this sender is to be told: not each one of a flood.
+    pub fn complains(&mut self, from: Option<IpAddr>, now: Instant) -> bool {
+        self.complaints.take(from, now).is_ok()
+    }
+
+    /// Whether a delivery is good. If it is, it is not good a second time. Only what is signed counts for the sender's pace: else whoever
+    /// shares its address, as everybody behind a proxy does, could use it up without the key.
     ///
     /// # Errors
     /// [`Refusal`]; nothing is remembered of it then.
-    pub fn judge(&mut self, delivery: &Delivery, now: Instant, wall: SystemTime) -> Result<(), Refusal> {
+    pub fn judge(
+        &mut self,
+        delivery: &Delivery,
+        from: Option<IpAddr>,
+        now: Instant,
+        wall: SystemTime,
+    ) -> Result<(), Refusal> {
         let key = self.key.as_ref().ok_or(Refusal::NoKey)?;
         let former = self.former.as_ref().filter(|(_, ends)| now < *ends).map(|(key, _)| key);
         if ![Some(key), former].into_iter().flatten().any(|key| key.signed(delivery)) {
@@ -76,6 +95,7 @@ impl Guard {
         if self.seen.has(&identity) {
             return Err(Refusal::Repeated);
         }
+        self.pace.take(from, now).map_err(|again_in| Refusal::TooMany { again_in })?;
         self.seen.remember(identity, now).map_err(|again_in| Refusal::TooMany { again_in })
     }
 

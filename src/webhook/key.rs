@@ -52,6 +52,11 @@ impl Key {
     pub fn new(text: &str, digests: &DigestKey) -> Result<Self, TooShort> {
         let text = text.trim();
         let decoded = BASE64.decode(text.strip_prefix(PREFIX).unwrap_or(text)).ok();
+        // The prefix is no part of a key that could not be guessed.
+        let is_short = |decoded: &Vec<u8>| text.starts_with(PREFIX) && decoded.len() < SHORTEST_KEY;
+        if decoded.as_ref().is_some_and(is_short) {
+            return Err(TooShort);
+        }
         let readings = [Some(text.as_bytes()), decoded.as_deref()].into_iter().flatten();
         let readings = readings.filter(|bytes| bytes.len() >= SHORTEST_KEY);
         let readings: Vec<_> = readings.map(|bytes| hmac::Key::new(hmac::HMAC_SHA256, bytes)).collect();

@@ -5,7 +5,7 @@
 //! *Invariant:* pure, and bounded whatever the number of senders.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 /// So many may come at once.
@@ -55,9 +55,10 @@ impl Pace {
     }
 }
 
-/// An address of IPv4, or the network of one of IPv6.
+/// An address of IPv4, or the network of one of IPv6. Whoever is on this machine has all of 127.0.0.0/8, so that is one.
 pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address {
+        IpAddr::V4(address) if address.is_loopback() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V4(_) => address,
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
     }
@@ -99,6 +100,14 @@ mod tests {
         assert_eq!(pace.take(Some(address(1)), now), Ok(()), "who was there before is not touched");
         assert_eq!(pace.take(Some(address(200_000)), now + EVERY * AT_ONCE), Ok(()));
         assert_eq!(pace.full_at.len(), 1, "what is full again is forgotten");
+    }
+
+    #[test]
+    fn this_machine_is_one_sender() {
+        let (mut pace, now) = (Pace::default(), Instant::now());
+        let of = |host: u8| Some(Ipv4Addr::new(127, host, host, 1).into());
+        let taken = (0..100).filter(|host| pace.take(of(*host), now).is_ok()).count();
+        assert_eq!(taken, AT_ONCE as usize);
     }
 
     #[test]

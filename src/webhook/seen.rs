@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::{SKEW, Tag};
 
-/// A delivery that was signed [`SKEW`] in the future counts as new for twice as long.
-const REMEMBERED_FOR: Duration = SKEW.saturating_mul(2);
+/// A delivery that was signed [`SKEW`] in the future counts as new for twice as long, and for a second more, since times are cut to seconds.
+const REMEMBERED_FOR: Duration = SKEW.saturating_mul(2).saturating_add(Duration::from_secs(1));
 
 /// So many are remembered. Only who has the key can add any: one sender comes to 610 in that time.
 const MOST: usize = 8192;

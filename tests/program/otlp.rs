@@ -207,7 +207,7 @@ fn squire_says(rig: &Rig, message: &str) -> Vec<Value> {
 #[test]
 fn a_collector_that_hangs_or_lies_holds_up_neither_a_rotation_nor_the_end() {
     let bao = Bao::start();
-    for manners in [Manners::Silent, Manners::Endless, Manners::Html, Manners::HangsUp] {
+    for manners in [Manners::Silent, Manners::Endless, Manners::Continues, Manners::Html, Manners::HangsUp] {
         let tenant = bao.tenant();
         let collector = Impostor::start(manners);
         let rig = rig(&tenant, &collector.address());

@@ -30,6 +30,9 @@ use crate::config::Authorities;
 /// Connections with the same authorities and the same client certificate.
 type Pool = Client<TimeoutConnector<HttpsConnector<Layer>>, Full<Bytes>>;
 
+/// So many bytes are read, and parsed, at once; the head of an answer has no more either.
+const READ_AT_ONCE: usize = 32 << 10;
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Connections {
@@ -146,6 +149,8 @@ impl Connections {
             // Without pings, a dead connection to a peer that vanished would stay for minutes, and so would every request on it.
             .http2_keep_alive_interval(self.dead_after / 3)
             .http2_keep_alive_timeout(self.dead_after / 3)
+            // What is read at once is parsed at once.
+            .http1_max_buf_size(READ_AT_ONCE)
             .build(connector)
     }
 }

@@ -6,6 +6,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use hyper::Uri;
 use hyper::rt::{Read, ReadBufCursor, Write};
@@ -65,7 +66,7 @@ impl Service<Uri> for Layer {
                 let connecting = self.to_proxy.call(proxy.uri().clone());
                 Box::pin(async move {
                     let stream = connecting.await.map_err(by(&proxy))?;
-                    Ok(Line { stream: Box::new(stream), forward: true })
+                    Ok(Line { forward: true, ..Line::to_server(stream) })
                 })
             }
         }
@@ -102,6 +103,29 @@ pub(super) struct Line {
     stream: Box<dyn Stream>,
     /// The other end is a proxy that reads requests, so they need complete addresses.
     forward: bool,
+    turn: Turn,
+}
+
+/// A peer whose bytes never end would keep the thread: hyper reads on while there is something to read, as through answers `100 Continue`
+/// without end, or through pings. So a turn of reading has an end, after which everybody else is served first.
+#[derive(Debug, Default)]
+struct Turn {
+    began: Option<Instant>,
+}
+
+/// The longest turn.
+const TURN: Duration = Duration::from_millis(5);
+
+impl Turn {
+    /// Whether it is over; then the next one may begin.
+    fn is_over(&mut self, now: Instant) -> bool {
+        let began = *self.began.get_or_insert(now);
+        let is_over = now.saturating_duration_since(began) >= TURN;
+        if is_over {
+            self.began = None;
+        }
+        is_over
+    }
 }
 
 trait Stream: Read + Write + Connection + Send + Unpin {}
@@ -110,7 +134,7 @@ impl<T: Read + Write + Connection + Send + Unpin> Stream for T {}
 
 impl Line {
     fn to_server(stream: impl Stream + 'static) -> Self {
-        Self { stream: Box::new(stream), forward: false }
+        Self { stream: Box::new(stream), forward: false, turn: Turn::default() }
     }
 }
 
@@ -126,7 +150,15 @@ impl Read for Line {
         context: &mut Context<'_>,
         into: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, into)
+        if self.turn.is_over(Instant::now()) {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let read = Pin::new(&mut self.stream).poll_read(context, into);
+        if read.is_pending() {
+            self.turn = Turn::default();
+        }
+        read
     }
 }
 
@@ -157,5 +189,17 @@ impl Write for Line {
 
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_of_reading_has_an_end_and_the_next_one_begins_anew() {
+        let (mut turn, now) = (Turn::default(), Instant::now());
+        assert!(!turn.is_over(now) && !turn.is_over(now + TURN / 2) && turn.is_over(now + TURN));
+        assert!(!turn.is_over(now + TURN) && turn.is_over(now + TURN * 2));
     }
 }

@@ -23,6 +23,8 @@ pub(crate) enum Manners {
     HangsUp,
     /// A JSON text that never ends.
     Endless,
+    /// Says without end that the request may go on.
+    Continues,
     /// Refuses everything, as the API does, with this message.
     Insults(&'static str),
     /// Answers as the API does, but every time to live is this number of seconds.
@@ -111,6 +113,11 @@ fn receive(mut stream: TcpStream, manners: Manners) {
             let length = stream.read(&mut request).unwrap_or_default();
             let body = boast(&String::from_utf8_lossy(&request[..length]), seconds).to_string();
             drop(stream.write_all(whole("application/json", &body).as_bytes()));
+        }
+        Manners::Continues => {
+            drop(stream.read(&mut request));
+            let many = "HTTP/1.1 100 Continue\r\n\r\n".repeat(4096);
+            while stream.write_all(many.as_bytes()).is_ok() {}
         }
         Manners::Endless => {
             drop(stream.read(&mut request));
