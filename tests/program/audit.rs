@@ -367,6 +367,29 @@ fn a_new_file_is_begun_when_it_is_asked_for() {
     is_whole(&rig);
 }
 
+/// Another user, who may write where the anchor is: each new file would throw an old one away.
+#[test]
+fn a_stranger_cannot_ask_for_a_new_file() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: only root can act as another user");
+        return;
+    }
+    let bao = Bao::start();
+    let tenant = bao.tenant();
+    let rig = rig(&tenant, "", "");
+    let mut squire = rig.run();
+    squire.wait_until("it writes", || !about(&rig, "fetch", "done").is_empty());
+    let request = rig.path("state/audit.anchor.rotate");
+    fs::write(&request, "").unwrap();
+    chown(&request, Some(65534), Some(65534)).unwrap();
+    let before = about(&rig, "fetch", "done").len();
+    tenant.write("app", &json!({ "password": fresh("next") }));
+    squire.wait_until("it writes on", || about(&rig, "fetch", "done").len() > before);
+    assert!(full(&rig).is_empty() && request.exists());
+    squire.stop();
+    is_whole(&rig);
+}
+
 /// An operator in a hurry, who mistakes a name: nothing is begun, and nobody's file is taken away.
 #[test]
 fn a_new_file_is_begun_only_where_there_is_an_audit() {
