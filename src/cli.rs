@@ -28,6 +28,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::harden;
 use crate::supervise::FAILED;
 use load::Origin;
 
@@ -220,6 +221,7 @@ Examples:
 
 /// Does what the command line asks for; returns the exit code of the program.
 pub fn perform(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    harden::shield();
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {

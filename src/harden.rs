@@ -21,7 +21,7 @@ use crate::source::wrapped::TPM_DEVICE;
 pub use environment::forget;
 pub use landlock::{ConfineError, confine};
 pub use memory::{LockError, lock};
-pub use process::seal;
+pub use process::{seal, shield};
 
 /// The directories below which the agent has to write: where it publishes, keeps its ledger and its audit, and removes a used
 /// secret-id.

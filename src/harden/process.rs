@@ -7,6 +7,12 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::config::Limit;
 
+/// No other process of this user looks into this one. For every command, and before anything else: where containers share their processes and a
+/// user, the `squire status` of a probe would be a way into Squire's container, by `/proc/PID/root`. [`seal`] says it if that is not possible.
+pub fn shield() {
+    prctl::set_dumpable(false).ok();
+}
+
 /// No core dumps, and no ptrace and no `/proc/PID/mem` except for root. Returns the limits that a child gets back. Call it early; a program
 /// that is executed later is not affected.
 pub fn seal() -> Vec<Limit> {
