@@ -36,6 +36,8 @@ pub struct Status {
     pub on_hold_since: Option<Moment>,
     /// Whether the configuration that was asked for last holds.
     pub configuration: ConfigurationStatus,
+    /// Why no release is made of the newest values: they do not render, and the release before stays.
+    pub unrendered: Vec<String>,
     /// The process, where there is one to run.
     pub process: Option<ProcessStatus>,
     /// Every source, by name.
@@ -434,6 +436,7 @@ pub struct AgentStatus {
     pub live: BTreeMap<SecretName, Revision>,
     /// Why there is no release yet.
     pub trouble: Vec<String>,
+    pub unrendered: Vec<String>,
 }
 
 /// The part of a status that a session knows.
@@ -475,7 +478,16 @@ impl Status {
         }
         secrets.sort_by(|one, other| one.name.cmp(&other.name));
         let ready = Readiness::of(&agent, &secrets);
-        let AgentStatus { since, generation, on_hold_since, configuration, process, rollouts, .. } = agent;
+        let AgentStatus {
+            since,
+            generation,
+            on_hold_since,
+            configuration,
+            unrendered,
+            process,
+            rollouts,
+            ..
+        } = agent;
         let version = env!("CARGO_PKG_VERSION").to_owned();
         Self {
             version,
@@ -486,6 +498,7 @@ impl Status {
             generation,
             on_hold_since,
             configuration,
+            unrendered,
             process,
             sources,
             secrets,

@@ -34,7 +34,8 @@ impl Agent {
             missing: self.gatherer.missing().clone(),
             held: self.gatherer.held().clone(),
             live: live.map(|release| release.revisions.clone()).unwrap_or_default(),
-            trouble: if live.is_none() { self.trouble() } else { self.render_errors.clone() },
+            trouble: if live.is_none() { self.trouble() } else { Vec::new() },
+            unrendered: self.render_errors.clone(),
         }
     }
 }

@@ -138,7 +138,8 @@ fn troubles(status: &Status) -> Vec<String> {
     let secrets = status.secrets.iter().filter_map(|secret| {
         secret.trouble.as_ref().map(|trouble| format!("secret {}: {trouble}", secret.name))
     });
-    sources.chain(secrets).collect()
+    let unrendered = status.unrendered.iter().map(|why| format!("the newest values make no release: {why}"));
+    sources.chain(secrets).chain(unrendered).collect()
 }
 
 const ROLLOUT: [&str; 6] = ["GENERATION", "OUTCOME", "WHEN", "TOOK", "NEW", "REASON"];

@@ -250,6 +250,24 @@ fn the_listener_tells_and_takes_no_orders() {
     squire.stop();
 }
 
+/// Whoever may write the secret leaves a field out: the release before stays, and the status says why.
+#[test]
+fn values_that_do_not_render_are_in_the_status_until_they_do() {
+    let (rig, first) = rig("");
+    let mut squire = running(&rig, &first);
+    store(&rig, &["put", "prod/app/db"], &json!({ "other": "x" }).to_string());
+    squire.wait_until("it is said", || !status(&rig)["unrendered"].as_array().unwrap().is_empty());
+    let said = status(&rig);
+    assert!(said["unrendered"][0].as_str().unwrap().contains("password"), "{said}");
+    assert!(said["ready"]["is_ready"] == true && rig.read("out/password") == first, "{said}");
+    let shown = String::from_utf8(ask(&rig, &["status"]).stdout).unwrap();
+    assert!(shown.contains("the newest values make no release: "), "{shown}");
+    let second = put(&rig, "second");
+    squire.wait_until("it is published", || rig.read("out/password") == second);
+    assert_eq!(status(&rig)["unrendered"], json!([]));
+    squire.stop();
+}
+
 #[test]
 fn an_address_that_is_taken_is_said_before_anything_starts() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -63,6 +63,7 @@ fn status(sources: Vec<SourceStatus>, secrets: Vec<SecretStatus>) -> Status {
         since: at(100),
         ready: Readiness { is_ready: true, reasons: Vec::new() },
         configuration: ConfigurationStatus { is_former: true, problems: vec!["a-message".to_owned()] },
+        unrendered: vec!["a-message".to_owned()],
         generation: Generations::default(),
         on_hold_since: Some(at(240)),
         process: None,

@@ -266,6 +266,13 @@ function formerConfiguration({ is_former: isFormer, problems }) {
   return [make("li", { "data-tone": "warn" }, said, ...problems.map((problem) => make("small", null, problem)))];
 }
 
+// New values that do not fit the templates.
+function withoutRelease(problems) {
+  if (!problems.length) return [];
+  const said = "The newest values make no release: the one before stays";
+  return [make("li", { "data-tone": "warn" }, said, ...problems.map((problem) => make("small", null, problem)))];
+}
+
 function fact(name, value, ...rest) {
   return make("div", null, make("dt", null, name), make("dd", null, value, make("small", null, ...rest)));
 }
@@ -306,7 +313,7 @@ function build() {
   const place = axisOf(status);
   by("main").hidden = false;
   const reasons = status.ready.reasons.map((reason) => make("li", { "data-tone": "bad" }, reasonOf(reason)));
-  by("reasons").replaceChildren(...reasons, ...formerConfiguration(status.configuration));
+  by("reasons").replaceChildren(...reasons, ...formerConfiguration(status.configuration), ...withoutRelease(status.unrendered));
   facts();
   counts();
   head("secrets-head", "State", "Secret", "Value", "Changed", "Ends", "Next", axis(place));
