@@ -190,6 +190,18 @@ fn what_was_accepted_is_accepted_in_no_other_guise() {
     assert!(matches!(judge(&mut guard, shifted, now, wall), Err(Refusal::Malformed(_))));
 }
 
+/// Times are cut to seconds: what was signed five minutes ahead is good for almost a second more than ten minutes.
+#[test]
+fn a_delivery_from_ahead_is_remembered_for_as_long_as_it_is_good() {
+    let (mut guard, now, wall) = guard();
+    let signed = |time: u64| hub(&time.to_string(), &sha256(KEY, &format!("{time}.")), "");
+    assert_eq!(judge(&mut guard, signed(NOW + 300), now, wall), Ok(()));
+    let later = Duration::from_millis(600_900);
+    // Another one, at which what is old is forgotten.
+    assert_eq!(judge(&mut guard, signed(NOW + 600), now + later, wall + later), Ok(()));
+    assert_eq!(judge(&mut guard, signed(NOW + 300), now + later, wall + later), Err(Refusal::Repeated));
+}
+
 #[test]
 fn a_delivery_is_good_for_five_minutes_before_and_after_and_not_from_before_the_start() {
     let signed = |time: u64| hub(&time.to_string(), &sha256(KEY, &format!("{time}.")), "");

@@ -373,8 +373,14 @@ fn who_keeps_all_the_connections_that_it_gets_leaves_half_to_others() {
 /// The attacker is a page in a browser of this machine, whose name points here after it was shown.
 #[test]
 fn a_listener_for_this_machine_answers_to_no_name_that_others_made() {
+    for address in ["127.0.0.1", "[::ffff:127.0.0.1]"] {
+        answers_to_no_name_that_others_made(address);
+    }
+}
+
+fn answers_to_no_name_that_others_made(address: &str) {
     let port = free_port();
-    let (rig, first) = rig(&format!("[agent]\nlisten = \"127.0.0.1:{port}\"\n"));
+    let (rig, first) = rig(&format!("[agent]\nlisten = \"{address}:{port}\"\n"));
     let mut squire = running(&rig, &first);
     let asked_as = |host: &str, path: &str| {
         let mut stream = listener(port);
