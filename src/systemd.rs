@@ -60,7 +60,7 @@ impl Herald {
     fn hear_reload(&mut self, fact: &ReloadFact) -> Vec<Word> {
         let said = match fact {
             ReloadFact::Begun => {
-                let begins = self.is_ready && !std::mem::replace(&mut self.is_reloading, self.is_ready);
+                let begins = self.is_ready && !std::mem::replace(&mut self.is_reloading, true);
                 return begins.then_some(Word::Reloading).into_iter().collect();
             }
             ReloadFact::UpToDate => status("configuration read anew, nothing differs"),

@@ -28,7 +28,7 @@ impl Agent {
         wall: SystemTime,
     ) -> (Vec<Effect>, Result<(), Refusal>) {
         let Some(webhook) = &self.setup.plan.webhook else { return (Vec::new(), Err(Refusal::Nothing)) };
-        let (secrets, from) = (webhook.secrets.clone(), from.map(|address| address.to_canonical()));
+        let secrets = webhook.secrets.clone();
         let judged = self.guard.judge(delivery, from, now, wall).and_then(|()| {
             let refresh = Instruction::Refresh(secrets.clone());
             self.instruct(refresh, now).map_err(|refused| Refusal::NotDone(refused.to_string()))

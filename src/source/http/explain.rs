@@ -21,7 +21,7 @@ pub(crate) enum Keys {
     /// Of `type = "aws"`.
     #[cfg(feature = "aws")]
     Aws,
-    /// Of the collector of traces: variables of the environment.
+    /// Of the collector of OpenTelemetry: variables of the environment.
     #[cfg(feature = "otlp")]
     Collector,
 }

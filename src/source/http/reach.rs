@@ -68,7 +68,7 @@ impl From<&AwsConfig> for Reach {
 
 #[cfg(feature = "otlp")]
 impl Reach {
-    /// A collector of traces: directly, since it is near.
+    /// A collector of OpenTelemetry: directly, since it is near.
     pub(crate) fn collector(is_https: bool, authorities: Authorities) -> Self {
         let tls = if is_https { Expected::Yes } else { Expected::No };
         Self { authorities, tls, identity: None, server_name: None, proxy: Proxy::None, insecure: false }
