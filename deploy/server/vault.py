@@ -114,7 +114,15 @@ class Server:
         if path in self._mounts(table):
             self._report.left(f"{table}/{path}")
             return
-        self.write(f"{table}/{path.rstrip('/')}", fields)
+        try:
+            self.write(f"{table}/{path.rstrip('/')}", fields)
+        except Problem:
+            # Another run may have made it since we looked.
+            if path not in self._mounts(table):
+                raise
+            self.must_be(table, path, fields["type"], (fields.get("options") or {}).get("version"))
+            self._report.left(f"{table}/{path}")
+            return
         self._report.changed(f"{table}/{path}", "made")
 
     def ensure_policy(self, name, text, file):

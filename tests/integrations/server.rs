@@ -131,6 +131,26 @@ fn the_second_run_changes_nothing_and_each_role_has_exactly_its_rights() {
     check_lives(&world);
 }
 
+#[test]
+fn two_applications_can_be_set_up_at_once_on_a_fresh_server() {
+    let (bao, directory) = (Bao::start(), scratch::on_tmpfs("at-once"));
+    let outputs = std::thread::scope(|scope| {
+        let runs: Vec<_> = (0..8)
+            .map(|number| {
+                let (app, bao) = (format!("once{number}"), &bao);
+                let directory = directory.path().join(&app);
+                scope.spawn(move || Setup::new(&directory, bao, None, &app, &["approle.app"]).run(&[]))
+            })
+            .collect();
+        runs.into_iter().map(|run| run.join().unwrap()).collect::<Vec<_>>()
+    });
+    for ended in &outputs {
+        assert_eq!(ended.code, 0, "{}{}", ended.stdout, ended.stderr);
+    }
+    let made = |mount: &str| outputs.iter().filter(|ended| ended.stdout.contains(mount)).count();
+    assert_eq!(made("changed       sys/mounts/database/"), 1, "{outputs:?}");
+}
+
 fn check_rights(world: &World) {
     let mut admin = world.log_in("admin");
     admin.batch_execute("CREATE TABLE orders (id int); INSERT INTO orders VALUES (1)").unwrap();
