@@ -1,7 +1,9 @@
 //! The socket on which a process says that it is ready, as for systemd: `READY=1` to `NOTIFY_SOCKET`.
 //!
 //! Each process has a socket of its own. `/proc/net/unix` shows its name to every user of the network namespace, also to all containers of
-//! a pod. So Squire asks the kernel for the sender: the process itself, one of its group, and its descendants count.
+//! a pod. So Squire asks the kernel for the sender: the process itself, one of its group, and its descendants count. A short-lived one, such
+//! as `systemd-notify`, may be gone before Squire looks: then its user decides. Who has the user of the process and sees it could as well
+//! end it, and who does not see it has no number here.
 //!
 //! *Invariant:* a message other than `READY=1`, or from another sender, changes nothing, however long and however often it comes.
 
@@ -12,6 +14,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::{fs, iter};
 
+use nix::errno::Errno;
 use nix::sys::socket::sockopt::PassCred;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixCredentials, recvmsg, setsockopt};
 use nix::unistd::{Pid, getpgid};
@@ -64,13 +67,13 @@ impl ReadySocket {
         for _ in 0..MESSAGES_A_TURN {
             let Some((message, sender)) = self.next() else { break };
             let is_said = message.split(|byte| *byte == b'\n').any(|line| line == b"READY=1");
-            is_ready |= is_said && sender.is_some_and(|sender| belongs(sender, process));
+            is_ready |= is_said && sender.is_some_and(|sender| sender.belongs_to(process));
         }
         is_ready
     }
 
     /// The next message, and its sender.
-    fn next(&self) -> Option<(Vec<u8>, Option<Pid>)> {
+    fn next(&self) -> Option<(Vec<u8>, Option<Sender>)> {
         let mut message = vec![0; LONGEST_MESSAGE];
         let mut parts = [IoSliceMut::new(&mut message)];
         let mut space = nix::cmsg_space!(UnixCredentials);
@@ -78,7 +81,7 @@ impl ReadySocket {
         let heard = recvmsg::<()>(self.socket.as_raw_fd(), &mut parts, Some(&mut space), flags).ok()?;
         let sender = heard.cmsgs().ok()?.find_map(|message| {
             let ControlMessageOwned::ScmCredentials(credentials) = message else { return None };
-            Some(Pid::from_raw(credentials.pid()))
+            Some(Sender { pid: Pid::from_raw(credentials.pid()), user: credentials.uid() })
         });
         let length = heard.bytes;
         message.truncate(length);
@@ -86,10 +89,32 @@ impl ReadySocket {
     }
 }
 
-/// Whether the sender is the process, of its group, or one of its descendants.
-fn belongs(sender: Pid, process: Pid) -> bool {
-    let mut ancestors = iter::successors(Some(sender), |pid| parent(*pid)).take(DEEPEST_TREE);
-    getpgid(Some(sender)) == Ok(process) || ancestors.any(|ancestor| ancestor == process)
+/// Who sent a message, as the kernel says it.
+#[derive(Clone, Copy, Debug)]
+struct Sender {
+    /// 0 if it is in a PID namespace that is not seen from here.
+    pid: Pid,
+    user: u32,
+}
+
+impl Sender {
+    /// Whether it is the process, of its group, or one of its descendants; if it is gone, whether it had the same user.
+    fn belongs_to(self, process: Pid) -> bool {
+        let mut ancestors = iter::successors(Some(self.pid), |pid| parent(*pid)).take(DEEPEST_TREE);
+        if getpgid(Some(self.pid)) == Ok(process) || ancestors.any(|ancestor| ancestor == process) {
+            return true;
+        }
+        // Asked last: it may end while it is looked at.
+        let is_gone = self.pid.as_raw() > 0 && getpgid(Some(self.pid)) == Err(Errno::ESRCH);
+        is_gone && user(process) == Some(self.user)
+    }
+}
+
+/// The effective user of a process.
+fn user(process: Pid) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let users = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    users.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
 fn parent(pid: Pid) -> Option<Pid> {
@@ -121,6 +146,29 @@ mod tests {
         assert!(!said_to(other), "the sender is no process of this one");
         stranger.kill().unwrap();
         stranger.wait().unwrap();
+    }
+
+    #[test]
+    fn a_sender_that_is_gone_is_heard_if_it_had_the_same_user() {
+        let ready = ReadySocket::new().unwrap();
+        let mut process = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let pid = Pid::from_raw(i32::try_from(process.id()).unwrap());
+        let say = format!(
+            "import socket;s=socket.socket(socket.AF_UNIX,socket.SOCK_DGRAM);s.sendto(b'READY=1', '\\0{}')",
+            &ready.address()[1..]
+        );
+        let mut users = vec![(None, true)];
+        if nix::unistd::geteuid().is_root() {
+            users.push((Some(65_534), false));
+        }
+        for (user, expected) in users {
+            let mut sender = std::process::Command::new("python3");
+            user.map(|user| std::os::unix::process::CommandExt::uid(&mut sender, user));
+            assert!(sender.args(["-c", &say]).status().unwrap().success());
+            assert_eq!(ready.hear(pid), expected, "{user:?}");
+        }
+        process.kill().unwrap();
+        process.wait().unwrap();
     }
 
     #[test]
