@@ -20,6 +20,9 @@ use nix::libc::O_NONBLOCK;
 
 /// A local file answers within microseconds, one on the network within milliseconds.
 pub const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
+/// The same for a directory of them: the system's authorities are some 300 files, and a container with a hundredth of a processor takes seconds
+/// to read them.
+pub const MANY_ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// A file, with its state when it was read.
 #[derive(Debug)]
@@ -107,17 +110,29 @@ pub fn within<T: Send + 'static>(
     path: &Path,
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
-    READER.with_borrow_mut(|reader| reader.within(path, work))
+    READER.with_borrow_mut(|reader| reader.within(path, ANSWERS_WITHIN, work))
+}
+
+/// The same for the files of a directory, and at most [`MANY_ANSWER_WITHIN`].
+///
+/// # Errors
+/// As [`within`].
+pub fn many_within<T: Send + 'static>(
+    directory: &Path,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    READER.with_borrow_mut(|reader| reader.within(directory, MANY_ANSWER_WITHIN, work))
 }
 
 impl Reader {
     fn within<T: Send + 'static>(
         &mut self,
         path: &Path,
+        limit: Duration,
         work: impl FnOnce() -> io::Result<T> + Send + 'static,
     ) -> io::Result<T> {
         if self.still_hangs(path) {
-            return Err(no_answer());
+            return Err(no_answer(limit));
         }
         let (answer, answered) = mpsc::channel();
         let (done, is_done) = mpsc::channel();
@@ -126,12 +141,12 @@ impl Reader {
             answer.send(work()).ok();
             done.send(()).ok();
         }))?;
-        match answered.recv_timeout(ANSWERS_WITHIN) {
+        match answered.recv_timeout(limit) {
             Ok(result) => result,
             Err(RecvTimeoutError::Timeout) => {
                 self.jobs = None;
                 self.hanging.insert(path.to_owned(), is_done);
-                Err(no_answer())
+                Err(no_answer(limit))
             }
             Err(RecvTimeoutError::Disconnected) => {
                 self.jobs = None;
@@ -166,9 +181,8 @@ impl Reader {
     }
 }
 
-fn no_answer() -> io::Error {
-    let why =
-        format!("it did not answer within {} seconds: does its file system hang?", ANSWERS_WITHIN.as_secs());
+fn no_answer(limit: Duration) -> io::Error {
+    let why = format!("it did not answer within {} seconds: does its file system hang?", limit.as_secs());
     io::Error::new(io::ErrorKind::TimedOut, why)
 }
 

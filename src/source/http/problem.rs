@@ -2,6 +2,7 @@
 //!
 //! *Invariant:* each error names the key or the file, and what to do.
 
+use std::io;
 use std::path::PathBuf;
 
 use rustls::pki_types::pem;
@@ -53,6 +54,9 @@ pub enum HttpError {
         "this system has no certificate authorities: set `ca_file`, or install them (package `ca-certificates`)"
     )]
     NoAuthorities,
+    /// The system's certificate authorities cannot be read.
+    #[error("cannot read the system's certificate authorities: set `ca_file` to a file that can be read")]
+    SystemAuthorities(#[source] io::Error),
     /// The client's key and certificate do not belong together, or cannot be used.
     #[error("client_cert_file {} and client_key_file {} cannot be used together", cert.display(), key.display())]
     Identity {
@@ -94,6 +98,7 @@ impl HttpError {
             | Self::NoAddress
             | Self::Authority { .. }
             | Self::NoAuthorities
+            | Self::SystemAuthorities(_)
             | Self::Verifier(_)
             | Self::ServerName { .. }
             | Self::Namespace { .. }

@@ -142,10 +142,8 @@ fn authorities(reach: &Reach) -> Result<Vec<CertificateDer<'static>>, HttpError>
         Authorities::System if reach.tls == Expected::No => Ok(Vec::new()),
         Authorities::System => {
             let found =
-                files::within(Path::new(SYSTEM), || Ok(rustls_native_certs::load_native_certs().certs));
-            let found = found.map_err(|source| {
-                unreadable("the system's authorities", Path::new(SYSTEM), pem::Error::Io(source))
-            })?;
+                files::many_within(Path::new(SYSTEM), || Ok(rustls_native_certs::load_native_certs().certs));
+            let found = found.map_err(HttpError::SystemAuthorities)?;
             if found.is_empty() && reach.tls == Expected::Yes {
                 Err(HttpError::NoAuthorities)
             } else {
@@ -158,7 +156,7 @@ fn authorities(reach: &Reach) -> Result<Vec<CertificateDer<'static>>, HttpError>
 /// The certificates of all files in a directory; a file without certificates is skipped.
 fn in_directory(directory: &Path) -> Result<Vec<CertificateDer<'static>>, HttpError> {
     let path = directory.to_owned();
-    let files = files::within(directory, move || {
+    let files = files::many_within(directory, move || {
         let entries = std::fs::read_dir(path)?.collect::<io::Result<Vec<_>>>()?;
         Ok(entries.into_iter().map(|entry| entry.path()).collect::<BTreeSet<_>>())
     });
