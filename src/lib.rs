@@ -33,6 +33,8 @@ pub mod names;
 pub mod secret;
 pub mod size;
 
+mod yaml;
+
 pub mod plain;
 
 pub mod mask;

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use handlebars::{Helper as Call, PathAndJson, ScopedJson};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::catalogue::{self, Helper};
 use super::fault::Complaint;
@@ -57,6 +57,16 @@ impl<'a> Arguments<'a> {
     pub(super) fn count(&self, index: usize) -> Result<usize, Complaint> {
         let count = self.value(index).as_u64().and_then(|count| usize::try_from(count).ok());
         count.ok_or_else(|| self.mismatch(index, "a whole number"))
+    }
+
+    /// A whole number, also one in a text.
+    pub(super) fn whole(&self, index: usize) -> Result<i64, Complaint> {
+        let number = text(self.value(index)).and_then(|text| text.parse().ok());
+        number.ok_or_else(|| self.mismatch(index, "a whole number of at most 64 bits"))
+    }
+
+    pub(super) fn map(&self, index: usize) -> Result<&'a Map<String, Value>, Complaint> {
+        self.value(index).as_object().ok_or_else(|| self.mismatch(index, "a map"))
     }
 
     /// The argument as the template writes it: ready for a sentence.

@@ -3,12 +3,17 @@
 //! *Invariant:* the result of a helper is at most [`OUTPUT_LIMIT`] long, so that nested calls cannot grow without end.
 
 mod carry;
+mod certificate;
+mod collections;
 mod credentials;
 mod encode;
 mod environment;
 mod format;
 mod lines;
+mod numbers;
 mod outside;
+mod parse;
+mod patterns;
 mod text;
 mod values;
 
@@ -28,7 +33,7 @@ pub(super) use encode::decoded;
 type Function = fn(&Arguments<'_>) -> Result<Value, Complaint>;
 
 /// Our helpers that need nothing but their arguments; the others are Handlebars' own or registered below.
-const FUNCTIONS: [(&str, Function); 34] = [
+const FUNCTIONS: [(&str, Function); 60] = [
     ("json", format::json),
     ("json_pretty", format::json_pretty),
     ("yaml", format::yaml),
@@ -37,14 +42,38 @@ const FUNCTIONS: [(&str, Function); 34] = [
     ("url", encode::url),
     ("base64", encode::base64),
     ("base64_decode", encode::base64_decode),
+    ("base64_url", encode::base64_url),
+    ("base64_url_decode", encode::base64_url_decode),
     ("sha256", encode::sha256),
+    ("hmac_sha256", encode::hmac_sha256),
+    ("parse_json", parse::parse_json),
+    ("parse_yaml", parse::parse_yaml),
     ("indent", text::indent),
     ("trim", text::trim),
     ("upper", text::upper),
     ("lower", text::lower),
+    ("title", text::title),
+    ("trim_prefix", text::trim_prefix),
+    ("trim_suffix", text::trim_suffix),
     ("replace", text::replace),
+    ("regex_replace", patterns::regex_replace),
+    ("regex_match", patterns::regex_match),
     ("split", text::split),
     ("join", text::join),
+    ("contains", collections::contains),
+    ("index", collections::index),
+    ("keys", collections::keys),
+    ("values", collections::values),
+    ("first", collections::first),
+    ("last", collections::last),
+    ("sort", collections::sort),
+    ("uniq", collections::uniq),
+    ("add", numbers::add),
+    ("subtract", numbers::subtract),
+    ("multiply", numbers::multiply),
+    ("divide", numbers::divide),
+    ("modulo", numbers::modulo),
+    ("range", numbers::range),
     ("line", lines::line),
     ("word", lines::word),
     ("env_name", environment::env_name),
@@ -61,6 +90,8 @@ const FUNCTIONS: [(&str, Function); 34] = [
     ("basic_auth", credentials::basic_auth),
     ("bcrypt", credentials::bcrypt),
     ("pem", credentials::pem),
+    ("certificate", certificate::certificate),
+    ("chain", certificate::chain),
     ("default", values::default),
     ("only", values::only),
 ];

@@ -6,6 +6,7 @@ mod properties;
 mod references;
 mod rendering;
 mod shipped;
+mod transforming;
 
 use std::io;
 use std::path::Path;

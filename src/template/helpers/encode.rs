@@ -2,18 +2,18 @@
 //!
 //! *Invariant:* no text can leave the quotes or the alphabet that it is put in.
 
-use std::fmt::Write as _;
-
 use base64::Engine as _;
-use base64::alphabet;
+use base64::alphabet::{self, Alphabet};
 use base64::engine::DecodePaddingMode;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD, URL_SAFE};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use ring::hmac;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::carry::NUL;
 use super::{Arguments, Complaint};
+use crate::hex::hex;
 
 /// All characters except the unreserved ones of RFC 3986, section 2.3.
 const RESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -49,23 +49,41 @@ pub(super) fn base64_decode(arguments: &Arguments<'_>) -> Result<Value, Complain
     }
 }
 
+/// The alphabet of URLs (RFC 4648, section 5), padded.
+pub(super) fn base64_url(arguments: &Arguments<'_>) -> Result<Value, Complaint> {
+    Ok(URL_SAFE.encode(arguments.text(0)?.as_bytes()).into())
+}
+
+/// The alphabet of URLs, padded or not. The decoded bytes have to be text.
+pub(super) fn base64_url_decode(arguments: &Arguments<'_>) -> Result<Value, Complaint> {
+    let bytes = decoded_by(&alphabet::URL_SAFE, &arguments.text(0)?);
+    let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+    let label = arguments.label(0);
+    text.map(Value::from).ok_or_else(|| {
+        Complaint::new(format_args!("{label} is not text in base64 with the alphabet of URLs"))
+    })
+}
+
 /// Decodes base64 of the standard alphabet, padded or not; white space is skipped.
 pub(in crate::template) fn decoded(text: &str) -> Option<Vec<u8>> {
-    const LENIENT: GeneralPurpose = GeneralPurpose::new(
-        &alphabet::STANDARD,
-        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-    );
+    decoded_by(&alphabet::STANDARD, text)
+}
+
+fn decoded_by(alphabet: &Alphabet, text: &str) -> Option<Vec<u8>> {
+    const LENIENT: GeneralPurposeConfig =
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
     let encoded: String = text.split_ascii_whitespace().collect();
-    LENIENT.decode(encoded).ok()
+    GeneralPurpose::new(alphabet, LENIENT).decode(encoded).ok()
 }
 
 /// In hexadecimal digits.
 pub(super) fn sha256(arguments: &Arguments<'_>) -> Result<Value, Complaint> {
-    let digest = Sha256::digest(arguments.text(0)?.as_bytes());
-    let hex = digest.iter().fold(String::new(), |mut hex, byte| {
-        // Writing to a `String` cannot fail.
-        write!(hex, "{byte:02x}").unwrap_or_default();
-        hex
-    });
-    Ok(hex.into())
+    Ok(hex(&Sha256::digest(arguments.text(0)?.as_bytes())).into())
+}
+
+/// The HMAC-SHA256 of a text under a key, in hexadecimal digits.
+pub(super) fn hmac_sha256(arguments: &Arguments<'_>) -> Result<Value, Complaint> {
+    let (text, key) = (arguments.text(0)?, arguments.some_text(1)?);
+    let key = hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes());
+    Ok(hex(hmac::sign(&key, text.as_bytes()).as_ref()).into())
 }

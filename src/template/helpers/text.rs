@@ -42,6 +42,34 @@ pub(super) fn lower(arguments: &Arguments<'_>) -> Result<Value, Complaint> {
     Ok(arguments.text(0)?.to_lowercase().into())
 }
 
+/// The first letter of each word in upper case, and the others as they are.
+pub(super) fn title(arguments: &Arguments<'_>) -> Result<Value, Complaint> {
+    let text = arguments.text(0)?;
+    let mut titled = String::with_capacity(text.len());
+    let mut begins = true;
+    for letter in text.chars() {
+        if begins {
+            titled.extend(letter.to_uppercase());
+        } else {
+            titled.push(letter);
+        }
+        begins = !(letter.is_alphanumeric() || matches!(letter, '_' | '\''));
+    }
+    Ok(titled.into())
+}
+
+/// Without this at the beginning, if it is there.
+pub(super) fn trim_prefix(arguments: &Arguments<'_>) -> Result<Value, Complaint> {
+    let (text, prefix) = (arguments.text(0)?, arguments.text(1)?);
+    Ok(text.strip_prefix(prefix.as_ref()).unwrap_or(&text).into())
+}
+
+/// Without this at the end, if it is there.
+pub(super) fn trim_suffix(arguments: &Arguments<'_>) -> Result<Value, Complaint> {
+    let (text, suffix) = (arguments.text(0)?, arguments.text(1)?);
+    Ok(text.strip_suffix(suffix.as_ref()).unwrap_or(&text).into())
+}
+
 /// Every occurrence of one text replaced by another.
 pub(super) fn replace(arguments: &Arguments<'_>) -> Result<Value, Complaint> {
     let (text, from, to) = (arguments.text(0)?, arguments.some_text(1)?, arguments.text(2)?);
@@ -49,13 +77,14 @@ pub(super) fn replace(arguments: &Arguments<'_>) -> Result<Value, Complaint> {
     Ok(text.replace(from.as_ref(), &to).into())
 }
 
-/// The parts between separators; one empty part for an empty text.
+/// The parts between separators; none for an empty text, which has no parts.
 pub(super) fn split(arguments: &Arguments<'_>) -> Result<Value, Complaint> {
     let (text, separator) = (arguments.text(0)?, arguments.some_text(1)?);
     if text.matches(separator.as_ref()).count() >= PARTS {
         return Err(Complaint::new(format_args!("`split` would yield more than {PARTS} parts")));
     }
-    Ok(text.split(separator.as_ref()).collect())
+    let parts = (!text.is_empty()).then(|| text.split(separator.as_ref()));
+    Ok(parts.into_iter().flatten().collect())
 }
 
 /// The items with separators between them.

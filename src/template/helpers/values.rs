@@ -44,23 +44,31 @@ pub(super) fn only(arguments: &Arguments<'_>) -> Result<Value, Complaint> {
 /// The field or item that the second value names.
 pub(super) fn lookup(arguments: &Arguments<'_>, absent_is_null: bool) -> Result<Value, Complaint> {
     let key = arguments.text(1)?;
-    let found = match arguments.value(0) {
-        Value::Object(fields) => fields.get(key.as_ref()),
-        Value::Array(items) => key.parse().ok().and_then(|index: usize| items.get(index)),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
-    };
-    match found {
+    match item(arguments.value(0), &key) {
         Some(value) => Ok(value.clone()),
         None if absent_is_null => Ok(Value::Null),
-        None => Err(Complaint::new(absent_field(arguments))),
+        None => Err(Complaint::new(absent_item(arguments, arguments.value(0), 1))),
     }
 }
 
-/// An error contains the key only if the template has it literally: the key could be a value.
-fn absent_field(arguments: &Arguments<'_>) -> String {
-    let label = arguments.label(0);
-    let key = arguments.literal(1).map(|key| format!(" `{}`", catalogue::plain(key))).unwrap_or_default();
-    match arguments.value(0) {
+/// What a map has under a name, or a list at a position.
+pub(super) fn item<'v>(value: &'v Value, key: &str) -> Option<&'v Value> {
+    match value {
+        Value::Object(fields) => fields.get(key),
+        Value::Array(items) => key.parse().ok().and_then(|index: usize| items.get(index)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    }
+}
+
+/// Why `value` has not what the argument at `step` names. It contains the name only if the template has it literally: it could be a value.
+pub(super) fn absent_item(arguments: &Arguments<'_>, value: &Value, step: usize) -> String {
+    let label = match (step, arguments.literal(step - 1)) {
+        (2.., Some(name)) => format!("`{}`", catalogue::plain(name)).into(),
+        (2.., None) => "the value".into(),
+        (..=1, _) => arguments.label(0),
+    };
+    let key = arguments.literal(step).map(|key| format!(" `{}`", catalogue::plain(key))).unwrap_or_default();
+    match value {
         Value::Object(fields) if fields.is_empty() => format!("{label} has no field{key}; it has none"),
         Value::Object(fields) => {
             let known = catalogue::list(fields.keys().map(String::as_str));

@@ -254,6 +254,15 @@ proptest! {
     }
 
     #[test]
+    fn what_is_written_as_yaml_or_json_is_parsed_again(value in value()) {
+        let all = data(json!({"s": {"v": value}}));
+        let expected = render_with("{{json s.v}}", &all);
+        for text in ["{{json (parse_json (json s.v))}}", "{{json (parse_yaml (yaml s.v))}}"] {
+            prop_assert_eq!(&render_with(text, &all), &expected, "{}", text);
+        }
+    }
+
+    #[test]
     fn joining_what_was_split_gives_the_text(text in text()) {
         let all = data(json!({"s": {"v": text}}));
         prop_assert_eq!(render_with("{{join (split s.v \"a\") \"a\"}}", &all), Ok(text));

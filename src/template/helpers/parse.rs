@@ -1,0 +1,30 @@
+//! Helpers that read a text of another language into a value.
+//!
+//! *Invariant:* an error tells where the text is wrong, and nothing that is in it.
+
+use serde_json::Value;
+
+use super::{Arguments, Complaint};
+use crate::yaml;
+
+/// JSON (RFC 8259).
+pub(super) fn parse_json(arguments: &Arguments<'_>) -> Result<Value, Complaint> {
+    serde_json::from_str(&arguments.text(0)?)
+        .map_err(|error| wrong(arguments, error.line(), error.column(), "is no JSON"))
+}
+
+/// One document of YAML.
+pub(super) fn parse_yaml(arguments: &Arguments<'_>) -> Result<Value, Complaint> {
+    let documents = yaml::documents(&arguments.text(0)?)
+        .map_err(|error| wrong(arguments, error.line, error.column, error.why))?;
+    let mut documents = documents.into_iter();
+    match (documents.next(), documents.next()) {
+        (first, None) => Ok(first.map(yaml::Node::into_value).unwrap_or_default()),
+        (_, Some(second)) => Err(wrong(arguments, second.line, second.column, "begins a second document")),
+    }
+}
+
+fn wrong(arguments: &Arguments<'_>, line: usize, column: usize, why: &str) -> Complaint {
+    let (name, label) = (arguments.name(), arguments.label(0));
+    Complaint::new(format_args!("`{name}` cannot read {label}: its line {line}, column {column}, {why}"))
+}

@@ -1,0 +1,202 @@
+//! Helpers that calculate, take apart and put together.
+
+use serde_json::json;
+
+use super::{CANARY, data, render, render_with};
+
+#[track_caller]
+fn assert_renders(table: &[(&str, &str)]) {
+    for (text, expected) in table {
+        assert_eq!(render(text).as_deref(), Ok(*expected), "{text}");
+    }
+}
+
+#[test]
+fn texts_are_changed() {
+    assert_renders(&[
+        ("{{trim_prefix \"refs/heads/a\" \"refs/\"}} {{trim_prefix \"a\" \"b\"}}", "heads/a a"),
+        ("{{trim_suffix \"a.pem.pem\" \".pem\"}} {{trim_suffix db.empty \"x\"}}", "a.pem "),
+        ("{{title \"ann o'hara, of é_a 1b\"}}", "Ann O'hara, Of É_a 1b"),
+        ("{{regex_replace db.username \"p+\" \"-\"}}", "a-"),
+        ("{{regex_replace \"key=a, key=b\" \"key=(\\\\w)\" \"${1}1\"}}", "a1, b1"),
+        ("{{regex_replace \"abc\" \"x*\" \"-\"}}", "-a-b-c-"),
+        (
+            "{{#if (regex_match db.username \"^a\")}}yes{{/if}}{{#if (regex_match \"b\" \"^a\")}}no{{/if}}",
+            "yes",
+        ),
+        (
+            "[{{join (split \"\" \",\") \"|\"}}] {{len (split \"\" \",\")}} {{len (split \",\" \",\")}}",
+            "[] 0 2",
+        ),
+        (
+            "{{base64_url \"a>?b\"}} {{base64_url_decode \"YT4_Yg==\"}} {{base64_url_decode \"YT4_Yg\"}}",
+            "YT4_Yg== a>?b a>?b",
+        ),
+        (
+            "{{hmac_sha256 \"what do ya want for nothing?\" \"Jefe\"}}",
+            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843",
+        ),
+    ]);
+}
+
+#[test]
+fn lists_and_maps_are_taken_apart() {
+    assert_renders(&[
+        ("{{first db.hosts}} {{last db.hosts}}", "a b"),
+        ("{{join (keys db.users) \",\"}} {{#each (values db.users)}}{{name}} {{/each}}", "x,y ann bob "),
+        ("{{join (sort (split \"b,B,a\" \",\")) \",\"}}", "B,a,b"),
+        ("{{join (sort (parse_json \"[10, 9, -1.5]\")) \",\"}}", "-1.5,9,10"),
+        ("{{join (uniq (split \"b,a,b\" \",\")) \",\"}}", "b,a"),
+        (
+            "{{index db \"users\" \"x\" \"name\"}} {{index db.hosts 1}} {{index db \"odd key\"}}",
+            "ann b spaced",
+        ),
+        (
+            "{{#if (contains db.hosts \"a\")}}1{{/if}}{{#if (contains db.username \"pp\")}}2{{/if}}\
+             {{#if (contains db.users \"x\")}}3{{/if}}{{#if (contains db.hosts \"c\")}}4{{/if}}",
+            "123",
+        ),
+    ]);
+}
+
+#[test]
+fn numbers_are_calculated() {
+    assert_renders(&[
+        ("{{add db.port 1}} {{add 1 2 3}} {{subtract db.port 432}} {{multiply 2 3 7}}", "5433 6 5000 42"),
+        ("{{divide 7 2}} {{divide -7 2}} {{modulo 7 3}} {{modulo -7 3}}", "3 -3 1 -1"),
+        ("{{add \"5\" 1}}", "6"),
+        ("{{join (range 3) \",\"}} {{join (range 2 4) \",\"}} [{{join (range 4 2) \",\"}}]", "0,1,2 2,3 []"),
+        ("{{#each (range 2)}}{{this}}{{@root.db.port}} {{/each}}", "05432 15432 "),
+    ]);
+}
+
+#[test]
+fn other_languages_are_read() {
+    let data = data(json!({"s": {
+        "json": "{\"a\": [1.10, {\"b\": null}], \"c\": \"x\"}", "yaml": "a:\n  - 1.10\n  - b: ~\nc: x\n", "none": "", "two": "a\n---\nb\n",
+        "broken": format!("{{\"{CANARY}\": "), "no_yaml": format!("a: [{CANARY}"),
+    }}));
+    let same = r#"{"a":[1.10,{"b":null}],"c":"x"}"#;
+    for (text, expected) in [
+        ("{{json (parse_json s.json)}}", Ok(same)),
+        ("{{json (parse_yaml s.yaml)}}", Ok(same)),
+        ("{{#with (parse_json s.json)}}{{c}}{{/with}} {{index (parse_yaml s.yaml) \"a\" 0}}", Ok("x 1.10")),
+        ("{{json (parse_yaml s.none)}}", Ok("null")),
+        (
+            "{{json (parse_json s.none)}}",
+            Err("1:1: `parse_json` cannot read `s.none`: its line 1, column 0, is no JSON"),
+        ),
+        (
+            "{{json (parse_json s.broken)}}",
+            Err("1:1: `parse_json` cannot read `s.broken`: its line 1, column 16, is no JSON"),
+        ),
+        (
+            "{{json (parse_yaml s.no_yaml)}}",
+            Err("1:1: `parse_yaml` cannot read `s.no_yaml`: its line 2, column 1, is no YAML"),
+        ),
+        (
+            "{{json (parse_yaml s.two)}}",
+            Err("1:1: `parse_yaml` cannot read `s.two`: its line 3, column 1, begins a second document"),
+        ),
+    ] {
+        assert_eq!(render_with(text, &data).as_deref().map_err(String::as_str), expected, "{text}");
+    }
+}
+
+#[test]
+fn what_cannot_be_done_is_said_without_the_value() {
+    for (text, expected) in [
+        ("{{add db.canary 1}}", "`add` takes a whole number of at most 64 bits, and `db.canary` is text"),
+        ("{{add db.ratio 1}}", "and `db.ratio` is a number"),
+        ("{{add db.small -1}}", "what `add` yields has more than 64 bits"),
+        ("{{divide 1 db.zero}}", "`divide` cannot divide by `db.zero`, which is 0"),
+        ("{{modulo 1 0}}", "`modulo` cannot divide by the value, which is 0"),
+        ("{{divide db.small -1}}", "what `divide` yields has more than 64 bits"),
+        ("{{json (range 100001)}}", "`range` would yield more than 100000 numbers"),
+        ("{{json (range db.small db.port)}}", "`range` would yield more than 100000 numbers"),
+        ("{{first (split \"\" \",\")}}", "the value is an empty list, of which `first` can give nothing"),
+        ("{{json (sort db.users)}}", "`sort` takes a list, and `db.users` is a map"),
+        ("{{json (sort (parse_json \"[1, \\\"a\\\"]\"))}}", "`sort` takes a list of texts or one of numbers"),
+        ("{{index db \"users\" \"z\"}}", "`users` has no field `z`; it has `x`, `y`"),
+        ("{{index db db.canary}}", "`db` has no field; it has"),
+        (
+            "{{regex_replace \"a\" \"(\" \"b\"}}",
+            "`regex_replace` takes a regular expression, and the value is none: error: unclosed group",
+        ),
+        ("{{regex_replace \"a\" (json db.canary) \"b\"}}", ""),
+        ("{{regex_match \"a\" \"(a{1000}){1000}\"}}", "the value is none: it is too large"),
+        ("{{base64_url_decode db.canary}}", "`db.canary` is not text in base64 with the alphabet of URLs"),
+        (
+            "{{certificate db.canary \"subject\"}}",
+            "`certificate` takes 1 to 32 certificates in PEM, and `db.canary` is something else",
+        ),
+        ("{{chain db.hosts}}", "`chain` takes 1 to 32 certificates in PEM, and `db.hosts` is something else"),
+    ] {
+        let rendered = render(text);
+        if expected.is_empty() {
+            assert!(rendered.is_ok(), "{rendered:?}");
+            continue;
+        }
+        let error = rendered.unwrap_err();
+        assert!(error.contains(expected) && !error.contains(CANARY), "{text}: {error}");
+    }
+}
+
+#[test]
+fn a_certificate_tells_what_it_is_and_a_chain_is_put_in_order() {
+    let [root, middle, leaf] = certificates();
+    let data = data(json!({"s": {
+        "leaf": leaf, "mixed": format!("{root}\n{leaf}{middle}"), "list": [middle, root, leaf], "strangers": [root, leaf],
+        "one": leaf.trim_end(),
+    }}));
+    for (text, expected) in [
+        ("{{certificate s.leaf \"subject\"}}", "CN=web.internal"),
+        ("{{certificate s.leaf \"issuer\"}}", "CN=middle"),
+        ("{{certificate s.leaf \"not_before\"}}", "2026-01-02T00:00:00Z"),
+        ("{{certificate s.leaf \"not_after\"}}", "2036-01-02T00:00:00Z"),
+        ("{{certificate s.leaf \"serial\"}}", "2a"),
+        ("{{join (certificate s.leaf \"names\") \",\"}}", "web.internal,10.0.0.1,::1"),
+        ("{{len (certificate s.leaf \"fingerprint\")}}", "64"),
+        ("{{chain s.one}}", leaf.trim_end()),
+    ] {
+        assert_eq!(render_with(text, &data).as_deref(), Ok(expected), "{text}");
+    }
+    let whole = format!("{leaf}{middle}{root}");
+    for field in ["mixed", "list"] {
+        let chain = render_with(&format!("{{{{chain s.{field}}}}}"), &data);
+        assert_eq!(chain.as_deref(), Ok(whole.trim_end()), "{field}");
+    }
+    let error = render_with("{{chain s.strangers}}", &data).unwrap_err();
+    assert!(error.contains("the certificates in `s.strangers` are not one chain"), "{error}");
+    let error = render_with("{{certificate s.leaf \"key\"}}", &data).unwrap_err();
+    assert!(error.contains("`certificate` can give \"subject\", \"issuer\""), "{error}");
+}
+
+/// A root, what it signed, and what that signed, in PEM.
+fn certificates() -> [String; 3] {
+    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+    let params = |name: &str, is_authority: bool| {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.not_before = rcgen::date_time_ymd(2026, 1, 2);
+        params.not_after = rcgen::date_time_ymd(2036, 1, 2);
+        if is_authority {
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        }
+        params
+    };
+    let keys: Vec<KeyPair> = (0..3).map(|_| KeyPair::generate().unwrap()).collect();
+    let unix = |pem: String| pem.replace('\r', "");
+    let root = params("root", true).self_signed(&keys[0]).unwrap();
+    let by_root = Issuer::new(params("root", true), &keys[0]);
+    let middle = params("middle", true).signed_by(&keys[1], &by_root).unwrap();
+    let by_middle = Issuer::new(params("middle", true), &keys[1]);
+    let mut leaf = params("web.internal", false);
+    leaf.serial_number = Some(42_u64.into());
+    leaf.subject_alt_names =
+        CertificateParams::new(vec!["web.internal".into(), "10.0.0.1".into(), "::1".into()])
+            .unwrap()
+            .subject_alt_names;
+    let leaf = leaf.signed_by(&keys[2], &by_middle).unwrap();
+    [root, middle, leaf].map(|certificate| unix(certificate.pem()))
+}
