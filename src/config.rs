@@ -506,6 +506,8 @@ pub enum TemplateSource {
     Inline(String),
     /// `base64`: the text of one that renders base64, of which the file is the bytes.
     Base64(String),
+    /// `each`: no template, but a directory with a file for each field of this secret.
+    Each(SecretName),
 }
 
 /// What a change asks for.

@@ -86,16 +86,51 @@ pub struct Want {
 pub struct PlannedFile {
     /// Relative and normalized: part of the generation. Absolute: replaced by one rename.
     pub path: PathBuf,
-    /// The template of its content.
-    pub template: Template,
-    /// The template renders base64, and the file gets the decoded bytes.
-    pub is_base64: bool,
+    /// What is in it.
+    pub content: Content,
     /// The mode and owners of the file.
     pub attributes: Attributes,
     /// How to make the directory of an absolute path, if the configuration asks for that.
     pub directory: Option<Attributes>,
     /// The reaction to a change of the file.
     pub on_change: Reaction,
+}
+
+/// What a file has in it.
+#[derive(Debug)]
+pub enum Content {
+    /// What a template renders.
+    Text(Template),
+    /// The bytes of the base64 that a template renders.
+    Bytes(Template),
+    /// It is a directory, with a file for each field of a secret.
+    Each {
+        /// The secret.
+        secret: SecretName,
+        /// Where the configuration says so.
+        place: Place,
+    },
+}
+
+impl Content {
+    /// The template, if there is one.
+    pub fn template(&self) -> Option<&Template> {
+        match self {
+            Self::Text(template) | Self::Bytes(template) => Some(template),
+            Self::Each { .. } => None,
+        }
+    }
+
+    /// Whether it makes the same of the same secrets.
+    pub fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Text(one), Self::Text(another)) | (Self::Bytes(one), Self::Bytes(another)) => {
+                one.is_like(another)
+            }
+            (Self::Each { secret: one, .. }, Self::Each { secret: another, .. }) => one == another,
+            (Self::Text(_) | Self::Bytes(_) | Self::Each { .. }, _) => false,
+        }
+    }
 }
 
 /// Mode and owners of a file, resolved to numbers.
@@ -319,14 +354,13 @@ struct Compiler<'a> {
 impl Compiler<'_> {
     /// Compiles every part, so that a problem in one does not hide a problem in another.
     fn file(&mut self, file: &FileConfig, has_process: bool) -> Option<PlannedFile> {
-        let template = self.template(file);
+        let content = self.content(file);
         let attributes = self.attributes(file);
         let directory = file.make_dir.as_ref().map(|made| self.directory(file, made));
         let on_change = self.reaction(file, has_process);
         Some(PlannedFile {
             path: file.path.clone(),
-            template: template?,
-            is_base64: matches!(file.template, TemplateSource::Base64(_)),
+            content: content?,
             attributes: attributes?,
             directory: match directory {
                 None => None,
@@ -336,14 +370,21 @@ impl Compiler<'_> {
         })
     }
 
-    fn template(&mut self, file: &FileConfig) -> Option<Template> {
+    fn content(&mut self, file: &FileConfig) -> Option<Content> {
         let Place { file: written, line, key } = &file.place;
         let origin = |kind| format!("{}:{line}: {key}.{kind}", written.display());
         match &file.template {
-            TemplateSource::Inline(text) => self.compiled(&origin("inline"), text),
-            TemplateSource::Base64(text) => self.compiled(&origin("base64"), text),
+            TemplateSource::Inline(text) => self.compiled(&origin("inline"), text).map(Content::Text),
+            TemplateSource::Base64(text) => self.compiled(&origin("base64"), text).map(Content::Bytes),
+            TemplateSource::Each(secret) => {
+                self.used.insert(secret.as_str().to_owned());
+                if !self.config.secrets.contains_key(secret.as_str()) {
+                    self.problem(file, format!("each: {}", unknown_secret(secret.as_str(), self.config)));
+                }
+                Some(Content::Each { secret: secret.clone(), place: file.place.clone() })
+            }
             TemplateSource::File(path) => match (self.surroundings.read)(path) {
-                Ok(text) => self.compiled(&path.display().to_string(), &text),
+                Ok(text) => self.compiled(&path.display().to_string(), &text).map(Content::Text),
                 Err(error) => {
                     self.problem(file, format!("cannot read template {}: {error}", path.display()));
                     None

@@ -2,12 +2,14 @@
 //!
 //! *Invariant:* pure; a [`Release`] is whole by construction.
 
+mod each;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use crate::names::{Generation, Revision, SecretName};
-use crate::plan::{Attributes, Plan, PlannedFile};
+use crate::plan::{Attributes, Content, Plan, PlannedFile};
 use crate::secret::{Digest, DigestKey, Secret};
 use crate::snapshot::Snapshot;
 use crate::template::{Data, Engine, TemplateError};
@@ -54,14 +56,16 @@ pub fn render(
 ) -> Result<Release, Vec<TemplateError>> {
     let data = Data::new(snapshot.values.iter().map(|(name, value)| (name, &value.fields)));
     let mut errors = Vec::new();
-    let files = plan.files.iter().filter_map(|file| match contents(file, engine, &data) {
-        Ok(contents) => Some(rendered_file(file, contents, key)),
-        Err(error) => {
-            errors.push(error);
-            None
+    let mut files = Vec::new();
+    for file in &plan.files {
+        match contents(file, snapshot, engine, &data) {
+            Ok(contents) => {
+                let rendered = |(path, contents)| rendered_file(path, file, contents, key);
+                files.extend(contents.into_iter().map(rendered));
+            }
+            Err(error) => errors.push(error),
         }
-    });
-    let files = files.collect();
+    }
     let env = plan.env.iter().filter_map(|(name, template)| match engine.render(template, &data) {
         Ok(text) => Some((name.clone(), text)),
         Err(error) => {
@@ -94,16 +98,34 @@ pub fn render(
     })
 }
 
-fn contents(file: &PlannedFile, engine: &Engine, data: &Data) -> Result<Secret<[u8]>, TemplateError> {
-    if file.is_base64 {
-        return engine.render_base64(&file.template, data);
+/// The paths that a planned file stands for, with what is in them.
+type Contents = Vec<(PathBuf, Secret<[u8]>)>;
+
+fn contents(
+    file: &PlannedFile,
+    snapshot: &Snapshot,
+    engine: &Engine,
+    data: &Data,
+) -> Result<Contents, TemplateError> {
+    let alone = |contents| vec![(file.path.clone(), contents)];
+    match &file.content {
+        Content::Text(template) => engine.render(template, data).map(Secret::into_bytes).map(alone),
+        Content::Bytes(template) => engine.render_base64(template, data).map(alone),
+        Content::Each { secret, place } => {
+            let Some(value) = snapshot.values.get(secret) else { return Ok(Vec::new()) };
+            each::files(&file.path, &value.fields).map_err(|message| TemplateError {
+                origin: place.file.display().to_string(),
+                line: place.line,
+                column: 1,
+                message,
+            })
+        }
     }
-    engine.render(&file.template, data).map(Secret::into_bytes)
 }
 
-fn rendered_file(file: &PlannedFile, contents: Secret<[u8]>, key: &DigestKey) -> RenderedFile {
+fn rendered_file(path: PathBuf, file: &PlannedFile, contents: Secret<[u8]>, key: &DigestKey) -> RenderedFile {
     let digest = key.digest(contents.expose());
-    RenderedFile { path: file.path.clone(), contents, digest, attributes: file.attributes }
+    RenderedFile { path, contents, digest, attributes: file.attributes }
 }
 
 /// Names and values with their lengths, so that no two environments can look alike.

@@ -68,6 +68,7 @@ impl Node {
     }
 
     /// What a map has under this name.
+    #[cfg(test)]
     pub(crate) fn get(&self, name: &str) -> Option<&Self> {
         match &self.kind {
             Kind::Map(entries) => entries.iter().find(|(key, _)| key == name).map(|(_, node)| node),

@@ -2,6 +2,8 @@
 //!
 //! *Invariant:* pure.
 
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Instant;
 
 use nix::sys::signal::Signal;
@@ -16,6 +18,7 @@ use crate::secret::Packed;
 use crate::snapshot::{self, Gatherer};
 use crate::supervise::host::{Order, Report, Ticket};
 use crate::supervise::{self, Ending, ONE_SIGNAL, Refusal};
+use crate::template::Template;
 
 impl Agent {
     pub(super) fn reported(&mut self, report: Report, now: Instant, effects: &mut Vec<Effect>) {
@@ -137,14 +140,25 @@ impl Agent {
     /// What was rendered from secrets: of a text the lines; what stands so in a template is no secret. What is no text is one.
     fn computed<'a>(&'a self, release: &'a Release) -> impl Iterator<Item = &'a [u8]> {
         let plan = &self.setup_of(release).plan;
-        let templates = plan.files.iter().map(|file| &file.template);
+        let templates: BTreeMap<&Path, &Template> = plan
+            .files
+            .iter()
+            .filter_map(|file| Some((file.path.as_path(), file.content.template()?)))
+            .collect();
         let contents = release.files.iter().map(|file| file.contents.expose());
-        let bytes = contents.clone().filter(|contents| str::from_utf8(contents).is_err());
-        let files = contents.map(|contents| str::from_utf8(contents).unwrap_or_default());
-        let variables =
-            release.env.iter().filter_map(move |(name, text)| Some((text.expose(), plan.env.get(name)?)));
-        let texts = files.zip(templates).chain(variables);
-        texts.flat_map(|(text, template)| template.computed_lines(text)).map(str::as_bytes).chain(bytes)
+        let bytes = contents.filter(|contents| str::from_utf8(contents).is_err());
+        let files = release.files.iter().map(move |file| {
+            let text = str::from_utf8(file.contents.expose()).unwrap_or_default();
+            (text, templates.get(file.path.as_path()).copied())
+        });
+        let variables = release.env.iter().map(move |(name, text)| (text.expose(), plan.env.get(name)));
+        let lines = files.chain(variables).flat_map(|(text, template)| {
+            let computed = template.map(|template| template.computed_lines(text));
+            // Without a template, as the field of a secret, every line is one.
+            let whole = template.is_none().then(|| text.lines());
+            computed.into_iter().flatten().chain(whole.into_iter().flatten())
+        });
+        lines.map(str::as_bytes).chain(bytes)
     }
 
     /// With a process, its supervisor decides. Without, TERM, INT and QUIT end Squire, USR1 fetches everything anew, and HUP reads the

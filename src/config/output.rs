@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 
 use super::process;
 use super::reader::{Table, Value};
-use super::value::{self, ACCOUNT, DIRECTORY_MODE, FILE_MODE, Form, PATH};
+use super::value::{self, ACCOUNT, DIRECTORY_MODE, FILE_MODE, Form, PATH, WORD};
 use super::{
     Account, DirectoryConfig, FileConfig, Mode, MountConfig, MountKind, OutputConfig, Place, TemplateSource,
 };
+use crate::names::SecretName;
 
 /// Only the owner may read a file, and nobody may write it.
 const FILE_MODE_DEFAULT: Mode = Mode::new(0o400);
@@ -131,6 +132,11 @@ fn file<'a>(mut table: Table<'a>, output: &Output, claims: &mut Vec<Claim<'a>>) 
         Some(path)
     });
     let template = template(&mut table);
+    if let (Some(TemplateSource::Each(_)), Some((value, path))) = (&template, claims.last())
+        && path.is_absolute()
+    {
+        value.report("is absolute, and `each` makes a directory that changes as a whole: write a path below `output.dir`, such as \"app\"");
+    }
     let mode = table.read("mode", &FILE_MODE).unwrap_or(output.mode);
     let owner = table.take("owner").and_then(|owner| account(&owner)).or_else(|| output.owner.clone());
     let group = table.take("group").and_then(|group| account(&group)).or_else(|| output.group.clone());
@@ -196,17 +202,20 @@ fn destination(value: &Value<'_>, output: &Output) -> Option<PathBuf> {
 
 fn template(table: &mut Table<'_>) -> Option<TemplateSource> {
     const EXPECTED: &str = "a template in quotes";
-    let (file, inline, base64) = (table.take("template"), table.take("inline"), table.take("base64"));
-    if let [_, second, ..] = [&file, &inline, &base64].into_iter().flatten().collect::<Vec<_>>().as_slice() {
-        second.report("another of `template`, `inline` and `base64` is there too; keep one of them");
+    let (file, inline, base64, each) =
+        (table.take("template"), table.take("inline"), table.take("base64"), table.take("each"));
+    let given: Vec<_> = [&file, &inline, &base64, &each].into_iter().flatten().collect();
+    if let [_, second, ..] = given.as_slice() {
+        second.report("another of `template`, `inline`, `base64` and `each` is there too; keep one of them");
         return None;
     }
-    match (file, inline, base64) {
+    match (file, inline, base64, each) {
         (Some(file), ..) => file.path().map(TemplateSource::File),
-        (_, Some(inline), _) => inline.verbatim(EXPECTED).map(TemplateSource::Inline),
-        (.., Some(base64)) => base64.verbatim(EXPECTED).map(TemplateSource::Base64),
-        (None, None, None) => {
-            table.report("nothing to render; write template = \"FILE\" or inline = \"{{secret.field}}\"");
+        (_, Some(inline), ..) => inline.verbatim(EXPECTED).map(TemplateSource::Inline),
+        (_, _, Some(base64), _) => base64.verbatim(EXPECTED).map(TemplateSource::Base64),
+        (.., Some(each)) => each.read(&WORD).map(|name| TemplateSource::Each(SecretName::new(&name))),
+        (None, None, None, None) => {
+            table.report("nothing to render; write template = \"FILE\", inline = \"{{secret.field}}\" or each = \"secret\"");
             None
         }
     }
@@ -225,7 +234,7 @@ fn report_collisions(claims: &[Claim<'_>], dir: Option<&Path>) {
         for above in path.ancestors().skip(1) {
             if let Some(place) = first.get(above) {
                 value.report(format!(
-                    "needs `{}` to be a directory, but line {} makes it a file",
+                    "needs `{}` to be a directory of its own, but line {} has this path",
                     above.display(),
                     place.line
                 ));

@@ -854,9 +854,9 @@ inline = ""
     7: output.group: is not the number of a user or group; they go from 0 to 4294967294
     8: output.allow_disk: expected true or false, found text in quotes
     9: output.mount: "tmpfss" is unknown; write "none", "tmpfs" or "private"
-    10: file[0]: nothing to render; write template = "FILE" or inline = "{{secret.field}}"
+    10: file[0]: nothing to render; write template = "FILE", inline = "{{secret.field}}" or each = "secret"
     13: file[1].path: leads out of `output.dir`; leave out `..`
-    15: file[1].inline: another of `template`, `inline` and `base64` is there too; keep one of them
+    15: file[1].inline: another of `template`, `inline`, `base64` and `each` is there too; keep one of them
     16: file[1].mode: expected a mode in quotes, such as "0400", found the number 400
     18: file[2].path: has a part that begins with `..`; such names are squire's own in `output.dir`
     19: file[2].template: is empty
@@ -912,16 +912,50 @@ inline = ""
 path = "/run/secrets/apple"
 inline = ""
 "#), @r#"
-    5: file[0].path: needs `a` to be a directory, but line 12 makes it a file
+    5: file[0].path: needs `a` to be a directory of its own, but line 12 has this path
     8: file[1].path: another file has this path; see line 5
-    8: file[1].path: needs `a` to be a directory, but line 12 makes it a file
+    8: file[1].path: needs `a` to be a directory of its own, but line 12 has this path
     10: file[1].mode: "9" is not a mode; write three or four digits from 0 to 7, such as "0400"
-    15: file[3].path: needs `a/b` to be a directory, but line 5 makes it a file
-    15: file[3].path: needs `a` to be a directory, but line 12 makes it a file
+    15: file[3].path: needs `a/b` to be a directory of its own, but line 5 has this path
+    15: file[3].path: needs `a` to be a directory of its own, but line 12 has this path
     18: file[4].path: is inside `output.dir`; write it relative: path = "x y"
     21: file[5].path: is `output.dir` itself; name a file in it
     24: file[6].path: has to be a directory, because `output.dir` is below it
-    27: file[7].path: needs `/run/secrets` to be a directory, but line 24 makes it a file
+    27: file[7].path: needs `/run/secrets` to be a directory of its own, but line 24 has this path
+    "#);
+}
+
+#[test]
+fn a_directory_of_fields_is_below_the_output_and_belongs_to_itself() {
+    assert_snapshot!(problems(r#"
+[source.vault]
+address = "https://v:8200"
+auth.token.file = "/t"
+[secret.db]
+path = "secret/db"
+[output]
+dir = "/run/secrets/app"
+[[file]]
+path = "db"
+each = "db"
+[[file]]
+path = "db/password"
+inline = ""
+[[file]]
+path = "/run/db"
+each = "db"
+[[file]]
+path = "other"
+each = ""
+[[file]]
+path = "both"
+each = "db"
+inline = ""
+"#), @r#"
+    13: file[1].path: needs `db` to be a directory of its own, but line 10 has this path
+    16: file[2].path: is absolute, and `each` makes a directory that changes as a whole: write a path below `output.dir`, such as "app"
+    20: file[3].each: is empty
+    23: file[4].each: another of `template`, `inline`, `base64` and `each` is there too; keep one of them
     "#);
 }
 
@@ -1457,7 +1491,7 @@ path = "/etc/app/e"
 inline = "t"
 make_dir = { mode = "0055", user = "app" }
 "#), @r#"
-    6: file[0].base64: another of `template`, `inline` and `base64` is there too; keep one of them
+    6: file[0].base64: another of `template`, `inline`, `base64` and `each` is there too; keep one of them
     10: file[1].base64: expected a template in quotes, found the number 3
     14: file[2].make_dir: is for an absolute `path`; directories below `output.dir` are made in any case, with its `dir_mode`
     18: file[3].make_dir: expected true, or a table such as { mode = "0750", owner = "app" }, found text in quotes

@@ -145,10 +145,9 @@ fn is_same_source(old: &SourceConfig, new: &SourceConfig) -> bool {
 }
 
 fn is_same_file(old: &PlannedFile, new: &PlannedFile) -> bool {
-    let PlannedFile { path, template, is_base64, attributes, directory, on_change } = old;
+    let PlannedFile { path, content, attributes, directory, on_change } = old;
     *path == new.path
-        && template.is_like(&new.template)
-        && *is_base64 == new.is_base64
+        && content.is_like(&new.content)
         && *attributes == new.attributes
         && *directory == new.directory
         && *on_change == new.on_change

@@ -26,7 +26,9 @@ impl Reactions {
         env: Option<&Reaction>,
     ) -> Self {
         let mut reactions = Self::default();
-        for reaction in changed.iter().filter_map(|path| files.get(path)).chain(env) {
+        // A file of which the rules know the directory: one for each field of a secret.
+        let of = |path: &PathBuf| path.ancestors().find_map(|above| files.get(above));
+        for reaction in changed.iter().filter_map(of).chain(env) {
             match reaction {
                 Reaction::Restart => reactions.restart = true,
                 Reaction::Signal(signal) => _ = reactions.signals.insert(*signal),

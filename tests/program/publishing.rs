@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{Bao, Rig, SOON, Tmpfs, fresh, kv_file, stays_true};
+use crate::support::{Bao, Rig, SOON, Tmpfs, fresh, kv_file, rig_of_store, stays_true, store};
 
 #[test]
 fn every_kind_of_secret_reaches_its_file() {
@@ -45,6 +45,66 @@ fn every_kind_of_secret_reaches_its_file() {
         "not a certificate and a key"
     );
     assert_eq!(outcome.stdout, "");
+}
+
+/// Each field is a file, in the same release as all else; fields come and go, and a name that leads elsewhere fails the release.
+#[test]
+fn a_secret_is_a_directory_of_its_fields() {
+    let (first, second) = (fresh("first"), fresh("second"));
+    let rig = rig_of_store(
+        &json!({"password": first, "port": 5432, "hosts": ["a"], "user": "ann"}),
+        r#"
+        [process]
+        command = ["sh", "-c", "trap 'echo heard >>@dir@/seen/heard' HUP; echo up >@dir@/seen/up; while :; do sleep 0.02; done"]
+        [output]
+        dir = "@dir@/out"
+        [[file]]
+        path      = "app/db"
+        each      = "db"
+        mode      = "0440"
+        on_change = "SIGHUP"
+        [[file]]
+        path      = "url"
+        inline    = "{{db.user}}:{{db.password}}"
+        on_change = "none"
+        "#,
+    );
+    let mut squire = rig.run();
+    squire.wait_until("the process runs", || rig.path("seen/up").exists());
+    let names = || {
+        let entries = std::fs::read_dir(rig.path("out/app/db")).unwrap();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(), ["hosts", "password", "port", "user"]);
+    for (name, expected) in
+        [("hosts", "[\"a\"]"), ("password", first.as_str()), ("port", "5432"), ("user", "ann")]
+    {
+        assert_eq!(rig.read(&format!("out/app/db/{name}")), expected);
+        assert_eq!(std::fs::metadata(rig.path("out/app/db").join(name)).unwrap().mode() & 0o7777, 0o440);
+    }
+    store(
+        &rig,
+        &["put", "prod/app/db"],
+        &json!({"password": second, "user": "ann", "extra": "x"}).to_string(),
+    );
+    squire.wait_until("the process was told", || rig.path("seen/heard").exists());
+    assert_eq!(names(), ["extra", "password", "user"]);
+    assert_eq!(rig.read("out/app/db/password"), second);
+    assert_eq!(rig.read("out/url"), format!("ann:{second}"));
+
+    store(
+        &rig,
+        &["put", "prod/app/db"],
+        &json!({"password": second, "user": "ann", "../up": "x"}).to_string(),
+    );
+    squire.wait_until("it is refused", || {
+        rig.read("stderr.1").contains("the field `../up` cannot be a file: its name has a slash")
+    });
+    assert_eq!(names(), ["extra", "password", "user"]);
+    assert_eq!(squire.stop(), 143);
 }
 
 #[test]

@@ -46,6 +46,7 @@ fn render(shipped: &Shipped, secrets: &Value) -> Result<Vec<u8>, TemplateError> 
         TemplateSource::File(_) | TemplateSource::Inline(_) => {
             engine().render(&template, &data).map(|text| text.expose().as_bytes().to_vec())
         }
+        TemplateSource::Each(_) => panic!("a template that comes with Squire has a text"),
     }
 }
 
@@ -70,7 +71,7 @@ fn each_says_what_it_is_for_and_its_configuration_is_one() {
         match &config.files[0].template {
             TemplateSource::File(file) => assert_eq!(file, &PathBuf::from(format!("{name}.hbs"))),
             TemplateSource::Base64(inline) => assert_eq!(inline.trim(), body.trim(), "{name}"),
-            TemplateSource::Inline(_) => panic!("{name}"),
+            TemplateSource::Inline(_) | TemplateSource::Each(_) => panic!("{name}"),
         }
         let fields = text.lines().find(|line| line.starts_with("Fields: ")).unwrap();
         for reference in Template::compile(name, text).unwrap().references() {
