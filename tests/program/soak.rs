@@ -15,8 +15,12 @@ use crate::support::{
 const DATABASE: u64 = 20;
 const STATIC: u64 = 30;
 
-/// How soon after a fault everything has to be well: a look-up interval of 2 s, and the 2 s that a recovery may take.
+/// How soon after a fault everything has to be well on a machine that is not busy: a look-up interval of 2 s, and the 2 s that a recovery may
+/// take. The long form, which runs alone, asserts it; beside other tests a fault is over when everything is well again.
 const SETTLED: Duration = Duration::from_secs(4);
+
+/// The interval of look-ups in this test.
+const LOOKED_UP: Duration = Duration::from_secs(2);
 
 /// A fault, and how long it lasts.
 #[derive(Clone, Copy, Debug)]
@@ -62,7 +66,8 @@ fn nobody_ever_holds_a_dead_credential_while_a_live_one_can_be_had() {
     let (started, mut excused, mut early) = (Instant::now(), Vec::new(), None);
     let mut counts = [0_usize; FAULTS.len()];
     let (mut round, mut revoked) = (Vec::new(), None);
-    while started.elapsed() < span {
+    let mut slowest = Duration::ZERO;
+    while started.elapsed() < span || counts.contains(&0) {
         if started.elapsed() > Duration::from_mins(1) && early.is_none() {
             early = Some(resident(&squire));
         }
@@ -82,10 +87,17 @@ fn nobody_ever_holds_a_dead_credential_while_a_live_one_can_be_had() {
         let from = Instant::now();
         cause(FAULTS[index], &tenant, &rig, &postgres, &mut chance);
         counts[index] += 1;
-        excused.push((from, Instant::now() + SETTLED));
+        let over = Instant::now();
         eprintln!("soak: {:?} after {:.1} s", FAULTS[index], (from - started).as_secs_f64());
+        // Credentials may still work that are to be found dead within a look-up.
+        std::thread::sleep(LOOKED_UP);
+        wait_until(if long() { SETTLED - LOOKED_UP } else { SOON }, "all credentials work again", || {
+            files.iter().all(|file| works(&rig, file))
+        });
+        slowest = slowest.max(over.elapsed());
+        excused.push((from, Instant::now()));
         // Long enough to tell it from the next fault.
-        std::thread::sleep(SETTLED + Duration::from_millis(chance.u64(500..2500)));
+        std::thread::sleep(Duration::from_millis(chance.u64(500..2500)));
         assert!(squire.is_running(), "squire ended");
     }
     log_ins.stop();
@@ -109,9 +121,9 @@ fn nobody_ever_holds_a_dead_credential_while_a_live_one_can_be_had() {
         &format!("soak: 50 secrets, {} s, seed {seed}", span.as_secs()),
         None,
         &format!(
-            "{} log-ins, {during} failed while a fault lasted or within {} s; {counts:?} of {FAULTS:?}",
+            "{} log-ins, {during} failed while a fault lasted or until all was well, {:.1} s after it at most; {counts:?} of {FAULTS:?}",
             all.len(),
-            SETTLED.as_secs()
+            slowest.as_secs_f64()
         ),
         &format!(
             "no other log-in failed; no lease, token or user left; {} KiB resident after a minute, {late} KiB at the end",
@@ -164,9 +176,7 @@ fn cause(fault: Fault, tenant: &Tenant<'_>, rig: &Rig, postgres: &Postgres, chan
             for _ in 0..5 {
                 let (name, password) = (format!("static{}", chance.u64(..STATIC)), fresh("static"));
                 tenant.write(&name, &json!({"password": password}));
-                wait_until(SETTLED, "the new value is there", || {
-                    rig.read(&format!("out/{name}")) == password
-                });
+                wait_until(SOON, "the new value is there", || rig.read(&format!("out/{name}")) == password);
             }
         }
         Fault::SecretIdReplaced => rig.write("secret-id", &tenant.secret_id()),
