@@ -588,6 +588,8 @@ pub struct ProcessConfig {
     pub command: Option<Vec<String>>,
     /// `env`: variable → template, with its place for later problems.
     pub env: BTreeMap<String, EnvConfig>,
+    /// `env_from`: secrets of which each field is a variable. What `env` says wins, then the later one.
+    pub env_from: Vec<EnvFrom>,
     /// `on_change`: for the environment, and for every file that does not say. Default restart.
     pub on_change: Reaction,
     /// `stop_signal`. Default SIGTERM.
@@ -683,6 +685,23 @@ pub enum RestartMode {
     Replace,
     /// `"overlap"`: the successor is started and proves itself, then the process is stopped.
     Overlap,
+}
+
+/// A secret of which each field is a variable of the process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnvFrom {
+    /// The secret.
+    pub secret: SecretName,
+    /// Stands before the name of a field.
+    pub prefix: String,
+    /// Stands behind it.
+    pub suffix: String,
+    /// The whole name is written in capitals.
+    pub upper: bool,
+    /// `_` stands for each character that the name of a variable cannot have.
+    pub sanitize: bool,
+    /// For problems that are found later.
+    pub place: Place,
 }
 
 /// One variable of `process.env`.

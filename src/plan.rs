@@ -16,9 +16,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{
-    AWS_VARIABLES, Account, COLLECTOR_VARIABLES, Config, DirectoryConfig, EngineKind, EnvConfig, FileConfig,
-    Limit, Listen, Mode, Place, ProbeConfig, ProbeKind, Problem, ProcessConfig, Reaction, RestartConfig,
-    RestartMode, SecretConfig, SettingConfig, SourceConfig, TemplateSource, Version,
+    AWS_VARIABLES, Account, COLLECTOR_VARIABLES, Config, DirectoryConfig, EngineKind, EnvConfig, EnvFrom,
+    FileConfig, Limit, Listen, Mode, Place, ProbeConfig, ProbeKind, Problem, ProcessConfig, Reaction,
+    RestartConfig, RestartMode, SecretConfig, SettingConfig, SourceConfig, TemplateSource, Version,
 };
 use crate::names::{SecretName, SourceName};
 use crate::secret::Fields;
@@ -37,6 +37,8 @@ pub struct Plan {
     pub files: Vec<PlannedFile>,
     /// Every variable of the process.
     pub env: BTreeMap<String, Template>,
+    /// The secrets of which each field is a variable too.
+    pub env_from: Vec<EnvFrom>,
     /// The process, if there is one.
     pub process: Option<PlannedProcess>,
     /// The webhooks that are taken, if any are.
@@ -48,7 +50,7 @@ pub struct Plan {
 impl Plan {
     /// Whether there is nothing to publish, nothing to pass on and no process.
     pub fn is_idle(&self) -> bool {
-        self.files.is_empty() && self.env.is_empty() && self.process.is_none()
+        self.files.is_empty() && self.env.is_empty() && self.env_from.is_empty() && self.process.is_none()
     }
 
     /// The warnings about unused secrets, a line each.
@@ -281,6 +283,7 @@ pub fn compile(
     let process = planned_process(&config.process, command, setting);
     let files = config.files.iter().filter_map(|file| compiler.file(file, process.is_some())).collect();
     let env = config.process.env.iter().filter_map(|(name, env)| compiler.variable(name, env)).collect();
+    config.process.env_from.iter().for_each(|from| compiler.uses(&from.secret, &from.place, ""));
     if process.is_none() {
         compiler.refuse_env_without_process(&config.process);
         compiler.refuse_settings_without_process(&config.process);
@@ -304,6 +307,7 @@ pub fn compile(
         wants,
         files,
         env,
+        env_from: config.process.env_from.clone(),
         process,
         webhook,
         unused: unused.into_iter().map(|(name, secret)| (name.clone(), secret.place.clone())).collect(),
@@ -377,10 +381,7 @@ impl Compiler<'_> {
             TemplateSource::Inline(text) => self.compiled(&origin("inline"), text).map(Content::Text),
             TemplateSource::Base64(text) => self.compiled(&origin("base64"), text).map(Content::Bytes),
             TemplateSource::Each(secret) => {
-                self.used.insert(secret.as_str().to_owned());
-                if !self.config.secrets.contains_key(secret.as_str()) {
-                    self.problem(file, format!("each: {}", unknown_secret(secret.as_str(), self.config)));
-                }
+                self.uses(secret, &file.place, "each: ");
                 Some(Content::Each { secret: secret.clone(), place: file.place.clone() })
             }
             TemplateSource::File(path) => match (self.surroundings.read)(path) {
@@ -390,6 +391,15 @@ impl Compiler<'_> {
                     None
                 }
             },
+        }
+    }
+
+    /// All fields of a secret are used.
+    fn uses(&mut self, secret: &SecretName, place: &Place, key: &str) {
+        self.used.insert(secret.as_str().to_owned());
+        if !self.config.secrets.contains_key(secret.as_str()) {
+            let message = format!("{key}{}", unknown_secret(secret.as_str(), self.config));
+            self.findings.push(Finding::Config(Problem::new(place.clone(), message)));
         }
     }
 
@@ -548,10 +558,11 @@ impl Compiler<'_> {
     }
 
     fn refuse_env_without_process(&mut self, process: &ProcessConfig) {
-        if let Some(env) = process.env.values().next() {
+        let places = process.env.values().map(|env| &env.place);
+        if let Some(place) = places.chain(process.env_from.iter().map(|from| &from.place)).next() {
             let message =
                 "there is no process to give it to: set process.command or give a command after `--`";
-            self.findings.push(Finding::Config(Problem::new(env.place.clone(), message)));
+            self.findings.push(Finding::Config(Problem::new(place.clone(), message)));
         }
     }
 

@@ -3,11 +3,13 @@
 //! *Invariant:* pure; a [`Release`] is whole by construction.
 
 mod each;
+mod variables;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use crate::config::Place;
 use crate::names::{Generation, Revision, SecretName};
 use crate::plan::{Attributes, Content, Plan, PlannedFile};
 use crate::secret::{Digest, DigestKey, Secret};
@@ -66,14 +68,20 @@ pub fn render(
             Err(error) => errors.push(error),
         }
     }
-    let env = plan.env.iter().filter_map(|(name, template)| match engine.render(template, &data) {
-        Ok(text) => Some((name.clone(), text)),
-        Err(error) => {
-            errors.push(error);
-            None
+    let mut env = BTreeMap::new();
+    for from in &plan.env_from {
+        let Some(value) = snapshot.values.get(&from.secret) else { continue };
+        match variables::variables(from, &value.fields) {
+            Ok(variables) => env.extend(variables),
+            Err(message) => errors.push(in_configuration(&from.place, message)),
         }
-    });
-    let env: BTreeMap<_, _> = env.collect();
+    }
+    for (name, template) in &plan.env {
+        match engine.render(template, &data) {
+            Ok(text) => drop(env.insert(name.clone(), text)),
+            Err(error) => errors.push(error),
+        }
+    }
     let webhook_key = plan.webhook.as_ref().and_then(|webhook| {
         let rendered = engine.render(&webhook.key, &data);
         let made = rendered.and_then(|text| {
@@ -113,14 +121,14 @@ fn contents(
         Content::Bytes(template) => engine.render_base64(template, data).map(alone),
         Content::Each { secret, place } => {
             let Some(value) = snapshot.values.get(secret) else { return Ok(Vec::new()) };
-            each::files(&file.path, &value.fields).map_err(|message| TemplateError {
-                origin: place.file.display().to_string(),
-                line: place.line,
-                column: 1,
-                message,
-            })
+            each::files(&file.path, &value.fields).map_err(|message| in_configuration(place, message))
         }
     }
+}
+
+/// What cannot be rendered, although there is no template.
+fn in_configuration(place: &Place, message: String) -> TemplateError {
+    TemplateError { origin: place.file.display().to_string(), line: place.line, column: 1, message }
 }
 
 fn rendered_file(path: PathBuf, file: &PlannedFile, contents: Secret<[u8]>, key: &DigestKey) -> RenderedFile {

@@ -10,11 +10,12 @@ use nix::sys::signal::Signal;
 use super::output;
 use super::reader::{Table, Value, every};
 use super::rollout::PLAIN_URL;
-use super::value::{self, Form, POSITIVE_DURATION, STOP_SIGNAL};
+use super::value::{self, Form, POSITIVE_DURATION, STOP_SIGNAL, WORD};
 use super::{
-    Act, Action, EnvConfig, HttpCall, Place, ProcessConfig, Reaction, RestartConfig, RestartMode,
+    Act, Action, EnvConfig, EnvFrom, HttpCall, Place, ProcessConfig, Reaction, RestartConfig, RestartMode,
     RestartPolicy, RunCommand, SettingConfig, SignalTarget, SignalTo, setting,
 };
+use crate::names::SecretName;
 
 /// From the stop signal to SIGKILL; other supervisors and Kubernetes use the same.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
@@ -41,6 +42,7 @@ pub(super) fn process(table: Option<Table<'_>>) -> ProcessConfig {
     let mut process = ProcessConfig {
         command: None,
         env: BTreeMap::new(),
+        env_from: Vec::new(),
         on_change: Reaction::Restart,
         stop_signal: Signal::SIGTERM,
         stop_timeout: STOP_TIMEOUT,
@@ -51,20 +53,28 @@ pub(super) fn process(table: Option<Table<'_>>) -> ProcessConfig {
         said: None,
     };
     let Some(mut table) = table else { return process };
+    let says_how = |key: &str| !matches!(key, "env" | "env_from");
     process.said =
-        table.named().into_iter().find(|(key, _)| *key != "env").map(|(_, value)| value.place().clone());
+        table.named().into_iter().find(|(key, _)| says_how(key)).map(|(_, value)| value.place().clone());
     // A wrong command was still meant as one, so there is no second problem that a command is missing.
     process.command = table.take("command").map(|command| self::command(&command).unwrap_or_default());
     let env = table.table("env", "a table such as { DATABASE_URL = \"{{db.url}}\" }");
-    let has_env = env.as_ref().is_some_and(|env| !env.is_empty());
+    process.env_from = table.take("env_from").map(|from| env_from(&from)).unwrap_or_default();
+    let variables_by = match (env.as_ref().is_some_and(|env| !env.is_empty()), process.env_from.as_slice()) {
+        (true, _) => Some("process.env"),
+        (false, [_, ..]) => Some("process.env_from"),
+        (false, []) => None,
+    };
     process.env = env.map(|env| variables(&env)).unwrap_or_default();
     if let Some(value) = table.take("on_change") {
         process.on_change = reaction(&value).unwrap_or(process.on_change);
-        if has_env && matches!(process.on_change, Reaction::Signal(_) | Reaction::Act(_)) {
-            value.report(
-                "`process.env` is set, and a running process cannot be given a new environment; \
-                 write \"restart\", or \"none\" to let changes wait for the next start",
-            );
+        if let Some(key) = variables_by
+            && matches!(process.on_change, Reaction::Signal(_) | Reaction::Act(_))
+        {
+            value.report(format!(
+                "`{key}` is set, and a running process cannot be given a new environment; \
+                 write \"restart\", or \"none\" to let changes wait for the next start"
+            ));
         }
     }
     process.stop_signal = table.read("stop_signal", &STOP_SIGNAL).unwrap_or(process.stop_signal);
@@ -211,6 +221,40 @@ pub(super) fn command(value: &Value<'_>) -> Option<Vec<String>> {
         return None;
     }
     Some(command)
+}
+
+/// Names of secrets, or tables that also say how the variables are called.
+fn env_from(value: &Value<'_>) -> Vec<EnvFrom> {
+    const EXPECTED: &str = "a list of secrets, such as [\"app\"] or [{ secret = \"db\", prefix = \"DB_\" }]";
+    let items = value.list(EXPECTED).unwrap_or_default();
+    items.iter().filter_map(|item| from_secret(item, EXPECTED)).collect()
+}
+
+fn from_secret(value: &Value<'_>, expected: &str) -> Option<EnvFrom> {
+    let place = value.place().clone();
+    let plain = |secret: String| EnvFrom {
+        secret: SecretName::new(&secret),
+        prefix: String::new(),
+        suffix: String::new(),
+        upper: false,
+        sanitize: false,
+        place,
+    };
+    if value.is_text() {
+        return value.read(&WORD).map(plain);
+    }
+    let mut table = value.table(expected)?;
+    let secret = table.require("secret", "secret = \"app\"").and_then(|secret| secret.read(&WORD));
+    let (prefix, suffix) = (table.read("prefix", &WORD), table.read("suffix", &WORD));
+    let (upper, sanitize) = (table.boolean("upper"), table.boolean("sanitize"));
+    table.finish();
+    Some(EnvFrom {
+        prefix: prefix.unwrap_or_default(),
+        suffix: suffix.unwrap_or_default(),
+        upper: upper.unwrap_or_default(),
+        sanitize: sanitize.unwrap_or_default(),
+        ..plain(secret?)
+    })
 }
 
 fn variables(table: &Table<'_>) -> BTreeMap<String, EnvConfig> {

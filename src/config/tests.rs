@@ -960,6 +960,27 @@ inline = ""
 }
 
 #[test]
+fn problems_of_variables_of_fields() {
+    assert_snapshot!(problems(r#"
+[source.vault]
+address = "https://v:8200"
+auth.token.file = "/t"
+[secret.db]
+path = "secret/db"
+[process]
+command = ["app"]
+on_change = "SIGHUP"
+env_from = ["db", 3, { prefix = "A_" }, { secret = "db", upper = "yes", case = "x" }]
+"#), @r#"
+    9: process.on_change: `process.env_from` is set, and a running process cannot be given a new environment; write "restart", or "none" to let changes wait for the next start
+    10: process.env_from[1]: expected a list of secrets, such as ["app"] or [{ secret = "db", prefix = "DB_" }], found the number 3
+    10: process.env_from[2]: `secret` is missing; write secret = "app"
+    10: process.env_from[3].upper: expected true or false, found text in quotes
+    10: process.env_from[3].case: unknown key; known here: secret, prefix, suffix, upper, sanitize
+    "#);
+}
+
+#[test]
 fn problems_of_the_process_and_rollout() {
     assert_snapshot!(problems(r#"
 [process]

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use super::{Plan, PlannedFile, PlannedProcess, PlannedWebhook, Setting, Want};
-use crate::config::{AgentConfig, Config, OutputConfig, Place, Proof, RolloutConfig, SourceConfig};
+use crate::config::{AgentConfig, Config, EnvFrom, OutputConfig, Place, Proof, RolloutConfig, SourceConfig};
 use crate::names::{SecretName, SourceName};
 
 /// What was asked for: a configuration, and its plan.
@@ -96,7 +96,7 @@ pub fn diff(old: Asked<'_>, new: Asked<'_>) -> Diff {
         webhook: _,
         startup_timeout: _,
     } = old.config;
-    let Plan { wants: _, files: _, env: _, process, webhook, unused: _ } = old.plan;
+    let Plan { wants: _, files: _, env: _, env_from, process, webhook, unused: _ } = old.plan;
     let mut diff = Diff {
         sources: Changes::between(&used(old), &used(new), |old, new| is_same_source(old, new)),
         secrets: Changes::between(&wants(old.plan), &wants(new.plan), |old, new| old == new),
@@ -106,6 +106,7 @@ pub fn diff(old: Asked<'_>, new: Asked<'_>) -> Diff {
     };
     diff.fresh = fresh(&diff, old.plan, new.plan);
     diff.compare_process(process.as_ref(), new.plan.process.as_ref());
+    diff.note("process.env_from", is_same_from(env_from, &new.plan.env_from));
     diff.compare_rollout(rollout, &new.config.rollout);
     diff.compare_output(old.config, new.config);
     diff.compare_agent(agent, &new.config.agent);
@@ -151,6 +152,11 @@ fn is_same_file(old: &PlannedFile, new: &PlannedFile) -> bool {
         && *attributes == new.attributes
         && *directory == new.directory
         && *on_change == new.on_change
+}
+
+fn is_same_from(old: &[EnvFrom], new: &[EnvFrom]) -> bool {
+    let placeless = |from: &EnvFrom| EnvFrom { place: Place::default(), ..from.clone() };
+    old.iter().map(placeless).eq(new.iter().map(placeless))
 }
 
 fn is_same_webhook(old: Option<&PlannedWebhook>, new: Option<&PlannedWebhook>) -> bool {

@@ -107,6 +107,44 @@ fn a_secret_is_a_directory_of_its_fields() {
     assert_eq!(squire.stop(), 143);
 }
 
+/// Each field is a variable; fields come and go with a restart, and who may write the secret cannot choose what the process loads.
+#[test]
+fn a_secret_is_variables_of_its_fields() {
+    let (first, second) = (fresh("first"), fresh("second"));
+    let rig = rig_of_store(
+        &json!({"password": first, "db.port": 5432, "user": "ann"}),
+        r#"
+        [process]
+        command  = ["sh", "-c", "env | grep ^DB_ | LC_ALL=C sort >@dir@/seen/env; exec sleep 1000"]
+        env_from = [{ secret = "db", prefix = "db_", upper = true, sanitize = true }, { secret = "db", prefix = "DB_" , sanitize = true }]
+        env      = { DB_USER = "{{db.user}}-by-name" }
+        "#,
+    );
+    rig.allow_secrets_in("seen/env");
+    let mut squire = rig.run();
+    let seen = |password: &str| {
+        format!("DB_PASSWORD={password}\nDB_USER=ann-by-name\nDB_password={password}\nDB_user=ann\n")
+    };
+    squire.wait_until("the process runs", || rig.read("seen/env").contains(&first));
+    let expected = format!(
+        "DB_DB_PORT=5432\nDB_PASSWORD={first}\nDB_USER=ann-by-name\nDB_db_port=5432\nDB_password={first}\nDB_user=ann\n"
+    );
+    assert_eq!(rig.read("seen/env"), expected);
+    store(&rig, &["put", "prod/app/db"], &json!({"password": second, "user": "ann"}).to_string());
+    squire.wait_until("it is started anew", || rig.read("seen/env") == seen(&second));
+
+    store(
+        &rig,
+        &["put", "prod/app/db"],
+        &json!({"password": second, "user": "ann", "a-b": "x", "a.b": "y"}).to_string(),
+    );
+    squire.wait_until("it is refused", || {
+        rig.read("stderr.1").contains("the fields `a-b` and `a.b` would both be the variable `DB_A_B`")
+    });
+    assert_eq!(rig.read("seen/env"), seen(&second));
+    assert_eq!(squire.stop(), 143);
+}
+
 #[test]
 fn files_have_their_modes_and_owners() {
     let tenant = Bao::shared().tenant();

@@ -1,0 +1,163 @@
+//! One variable for each field of a secret.
+//!
+//! *Invariant:* pure; no field becomes a variable of which loaders, shells or interpreters take what runs: whoever may write the secret
+//! would choose it.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::config::EnvFrom;
+use crate::plain::plain;
+use crate::secret::{Packed, Secret};
+
+/// Beginnings of the names that the dynamic loader obeys.
+const LOADERS: [&str; 2] = ["LD_", "DYLD_"];
+
+/// Names by which shells and interpreters load or run something before, or in place of, the program that is meant.
+const INTERPRETERS: [&str; 24] = [
+    "BASH_ENV",
+    "CLASSPATH",
+    "ENV",
+    "GCONV_PATH",
+    "GIT_SSH",
+    "GIT_SSH_COMMAND",
+    "GLIBC_TUNABLES",
+    "IFS",
+    "JAVA_TOOL_OPTIONS",
+    "JDK_JAVA_OPTIONS",
+    "NODE_OPTIONS",
+    "NODE_PATH",
+    "PATH",
+    "PERL5DB",
+    "PERL5LIB",
+    "PERL5OPT",
+    "PROMPT_COMMAND",
+    "PS4",
+    "PYTHONHOME",
+    "PYTHONPATH",
+    "PYTHONSTARTUP",
+    "RUBYLIB",
+    "RUBYOPT",
+    "_JAVA_OPTIONS",
+];
+
+/// The variables of a secret.
+///
+/// # Errors
+/// The field whose name cannot be the name of a variable, and why.
+pub(super) fn variables(from: &EnvFrom, fields: &Packed) -> Result<BTreeMap<String, Secret<str>>, String> {
+    let mut variables = BTreeMap::new();
+    let mut named: BTreeMap<String, String> = BTreeMap::new();
+    for (field, value) in fields.expose() {
+        let name = name(from, &field);
+        fits(&name).map_err(|why| {
+            let way_out = "write it under process.env, with a name of its own";
+            format!(
+                "the field `{}` cannot be the variable `{}`, which {why}: {way_out}",
+                plain(&field),
+                plain(&name)
+            )
+        })?;
+        if let Some(other) = named.insert(name.clone(), field.clone()) {
+            let (one, other) = (plain(&other), plain(&field));
+            return Err(format!("the fields `{one}` and `{other}` would both be the variable `{name}`"));
+        }
+        variables.insert(name, text(&value));
+    }
+    Ok(variables)
+}
+
+fn name(from: &EnvFrom, field: &str) -> String {
+    let field: String = if from.sanitize {
+        field.chars().map(|letter| if is_usual(letter) { letter } else { '_' }).collect()
+    } else {
+        field.to_owned()
+    };
+    let name = format!("{}{field}{}", from.prefix, from.suffix);
+    if from.upper { name.to_uppercase() } else { name }
+}
+
+fn is_usual(letter: char) -> bool {
+    letter.is_ascii_alphanumeric() || letter == '_'
+}
+
+fn fits(name: &str) -> Result<(), &'static str> {
+    let begins = name.chars().next().is_some_and(|first| is_usual(first) && !first.is_ascii_digit());
+    if !begins || !name.chars().all(is_usual) {
+        return Err(
+            "is no name: it has other characters than letters, digits and `_` (`sanitize = true` replaces them), or begins with a digit",
+        );
+    }
+    if LOADERS.iter().any(|beginning| name.starts_with(beginning)) || INTERPRETERS.contains(&name) {
+        return Err("can choose what runs, so whoever may write the secret could");
+    }
+    Ok(())
+}
+
+/// Text as it is, all else as JSON.
+fn text(value: &Value) -> Secret<str> {
+    match value {
+        Value::String(text) => Secret::new(text.as_str()),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            Secret::new(value.to_string().as_str())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::Place;
+    use crate::names::SecretName;
+
+    fn from(prefix: &str, upper: bool, sanitize: bool) -> EnvFrom {
+        let (secret, suffix, place) = (SecretName::new("app"), String::new(), Place::default());
+        EnvFrom { secret, prefix: prefix.to_owned(), suffix, upper, sanitize, place }
+    }
+
+    fn made(from: &EnvFrom, fields: &Value) -> Result<Vec<String>, String> {
+        let variables = variables(from, &Packed::of(fields.as_object().unwrap()))?;
+        Ok(variables.iter().map(|(name, text)| format!("{name}={}", text.expose())).collect())
+    }
+
+    #[test]
+    fn each_field_is_a_variable() {
+        let fields = json!({"user": "ann", "port": 5432, "hosts": ["a"], "db.pass-word": "p'\n"});
+        let expected = ["DB_DB_PASS_WORD=p'\n", "DB_HOSTS=[\"a\"]", "DB_PORT=5432", "DB_USER=ann"];
+        assert_eq!(made(&from("db_", true, true), &fields).unwrap(), expected);
+        assert_eq!(made(&from("", false, false), &json!({"A_1": null})).unwrap(), ["A_1=null"]);
+        let suffixed = EnvFrom { suffix: "_V2".to_owned(), ..from("", false, false) };
+        assert_eq!(made(&suffixed, &json!({"a": "x"})).unwrap(), ["a_V2=x"]);
+    }
+
+    #[test]
+    fn a_name_that_is_none_or_that_chooses_what_runs_is_refused() {
+        for (from, fields, why) in [
+            (
+                from("", false, false),
+                json!({"a-b": "canary"}),
+                "the field `a-b` cannot be the variable `a-b`, which is no name",
+            ),
+            (from("", false, false), json!({"1a": "canary"}), "is no name"),
+            (from("", false, true), json!({"": "canary"}), "is no name"),
+            (from("", false, false), json!({"a=b": "canary"}), "is no name"),
+            (from("", false, false), json!({"LD_PRELOAD": "canary"}), "can choose what runs"),
+            (from("", true, false), json!({"ld_audit": "canary"}), "can choose what runs"),
+            (from("LD_", false, false), json!({"PRELOAD": "canary"}), "can choose what runs"),
+            (from("", true, false), json!({"path": "canary"}), "can choose what runs"),
+            (from("BASH_", false, false), json!({"ENV": "canary"}), "can choose what runs"),
+            (
+                from("", false, true),
+                json!({"a-b": "canary", "a.b": "canary"}),
+                "the fields `a-b` and `a.b` would both be the variable `a_b`",
+            ),
+        ] {
+            let error = made(&from, &fields).unwrap_err();
+            assert!(error.contains(why) && !error.contains("canary"), "{fields}: {error}");
+        }
+        assert!(made(&from("APP_", false, false), &json!({"PATH": "x", "LD_PRELOAD": "y"})).is_ok());
+    }
+}
