@@ -10,6 +10,7 @@ mod auth;
 pub mod env_file;
 mod file;
 mod foreign;
+mod listing;
 mod output;
 mod params;
 mod passed;
@@ -393,6 +394,8 @@ pub struct SecretConfig {
     pub version: Option<Version>,
     /// `kind`: what is mounted there; `None` asks the server.
     pub kind: Option<EngineKind>,
+    /// `list`: the path is a folder.
+    pub list: Option<Listing>,
     /// `refresh`, else the source's.
     pub refresh: Duration,
     /// `max_size`, else the source's, else 1 MiB: what it may weigh (see [`crate::size`]).
@@ -410,6 +413,15 @@ pub enum EngineKind {
     Kv2,
     /// `"other"`: whatever makes its answers itself, such as databases and PKI.
     Other,
+}
+
+/// `secret.NAME.list`: the path is a folder, and the secret is what is in it: a map from the name of each entry to its fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub enum Listing {
+    /// `true`: the entries of the folder itself.
+    Level,
+    /// `"tree"`: everything below it. The name of an entry is its path from the folder on: `a/b`.
+    Tree,
 }
 
 /// Which version of a secret is meant, where it is not the newest one that is in use.

@@ -91,7 +91,12 @@ impl Fingerprint {
     pub fn of(want: &Want) -> Self {
         // Maps of JSON values are ordered and can always be written.
         let asked = (&want.path, &want.params, &want.version);
-        let canonical = serde_json::to_vec(&asked).unwrap_or_default();
+        // Only where there is one, so that pages of before `list` are still good.
+        let canonical = match &want.list {
+            None => serde_json::to_vec(&asked),
+            Some(list) => serde_json::to_vec(&(asked, list)),
+        };
+        let canonical = canonical.unwrap_or_default();
         Self(*blake3::hash(&canonical).as_bytes())
     }
 }

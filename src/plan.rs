@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use crate::config::{
     AWS_VARIABLES, Account, COLLECTOR_VARIABLES, Config, DirectoryConfig, EngineKind, EnvConfig, EnvFrom,
-    FileConfig, Limit, Listen, Mode, Place, ProbeConfig, ProbeKind, Problem, ProcessConfig, Reaction,
+    FileConfig, Limit, Listen, Listing, Mode, Place, ProbeConfig, ProbeKind, Problem, ProcessConfig, Reaction,
     RestartConfig, RestartMode, SecretConfig, SettingConfig, SourceConfig, TemplateSource, Version,
 };
 use crate::names::{SecretName, SourceName};
@@ -77,6 +77,8 @@ pub struct Want {
     pub version: Option<Version>,
     /// The kind of its mount, if the configuration gives one.
     pub kind: Option<EngineKind>,
+    /// The path is a folder, and the secret is what is in it.
+    pub list: Option<Listing>,
     /// How often it is re-read if it has no lease.
     pub refresh: Duration,
     /// The most that it may weigh, in bytes.
@@ -340,6 +342,7 @@ fn want(name: &SecretName, secret: &SecretConfig) -> Want {
         params: secret.params.clone(),
         version: secret.version.clone(),
         kind: secret.kind,
+        list: secret.list,
         refresh: secret.refresh,
         max_size: secret.max_size,
     }

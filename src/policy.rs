@@ -91,16 +91,20 @@ fn secrets(names: &[&str]) -> String {
     }
 }
 
-/// The paths of these secrets, each once, with the names of the secrets, in the order of the configuration.
-fn by_path(wants: &[Want]) -> Vec<(&str, Vec<&str>)> {
-    let mut paths: Vec<(&str, Vec<&str>)> = Vec::new();
+/// The places of these secrets, each once, with the names of the secrets, in the order of the configuration.
+fn by_place<'a>(
+    wants: impl IntoIterator<Item = &'a Want>,
+    place: impl Fn(&Want) -> String,
+) -> Vec<(String, Vec<&'a str>)> {
+    let mut places: Vec<(String, Vec<&str>)> = Vec::new();
     for want in wants {
-        match paths.iter_mut().find(|(path, _)| *path == want.path) {
+        let here = place(want);
+        match places.iter_mut().find(|(place, _)| *place == here) {
             Some((_, names)) => names.push(want.name.as_str()),
-            None => paths.push((&want.path, vec![want.name.as_str()])),
+            None => places.push((here, vec![want.name.as_str()])),
         }
     }
-    paths
+    places
 }
 
 /// Lines of a comment, for every language in which `#` begins one.

@@ -6,6 +6,7 @@
 
 #[cfg(feature = "aws")]
 pub mod aws;
+pub mod folder;
 pub mod heard;
 pub mod http;
 pub mod store;

@@ -8,7 +8,7 @@ use super::reader::{Table, Value};
 use super::source::Sources;
 use super::source::aws::SECRET_ID;
 use super::value::{Form, POSITIVE_DURATION, SERVER_PATH, SIZE, WORD};
-use super::{EngineKind, Place, SecretConfig, SourceConfig, params, text, version};
+use super::{EngineKind, Place, SecretConfig, SourceConfig, listing, params, text, version};
 use crate::names::{SecretName, SourceName};
 use crate::size;
 
@@ -97,6 +97,7 @@ fn nothing() -> SecretConfig {
         params: None,
         version: None,
         kind: None,
+        list: None,
         refresh,
         max_size: size::USUAL,
         place,
@@ -114,6 +115,7 @@ fn secret(mut table: Table<'_>, sources: &Sources) -> SecretConfig {
     let params = table.take("params");
     let version = version::version(&mut table, of, params.is_some());
     let kind = kind(&mut table, of);
+    let list = listing::listing(&mut table, path.as_deref(), of, kind);
     let params = params.and_then(|params| params::params(&params));
     let refresh = table.read("refresh", &POSITIVE_DURATION);
     let max_size = table.read("max_size", &SIZE);
@@ -121,7 +123,8 @@ fn secret(mut table: Table<'_>, sources: &Sources) -> SecretConfig {
     let source = source.unwrap_or_else(|| SourceName::new(""));
     let refresh = refresh.unwrap_or_else(|| sources.refresh(source.as_str()));
     let max_size = max_size.unwrap_or_else(|| sources.max_size(source.as_str()));
-    SecretConfig { source, path: path.unwrap_or_default(), params, version, kind, refresh, max_size, place }
+    let path = path.unwrap_or_default();
+    SecretConfig { source, path, params, version, kind, list, refresh, max_size, place }
 }
 
 fn kind(table: &mut Table<'_>, of: Option<&SourceConfig>) -> Option<EngineKind> {

@@ -735,6 +735,55 @@ version_id = "x"
 }
 
 #[test]
+fn problems_of_folders() {
+    insta::assert_snapshot!(problems(r#"
+[source.aws]
+[source.vault]
+address = "http://127.0.0.1:1"
+auth.token = { file = "/token" }
+[secret.written]
+source = "vault"
+path = "secret/team"
+list = true
+params = { a = 1 }
+[secret.pinned]
+source = "vault"
+path = "secret/team"
+list = "tree"
+version = 3
+[secret.made]
+source = "vault"
+path = "secret/team"
+list = true
+kind = "other"
+[secret.arn]
+source = "aws"
+path = "arn:aws:secretsmanager:eu-west-1:1:secret:prod/team"
+list = true
+[secret.deep]
+source = "vault"
+path = "secret/team"
+list = "deep"
+[secret.number]
+source = "vault"
+path = "secret/team"
+list = 2
+[secret.one]
+source = "vault"
+path = "secret/team"
+list = false
+version = 3
+"#), @r#"
+    9: secret.written.list: `params` is there too, which is about one secret; a folder has many, so keep one of the two
+    14: secret.pinned.list: `version` is there too, which is about one secret; a folder has many, so keep one of the two
+    19: secret.made.list: `kind` says that it is no KV, and nothing else can be listed; remove one of the two
+    24: secret.arn.list: the path is an ARN, which is that of one secret; write the beginning of names, such as "prod/team"
+    28: secret.deep.list: "deep" is none of true, false and "tree"
+    32: secret.number.list: expected true or false, or "tree", found the number 2
+    "#);
+}
+
+#[test]
 fn problems_of_secrets() {
     assert_snapshot!(problems(r#"
 [source.vault]
@@ -799,7 +848,7 @@ f = "secret/app"
     33: secret.d.params.n: is a number that JSON does not have; write it in quotes
     34: secret.e: `path` is missing; write path = "secret/app/db"
     36: secret.e.paht: unknown key; did you mean `path`?
-    37: secret.e.colour: unknown key; known here: source, path, params, version, version_stage, version_id, kind, refresh, max_size
+    37: secret.e.colour: unknown key; known here: source, path, params, version, version_stage, version_id, kind, list, refresh, max_size
     38: secret.e.refresh: "5 min" is not a duration; write whole numbers with d, h, m, s or ms, the longest first: "30s", "1h30m"
     40: secret.f: expected a table: [secret.NAME], found text in quotes
     "#);

@@ -63,6 +63,7 @@ fn want() -> Want {
         params: json!({"a": 1}).as_object().cloned(),
         version: None,
         kind: None,
+        list: None,
         refresh: Duration::from_mins(1),
         max_size: crate::size::USUAL,
     }

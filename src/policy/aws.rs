@@ -4,31 +4,49 @@
 
 use serde_json::{Value, json};
 
-use super::{Rule, Text, Weight, by_path, secrets};
+use super::{Rule, Text, Weight, by_place, secrets};
 use crate::config::{AwsConfig, Version};
 use crate::plan::Want;
 
 pub(super) const READ: &str = "secretsmanager:GetSecretValue";
-pub(super) const READ_MANY: &str = "secretsmanager:BatchGetSecretValue";
+pub(crate) const READ_MANY: &str = "secretsmanager:BatchGetSecretValue";
 pub(super) const DESCRIBE: &str = "secretsmanager:DescribeSecret";
+pub(super) const LIST: &str = "secretsmanager:ListSecrets";
+
+/// The name of a secret, or the pattern of those in a folder: no name has a `*`.
+fn place(want: &Want) -> String {
+    match want.list {
+        None => want.path.clone(),
+        // In an ARN it stands for slashes too, so one level cannot be told from a tree.
+        Some(_) => format!("{}{IN_FOLDER}", want.path.trim_end_matches('/')),
+    }
+}
+
+/// What ends the pattern of a folder.
+const IN_FOLDER: &str = "/*";
+
+/// The folder, if this place is one.
+pub fn folder(place: &str) -> Option<&str> {
+    place.strip_suffix(IN_FOLDER)
+}
 
 /// Every right that the agent uses with these secrets.
 pub fn rules(wants: &[Want]) -> Vec<Rule> {
     let mut rules = Vec::new();
-    for (path, names) in by_path(wants) {
-        let rule = |capability, weight| Rule {
-            paths: vec![path.to_owned()],
-            capability,
-            why: secrets(&names),
-            weight,
-        };
+    for (path, names) in by_place(wants, place) {
+        let rule =
+            |capability, weight| Rule { paths: vec![path.clone()], capability, why: secrets(&names), weight };
         rules.push(rule(READ, Weight::Needed));
-        if rotates(wants, path) {
+        if rotates(wants, &path) {
             rules.push(rule(
                 DESCRIBE,
                 Weight::Helps("a planned rotation is seen at the next `refresh`, and not when it happens"),
             ));
         }
+    }
+    for (_, names) in by_place(folders(wants), |_| String::new()) {
+        let why = format!("to list {}", secrets(&names));
+        rules.push(Rule { paths: vec!["*".to_owned()], capability: LIST, why, weight: Weight::Needed });
     }
     if are_many(wants) {
         rules.push(Rule {
@@ -41,33 +59,43 @@ pub fn rules(wants: &[Want]) -> Vec<Rule> {
     rules
 }
 
-/// Whether a secret at this path follows a stage: one that is pinned by its id has no rotation.
+fn folders(wants: &[Want]) -> impl Iterator<Item = &Want> {
+    wants.iter().filter(|want| want.list.is_some())
+}
+
+/// Whether a secret at this path follows a stage, and has to be asked when it rotates: one that is pinned by its id has no rotation, and a
+/// list tells of those in a folder.
 fn rotates(wants: &[Want], path: &str) -> bool {
-    wants.iter().any(|want| want.path == path && !matches!(want.version, Some(Version::Id(_))))
+    let follows = |want: &Want| want.list.is_none() && !matches!(want.version, Some(Version::Id(_)));
+    wants.iter().any(|want| want.path == path && follows(want))
 }
 
 /// Whether there are two that one request can read: only those without a version.
 fn are_many(wants: &[Want]) -> bool {
-    let current: Vec<Want> = wants.iter().filter(|want| want.version.is_none()).cloned().collect();
-    by_path(&current).len() > 1
+    let current = wants.iter().filter(|want| want.version.is_none());
+    by_place(current, place).len() > 1 || folders(wants).next().is_some()
 }
 
 /// The policy in JSON, which has no comments.
 pub fn text(config: &AwsConfig, wants: &[Want]) -> Text {
     let region = config.region.as_deref().filter(|region| is_region(region)).unwrap_or("*");
-    let paths: Vec<&str> = by_path(wants).into_iter().map(|(path, _)| path).collect();
-    let (following, pinned): (Vec<&str>, Vec<&str>) =
-        paths.into_iter().partition(|path| rotates(wants, path));
+    let paths: Vec<String> = by_place(wants, place).into_iter().map(|(path, _)| path).collect();
+    let (following, others): (Vec<&str>, Vec<&str>) =
+        paths.iter().map(String::as_str).partition(|path| rotates(wants, path));
+    let (folded, pinned): (Vec<&str>, Vec<&str>) =
+        others.into_iter().partition(|path| folder(path).is_some());
     let statement = |sid: &str, actions: &[&str], resources: Vec<String>| {
         (!resources.is_empty())
             .then(|| json!({"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources}))
     };
     let resources = |paths: &[&str]| paths.iter().flat_map(|path| arns(path, region)).collect::<Vec<_>>();
-    let many = are_many(wants).then(|| "*".to_owned()).into_iter().collect();
+    let everything = |is_needed: bool| is_needed.then(|| "*".to_owned()).into_iter().collect();
     let statements: Vec<Value> = [
         statement("Read", &[READ, DESCRIBE], resources(&following)),
         statement("ReadPinned", &[READ], resources(&pinned)),
-        statement("ReadManyAtOnce", &[READ_MANY], many),
+        statement("ReadFolders", &[READ], resources(&folded)),
+        statement("List", &[LIST], everything(!folded.is_empty())),
+        statement("ReadManyAtOnce", &[READ_MANY], everything(are_many(wants))),
     ]
     .into_iter()
     .flatten()
@@ -88,6 +116,9 @@ fn notes(config: &AwsConfig, wants: &[Want], region: &str) -> Vec<String> {
     if are_many(wants) {
         notes.push(format!("{READ_MANY} takes no ARN; it reads nothing that {READ} does not allow"));
     }
+    if folders(wants).next().is_some() {
+        notes.push(format!("{LIST} takes no ARN: it shows the names of all secrets of the account in this region, and no value"));
+    }
     if let Some(role) = &config.assume_role {
         notes.push(format!(
             "this is for the role {}; the credentials that Squire finds need sts:AssumeRole on it, and the role has to trust them",
@@ -104,6 +135,9 @@ fn arns(path: &str, region: &str) -> Vec<String> {
     } else {
         format!("arn:{}:secretsmanager:{region}:*:secret:{path}", partition(region))
     };
+    if folder(path).is_some() {
+        return vec![whole];
+    }
     let added = format!("{whole}-??????");
     let is_whole = path.starts_with("arn:")
         && path
@@ -166,6 +200,22 @@ mod tests {
         );
         assert_eq!(policy["Statement"].as_array().unwrap().len(), 1, "{policy:#}");
         assert_eq!(policy["Statement"][0]["Resource"].as_array().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_folder_is_listed_and_read_by_the_beginning_of_its_names() {
+        let policy = policy("[secret.team]\npath = \"prod/team/\"\nlist = true\n");
+        let arn = "arn:aws:secretsmanager:eu-west-1:*:secret:prod/team/*";
+        let expected = json!([
+            {"Sid": "ReadFolders", "Effect": "Allow", "Action": [READ], "Resource": [arn]},
+            {"Sid": "List", "Effect": "Allow", "Action": [LIST], "Resource": ["*"]},
+            {"Sid": "ReadManyAtOnce", "Effect": "Allow", "Action": [READ_MANY], "Resource": ["*"]},
+        ]);
+        assert_eq!(policy["Statement"], expected);
+        let (_, wants) = aws("[secret.team]\npath = \"prod/team/\"\nlist = true\n");
+        let rules: Vec<_> = rules(&wants).into_iter().map(|rule| (rule.capability, rule.paths)).collect();
+        let at = |path: &str| vec![path.to_owned()];
+        assert_eq!(rules, [(READ, at("prod/team/*")), (LIST, at("*")), (READ_MANY, at("*"))]);
     }
 
     #[test]

@@ -2,9 +2,10 @@
 //!
 //! *Invariant:* pure. No path of a store has a character that a role takes for a pattern: the store lets none in.
 
-use super::{Heading, Rule, Text, Weight, by_path, comment, secrets, word};
+use super::{Heading, Rule, Text, Weight, by_place, comment, secrets, word};
 use crate::config::{StoreConfig, StoreLogin};
 use crate::plan::Want;
+use crate::source::store::place;
 use crate::store::SecretPath;
 
 pub(super) const READ: &str = "read";
@@ -13,13 +14,9 @@ pub(super) const ROTATE: &str = "rotate";
 /// Every right that the agent uses with these secrets. Only an agent that has hooks is surely meant to rotate.
 pub fn rules(config: &StoreConfig, wants: &[Want]) -> Vec<Rule> {
     let mut rules = Vec::new();
-    for (path, names) in by_path(wants) {
-        let rule = |capability, weight| Rule {
-            paths: vec![path.to_owned()],
-            capability,
-            why: secrets(&names),
-            weight,
-        };
+    for (path, names) in by_place(wants, place) {
+        let rule =
+            |capability, weight| Rule { paths: vec![path.clone()], capability, why: secrets(&names), weight };
         rules.push(rule(READ, Weight::Needed));
         if config.hooks.is_some() {
             rules.push(rule(ROTATE, Weight::Helps("somebody else has to rotate it")));
@@ -34,13 +31,14 @@ pub fn rules(config: &StoreConfig, wants: &[Want]) -> Vec<Rule> {
 /// Every path that no store has.
 pub fn text(heading: &Heading<'_>, config: &StoreConfig, wants: &[Want]) -> Result<Text, Vec<String>> {
     let rules = rules(config, wants);
-    let bad = |path: &String| SecretPath::parse(path).err().map(|why| format!("the path {path:?} {why}"));
-    let problems: Vec<String> = rules
-        .iter()
-        .filter(|rule| rule.capability == READ)
-        .flat_map(|rule| &rule.paths)
-        .filter_map(bad)
-        .collect();
+    let bad = |want: &Want| {
+        let path = &want.path;
+        // Any secret stands for those in a folder.
+        let parsed =
+            want.list.map_or_else(|| SecretPath::parse(path), |_| SecretPath::parse(&format!("{path}/x")));
+        parsed.err().map(|why| format!("the path {path:?} {why}"))
+    };
+    let problems: Vec<String> = wants.iter().filter_map(bad).collect();
     if !problems.is_empty() {
         return Err(problems);
     }
@@ -103,6 +101,15 @@ mod tests {
         assert_eq!(body(ROLE, "prod/app/db").unwrap().body, expected);
         let rotating = body(&format!("{ROLE}hooks = \"/etc/hooks.toml\"\n"), "prod/app/db").unwrap();
         assert!(rotating.body.contains("--read prod/app/db \\\n  --rotate prod/app/db"), "{}", rotating.body);
+    }
+
+    #[test]
+    fn a_folder_is_a_pattern_of_the_role() {
+        for (list, expected) in [("true", "--read 'prod/team/*'"), ("\"tree\"", "--read 'prod/team/**'")] {
+            let body = body(ROLE, &format!("prod/team\"\nlist = {list} # \"")).unwrap().body;
+            assert!(body.contains(expected), "{body}");
+        }
+        assert!(body(ROLE, "prod/te*m\"\nlist = true # \"").unwrap_err()[0].contains("contains '*'"));
     }
 
     #[test]

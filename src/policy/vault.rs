@@ -6,7 +6,7 @@
 //! *Invariant:* pure.
 
 use super::{Heading, Known, Rule, Text, Weight, comment, secrets, word};
-use crate::config::{AuthConfig, EngineKind, VaultConfig};
+use crate::config::{AuthConfig, EngineKind, Listing, VaultConfig};
 use crate::plan::Want;
 use crate::source::Grant;
 use crate::source::vault::Mounted;
@@ -70,9 +70,17 @@ fn leases() -> [Rule; 3] {
 /// The rights to the secrets themselves, each once.
 fn reads(wants: &[Want], known: &Known) -> Vec<Rule> {
     let mut rights: Vec<(Vec<String>, &'static str, Vec<&str>)> = Vec::new();
-    for want in wants {
-        let capability = if want.params.is_some() { "update" } else { "read" };
-        let (paths, name) = (forms(want, known), want.name.as_str());
+    let asked = wants.iter().flat_map(|want| match want.list {
+        Some(list) => {
+            of_folder(want, list, known).map(|(paths, capability)| (want, paths, capability)).to_vec()
+        }
+        None => {
+            let capability = if want.params.is_some() { "update" } else { "read" };
+            vec![(want, forms(want, known), capability)]
+        }
+    });
+    for (want, paths, capability) in asked {
+        let name = want.name.as_str();
         match rights.iter_mut().find(|(other, right, _)| *other == paths && *right == capability) {
             Some((.., names)) => names.push(name),
             None => rights.push((paths, capability, vec![name])),
@@ -90,7 +98,7 @@ fn reads(wants: &[Want], known: &Known) -> Vec<Rule> {
 /// The engine of a secret, as far as the configuration or the server says it.
 fn mounted(want: &Want, known: &Known) -> Option<Mounted> {
     match want.kind {
-        Some(kind) => Some(Mounted::said(kind, &want.path)),
+        Some(_) => Mounted::said(want),
         None => known.get(&want.path).cloned(),
     }
 }
@@ -112,6 +120,40 @@ fn forms(want: &Want, known: &Known) -> Vec<String> {
     }
 }
 
+/// The paths at which the agent may list a folder, and those at which it may read what is in it, each for every kind of KV that it may be.
+/// In a policy `+` is any one part, and `*` at the end whatever follows.
+fn of_folder(want: &Want, list: Listing, known: &Known) -> [(Vec<String>, &'static str); 2] {
+    let folders: Vec<(String, String)> =
+        engines(want, known).iter().map(|at| at.folder(&want.path)).collect();
+    let (listed, read): (Vec<String>, Vec<String>) = folders
+        .into_iter()
+        .map(|(listed, read)| match list {
+            Listing::Level => (listed, format!("{read}+")),
+            Listing::Tree => (format!("{listed}*"), format!("{read}*")),
+        })
+        .unzip();
+    [(listed, "list"), (read, "read")]
+}
+
+/// What may be mounted where a folder is.
+fn engines(want: &Want, known: &Known) -> Vec<Mounted> {
+    if let Some(mounted) = mounted(want, known) {
+        return vec![mounted];
+    }
+    let first = want.path.split('/').next().unwrap_or_default();
+    [EngineKind::Kv2, EngineKind::Kv1].map(|kind| Mounted { path: format!("{first}/"), kind }).to_vec()
+}
+
+/// Why a policy would take more for the path of a secret or folder than what is meant.
+fn patterns(want: &Want, known: &Known) -> Vec<String> {
+    let paths = match want.list {
+        None => forms(want, known),
+        // What comes after it is Squire's.
+        Some(_) => engines(want, known).iter().map(|at| at.folder(&want.path).1).collect(),
+    };
+    paths.iter().filter_map(|path| pattern(path)).collect()
+}
+
 /// Whether it can be in KV: nothing is written there, and these two are never KV.
 fn is_readable_kv(want: &Want) -> bool {
     want.params.is_none() && !want.path.starts_with("auth/") && !want.path.starts_with("sys/")
@@ -120,6 +162,7 @@ fn is_readable_kv(want: &Want) -> bool {
 /// Whether an answer may have a lease.
 fn may_be_leased(want: &Want, known: &Known) -> bool {
     match mounted(want, known).map(|mounted| mounted.kind) {
+        _ if want.list.is_some() => false,
         Some(EngineKind::Kv1 | EngineKind::Kv2) => false,
         None if is_readable_kv(want) => want.version.is_none() && forms(want, known).len() > 1,
         Some(EngineKind::Other) | None => true,
@@ -137,8 +180,7 @@ pub fn text(
     known: &Known,
 ) -> Result<Text, Vec<String>> {
     let rules = rules(config, wants, known, None);
-    let problems: Vec<String> =
-        rules.iter().flat_map(|rule| &rule.paths).filter_map(|path| pattern(path)).collect();
+    let problems: Vec<String> = wants.iter().flat_map(|want| patterns(want, known)).collect();
     if !problems.is_empty() {
         return Err(problems);
     }
@@ -328,6 +370,37 @@ mod tests {
         assert!(body.contains("with -namespace=team/a."), "{body}");
         assert!(body.lines().all(|line| !line.starts_with("path \"*\"")), "{body}");
         assert_eq!(notes, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_folder_is_listed_and_what_is_in_it_is_read() {
+        for (rest, expected) in [
+            (
+                "path = \"secret/team\"\nlist = true\nkind = \"kv2\"",
+                ["list secret/metadata/team/", "read secret/data/team/+"],
+            ),
+            (
+                "path = \"secret/team\"\nlist = \"tree\"\nkind = \"kv2\"",
+                ["list secret/metadata/team/*", "read secret/data/team/*"],
+            ),
+            ("path = \"kv/team\"\nlist = true\nkind = \"kv1\"", ["list kv/team/", "read kv/team/+"]),
+            (
+                "path = \"team/kv/metadata/x\"\nlist = true\nkind = \"kv2\"",
+                ["list team/kv/metadata/x/", "read team/kv/data/x/+"],
+            ),
+            (
+                "path = \"secret/team\"\nlist = \"tree\"",
+                ["list secret/metadata/team/* | secret/team/*", "read secret/data/team/* | secret/team/*"],
+            ),
+        ] {
+            let (config, wants) = vault(&secret(rest));
+            let found = paths(&rules(&config, &wants, &Known::new(), None));
+            assert_eq!(found, [&expected[..], &TOKEN].concat(), "{rest}");
+        }
+        let source = SourceName::new("vault");
+        let heading = Heading { origin: "squire.toml", source: &source, name: "app" };
+        let (config, wants) = vault(&secret("path = 'secret/+/team'\nlist = true\nkind = 'kv2'"));
+        assert!(text(&heading, &config, &wants, &Known::new()).unwrap_err()[0].contains("is any part"));
     }
 
     #[test]

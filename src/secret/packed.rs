@@ -39,6 +39,16 @@ impl Packed {
         Self(Secret::new(Layout::of(fields.iter().map(|(name, json)| (name.as_str(), json.as_str())))))
     }
 
+    /// One of many: a field for each, whose value is the map of its fields.
+    pub fn of_all(entries: &BTreeMap<String, Self>) -> Self {
+        // What is packed can always be written.
+        let written = |(name, packed): (&String, &Self)| {
+            (name.clone(), serde_json::to_string(packed).unwrap_or_else(|_| "null".to_owned()))
+        };
+        let fields: Vec<(String, String)> = entries.iter().map(written).collect();
+        Self(Secret::new(Layout::of(fields.iter().map(|(name, json)| (name.as_str(), json.as_str())))))
+    }
+
     /// The door: a tree of all fields.
     pub fn expose(&self) -> Fields {
         self.layout().fields().map(|(name, json)| (name.to_owned(), parsed(json))).collect()
@@ -236,6 +246,17 @@ mod tests {
             packed.expose_only(&BTreeSet::from(["a"])),
             fields(json!({"a": packed.expose()["a"], "b": null, "ü\n": null}))
         );
+    }
+
+    #[test]
+    fn many_are_one_whose_fields_are_theirs() {
+        let texts = [("b", r#"{"x":1.10}"#), ("a/c", r#"{"y":["ü"],"z":null}"#), ("none", "{}")];
+        let all = texts.iter().map(|(name, text)| ((*name).to_owned(), read(text))).collect();
+        let packed = Packed::of_all(&all);
+        let text = r#"{"a/c":{"y":["ü"],"z":null},"b":{"x":1.10},"none":{}}"#;
+        assert_eq!(serde_json::to_string(&packed).unwrap(), text);
+        assert_eq!(packed.expose(), read(text).expose());
+        assert_eq!(json!(Packed::of_all(&BTreeMap::new())), json!({}));
     }
 
     #[test]

@@ -69,6 +69,7 @@ fn want(name: &str) -> Want {
         params: None,
         version: None,
         kind: None,
+        list: None,
         refresh: REFRESH,
         max_size: crate::size::USUAL,
     }

@@ -21,6 +21,7 @@ fn want(name: &str) -> Want {
         params: None,
         version: None,
         kind: None,
+        list: None,
         refresh: Duration::from_mins(5),
         max_size: crate::size::USUAL,
     }

@@ -9,6 +9,7 @@ mod account;
 mod answer;
 mod batch;
 mod carrier;
+mod folder;
 mod plan;
 mod rights;
 
@@ -18,7 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use super::http::{Connections, HttpError};
-use super::{Fault, Fetched, Grant, GrantLife, Life, Source, heard};
+use super::{Fault, Fetched, Grant, GrantLife, LONGEST_LIFE, Life, Source, heard};
 use crate::config::{AwsConfig, Version};
 use crate::fact::chain;
 use crate::ledger::Identity;
@@ -65,6 +66,14 @@ impl Aws {
     /// Remembers refused credentials, so that the next log-in can say why and does not send them again at once.
     fn note(&self, account: &Account, why: &str) {
         *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(account.refused(why));
+    }
+
+    /// The fault of a failure, and where it was looked for.
+    fn fault(&self, account: &Account, failure: answer::Failure) -> Fault {
+        if failure.fault == Fault::Dead {
+            self.note(account, &failure.words);
+        }
+        account.with_region(failure.fault)
     }
 
     async fn get(&self, account: &Account, want: &Want) -> Result<Value, answer::Failure> {
@@ -122,12 +131,10 @@ impl Source for Aws {
         }
         self.carrier.longest.allow(want.max_size);
         let account = self.account()?;
-        let value = self.get(&account, want).await.map_err(|failure| {
-            if failure.fault == Fault::Dead {
-                self.note(&account, &failure.words);
-            }
-            account.with_region(failure.fault)
-        })?;
+        if let Some(list) = want.list {
+            return self.read_folder(&account, want, list).await;
+        }
+        let value = self.get(&account, want).await.map_err(|failure| self.fault(&account, failure))?;
         // It may have come with a request that another task sent.
         heard::request(value.request.clone());
         let fields = value.fields(&want.path, want.max_size)?;

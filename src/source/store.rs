@@ -3,6 +3,7 @@
 //! *Invariant:* `SQLite` and Argon2 work on threads for blocking work, one operation after the other.
 
 mod faults;
+mod folder;
 mod looks;
 mod open;
 mod rights;
@@ -27,7 +28,7 @@ use crate::store::{Credential, OwnerSecret, SecretPath, StoreError};
 use faults::{fault, not_opened};
 use looks::{Asker, Looks};
 use open::Open;
-pub use rights::StoreRights;
+pub use rights::{StoreRights, place};
 use seen::Seen;
 use watch::Watch;
 
@@ -217,6 +218,10 @@ impl Source for Embedded {
             return Err(Fault::Malformed {
                 why: format!("{}: a store takes no `params`; leave them out", want.path),
             });
+        }
+        if let Some(list) = want.list {
+            let want = want.clone();
+            return self.with(move |open| open.read_folder(&want, list)).await?;
         }
         let path = SecretPath::parse(&want.path)
             .map_err(|why| Fault::Gone { why: format!("the path {:?} {why}", want.path) })?;

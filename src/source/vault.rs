@@ -11,6 +11,7 @@
 mod answers;
 mod api;
 mod auth;
+mod folder;
 mod index;
 mod mounts;
 mod path;
@@ -88,15 +89,36 @@ impl Vault {
     }
 
     /// Reads a KV v2 secret, the newest version or a pinned one.
-    async fn read_versioned(&self, grant: &Grant, mount: &Mount, want: &Want) -> Result<Fetched, Fault> {
-        let path = mounts::versioned_path(&mount.path, mount.below(&want.path));
-        let answer = self.api.ask(Some(&grant.token), pinned(&path, want)).await?;
+    /// `path` is that of the API.
+    async fn read_versioned(&self, grant: &Grant, path: &str, want: &Want) -> Result<Fetched, Fault> {
+        let answer = self.api.ask(Some(&grant.token), pinned(path, want)).await?;
         if answer.status == StatusCode::NOT_FOUND {
             let nothing = || api::refusal(&answer, &want.path, "read");
             return Err(api::tombstone(&answer, &want.path).unwrap_or_else(nothing));
         }
-        let answer = api::parsed(&answer, &path, "read")?;
+        let answer = api::parsed(&answer, path, "read")?;
         answers::versioned(answer, &want.path, SystemTime::now())
+    }
+
+    /// Reads one secret.
+    async fn read_one(&self, grant: &Grant, mount: &Mount, want: &Want) -> Result<Fetched, Fault> {
+        suitable(mount, want)?;
+        match mount.engine {
+            Engine::Versioned => {
+                let path = mounts::versioned_path(&mount.path, mount.below(&want.path));
+                self.read_versioned(grant, &path, want).await
+            }
+            Engine::Unversioned | Engine::Other => self.read_plain(grant, mount.engine, want).await,
+            Engine::AsWritten => self.read_as_written(grant, want).await,
+        }
+    }
+
+    /// What is mounted where a secret or a folder is.
+    async fn mount(&self, grant: &Grant, want: &Want) -> Result<Mount, Fault> {
+        match Mounted::said(want) {
+            Some(mounted) => Ok(Mount::of(&mounted)),
+            None => self.mounts.of(&self.api, &grant.token, &want.path).await,
+        }
     }
 
     /// Reads a path whose engine is unknown. The read may be a mint, so it is not sent twice.
@@ -193,16 +215,11 @@ impl Source for Vault {
     }
 
     async fn fetch(&self, grant: &Grant, want: &Want) -> Result<Fetched, Fault> {
-        let mount = match want.kind {
-            Some(kind) => Mount::said(kind, &want.path),
-            None => self.mounts.of(&self.api, &grant.token, &want.path).await?,
-        };
-        let outcome = match (suitable(&mount, want), mount.engine) {
-            (Err(fault), _) => Err(fault),
-            (Ok(()), Engine::Versioned) => self.read_versioned(grant, &mount, want).await,
-            (Ok(()), Engine::Unversioned | Engine::Other) => self.read_plain(grant, mount.engine, want).await,
-            (Ok(()), Engine::AsWritten) => self.read_as_written(grant, want).await,
-        };
+        if let Some(list) = want.list {
+            return self.read_folder(grant, want, list).await;
+        }
+        let mount = self.mount(grant, want).await?;
+        let outcome = self.read_one(grant, &mount, want).await;
         if mount.engine == Engine::AsWritten && !matches!(outcome, Err(Fault::Denied { .. })) {
             self.mounts.is_let_through(&want.path);
         }
@@ -297,6 +314,17 @@ fn pinned(path: &str, want: &Want) -> Call {
 fn suitable(mount: &Mount, want: &Want) -> Result<(), Fault> {
     let path = &want.path;
     let wrong = |why: String| Err(Fault::Malformed { why });
+    if want.list.is_some() {
+        return match mount.engine {
+            Engine::Versioned | Engine::Unversioned => Ok(()),
+            Engine::Other => wrong(format!(
+                "{path}: {} is not KV, and nothing else can be listed: remove `list` from the configuration",
+                mount.path
+            )),
+            // Without a right to anything there, the server does not say what is mounted.
+            Engine::AsWritten => Err(Fault::Denied { path: path.clone(), capability: "list" }),
+        };
+    }
     match mount.engine {
         Engine::Versioned | Engine::Unversioned if mount.below(path).is_empty() => {
             wrong(format!("{path} is a KV mount: the path has to go on with the name of a secret"))

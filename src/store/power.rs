@@ -120,6 +120,11 @@ impl Keys {
         }
     }
 
+    /// Whether there can be anything below a folder, whose path ends with a slash, that it has this right to.
+    pub(super) fn allows_below(&self, right: Right, folder: &str, deep: bool) -> bool {
+        self.role().is_none_or(|role| role.reaches_below(right, folder, deep))
+    }
+
     /// The role, unless these are the owner's.
     pub(super) fn role(&self) -> Option<&Role> {
         match &self.power {

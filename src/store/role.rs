@@ -81,6 +81,11 @@ impl Role {
         globs.filter_map(|glob| glob.split_once('/')).any(|(first, _)| first == environment)
     }
 
+    /// Whether one of its globs can match anything in a folder, whose path ends with a slash; with `deep` also in folders in it.
+    pub(super) fn reaches_below(&self, right: Right, folder: &str, deep: bool) -> bool {
+        self.grants.get(&right).into_iter().flatten().any(|glob| reaches_below(glob, folder, deep))
+    }
+
     /// The environments whose keys it needs.
     pub fn environments(&self) -> BTreeSet<&str> {
         self.grants.values().flatten().filter_map(|glob| Some(glob.split_once('/')?.0)).collect()
@@ -138,6 +143,26 @@ fn glob(text: &str) -> Result<globset::Glob, String> {
     glob.map_err(|error| format!("is no pattern: {}", error.kind()))
 }
 
+/// Part for part. A brace may span several parts: then the glob counts as one that reaches it, since what it matches is asked later.
+fn reaches_below(text: &str, folder: &str, deep: bool) -> bool {
+    let mut parts = text.split('/');
+    for part in folder.trim_end_matches('/').split('/') {
+        match parts.next() {
+            None => return false,
+            Some("**") => return true,
+            Some(pattern) if pattern.contains(['{', '}']) => return true,
+            Some(pattern) => {
+                let matches = |glob: globset::Glob| glob.compile_matcher().is_match(part);
+                if !GlobBuilder::new(pattern).literal_separator(true).build().is_ok_and(matches) {
+                    return false;
+                }
+            }
+        }
+    }
+    let rest: Vec<&str> = parts.collect();
+    !rest.is_empty() && (deep || rest.len() == 1 || rest.iter().any(|part| part.contains(['{', '*'])))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,6 +189,28 @@ mod tests {
             for other in [Right::Write, Right::Rotate, Right::Admin] {
                 assert!(!allowance.allows(other, &path), "{other} {path}");
             }
+        }
+    }
+
+    #[test]
+    fn a_glob_reaches_a_folder_if_it_may_match_anything_in_it() {
+        for (glob, folder, level, deep) in [
+            ("prod/team/*", "prod/team/", true, true),
+            ("prod/team/a", "prod/team/", true, true),
+            ("prod/team", "prod/team/", false, false),
+            ("prod/*", "prod/team/", false, false),
+            ("prod/**", "prod/team/", true, true),
+            ("prod/*/a", "prod/team/", true, true),
+            ("prod/team/a/b", "prod/team/", false, true),
+            ("prod/team/**/b", "prod/team/", true, true),
+            ("prod/te?m/x", "prod/team/", true, true),
+            ("prod/team2/*", "prod/team/", false, false),
+            ("prod/{team,web}/x", "prod/team/", true, true),
+            ("prod/x", "prod/", true, true),
+            ("dev/**", "prod/team/", false, false),
+        ] {
+            let found = [false, true].map(|deep| reaches_below(glob, folder, deep));
+            assert_eq!(found, [level, deep], "{glob} {folder}");
         }
     }
 

@@ -2,6 +2,8 @@
 //!
 //! *Invariant:* each is one transaction, recorded with its result.
 
+use std::collections::BTreeMap;
+
 use super::LARGEST_VALUE;
 use super::access::Store;
 use super::audit::{About, Action, Outcome};
@@ -111,6 +113,38 @@ impl Store {
                 Err(error) => Err(error),
             }
         })
+    }
+
+    /// What is below a folder, whose path ends with a slash, and may be read: by its path from there on, the version that [`Self::get`]
+    /// would read. With `deep` also what is in folders in it. As [`Self::peek`] it reveals no value, and is not recorded.
+    ///
+    /// # Errors
+    /// [`StoreError::Denied`] if there can be nothing that may be read.
+    pub fn peek_below(&mut self, folder: &str, deep: bool) -> Result<BTreeMap<String, u64>, StoreError> {
+        let id = self.id;
+        self.look(|reading, keys, now| {
+            if !keys.allows_below(Right::Read, folder, deep) {
+                return Err(StoreError::Denied { right: Right::Read, path: folder.to_owned() });
+            }
+            let name = folder.split('/').next().unwrap_or_default();
+            let mut found = BTreeMap::new();
+            for environment in keys.environments.iter().filter(|environment| environment.name == name) {
+                for head in heads_below(reading, &id, environment, folder)? {
+                    let below = head.path.strip_prefix(folder).filter(|below| deep || !below.contains('/'));
+                    if let (Some(below), Ok(version)) = (below, head.readable(None, now))
+                        && keys.allows(Right::Read, &parsed(&head.path)?)
+                    {
+                        found.insert(below.to_owned(), version.number);
+                    }
+                }
+            }
+            Ok(found)
+        })
+    }
+
+    /// Whether whoever opened it may have this right to anything below a folder, as for [`Self::peek_below`]. It is not recorded.
+    pub fn allows_below(&mut self, right: Right, folder: &str, deep: bool) -> Result<bool, StoreError> {
+        self.look(|_, keys, _| Ok(keys.allows_below(right, folder, deep)))
     }
 
     /// All about a secret except its values.

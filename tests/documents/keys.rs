@@ -11,7 +11,7 @@ use super::listed;
 use super::page::{Page, Row, codes, only_code, page};
 
 /// What the reader says to a date, which no key takes, for each type of the page that begins so; `|` stands between several forms.
-const TYPES: [(&str, &str); 24] = [
+const TYPES: [(&str, &str); 25] = [
     ("text", "in quotes|such as \"|expected \""),
     ("table", "a table"),
     ("duration", "a duration in quotes"),
@@ -21,6 +21,7 @@ const TYPES: [(&str, &str); 24] = [
     ("mask", "a mask in quotes"),
     ("boolean", "true or false"),
     ("boolean or table", "true, or a table"),
+    ("boolean or `\"tree\"`", "true or false, or \"tree\""),
     ("user", "a name in quotes or a number"),
     ("group", "a name in quotes or a number"),
     ("path to read", "a path in quotes"),

@@ -27,6 +27,7 @@ mod credentials;
 mod crowd;
 mod database;
 mod description;
+mod folders;
 mod hanging;
 mod hardening;
 mod kubernetes;

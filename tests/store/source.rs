@@ -50,6 +50,7 @@ async fn read(source: &Embedded, grant: &Grant) -> Result<String, Fault> {
         params: None,
         version: None,
         kind: None,
+        list: None,
         refresh: Duration::from_mins(5),
         max_size: squire::size::USUAL,
     };

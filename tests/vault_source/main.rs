@@ -5,6 +5,7 @@ mod bao;
 mod fake;
 mod postgres;
 
+mod folders;
 mod leaks;
 mod leases;
 mod login;
@@ -61,6 +62,7 @@ fn want(path: &str) -> Want {
         params: None,
         version: None,
         kind: None,
+        list: None,
         refresh: Duration::from_mins(5),
         max_size: squire::size::USUAL,
     }

@@ -165,17 +165,37 @@ async fn aws(config: &crate::config::AwsConfig, wants: &[Want]) -> Result<Review
 async fn ask_aws(aws: &crate::source::aws::Aws, rules: &[policy::Rule]) -> Result<review::AwsFacts, Fault> {
     aws.log_in().await?;
     let nobody = nobody()?;
-    let (mut reads, mut described, mut batch) = (BTreeMap::new(), BTreeMap::new(), None);
+    let (mut reads, mut described) = (BTreeMap::new(), BTreeMap::new());
+    let (mut batch, mut lists) = (None, None);
     for rule in rules {
         let [path] = rule.paths.as_slice() else { continue };
-        if path == "*" {
+        if let Some(folder) = policy::aws::folder(path) {
+            let (listed, read) = of_folder(for_itself(aws.may_read_folder(folder, &nobody).await)?);
+            lists = Some(listed);
+            reads.insert(path.clone(), read);
+        } else if path == "*" && rule.capability == policy::aws::READ_MANY {
             batch = Some(for_itself(aws.may_batch(&nobody).await)?);
-        } else if let std::collections::btree_map::Entry::Vacant(entry) = reads.entry(path.clone()) {
+        } else if path != "*"
+            && let std::collections::btree_map::Entry::Vacant(entry) = reads.entry(path.clone())
+        {
             entry.insert(for_itself(aws.may_read(path, &nobody).await)?);
             described.insert(path.clone(), kept(aws.describe(path).await)?);
         }
     }
-    Ok(review::AwsFacts { reads, batch, described, has_end: aws.has_end()? })
+    Ok(review::AwsFacts { reads, lists, batch, described, has_end: aws.has_end()? })
+}
+
+/// Whether a folder may be listed, and what is in it read.
+#[cfg(feature = "aws")]
+fn of_folder(found: Result<Option<Vec<bool>>, String>) -> (Result<bool, String>, Result<bool, String>) {
+    match found {
+        Ok(Some(reads)) if reads.is_empty() => {
+            (Ok(true), Err("there is nothing, and what is not there cannot be asked about".to_owned()))
+        }
+        Ok(Some(reads)) => (Ok(true), Ok(reads.into_iter().all(|may| may))),
+        Ok(None) => (Ok(false), Err("it cannot be asked without the right to list".to_owned())),
+        Err(why) => (Err(why.clone()), Err(why)),
+    }
 }
 
 /// What failed for one question alone; what is so for each of them ends the check.

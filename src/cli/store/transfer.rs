@@ -192,6 +192,7 @@ fn want(path: &str) -> Want {
         params: None,
         version: None,
         kind: None,
+        list: None,
         refresh: std::time::Duration::MAX,
         max_size: LONGEST_IMPORTED,
     }

@@ -6,13 +6,15 @@ use std::collections::BTreeMap;
 
 use super::{Line, Review, Verdict, absent};
 use crate::policy::Rule;
-use crate::policy::aws::{DESCRIBE, READ, READ_MANY};
+use crate::policy::aws::{DESCRIBE, LIST, READ, READ_MANY};
 
 /// What AWS answered.
 #[derive(Clone, Debug, Default)]
 pub struct AwsFacts {
     /// Whether each secret may be read, or why that is not known.
     pub reads: BTreeMap<String, Result<bool, String>>,
+    /// Whether names may be listed; `None` if that was not asked.
+    pub lists: Option<Result<bool, String>>,
     /// Whether many may be read at once; `None` if that was not asked.
     pub batch: Option<Result<bool, String>>,
     /// What is known of each secret; `None` if it may not be described.
@@ -60,6 +62,7 @@ fn line(rule: &Rule, facts: &AwsFacts) -> Line {
     let answered = match rule.capability {
         READ => facts.reads.get(path).cloned(),
         READ_MANY => facts.batch.clone(),
+        LIST => facts.lists.clone(),
         DESCRIBE => {
             facts.described.get(path).map(|kept| kept.as_ref().map(Option::is_some).map_err(Clone::clone))
         }
@@ -95,6 +98,7 @@ mod tests {
         let facts = AwsFacts {
             reads: BTreeMap::from([("db".to_owned(), read)]),
             described: BTreeMap::from([("db".to_owned(), kept)]),
+            lists: None,
             batch: None,
             has_end: true,
         };

@@ -50,7 +50,9 @@ pub fn probes(rules: &[Rule]) -> BTreeMap<String, String> {
     let mut probes = BTreeMap::from([(format!("{NOBODY}/{NOBODY}"), "*".to_owned())]);
     for path in secrets(rules).flat_map(|rule| &rule.paths) {
         let parts: Vec<&str> = path.split('/').collect();
-        for index in 1..parts.len() {
+        // Any name in a folder is what is needed there.
+        let is_any = matches!(parts.last(), Some(&("+" | "*" | "")));
+        for index in 1..parts.len() - usize::from(is_any) {
             let replaced = |with| [&parts[..index], &[with], &parts[index + 1..]].concat().join("/");
             probes.insert(replaced(NOBODY), replaced("*"));
         }
@@ -276,6 +278,25 @@ mod tests {
         assert_eq!(review.lacks(), 2, "{review:#?}");
         assert!(verdicts(&review)[0].starts_with("UNKNOWN  read"), "{review:#?}");
         assert_eq!(review.notes.len(), 2);
+    }
+
+    #[test]
+    fn any_name_in_a_folder_is_what_is_needed_and_no_worry() {
+        let rules = [
+            rule("secret/metadata/team/", "list", Weight::Needed),
+            rule("secret/data/team/+", "read", Weight::Needed),
+        ];
+        let probed: Vec<String> = probes(&rules).into_values().collect();
+        let patterns = ["secret/data/*/+", "secret/*/team/+", "*", "secret/metadata/*/", "secret/*/team/"];
+        assert!(probed.iter().all(|pattern| patterns.contains(&pattern.as_str())), "{probed:?}");
+        let of = rights(&[("secret/metadata/team/", &["list"]), ("secret/data/team/+", &["read"])]);
+        let acl = Acl {
+            exact: rights(&[("secret/metadata/team/", &["list"])]),
+            beginnings: rights(&[("secret/data/team/", &["read"])]),
+            is_root: false,
+        };
+        let review = vault(&rules, &VaultFacts { rights: Some(of), acl: Some(acl), held: None });
+        assert_eq!((review.lacks(), &review.worries), (0, &Vec::new()), "{review:?}");
     }
 
     #[test]

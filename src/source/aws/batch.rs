@@ -18,7 +18,7 @@ use super::answer::{self, Failure, Value};
 const GATHER: Duration = Duration::from_millis(5);
 
 /// How many a request may name: <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_BatchGetSecretValue.html>
-const LARGEST: usize = 20;
+pub(super) const LARGEST: usize = 20;
 
 /// Those who wait for the next request.
 #[derive(Debug, Default)]

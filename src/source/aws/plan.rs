@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use aws_sdk_secretsmanager::Client;
 
-use super::Fault;
 use super::answer;
+use super::{Fault, LONGEST_LIFE};
 
 /// A rotation takes its time after it began: it is looked for so long after the hour.
 const AFTER: Duration = Duration::from_secs(2);
@@ -91,12 +91,16 @@ impl Plan {
     }
 
     fn look_again(&self, now: SystemTime) -> Option<Duration> {
-        let next = self.next?;
-        match next.duration_since(now) {
-            Ok(until) => Some(until + AFTER),
-            Err(past) if past.duration() < LATE_AT_MOST => Some(WHILE_LATE),
-            Err(_) => None,
-        }
+        look_again(self.next, now)
+    }
+}
+
+/// When to look for what is planned for this time.
+pub(super) fn look_again(next: Option<SystemTime>, now: SystemTime) -> Option<Duration> {
+    match next?.duration_since(now) {
+        Ok(until) => Some(until.min(LONGEST_LIFE) + AFTER),
+        Err(past) if past.duration() < LATE_AT_MOST => Some(WHILE_LATE),
+        Err(_) => None,
     }
 }
 

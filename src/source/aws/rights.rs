@@ -44,6 +44,26 @@ impl Aws {
             .map_err(|error| told(answer::failure(&error, "a batch", "secretsmanager:BatchGetSecretValue"))))
     }
 
+    /// Whether names may be listed, and of secrets that begin like this the first few whether each may be read. `nobody` as for
+    /// [`Self::may_read`].
+    ///
+    /// # Errors
+    /// Those of any request.
+    pub async fn may_read_folder(&self, path: &str, nobody: &str) -> Result<Option<Vec<bool>>, Fault> {
+        /// More would tell no more: a policy names them all alike.
+        const FEW: usize = 10;
+        let names = match self.listed(path, FEW).await {
+            Ok(names) => names,
+            Err(Fault::Denied { .. }) => return Ok(None),
+            Err(fault) => return Err(fault),
+        };
+        let mut reads = Vec::new();
+        for name in names {
+            reads.push(self.may_read(&name, nobody).await?);
+        }
+        Ok(Some(reads))
+    }
+
     /// What there is to know of a secret beside its value.
     ///
     /// # Errors

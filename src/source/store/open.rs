@@ -13,6 +13,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::Fault;
 use super::faults::{fault, fault_of_log_in};
+use super::folder::KnownFolder;
 use super::watch::{beside, log_of};
 use crate::names::SecretName;
 use crate::secret::Packed;
@@ -28,8 +29,10 @@ pub(super) struct Open {
     /// The path beside which `SQLite` writes, with all links resolved.
     real: PathBuf,
     log: Option<Inode>,
-    /// The last read.
-    known: BTreeMap<SecretName, (u64, (Packed, Moment))>,
+    /// The last read, and of what it was: after a reload a name may stand for another path.
+    known: BTreeMap<SecretName, (SecretPath, u64, (Packed, Moment))>,
+    /// The same of folders.
+    pub(super) folders: BTreeMap<SecretName, KnownFolder>,
 }
 
 /// The number of the file, whatever its name. While it is open the system gives this number to no other file.
@@ -51,7 +54,15 @@ impl Open {
         }
         let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let log = inode(&log_of(&real)).ok();
-        Ok(Self { store, path: path.to_owned(), file: before, real, log, known: BTreeMap::new() })
+        Ok(Self {
+            store,
+            path: path.to_owned(),
+            file: before,
+            real,
+            log,
+            known: BTreeMap::new(),
+            folders: BTreeMap::new(),
+        })
     }
 
     /// Checks that its file is the one at its path. If it is not, there is another store, of which this one knows nothing, or none.
@@ -91,13 +102,14 @@ impl Open {
         path: &SecretPath,
         (pinned, max_size): (Option<u64>, usize),
     ) -> Result<(Packed, Moment), StoreError> {
-        if let Some((number, known)) = self.known.get(&name)
+        if let Some((of, number, known)) = self.known.get(&name)
+            && of == path
             && self.store.peek(path, pinned)? == Some(*number)
         {
             return Ok(known.clone());
         }
         let (number, written, fields) = self.store.get_packed(path, pinned, max_size)?;
-        self.known.insert(name, (number, (fields.clone(), written)));
+        self.known.insert(name, (path.clone(), number, (fields.clone(), written)));
         Ok((fields, written))
     }
 }

@@ -12,6 +12,7 @@ use hyper::StatusCode;
 use super::answers::{Engine, Envelope, MountState};
 use super::api::{self, Api, Call};
 use crate::config::EngineKind;
+use crate::plan::Want;
 use crate::secret::Secret;
 use crate::source::Fault;
 
@@ -28,14 +29,33 @@ pub struct Mounted {
 }
 
 impl Mounted {
-    /// From the configured kind: the part before `/data/` if the path has the API's form, otherwise the first segment.
-    pub fn said(kind: EngineKind, path: &str) -> Self {
-        let first = path.split_inclusive('/').next().unwrap_or_default();
-        let mount = match path.split_once("/data/") {
-            Some((mount, _)) if kind == EngineKind::Kv2 => format!("{mount}/"),
-            Some(_) | None => first.to_owned(),
+    /// From the configured kind, if there is one: the part before `/data/` (of a folder also `/metadata/`) if the path has the API's
+    /// form, otherwise the first segment.
+    pub fn said(want: &Want) -> Option<Self> {
+        let (kind, path) = (want.kind?, want.path.as_str());
+        let of_folder = path.split_once("/metadata/").filter(|_| want.list.is_some());
+        let mount = match path.split_once("/data/").or(of_folder) {
+            Some((mount, _)) if kind == EngineKind::Kv2 => mount,
+            Some(_) | None => path.split('/').next().unwrap_or_default(),
         };
-        Self { path: mount, kind }
+        Some(Self { path: format!("{mount}/"), kind })
+    }
+
+    /// The paths of the API of a folder: where it is listed, and where what is in it is read. Both end with a slash.
+    pub fn folder(&self, path: &str) -> (String, String) {
+        let mount = &self.path;
+        let below = format!("{path}/");
+        let below = below.strip_prefix(mount.as_str()).unwrap_or_default();
+        match self.kind {
+            EngineKind::Kv1 | EngineKind::Other => (format!("{mount}{below}"), format!("{mount}{below}")),
+            EngineKind::Kv2 => {
+                // Either is the API's form already.
+                let forms = ["data/", "metadata/"].into_iter();
+                let formed = forms.filter_map(|form| below.strip_prefix(form)).find(|rest| !rest.is_empty());
+                let below = formed.unwrap_or(below);
+                (format!("{mount}metadata/{below}"), format!("{mount}data/{below}"))
+            }
+        }
     }
 
     /// The path of the API at which a secret is asked for: what a policy has to allow.
@@ -65,11 +85,6 @@ pub(super) struct Mount {
 }
 
 impl Mount {
-    /// The mount from the configured kind.
-    pub(super) fn said(kind: EngineKind, path: &str) -> Self {
-        Self::of(&Mounted::said(kind, path))
-    }
-
     /// The mount of which the kind is known.
     pub(super) fn of(mounted: &Mounted) -> Self {
         let engine = match mounted.kind {
@@ -95,6 +110,11 @@ impl Mount {
     fn unknown(path: &str) -> Self {
         let first = path.split('/').next().unwrap_or_default();
         Self { path: format!("{first}/"), engine: Engine::AsWritten }
+    }
+
+    /// Whether it is KV v2.
+    pub(super) fn is_versioned(&self) -> bool {
+        self.engine == Engine::Versioned
     }
 
     /// The part of a path that is below the mount.
@@ -217,6 +237,20 @@ async fn ask(api: &Api, token: &Secret<str>, path: &str) -> Result<Option<Mount>
     }
 }
 
+/// The same for a folder: what a mount that may not be looked up lacks is the right to list it.
+pub(super) fn lists(fault: Fault) -> Fault {
+    match fault {
+        Fault::Denied { path, capability: _ } => Fault::Denied { path, capability: "list" },
+        other @ (Fault::Unreachable { .. }
+        | Fault::Failing { .. }
+        | Fault::Awaiting { .. }
+        | Fault::Refused { .. }
+        | Fault::Dead
+        | Fault::Gone { .. }
+        | Fault::Malformed { .. }) => other,
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -238,5 +272,24 @@ mod tests {
         for (path, holds, below) in cases {
             assert_eq!((mount.holds(path), mount.below(path)), (holds, below), "{path}");
         }
+    }
+
+    #[test]
+    fn a_folder_has_a_path_to_list_and_one_to_read() {
+        let kv2 = |path: &str| Mounted { path: path.to_owned(), kind: EngineKind::Kv2 };
+        for (mount, path, expected) in [
+            ("secret/", "secret/team", "team/"),
+            ("secret/", "secret/team/a", "team/a/"),
+            ("secret/", "secret", ""),
+            ("secret/", "secret/data/team", "team/"),
+            ("secret/", "secret/metadata/team", "team/"),
+            ("secret/", "secret/data", "data/"),
+            ("team/kv/", "team/kv/metadata/x", "x/"),
+        ] {
+            let expected = (format!("{mount}metadata/{expected}"), format!("{mount}data/{expected}"));
+            assert_eq!(kv2(mount).folder(path), expected, "{path}");
+        }
+        let kv1 = Mounted { path: "kv1/".to_owned(), kind: EngineKind::Kv1 };
+        assert_eq!(kv1.folder("kv1/data/team"), ("kv1/data/team/".to_owned(), "kv1/data/team/".to_owned()));
     }
 }

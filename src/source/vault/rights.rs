@@ -65,8 +65,8 @@ impl Vault {
     /// # Errors
     /// Those of any request.
     pub async fn mounted(&self, grant: &Grant, want: &Want) -> Result<Option<Mounted>, Fault> {
-        if let Some(kind) = want.kind {
-            return Ok(Some(Mounted::said(kind, &want.path)));
+        if let Some(mounted) = Mounted::said(want) {
+            return Ok(Some(mounted));
         }
         match self.mounts.of(&self.api, &grant.token, &want.path).await {
             Ok(mount) => Ok(mount.mounted()),

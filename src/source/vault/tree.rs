@@ -3,9 +3,8 @@
 use hyper::StatusCode;
 use serde::Deserialize;
 
-use super::answers::{Engine, Envelope};
+use super::answers::Envelope;
 use super::api::{self, Call};
-use super::mounts::Mount;
 use super::{Fault, Grant, Longest, Vault};
 
 #[derive(Deserialize)]
@@ -20,16 +19,16 @@ impl Vault {
     /// [`Fault::Malformed`] if no KV is mounted there, [`Fault::Gone`] if nothing is there, and those of any request.
     pub async fn tree(&self, grant: &Grant, path: &str) -> Result<Vec<String>, Fault> {
         let mount = self.mounts.of(&self.api, &grant.token, path).await?;
-        if !mount.engine.is_kv() {
+        let Some(mounted) = mount.mounted().filter(|_| mount.engine.is_kv()) else {
             return Err(Fault::Malformed {
                 why: format!("{path}: {} is not KV, and cannot be listed", mount.path),
             });
-        }
+        };
         let root = path.trim_end_matches('/');
         let mut found = Vec::new();
         let mut folders = vec![root.to_owned()];
         while let Some(folder) = folders.pop() {
-            for name in self.names(grant, &mount, &folder).await? {
+            for name in self.names(grant, &mounted.folder(&folder).0).await? {
                 let path = format!("{folder}/{name}");
                 match path.strip_suffix('/') {
                     Some(folder) => folders.push(folder.to_owned()),
@@ -45,18 +44,20 @@ impl Vault {
         Ok(found)
     }
 
-    async fn names(&self, grant: &Grant, mount: &Mount, folder: &str) -> Result<Vec<String>, Fault> {
-        let below = format!("{folder}/").strip_prefix(&mount.path).unwrap_or_default().to_owned();
-        let kind = if mount.engine == Engine::Versioned { "metadata/" } else { "" };
-        let path = format!("{}{kind}{below}", mount.path);
-        let mut call = Call::get(&path);
+    /// The names in a folder, whose path is that of the API and ends with a slash; none if there is no such folder.
+    pub(super) async fn names(&self, grant: &Grant, path: &str) -> Result<Vec<String>, Fault> {
+        let mut call = Call::get(path);
         call.longest = Longest::List;
         call.query = Some("list=true".to_owned());
         let answer = self.api.ask(Some(&grant.token), call).await?;
         if answer.status == StatusCode::NOT_FOUND {
-            return Ok(Vec::new());
+            return match api::refusal(&answer, path, "list") {
+                Fault::Gone { .. } => Ok(Vec::new()),
+                // Nothing is mounted there, or this is no such server.
+                fault => Err(fault),
+            };
         }
-        let names: Names = api::parsed::<Envelope<_>>(&answer, &path, "list")?.into_data(&path)?;
+        let names: Names = api::parsed::<Envelope<_>>(&answer, path, "list")?.into_data(path)?;
         Ok(names.keys)
     }
 }

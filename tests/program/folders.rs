@@ -1,0 +1,222 @@
+//! A folder as one secret, with all three sources: what is added, changed and removed is in the next release.
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    Aws, Bao, Keys, Rig, SOON, STORE_SOURCE, Tenant, make_role, make_store, store, write_profile,
+};
+
+/// A folder that tests write into, and a rig that may read it.
+struct Shelf {
+    rig: Rig,
+    kind: Kind,
+    path: String,
+}
+
+enum Kind {
+    Vault(Tenant<'static>),
+    Store,
+    Aws(&'static Aws),
+}
+
+impl Shelf {
+    fn vault() -> Self {
+        let tenant = Bao::shared().tenant();
+        let path = format!("secret/{}/team", tenant.name());
+        let below = tenant.name();
+        tenant.set_policy(&format!(
+            "path \"secret/metadata/{below}/team/*\" {{ capabilities = [\"list\"] }}\npath \"secret/data/{below}/team/*\" {{ capabilities = \
+             [\"read\"] }}\n"
+        ));
+        let rig = Rig::new(&tenant);
+        rig.set("VAULT_ADDR", tenant.bao().address());
+        rig.set("VAULT_ROLE_ID", tenant.role_id());
+        rig.set("VAULT_SECRET_ID_FILE", rig.path("secret-id").to_str().unwrap());
+        Self { rig, kind: Kind::Vault(tenant), path }
+    }
+
+    fn store() -> Self {
+        let rig = Rig::at("http://127.0.0.1:1");
+        make_store(&rig);
+        store(&rig, &["put", "prod/other"], "x");
+        make_role(&rig, &["--read", "prod/team/**"]);
+        Self { rig, kind: Kind::Store, path: "prod/team".to_owned() }
+    }
+
+    fn aws() -> Self {
+        let aws = Aws::shared();
+        Self { rig: aws.rig(), kind: Kind::Aws(aws), path: format!("team/{:016x}", fastrand::u64(..)) }
+    }
+
+    /// Writes an entry, or a new version of it.
+    fn put(&self, name: &str, password: &str) {
+        self.rig.canaries().add(password);
+        let (path, fields) = (format!("{}/{name}", self.path), json!({ "password": password }));
+        match &self.kind {
+            Kind::Vault(tenant) => tenant.write(&format!("team/{name}"), &fields),
+            Kind::Store => drop(store(&self.rig, &["put", &path], &fields.to_string())),
+            Kind::Aws(aws) => {
+                let page = aws.ask(
+                    "secretsmanager",
+                    "list_secrets",
+                    &json!({"Filters": [{"Key": "name", "Values": [path]}]}),
+                );
+                match page["SecretList"].as_array().unwrap().as_slice() {
+                    [] => aws.again(&path, &fields.to_string()),
+                    _ => aws.rotate(&path, &fields.to_string()),
+                }
+            }
+        }
+    }
+
+    fn remove(&self, name: &str) {
+        let path = format!("{}/{name}", self.path);
+        match &self.kind {
+            Kind::Vault(tenant) => tenant.delete(&format!("team/{name}")),
+            Kind::Store => drop(store(&self.rig, &["rm", &path], "")),
+            Kind::Aws(aws) => drop(aws.ask("secretsmanager", "delete_secret", &json!({ "SecretId": path }))),
+        }
+    }
+
+    fn configure(&self, list: &str) {
+        let source = match &self.kind {
+            Kind::Vault(_) => "[source.vault]\nrefresh = \"300ms\"\n".to_owned(),
+            Kind::Aws(_) => "[source.aws]\nrefresh = \"300ms\"\n".to_owned(),
+            Kind::Store => STORE_SOURCE.to_owned(),
+        };
+        self.rig.whole_config(&format!(
+            "{source}\n[secret.team]\npath = \"{}\"\nlist = {list}\n[output]\ndir = \"@dir@/out\"\n[[file]]\npath = \"all\"\non_change = \
+             \"none\"\ninline = \"{{{{#each team}}}}{{{{@key}}}}={{{{password}}}};{{{{/each}}}}\"\n",
+            self.path
+        ));
+    }
+
+    fn all(&self) -> String {
+        self.rig.read("out/all")
+    }
+
+    fn check(&self) -> crate::support::Outcome {
+        let file = self.rig.path("squire.toml");
+        self.rig.start(&["check", "--online", "-c", file.to_str().unwrap()]).outcome(SOON * 2)
+    }
+}
+
+macro_rules! over_all_sources {
+    ($($test:ident),* $(,)?) => {
+        mod vault { $(#[test] fn $test() { super::$test(&super::Shelf::vault()); })* }
+        mod store { $(#[test] fn $test() { super::$test(&super::Shelf::store()); })* }
+        mod aws { $(#[test] fn $test() { super::$test(&super::Shelf::aws()); })* }
+    };
+}
+
+over_all_sources!(
+    what_is_added_changed_and_removed_is_in_the_next_release,
+    a_tree_has_what_is_below_it_and_an_empty_folder_is_empty,
+    a_check_says_that_all_is_allowed,
+);
+
+fn what_is_added_changed_and_removed_is_in_the_next_release(shelf: &Shelf) {
+    shelf.put("bob", "b-first");
+    shelf.put("alice", "a-first");
+    shelf.put("deeper/carol", "c-first");
+    shelf.configure("true");
+    let mut squire = shelf.rig.run();
+    for (act, expected) in [
+        (&(|| ()) as &dyn Fn(), "alice=a-first;bob=b-first;"),
+        (&|| shelf.put("dan", "d-first"), "alice=a-first;bob=b-first;dan=d-first;"),
+        (&|| shelf.put("bob", "b-second"), "alice=a-first;bob=b-second;dan=d-first;"),
+        (&|| shelf.remove("alice"), "bob=b-second;dan=d-first;"),
+    ] {
+        act();
+        squire.wait_until(expected, || shelf.all() == expected);
+    }
+    assert_eq!(squire.stop(), 0);
+}
+
+fn a_tree_has_what_is_below_it_and_an_empty_folder_is_empty(shelf: &Shelf) {
+    shelf.configure("\"tree\"");
+    let mut squire = shelf.rig.run();
+    squire.wait_until("it is published", || shelf.rig.path("out/all").exists());
+    assert_eq!(shelf.all(), "");
+    shelf.put("deeper/carol", "c-first");
+    shelf.put("bob", "b-first");
+    let expected = "bob=b-first;deeper/carol=c-first;";
+    squire.wait_until("both are there", || shelf.all() == expected);
+    assert_eq!(squire.stop(), 0);
+}
+
+fn a_check_says_that_all_is_allowed(shelf: &Shelf) {
+    shelf.put("bob", "b-first");
+    shelf.configure("\"tree\"");
+    let outcome = shelf.check();
+    assert_eq!(outcome.code, 0, "{outcome:?}");
+    assert!(outcome.stdout.contains("the secret team"), "{outcome:?}");
+    if let Kind::Vault(tenant) = &shelf.kind {
+        assert!(!outcome.stdout.contains("review   secret/"), "{outcome:?}");
+        tenant.set_policy(&tenant.policy());
+        let outcome = shelf.check();
+        assert_eq!(outcome.code, 1, "{outcome:?}");
+        assert!(outcome.stdout.contains("MISSING  list secret/metadata/"), "{outcome:?}");
+    }
+}
+
+#[test]
+fn a_role_of_a_store_gets_what_it_may_read_and_is_denied_where_that_is_nothing() {
+    let rig = Rig::at("http://127.0.0.1:1");
+    make_store(&rig);
+    for name in ["a", "b", "deeper/c"] {
+        store(&rig, &["put", &format!("prod/team/{name}")], &json!({ "password": name }).to_string());
+    }
+    store(&rig, &["put", "prod/theirs/x"], "x");
+    make_role(&rig, &["--read", "prod/team/a", "--read", "prod/team/deeper/*", "--read", "prod/none/*"]);
+    let shelf = |path: &str, list: &str| {
+        rig.whole_config(&format!(
+            "{STORE_SOURCE}\n[secret.team]\npath = \"{path}\"\nlist = {list}\n[output]\ndir = \"@dir@/out\"\n[[file]]\npath = \
+             \"all\"\ninline = \"{{{{#each team}}}}{{{{@key}}}};{{{{/each}}}}\"\n"
+        ));
+    };
+    for (path, list, expected) in [
+        ("prod/team", "true", "a;"),
+        ("prod/team", "\"tree\"", "a;deeper/c;"),
+        ("prod", "\"tree\"", "team/a;team/deeper/c;"),
+        ("prod/none", "true", ""),
+    ] {
+        shelf(path, list);
+        let outcome = rig.render();
+        assert_eq!((outcome.code, rig.read("out/all").as_str()), (0, expected), "{path} {list} {outcome:?}");
+    }
+    shelf("prod/theirs", "true");
+    rig.render_says("permission denied on prod/theirs/: needs read");
+    // What did not change is not read again.
+    let reads = store(&rig, &["audit", "prod/team/a", "--who", "web", "--action", "read", "--json"], "");
+    assert_eq!(reads.lines().count(), 3, "{reads}");
+}
+
+#[test]
+fn an_entry_of_aws_that_may_not_be_read_is_denied_and_so_is_a_list() {
+    let aws = Aws::shared();
+    let rig = aws.rig_of_nobody();
+    let path = format!("team/{:016x}", fastrand::u64(..));
+    for name in ["mine", "theirs"] {
+        aws.again(&format!("{path}/{name}"), &json!({ "password": name }).to_string());
+    }
+    rig.whole_config(&format!(
+        "[source.aws]\n[secret.team]\npath = \"{path}/\"\nlist = true\n[output]\ndir = \"@dir@/out\"\n[[file]]\npath = \"all\"\ninline = \
+         \"{{{{#each team}}}}{{{{@key}}}}={{{{password}}}};{{{{/each}}}}{{{{team.mine.password}}}}\"\n"
+    ));
+    let allow = |action: &str, resource: &str| json!({"Effect": "Allow", "Action": format!("secretsmanager:{action}"), "Resource": resource});
+    let user = |statements: &[Value]| {
+        let (id, key) = aws.user(&json!(statements));
+        write_profile(&rig, Keys { id: &id, key: &key });
+    };
+    let read =
+        |name: &str| allow("GetSecretValue", &format!("arn:aws:secretsmanager:*:*:secret:{path}/{name}*"));
+    user(&[read("")]);
+    rig.render_says("needs secretsmanager:ListSecrets");
+    user(&[allow("ListSecrets", "*"), read("mine")]);
+    rig.render_says(&format!("permission denied on {path}/theirs: needs secretsmanager:GetSecretValue"));
+    user(&[allow("ListSecrets", "*"), read("")]);
+    let outcome = rig.render();
+    assert_eq!(outcome.code, 0, "{outcome:?}");
+    assert_eq!(rig.read("out/all"), "mine=mine;theirs=theirs;mine");
+}
