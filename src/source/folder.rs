@@ -98,17 +98,19 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// Takes a name: one with a slash at its end is a folder's, which counts in a tree only.
+    /// Takes a name from the folder on: one with a slash at its end is a folder's. What has a slash counts in a tree only.
     ///
     /// # Errors
     /// [`Fault::Malformed`] for a name that would lead elsewhere, and for one too many.
     pub(super) fn take(&mut self, folder: &str, name: String, list: Listing) -> Result<(), Fault> {
         let wrong = |why: String| Err(Fault::Malformed { why });
-        match name.strip_suffix('/') {
-            None if name.is_empty() => {}
-            None => drop(self.secrets.insert(name.clone())),
-            Some(_) if list == Listing::Tree => self.folders.push(name.clone()),
-            Some(_) => {}
+        if name.is_empty() || (list == Listing::Level && name.contains('/')) {
+            return Ok(());
+        }
+        if name.ends_with('/') {
+            self.folders.push(name.clone());
+        } else {
+            self.secrets.insert(name.clone());
         }
         if name.split('/').any(|part| matches!(part, "." | "..")) {
             return wrong(format!("{folder}: it has an entry whose name is a way to another folder"));
@@ -221,14 +223,15 @@ mod tests {
     fn names_are_those_of_the_folder_or_of_all_below_it() {
         let found = |list| {
             let mut names = Names::default();
-            for name in ["b", "a", "deeper/", "", "deeper"] {
+            for name in ["b", "a", "deeper/", "", "deeper", "other/x"] {
                 names.take("x", name.to_owned(), list).unwrap();
             }
             (Vec::from_iter(names.secrets), names.folders)
         };
         let names = ["a", "b", "deeper"].map(str::to_owned).to_vec();
         assert_eq!(found(Listing::Level), (names.clone(), Vec::new()));
-        assert_eq!(found(Listing::Tree), (names, vec!["deeper/".to_owned()]));
+        let deeper = [names, vec!["other/x".to_owned()]].concat();
+        assert_eq!(found(Listing::Tree), (deeper, vec!["deeper/".to_owned()]));
         for bad in ["..", "a/../b", "./x", "../"] {
             assert!(Names::default().take("x", bad.to_owned(), Listing::Tree).is_err(), "{bad}");
         }
