@@ -32,7 +32,7 @@ use serde::Serialize;
 
 use crate::names::{LeaseId, SecretName};
 use crate::plan::Want;
-use crate::secret::{Packed, Secret};
+use crate::secret::{Meta, Packed, Secret};
 
 pub use error::LedgerError;
 
@@ -72,6 +72,8 @@ pub struct Entry {
     pub lease: LeaseId,
     /// The value that it keeps alive.
     pub fields: Packed,
+    /// What is known of it beside its fields; nothing in a page of a Squire that did not keep it.
+    pub meta: Meta,
     /// How long it lived at first: what renewals ask for.
     pub first_ttl: Duration,
     /// Whether it may be renewed.
@@ -80,6 +82,13 @@ pub struct Entry {
     pub want: Fingerprint,
     /// It was to be revoked: whoever adopts the page does that.
     pub given_up: bool,
+}
+
+impl Entry {
+    /// What is known of the value beside its fields: at least what the lease itself tells.
+    pub fn known(&self) -> Meta {
+        Meta::of_lease(Some(&self.lease), self.first_ttl, self.renewable).and(&self.meta)
+    }
 }
 
 /// Tells whether two wants ask a source for the same thing, in this run or another. How often it is re-read does not matter.

@@ -56,7 +56,8 @@ pub fn render(
     engine: &Engine,
     key: &DigestKey,
 ) -> Result<Release, Vec<TemplateError>> {
-    let data = Data::new(snapshot.values.iter().map(|(name, value)| (name, &value.fields)));
+    let data = Data::new(snapshot.values.iter().map(|(name, value)| (name, &value.fields)))
+        .with_meta(snapshot.values.iter().map(|(name, value)| (name, &value.meta)));
     let mut errors = Vec::new();
     let mut files = Vec::new();
     for file in &plan.files {

@@ -6,6 +6,7 @@
 //! *Invariant:* no `Display`, no `PartialEq`, no `Serialize`, and a `Debug` that shows nothing. The memory is wiped when it is
 //! freed, by the allocator that `main.rs` installs, since no type can reach the copies that TLS, HTTP and JSON make.
 
+pub mod meta;
 mod packed;
 
 use std::fmt;
@@ -15,6 +16,7 @@ use serde_json::{Map, Value};
 
 use crate::names::Trace;
 
+pub use meta::Meta;
 pub use packed::Packed;
 
 /// The fields of one secret as its source gave them: text, numbers, booleans, lists and further fields, by name in order. A tree; what

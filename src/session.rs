@@ -31,7 +31,7 @@ use crate::lease::Chance;
 use crate::ledger::Entry;
 use crate::names::{Edition, LeaseId, Revision, SecretName, SourceName};
 use crate::plan::Want;
-use crate::secret::{Digest, Packed};
+use crate::secret::{Digest, Meta, Packed};
 use crate::source::{Fault, Fetched, Grant, GrantLife, Renewal};
 
 use answers::Turn;
@@ -202,6 +202,8 @@ pub struct Update {
     pub revision: Revision,
     /// The value.
     pub fields: Packed,
+    /// What is known of it beside its fields.
+    pub meta: Meta,
     /// A digest that tells whether the value differs from another.
     pub digest: Digest,
     /// When the previous value ends, if it does: in the past if it has ended already.

@@ -14,7 +14,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::names::{Generation, Revision, SecretName};
-use crate::secret::Packed;
+use crate::secret::{Meta, Packed};
 use crate::session::Update;
 
 /// One complete, consistent set of values.
@@ -33,6 +33,8 @@ pub struct Value {
     pub revision: Revision,
     /// What templates see.
     pub fields: Packed,
+    /// What is known of it beside that.
+    pub meta: Meta,
     /// When what the process has instead stops being good, if it does.
     pub former_ends: Option<Instant>,
     /// Whether it dies when its lease is given back.
@@ -284,7 +286,7 @@ impl Gatherer {
 
     /// An older value than the one held, or one of a secret that nobody wants any more, changes nothing.
     fn take(&mut self, update: Update, now: Instant) {
-        let Update { secret, revision, fields, former_ends, is_leased, .. } = update;
+        let Update { secret, revision, fields, meta, former_ends, is_leased, .. } = update;
         let known = self.newest.get(&secret);
         let first = self.missing.remove(&secret);
         if !first && known.is_none_or(|known| known.revision >= revision) {
@@ -295,7 +297,7 @@ impl Gatherer {
         let skipped =
             skipped.filter(|known| self.good.get(&secret).is_some_and(|good| good.revision < known.revision));
         let former_ends = skipped.map_or(former_ends, |skipped| skipped.former_ends);
-        self.newest.insert(secret.clone(), Value { revision, fields, former_ends, is_leased });
+        self.newest.insert(secret.clone(), Value { revision, fields, meta, former_ends, is_leased });
         self.held.remove(&secret);
         self.returning.remove(&secret);
         self.changed_at.get_or_insert(now);
@@ -459,6 +461,7 @@ mod tests {
             secret: SecretName::new(secret),
             revision,
             fields,
+            meta: Meta::default(),
             digest,
             former_ends: None,
             is_leased: false,

@@ -22,7 +22,7 @@ use crate::fact::Outcome;
 use crate::ledger::Identity;
 use crate::names::LeaseId;
 use crate::plan::Want;
-use crate::secret::{Packed, Secret};
+use crate::secret::{Meta, Packed, Secret};
 use crate::status::{Clock, CredentialStatus, Rotations};
 
 /// The path of Squire itself, to start an errand, even if its file was replaced.
@@ -164,6 +164,8 @@ pub struct Fetched {
     pub life: Life,
     /// When somebody wrote it, by the clock of the source, where that says so.
     pub written: Option<SystemTime>,
+    /// What the source tells of it beside its fields. Who asks adds what the arrival tells.
+    pub meta: Meta,
 }
 
 /// The longest time to live, whatever a server says: a century. Times up to here can be computed with, and no longer ones: an instant of

@@ -23,10 +23,10 @@ use std::io;
 use std::path::Path;
 
 use handlebars::{Context, Handlebars, Output, RenderContext, Renderable, Template as Tree};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::names::SecretName;
-use crate::secret::{Packed, Secret};
+use crate::secret::{Meta, Packed, Secret};
 
 /// The most bytes that a template may have: 1 MiB.
 pub const TEXT_LIMIT: usize = 1 << 20;
@@ -154,24 +154,39 @@ pub struct Reference {
     pub secret: String,
     /// The field of it, where the template names one: `{{#each db}}` does not.
     pub field: Option<String>,
+    /// It is not about its fields but about what is known of it beside them.
+    pub meta: bool,
 }
 
 /// The secrets of one generation, shared by all templates.
 pub struct Data {
     secrets: BTreeMap<String, Packed>,
+    /// What is known of each beside its fields.
+    metas: BTreeMap<String, Meta>,
 }
+
+/// The place of what is known of secrets in what Handlebars sees. No secret has such a name, so no path leads there.
+const META: &str = "@meta";
 
 impl Data {
     /// The fields of every secret, under its name.
     pub fn new<'a>(secrets: impl Iterator<Item = (&'a SecretName, &'a Packed)>) -> Self {
-        Self { secrets: secrets.map(|(name, fields)| (name.as_str().to_owned(), fields.clone())).collect() }
+        let secrets = secrets.map(|(name, fields)| (name.as_str().to_owned(), fields.clone()));
+        Self { secrets: secrets.collect(), metas: BTreeMap::new() }
+    }
+
+    /// The same, with what is known of each beside its fields.
+    #[must_use]
+    pub fn with_meta<'a>(self, metas: impl Iterator<Item = (&'a SecretName, &'a Meta)>) -> Self {
+        let metas = metas.map(|(name, meta)| (name.as_str().to_owned(), meta.clone())).collect();
+        Self { metas, ..self }
     }
 
     /// A template sees only what it refers to: a tree takes many times as much memory as what is packed, and Handlebars copies all of it for
     /// each call of a partial. All else is null, since an error lists the names that there are.
     fn narrowed_to(&self, references: &[Reference]) -> Context {
         let mut wanted: BTreeMap<&str, Option<BTreeSet<&str>>> = BTreeMap::new();
-        for Reference { secret, field, .. } in references {
+        for Reference { secret, field, .. } in references.iter().filter(|reference| !reference.meta) {
             let fields = wanted.entry(secret).or_insert_with(|| Some(BTreeSet::new()));
             match field {
                 Some(field) => fields.iter_mut().for_each(|fields| fields.extend([field.as_str()])),
@@ -186,7 +201,14 @@ impl Data {
             };
             (name.clone(), seen)
         };
-        Context::from(Value::Object(self.secrets.iter().map(seen).collect()))
+        let mut all: Map<String, Value> = self.secrets.iter().map(seen).collect();
+        let asked = references.iter().filter(|reference| reference.meta).map(|reference| &reference.secret);
+        let asked: BTreeSet<&String> = asked.collect();
+        if !asked.is_empty() {
+            let known = |name: &String| Some((name.clone(), Value::Object(self.metas.get(name)?.expose())));
+            all.insert(META.to_owned(), Value::Object(asked.into_iter().filter_map(known).collect()));
+        }
+        Context::from(Value::Object(all))
     }
 }
 

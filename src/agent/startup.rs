@@ -144,7 +144,7 @@ impl Startup {
 mod tests {
     use super::*;
     use crate::names::Revision;
-    use crate::secret::{DigestKey, Fields, Packed};
+    use crate::secret::{DigestKey, Fields, Meta, Packed};
 
     fn names(names: &[&str]) -> BTreeSet<SecretName> {
         names.iter().map(|name| SecretName::new(*name)).collect()
@@ -162,6 +162,7 @@ mod tests {
             secret,
             revision: Revision::default(),
             fields,
+            meta: Meta::default(),
             digest,
             former_ends: None,
             is_leased: false,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Credential, Entry, Fingerprint, LedgerError, Page, VERSION};
 use crate::names::{LeaseId, SecretName};
-use crate::secret::{Packed, Secret};
+use crate::secret::{Meta, Packed, Secret};
 
 /// [`Page`] as it is written: borrowed on the way out, owned on the way in. It lives no longer than either takes.
 #[derive(Serialize, Deserialize)]
@@ -30,12 +30,20 @@ struct EntryLayout<'a> {
     secret: Cow<'a, str>,
     lease: Cow<'a, str>,
     fields: Cow<'a, Packed>,
+    /// Left out where nothing is known, as in pages that are older than it.
+    #[serde(default, skip_serializing_if = "is_unknown")]
+    meta: Cow<'a, Meta>,
     first_ttl: Duration,
     renewable: bool,
     want: [u8; 32],
     /// Left out where it is not so, as in pages that are older than it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     given_up: bool,
+}
+
+#[expect(clippy::ptr_arg, reason = "serde passes the field as it is")]
+fn is_unknown(meta: &Cow<'_, Meta>) -> bool {
+    meta.is_empty()
 }
 
 /// The plaintext of a page.
@@ -111,6 +119,7 @@ impl<'a> EntryLayout<'a> {
             secret: Cow::Borrowed(entry.secret.as_str()),
             lease: Cow::Borrowed(entry.lease.as_str()),
             fields: Cow::Borrowed(&entry.fields),
+            meta: Cow::Borrowed(&entry.meta),
             first_ttl: entry.first_ttl,
             renewable: entry.renewable,
             want: entry.want.0,
@@ -123,6 +132,7 @@ impl<'a> EntryLayout<'a> {
             secret: SecretName::new(self.secret),
             lease: LeaseId::new(self.lease),
             fields: self.fields.into_owned(),
+            meta: self.meta.into_owned(),
             first_ttl: self.first_ttl,
             renewable: self.renewable,
             want: Fingerprint(self.want),

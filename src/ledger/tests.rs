@@ -31,6 +31,7 @@ pub(super) fn page() -> Page {
             secret: SecretName::new("db"),
             lease: LeaseId::new(format!("database/creds/{CANARY}/1")),
             fields: Packed::of(fields.as_object().unwrap()),
+            meta: Meta::of([("arrived", format!("{CANARY}-time").into())]),
             first_ttl: Duration::from_mins(1),
             renewable: true,
             want: Fingerprint::of(&want()),
@@ -80,8 +81,9 @@ fn sealed() -> Vec<u8> {
 /// Everything that a page says, so that two can be compared.
 pub(super) fn said(page: &Page) -> String {
     let entry = |entry: &Entry| {
-        let Entry { secret, lease, fields, first_ttl, renewable, want, given_up } = entry;
-        format!("{secret} {lease} {} {first_ttl:?} {renewable} {want:?} {given_up}", json!(fields.expose()))
+        let Entry { secret, lease, fields, meta, first_ttl, renewable, want, given_up } = entry;
+        let (fields, meta) = (json!(fields.expose()), json!(meta.expose()));
+        format!("{secret} {lease} {fields} {meta} {first_ttl:?} {renewable} {want:?} {given_up}")
     };
     let Page { token, token_ttl, renewable, revocable, uses, leases } = page;
     let leases: Vec<_> = leases.iter().map(entry).collect();
@@ -313,6 +315,7 @@ fn entries() -> impl Strategy<Value = Entry> {
         |(secret, lease, fields, (first_ttl, renewable, want, given_up))| Entry {
             secret: SecretName::new(secret),
             lease: LeaseId::new(lease),
+            meta: if renewable { Meta::default() } else { Meta::of([("version", given_up.into())]) },
             fields: Packed::of(&fields.into_iter().collect()),
             first_ttl,
             renewable,

@@ -70,14 +70,12 @@ fn leases() -> [Rule; 3] {
 /// The rights to the secrets themselves, each once.
 fn reads(wants: &[Want], known: &Known) -> Vec<Rule> {
     let mut rights: Vec<(Vec<String>, &'static str, Vec<&str>)> = Vec::new();
-    let asked = wants.iter().flat_map(|want| match want.list {
-        Some(list) => {
-            of_folder(want, list, known).map(|(paths, capability)| (want, paths, capability)).to_vec()
+    let asked = wants.iter().flat_map(|want| {
+        if let Some(list) = want.list {
+            return of_folder(want, list, known).map(|(paths, right)| (want, paths, right)).to_vec();
         }
-        None => {
-            let capability = if want.params.is_some() { "update" } else { "read" };
-            vec![(want, forms(want, known), capability)]
-        }
+        let capability = if want.params.is_some() { "update" } else { "read" };
+        vec![(want, forms(want, known), capability)]
     });
     for (want, paths, capability) in asked {
         let name = want.name.as_str();

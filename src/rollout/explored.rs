@@ -9,7 +9,7 @@ use std::fmt::Debug;
 use super::*;
 use crate::config::{Act, Place, ProbeConfig, ProbeKind, Proof, Reaction};
 use crate::explore::{Told, World, explore};
-use crate::secret::{DigestKey, Fields, Packed};
+use crate::secret::{DigestKey, Fields, Meta, Packed};
 use crate::session::Update;
 use crate::snapshot::{self, Gatherer, Snapshot};
 
@@ -155,6 +155,7 @@ impl Transaction {
             secret,
             revision,
             fields: Packed::of(&Fields::new()),
+            meta: Meta::default(),
             digest,
             former_ends,
             is_leased: true,

@@ -49,6 +49,13 @@ impl Packed {
         Self(Secret::new(Layout::of(fields.iter().map(|(name, json)| (name.as_str(), json.as_str())))))
     }
 
+    /// These fields, and those of another; of two of a name the other's.
+    #[must_use]
+    pub fn joined(&self, other: &Self) -> Self {
+        let fields: BTreeMap<&str, &str> = self.layout().fields().chain(other.layout().fields()).collect();
+        Self(Secret::new(Layout::of(fields.iter().map(|(name, json)| (*name, *json)))))
+    }
+
     /// The door: a tree of all fields.
     pub fn expose(&self) -> Fields {
         self.layout().fields().map(|(name, json)| (name.to_owned(), parsed(json))).collect()

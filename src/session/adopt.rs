@@ -169,6 +169,7 @@ impl Session {
             secret: lease.holding.entry.secret.clone(),
             revision: lease.revision,
             fields: lease.holding.entry.fields.clone(),
+            meta: lease.holding.entry.known(),
             digest: lease.holding.digest,
             former_ends: None,
             is_leased: true,

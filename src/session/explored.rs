@@ -11,7 +11,7 @@ use super::*;
 use crate::explore::{Told, World, explore};
 use crate::lease;
 use crate::names::SourceName;
-use crate::secret::{DigestKey, Secret};
+use crate::secret::{DigestKey, Meta, Secret};
 use crate::source::Life;
 
 const TOKEN_TTL: Duration = Duration::from_mins(10);
@@ -303,7 +303,7 @@ impl Conversation {
             (json!({ "lease": id.as_str() }), Life::Renewable { lease: id, ttl: LEASE_TTL })
         };
         let serde_json::Value::Object(fields) = fields else { unreachable!("fields are an object") };
-        Ok(Fetched { fields: Packed::of(&fields), life, written: None })
+        Ok(Fetched { fields: Packed::of(&fields), life, written: None, meta: Meta::default() })
     }
 
     fn look_up(&self, id: &LeaseId) -> Result<Duration, Fault> {

@@ -1,5 +1,6 @@
 //! The task that drives one session: puts its questions to the source, hands its updates to the agent, keeps its time.
 
+mod arrival;
 pub mod book;
 mod clock;
 mod put;

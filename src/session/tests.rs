@@ -7,7 +7,7 @@ use super::*;
 use crate::fact::{SecretFact, SourceFact};
 use crate::lease;
 use crate::ledger::Fingerprint;
-use crate::secret::{DigestKey, Fields, Secret};
+use crate::secret::{DigestKey, Fields, Meta, Secret};
 use crate::source::Life;
 
 const TTL: Duration = Duration::from_mins(1);
@@ -38,7 +38,7 @@ fn grant(ttl: Duration) -> Grant {
 fn value(content: u64, life: Life) -> (Fetched, Digest) {
     let fields = Packed::of(&Fields::from_iter([("n".to_owned(), json!(content))]));
     let digest = DigestKey::new([3; 32]).digest_fields(&fields);
-    (Fetched { fields, life, written: None }, digest)
+    (Fetched { fields, life, written: None, meta: Meta::default() }, digest)
 }
 
 fn lease(id: &str) -> Life {
@@ -629,6 +629,7 @@ fn left_behind(leases: &[&str]) -> Holdings {
             secret: SecretName::new("db"),
             lease: LeaseId::new(*id),
             fields: fetched.fields,
+            meta: Meta::of([("arrived", "then".into())]),
             first_ttl: TTL,
             renewable: true,
             want: Fingerprint::of(&want("db")),
@@ -657,6 +658,28 @@ fn what_an_earlier_run_held_is_verified_and_adopted_without_a_login_or_a_mint() 
     assert_eq!(bench.answer(Answer::LookUp(LeaseId::new("one"), Ok(TTL / 2))), ["deliver db 1"]);
     bench.fetched("kv", 1, versioned());
     assert!(bench.until("renew one by 60") <= TTL / 3);
+}
+
+#[test]
+fn what_is_known_of_a_lease_comes_from_the_ledger_and_of_an_older_page_only_what_the_lease_tells() {
+    let known = |meta: Meta| {
+        let mut holdings = left_behind(&["one"]);
+        holdings.leases[0].entry.meta = meta;
+        let mut bench = adopting(holdings);
+        bench.answer(token_lives());
+        let answer = Answer::LookUp(LeaseId::new("one"), Ok(TTL / 2));
+        let event = Event::Answered { sent: bench.now, answer };
+        let effects = bench.session.step(event, bench.now);
+        let delivered = effects.into_iter().filter_map(|effect| {
+            if let Effect::Deliver(update) = effect { Some(json!(update.meta.expose())) } else { None }
+        });
+        delivered.last().unwrap()
+    };
+    let of_lease = json!({"lease_id": "one", "lease_duration": TTL.as_secs(), "renewable": true});
+    assert_eq!(known(Meta::default()), of_lease);
+    let mut with_arrival = of_lease;
+    with_arrival["arrived"] = json!("then");
+    assert_eq!(known(Meta::of([("arrived", "then".into())])), with_arrival);
 }
 
 /// Its revocation may have been on the way, or the server away.

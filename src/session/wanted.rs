@@ -74,9 +74,9 @@ impl Session {
             tracked.mints.made(turn.sent, ttl);
         }
         if let (Some(lease), Some(first_ttl)) = (lease, ttl) {
-            let (want, fields) = (Fingerprint::of(&tracked.want), fetched.fields);
+            let (want, fields, meta) = (Fingerprint::of(&tracked.want), fetched.fields, fetched.meta);
             let secret = name.clone();
-            let entry = Entry { secret, lease, fields, first_ttl, renewable, want, given_up: true };
+            let entry = Entry { secret, lease, fields, meta, first_ttl, renewable, want, given_up: true };
             self.hold_lease(Holding { entry, digest }, LeaseNext::Revoke(turn.now), turn);
         }
         self.answered_in_vain(name, turn.now);

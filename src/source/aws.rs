@@ -145,7 +145,8 @@ impl Source for Aws {
                 account.plans.look_again(&account.client, &want.path, &value.version, SystemTime::now()).await
             }
         };
-        Ok(Fetched { fields, life: Life::Versioned { within }, written: value.written })
+        let meta = value.meta();
+        Ok(Fetched { fields, life: Life::Versioned { within }, written: value.written, meta })
     }
 
     fn identity(&self) -> Identity {

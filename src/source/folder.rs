@@ -13,7 +13,8 @@ use std::time::Duration;
 use super::{Fault, Fetched, Life};
 use crate::config::Listing;
 use crate::plan::Want;
-use crate::secret::Packed;
+use crate::secret::meta::ENTRIES;
+use crate::secret::{Meta, Packed};
 use crate::size;
 
 /// The most entries of a folder, and the most folders in it: each entry is a question, and a folder is read whole each time.
@@ -33,6 +34,8 @@ pub(super) struct Folder {
     max_size: usize,
     weight: usize,
     entries: BTreeMap<String, Packed>,
+    /// What is known of each.
+    metas: BTreeMap<String, Packed>,
     /// The longest wait before the next look, if an entry says one.
     within: Option<Duration>,
 }
@@ -41,7 +44,14 @@ impl Folder {
     /// Nothing is in it yet.
     pub(super) fn new(want: &Want) -> Mutex<Self> {
         let (path, max_size) = (want.path.clone(), want.max_size);
-        Mutex::new(Self { path, max_size, weight: 0, entries: BTreeMap::new(), within: None })
+        Mutex::new(Self {
+            path,
+            max_size,
+            weight: 0,
+            entries: BTreeMap::new(),
+            metas: BTreeMap::new(),
+            within: None,
+        })
     }
 
     /// Adds an entry.
@@ -51,7 +61,8 @@ impl Folder {
     pub(super) fn add(&mut self, name: String, entry: Fetched) -> Result<(), Fault> {
         // Text and numbers can always be written.
         let json = serde_json::to_vec(&entry.fields).unwrap_or_default();
-        self.weight = self.weight.saturating_add(name.len()).saturating_add(size::weight(&json));
+        let more = [name.len(), size::weight(&json), entry.meta.size()];
+        self.weight = more.into_iter().fold(self.weight, usize::saturating_add);
         if self.weight > self.max_size {
             let why = format!("all that is in {} {}", self.path, size::too_large(self.max_size));
             return Err(Fault::Malformed { why });
@@ -60,6 +71,7 @@ impl Folder {
             Life::Versioned { within } => within,
             Life::Rotating { ttl } | Life::Expiring { ttl, .. } | Life::Renewable { ttl, .. } => Some(ttl),
         });
+        self.metas.insert(name.clone(), entry.meta.packed().clone());
         self.entries.insert(name, entry.fields);
         Ok(())
     }
@@ -72,14 +84,15 @@ impl Folder {
     /// All of it as one secret. When it was written is not known: what was removed left no date.
     pub(super) fn whole(&mut self) -> Fetched {
         let fields = Packed::of_all(&std::mem::take(&mut self.entries));
-        Fetched { fields, life: Life::Versioned { within: self.within }, written: None }
+        let meta = Meta::of_map(ENTRIES, Packed::of_all(&std::mem::take(&mut self.metas)));
+        Fetched { fields, life: Life::Versioned { within: self.within }, written: None, meta }
     }
 }
 
 impl Fetched {
     /// An entry that stays until somebody writes another.
-    pub(super) fn stays(fields: Packed) -> Self {
-        Self { fields, life: Life::Versioned { within: None }, written: None }
+    pub(super) fn stays(fields: Packed, meta: Meta) -> Self {
+        Self { fields, life: Life::Versioned { within: None }, written: None, meta }
     }
 }
 
@@ -102,15 +115,15 @@ impl Names {
     ///
     /// # Errors
     /// [`Fault::Malformed`] for a name that would lead elsewhere, and for one too many.
-    pub(super) fn take(&mut self, folder: &str, name: String, list: Listing) -> Result<(), Fault> {
+    pub(super) fn take(&mut self, folder: &str, name: &str, list: Listing) -> Result<(), Fault> {
         let wrong = |why: String| Err(Fault::Malformed { why });
         if name.is_empty() || (list == Listing::Level && name.contains('/')) {
             return Ok(());
         }
         if name.ends_with('/') {
-            self.folders.push(name.clone());
+            self.folders.push(name.to_owned());
         } else {
-            self.secrets.insert(name.clone());
+            self.secrets.insert(name.to_owned());
         }
         if name.split('/').any(|part| matches!(part, "." | "..")) {
             return wrong(format!("{folder}: it has an entry whose name is a way to another folder"));
@@ -186,7 +199,8 @@ mod tests {
     fn entry(value: &str, within: Option<u64>) -> Fetched {
         let fields = Packed::of(&Fields::from_iter([("password".to_owned(), value.into())]));
         let within = within.map(Duration::from_secs);
-        Fetched { fields, life: Life::Versioned { within }, written: None }
+        let meta = Meta::of([("version", 2.into())]);
+        Fetched { fields, life: Life::Versioned { within }, written: None, meta }
     }
 
     #[test]
@@ -195,7 +209,9 @@ mod tests {
         for (name, within) in [("b", None), ("a/x", Some(30)), ("c", Some(10))] {
             lock(&folder).add(name.to_owned(), entry(name, within)).unwrap();
         }
-        let Fetched { fields, life, written } = lock(&folder).whole();
+        let Fetched { fields, life, written, meta } = lock(&folder).whole();
+        let known = json!({"entries": {"a/x": {"version": 2}, "b": {"version": 2}, "c": {"version": 2}}});
+        assert_eq!(json!(meta.expose()), known);
         let expected = json!({"a/x": {"password": "a/x"}, "b": {"password": "b"}, "c": {"password": "c"}});
         assert_eq!((json!(fields), written), (expected, None));
         assert_eq!(life, Life::Versioned { within: Some(Duration::from_secs(10)) });
@@ -213,7 +229,7 @@ mod tests {
                 Err(fault) => break fault,
             }
         };
-        // Two values of 32 bytes, and a name.
+        // Each weighs 111: three times 32 bytes for its JSON, its name, and what is known of it.
         assert_eq!(added, 9);
         let why = "unexpected answer: all that is in secret/team is larger than 1000 bytes";
         assert!(refused.to_string().starts_with(why), "{refused}");
@@ -224,19 +240,19 @@ mod tests {
         let found = |list| {
             let mut names = Names::default();
             for name in ["b", "a", "deeper/", "", "deeper", "other/x"] {
-                names.take("x", name.to_owned(), list).unwrap();
+                names.take("x", name, list).unwrap();
             }
-            (Vec::from_iter(names.secrets), names.folders)
+            (names.secrets.into_iter().collect::<Vec<_>>(), names.folders)
         };
         let names = ["a", "b", "deeper"].map(str::to_owned).to_vec();
         assert_eq!(found(Listing::Level), (names.clone(), Vec::new()));
         let deeper = [names, vec!["other/x".to_owned()]].concat();
         assert_eq!(found(Listing::Tree), (deeper, vec!["deeper/".to_owned()]));
         for bad in ["..", "a/../b", "./x", "../"] {
-            assert!(Names::default().take("x", bad.to_owned(), Listing::Tree).is_err(), "{bad}");
+            assert!(Names::default().take("x", bad, Listing::Tree).is_err(), "{bad}");
         }
         let mut names = Names::default();
-        let mut take = |number: usize| names.take("x", format!("{number}"), Listing::Level);
+        let mut take = |number: usize| names.take("x", &number.to_string(), Listing::Level);
         assert!((0..MOST_ENTRIES).all(|number| take(number).is_ok()));
         let why = "unexpected answer: x has more than 1000 entries: list a folder in it";
         assert_eq!(take(MOST_ENTRIES).unwrap_err().to_string(), why);
@@ -256,7 +272,7 @@ mod tests {
         };
         let mut answers = each((0..50).collect(), AT_ONCE, ask).await.unwrap();
         answers.sort_unstable();
-        assert_eq!(answers, Vec::from_iter(0..50));
+        assert!(answers.into_iter().eq(0..50));
         assert_eq!((out.load(Ordering::Relaxed), most.load(Ordering::Relaxed)), (0, AT_ONCE));
         assert_eq!(each((0..100).collect(), AT_ONCE, ask).await, Err(Fault::Dead));
         assert_eq!(each(Vec::new(), AT_ONCE, ask).await, Ok(Vec::new()));

@@ -227,8 +227,10 @@ impl Source for Embedded {
             .map_err(|why| Fault::Gone { why: format!("the path {:?} {why}", want.path) })?;
         let pinned = want.version.as_ref().and_then(Version::number);
         let (name, max_size) = (want.name.clone(), want.max_size);
-        let (fields, written) = self.with(move |open| open.read(name, &path, (pinned, max_size))).await?;
-        Ok(Fetched { fields, life: Life::Versioned { within: None }, written: Some(written.time()) })
+        let read = self.with(move |open| open.read(name, &path, (pinned, max_size))).await?;
+        let (fields, version, written) = read;
+        let (life, meta) = (Life::Versioned { within: None }, open::meta(version, written));
+        Ok(Fetched { fields, life, written: Some(written.time()), meta })
     }
 
     async fn changed(&self) {

@@ -106,6 +106,7 @@ pub(super) const HELPERS: &[Helper] = &[
     inline("file", "{{file \"/path\"}}", 1..=1),
     inline("lookup", "{{lookup fields \"name\"}}", 2..=2),
     inline("only", "{{only secret}}", 1..=1),
+    inline("meta", "{{meta secret \"version\"}}", 2..=2),
     Helper { absence: Absence::Guarded, ..inline("len", "{{len value}}", 1..=1) },
     block("if", "{{#if value}}…{{/if}}", Absence::Null),
     block("unless", "{{#unless value}}…{{/unless}}", Absence::Null),

@@ -10,6 +10,7 @@ mod encode;
 mod environment;
 mod format;
 mod lines;
+mod meta;
 mod numbers;
 mod outside;
 mod parse;
@@ -113,6 +114,7 @@ pub(super) fn register(registry: &mut Handlebars<'static>, surroundings: Surroun
                 "file" => add(registry, name, registered, move |arguments| {
                     outside::file(arguments, &surroundings, absent_is_null)
                 }),
+                "meta" => registry.register_helper(registered, Box::new(meta::Meta { absent_is_null })),
                 _ => add(registry, name, registered, move |arguments| {
                     values::lookup(arguments, absent_is_null)
                 }),

@@ -27,7 +27,8 @@ pub(super) const WALKABLE: &str = "@walkable";
 /// Prints nothing; its first value has to be one for `with`. The second argument tells whether there is an `else`.
 pub(super) const ENTERABLE: &str = "@enterable";
 /// Our variants of helpers that return null for a missing value, where that is allowed.
-pub(super) const LENIENT: [(&str, &str); 3] = [("env", "@env"), ("file", "@file"), ("lookup", "@lookup")];
+pub(super) const LENIENT: [(&str, &str); 4] =
+    [("env", "@env"), ("file", "@file"), ("lookup", "@lookup"), ("meta", "@meta")];
 
 /// Rewrites a template whose helpers are all known.
 pub(super) fn rewrite(tree: &mut Tree) {

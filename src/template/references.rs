@@ -16,6 +16,7 @@ use super::catalogue::{self, Form, Helper};
 use super::scan::BLOCKS;
 use super::scope::{Field, Scope, Scopes, Target, block_names};
 use super::{Place, Problem, Reference};
+use crate::secret::meta::KEYS;
 
 /// The largest number of elements that a walk may visit: partials that call partials multiply.
 const ELEMENTS: usize = 200_000;
@@ -156,8 +157,39 @@ impl<'t> Walk<'t> {
             ("lookup", [Parameter::Path(path), Parameter::Literal(Value::String(key))]) => {
                 self.path_to_field(path, Some(key)).map(drop)
             }
+            ("meta", [subject, key]) => self.meta(subject, key),
             (_, values) => self.values(values.iter().chain(call.hash.values())),
         }
+    }
+
+    /// `(meta secret "key")`: what is known of a secret beside its fields.
+    fn meta(&mut self, subject: &'t Parameter, key: &'t Parameter) -> Result<(), Problem> {
+        if let Some(name) = self.calls.last() {
+            // There the secret has lost its name.
+            return self.refuse(format!(
+                "`meta` cannot be used in a partial: pass on what it gives, as in `{{{{> {name} version=(meta db \"version\")}}}}`"
+            ));
+        }
+        let mut target = Target::Local;
+        if let Parameter::Path(path) = subject {
+            target = self.scopes.resolve(path).map_err(|why| Problem::new(self.place, why))?;
+        }
+        let Target::Secret { name: secret, field: Field::Whole } = target else {
+            return self.refuse(
+                "`meta` is about a secret, as in `{{meta db \"version\"}}`, and not about a part of one",
+            );
+        };
+        if let Parameter::Literal(Value::String(key)) = key
+            && !KEYS.contains(&key.as_str())
+        {
+            let near = catalogue::suggestion(key, KEYS.into_iter());
+            let known = catalogue::list(KEYS.into_iter());
+            return self.refuse(format!("`meta` has no `{}`{near}; it has {known}", catalogue::plain(key)));
+        }
+        self.value(key)?;
+        let Place { line, column } = self.place;
+        self.found.insert(Reference { line, column, secret, field: None, meta: true });
+        Ok(())
     }
 
     fn values(&mut self, values: impl Iterator<Item = &'t Parameter>) -> Result<(), Problem> {
@@ -194,7 +226,7 @@ impl<'t> Walk<'t> {
                 };
                 let Place { line, column } = self.place;
                 let (secret, field) = (name.clone(), field.map(str::to_owned));
-                self.found.insert(Reference { line, column, secret, field });
+                self.found.insert(Reference { line, column, secret, field, meta: false });
                 Ok(target)
             }
             Target::Local => Ok(target),

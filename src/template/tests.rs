@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::{Data, Engine, Surroundings, Template};
 use crate::names::SecretName;
-use crate::secret::Packed;
+use crate::secret::{Meta, Packed};
 
 /// A part of every value of [`secrets`] that no error may contain.
 const CANARY: &str = "canary-7f3a";
@@ -39,7 +39,18 @@ fn data(secrets: Value) -> Data {
             (SecretName::new(name), Packed::of(&fields))
         })
         .collect();
+    let metas: Vec<(SecretName, Meta)> = secrets
+        .iter()
+        .filter(|(name, _)| name.as_str() == "db")
+        .map(|(name, _)| {
+            let about = json!({"owner": "ann", "canary": CANARY});
+            let about = Packed::of(about.as_object().expect("a map"));
+            let known = Meta::of([("version", 3.into()), ("arrived", "2026-11-30T12:00:00Z".into())]);
+            (name.clone(), known.and(&Meta::of_map("custom_metadata", about)))
+        })
+        .collect();
     Data::new(secrets.iter().map(|(name, fields)| (name, fields)))
+        .with_meta(metas.iter().map(|(name, meta)| (name, meta)))
 }
 
 fn secrets() -> Data {

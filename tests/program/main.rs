@@ -37,6 +37,7 @@ mod load;
 mod locked;
 mod logs;
 mod manual;
+mod meta;
 mod metrics;
 mod neighbours;
 mod one_time;

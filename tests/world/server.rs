@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use squire::names::LeaseId;
 use squire::plan::Want;
-use squire::secret::{Digest, DigestKey, Packed, Secret};
+use squire::secret::{Digest, DigestKey, Meta, Packed, Secret};
 use squire::session::{Answer, Ask};
 use squire::source::{Fault, Fetched, Grant, GrantLife, Life, Renewal};
 
@@ -279,5 +279,5 @@ pub(crate) fn digested(fetched: Result<Fetched, Fault>) -> Result<(Fetched, Dige
 
 pub(crate) fn fetched(fields: serde_json::Value, life: Life) -> Fetched {
     let serde_json::Value::Object(fields) = fields else { unreachable!("fields are an object") };
-    Fetched { fields: Packed::of(&fields), life, written: None }
+    Fetched { fields: Packed::of(&fields), life, written: None, meta: Meta::default() }
 }

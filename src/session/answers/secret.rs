@@ -24,7 +24,7 @@ impl Session {
         let is_kept = self.is_renewed_on(name);
         let Some(tracked) = self.secrets.get_mut(name) else { return };
         tracked.answers += 1;
-        let Fetched { fields, life, written } = fetched;
+        let Fetched { fields, life, written, meta } = fetched;
         let due = lease::fetched(&life, tracked.want.refresh, chance);
         let at = (turn.sent + due.after()).max(turn.now + lease::SOONEST);
         let next_in = at.saturating_duration_since(turn.now);
@@ -58,15 +58,23 @@ impl Session {
             Due::Replace(_) | Due::Reread(_) => Some(at),
         };
         let is_leased = life.lease().is_some();
-        let fields_here = fields.clone();
-        let update =
-            Update { secret, revision, fields: fields_here, digest, former_ends, is_leased, again_at };
+        let (fields_here, meta_here) = (fields.clone(), meta.clone());
+        let update = Update {
+            secret,
+            revision,
+            fields: fields_here,
+            meta: meta_here,
+            digest,
+            former_ends,
+            is_leased,
+            again_at,
+        };
         let next = if matches!(due, Due::Renew(_)) { LeaseNext::Renew(at) } else { LeaseNext::Rest };
         if let (Some(lease), Some(first_ttl)) = (life.lease().cloned(), life.ttl()) {
             let renewable = matches!(life, Life::Renewable { .. });
             let want = Fingerprint::of(&tracked.want);
-            let entry =
-                Entry { secret: name.clone(), lease, fields, first_ttl, renewable, want, given_up: false };
+            let (secret, given_up) = (name.clone(), false);
+            let entry = Entry { secret, lease, fields, meta, first_ttl, renewable, want, given_up };
             self.hold_lease(Holding { entry, digest }, next, turn);
         }
         turn.say(name, SecretFact::Fetched { next_in, revision, written });

@@ -1,8 +1,9 @@
 //! Puts one question to a source, and reports what became of it.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
+use super::arrival::arrived;
 use crate::fact::{Fact, Outcome, QuestionFact, QuestionKind, Subject};
 use crate::ledger::Identity;
 use crate::names::SourceName;
@@ -87,7 +88,9 @@ async fn exchange<S: Source>(source: &S, ask: Ask, key: &DigestKey) -> Answer {
         Ask::LookUpGrant(serial, grant) => Answer::LookUpGrant(serial, source.look_up_grant(&grant).await),
         Ask::RevokeGrant(grant) => Answer::RevokeGrant(source.revoke_grant(&grant).await),
         Ask::Fetch(grant, want) => {
+            let asked = SystemTime::now();
             let result = source.fetch(&grant, &want).await.and_then(|fetched| bounded(fetched, &want));
+            let result = result.map(|fetched| arrived(fetched, asked, SystemTime::now()));
             let digested = result.map(|fetched| {
                 let digest = key.digest_fields(&fetched.fields);
                 (fetched, digest)

@@ -17,6 +17,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use super::Fault;
 use crate::fact::chain;
 use crate::names::RequestId;
+use crate::secret::meta::{self, Meta};
 use crate::secret::{Fields, Packed, Secret};
 use crate::size::{too_large, weight};
 use crate::source::heard;
@@ -29,6 +30,8 @@ pub(super) struct Value {
     is_binary: bool,
     /// Which version it is.
     pub(super) version: String,
+    /// Its labels.
+    stages: Vec<String>,
     /// What AWS calls the request that it came with.
     pub(super) request: Option<RequestId>,
     /// When it was written.
@@ -59,14 +62,14 @@ impl Value {
         let answer = answer.map_err(|error| failure(&error, id, "secretsmanager:GetSecretValue"))?;
         let written = answer.created_date().and_then(time);
         let value = Self::new(answer.secret_string(), answer.secret_binary(), answer.version_id());
-        Ok(Self { request, written, ..value })
+        Ok(Self { request, written, stages: answer.version_stages().to_vec(), ..value })
     }
 
     /// One of many answers to a question for many.
     pub(super) fn of_entry(entry: &SecretValueEntry, request: Option<RequestId>) -> Self {
         let written = entry.created_date().and_then(time);
         let value = Self::new(entry.secret_string(), entry.secret_binary(), entry.version_id());
-        Self { request, written, ..value }
+        Self { request, written, stages: entry.version_stages().to_vec(), ..value }
     }
 
     fn new(text: Option<&str>, binary: Option<&Blob>, version: Option<&str>) -> Self {
@@ -79,9 +82,20 @@ impl Value {
             text,
             is_binary,
             version: version.unwrap_or_default().to_owned(),
+            stages: Vec::new(),
             request: None,
             written: None,
         }
+    }
+
+    /// What is known of it beside them.
+    pub(super) fn meta(&self) -> Meta {
+        let created = self.written.map_or(serde_json::Value::Null, meta::written);
+        Meta::of([
+            (meta::VERSION_ID, self.version.as_str().into()),
+            (meta::VERSION_STAGES, self.stages.clone().into()),
+            (meta::CREATED_TIME, created),
+        ])
     }
 
     /// Its fields, if it has no more than it may.

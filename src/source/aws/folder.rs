@@ -16,6 +16,9 @@ use crate::source::folder::{Folder, Names, each, lock};
 /// How many names an answer has at most: <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_ListSecrets.html>
 const PAGE: i32 = 100;
 
+/// The most lists that are asked for. There may be many names in folders within a folder, of which none counts.
+const MOST_PAGES: usize = 1_000;
+
 /// What the names of a folder begin with.
 fn beginning(path: &str) -> String {
     format!("{}/", path.trim_end_matches('/'))
@@ -32,7 +35,7 @@ impl Aws {
         let beginning = beginning(&want.path);
         let folder = Folder::new(want);
         let names = self.names(account, want, &beginning, |entry, name, names| {
-            names.take(&want.path, name.to_owned(), list)?;
+            names.take(&want.path, name, list)?;
             if names.secrets.contains(name) {
                 lock(&folder).look_within(rotates(entry));
             }
@@ -42,19 +45,16 @@ impl Aws {
         let (folder_here, beginning) = (&folder, beginning.as_str());
         let read = |name: String| async move {
             let id = format!("{beginning}{name}");
-            let value = match account.batch.get(&account.client, &id).await {
+            let answer = account.batch.get(&account.client, &id).await;
+            let value = match answer.map_err(|failure| self.fault(account, failure)) {
                 Ok(value) => value,
-                Err(failure) => {
-                    return match self.fault(account, failure) {
-                        // It was deleted since it was listed.
-                        Fault::Gone { .. } => Ok(()),
-                        fault => Err(fault),
-                    };
-                }
+                // It was deleted since it was listed.
+                Err(Fault::Gone { .. }) => return Ok(()),
+                Err(fault) => return Err(fault),
             };
             heard::request(value.request.clone());
             let fields = value.fields(&id, want.max_size)?;
-            lock(folder_here).add(name, Fetched::stays(fields))
+            lock(folder_here).add(name, Fetched::stays(fields, value.meta()))
         };
         // As many as one request reads.
         each(names, LARGEST, read).await?;
@@ -81,7 +81,7 @@ impl Aws {
         take: impl Fn(&SecretListEntry, &str, &mut Names) -> Result<(), Fault>,
     ) -> Result<Vec<String>, Fault> {
         let (mut names, mut token) = (Names::default(), None);
-        loop {
+        for _ in 0..MOST_PAGES {
             let page = self.page(account, &want.path, beginning, token).await?;
             for entry in page.secret_list() {
                 let name = entry.name().and_then(|name| name.strip_prefix(beginning));
@@ -94,6 +94,8 @@ impl Aws {
                 return Ok(names.secrets.into_iter().collect());
             }
         }
+        let why = format!("{}: its names do not end after {MOST_PAGES} lists", want.path);
+        Err(Fault::Malformed { why })
     }
 
     async fn page(

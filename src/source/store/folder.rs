@@ -5,11 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use super::open::Open;
+use super::open::{Open, meta};
 use super::{Fault, Fetched};
 use crate::config::Listing;
 use crate::plan::Want;
-use crate::secret::Packed;
 use crate::source::folder::{Folder, Names, lock};
 use crate::store::{SecretPath, StoreError};
 
@@ -18,7 +17,7 @@ use crate::store::{SecretPath, StoreError};
 pub(super) struct KnownFolder {
     path: String,
     /// By the names from the folder on: the version, and its fields.
-    entries: BTreeMap<String, (u64, Packed)>,
+    entries: BTreeMap<String, (u64, Fetched)>,
 }
 
 impl Open {
@@ -35,7 +34,7 @@ impl Open {
         let present = self.store.peek_below(&folder, list == Listing::Tree)?;
         let mut names = Names::default();
         for name in present.keys() {
-            if let Err(fault) = names.take(&want.path, name.clone(), list) {
+            if let Err(fault) = names.take(&want.path, name, list) {
                 return Ok(Err(fault));
             }
         }
@@ -52,7 +51,7 @@ impl Open {
             else {
                 continue;
             };
-            if let Err(fault) = lock(&whole).add(name.clone(), Fetched::stays(entry.1.clone())) {
+            if let Err(fault) = lock(&whole).add(name.clone(), entry.1.clone()) {
                 return Ok(Err(fault));
             }
             entries.insert(name, entry);
@@ -62,10 +61,12 @@ impl Open {
     }
 
     /// One of its entries; `None` if it went away meanwhile.
-    fn read_entry(&mut self, want: &Want, name: &str) -> Result<Option<(u64, Packed)>, StoreError> {
+    fn read_entry(&mut self, want: &Want, name: &str) -> Result<Option<(u64, Fetched)>, StoreError> {
         let Ok(path) = SecretPath::parse(&format!("{}/{name}", want.path)) else { return Ok(None) };
         match self.store.get_packed(&path, None, want.max_size) {
-            Ok((version, _, fields)) => Ok(Some((version, fields))),
+            Ok((version, written, fields)) => {
+                Ok(Some((version, Fetched::stays(fields, meta(version, written)))))
+            }
             Err(StoreError::Missing { .. } | StoreError::Unreadable { .. }) => Ok(None),
             Err(error) => Err(error),
         }

@@ -17,6 +17,7 @@ use super::folder::KnownFolder;
 use super::watch::{beside, log_of};
 use crate::names::SecretName;
 use crate::secret::Packed;
+use crate::secret::meta::{self, Meta};
 use crate::store::{Credential, Moment, Past, SecretPath, Store, StoreError, Witness};
 
 /// A store that is open.
@@ -95,23 +96,28 @@ impl Open {
         Ok(())
     }
 
-    /// Reads a secret, and when it was written, unless its version is already known: reading unchanged secrets again would fill the audit.
+    /// Reads a secret, its version and when that was written, unless its version is already known: reading unchanged secrets again would fill the audit.
     pub(super) fn read(
         &mut self,
         name: SecretName,
         path: &SecretPath,
         (pinned, max_size): (Option<u64>, usize),
-    ) -> Result<(Packed, Moment), StoreError> {
+    ) -> Result<(Packed, u64, Moment), StoreError> {
         if let Some((of, number, known)) = self.known.get(&name)
             && of == path
             && self.store.peek(path, pinned)? == Some(*number)
         {
-            return Ok(known.clone());
+            return Ok((known.0.clone(), *number, known.1));
         }
         let (number, written, fields) = self.store.get_packed(path, pinned, max_size)?;
         self.known.insert(name, (path.clone(), number, (fields.clone(), written)));
-        Ok((fields, written))
+        Ok((fields, number, written))
     }
+}
+
+/// What is known of a version.
+pub(super) fn meta(version: u64, written: Moment) -> Meta {
+    Meta::of([(meta::VERSION, version.into()), (meta::CREATED_TIME, meta::written(written.time()))])
 }
 
 fn absent<T>(error: io::Error) -> io::Result<Option<T>> {

@@ -12,9 +12,11 @@ use std::time::{Duration, SystemTime};
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::names::{Accessor, LeaseId, RequestId};
-use crate::secret::{Packed, Secret};
+use crate::secret::meta::{self, Meta};
+use crate::secret::{Fields, Packed, Secret};
 use crate::source::{Fault, Fetched, Grant, GrantLife, LONGEST_LIFE, Life, Renewal};
 
 /// How long after its time a deletion is looked for: by the server's clock that second may not have begun yet.
@@ -151,6 +153,9 @@ struct VersionState {
     version: u64,
     #[serde(default)]
     created_time: String,
+    // Whatever stands there: it is only shown.
+    #[serde(default)]
+    custom_metadata: Option<Box<RawValue>>,
 }
 
 impl<Data, Auth> Envelope<Data, Auth> {
@@ -276,10 +281,22 @@ impl MountState {
     }
 }
 
+impl VersionState {
+    /// What is known of the version. Nobody need have written about the secret.
+    fn meta(&self) -> Meta {
+        let about = self.custom_metadata.as_ref().and_then(|about| serde_json::from_str(about.get()).ok());
+        let about = about.unwrap_or_else(|| Packed::of(&Fields::new()));
+        let created = Some(self.created_time.as_str()).filter(|time| !time.is_empty());
+        let version = [(meta::VERSION, self.version.into()), (meta::CREATED_TIME, created.into())];
+        Meta::of(version).and(&Meta::of_map(meta::CUSTOM_METADATA, about))
+    }
+}
+
 impl Versioned {
     /// Why there is no value.
     pub(super) fn tombstone(&self, path: &str) -> Fault {
-        let VersionState { deletion_time, destroyed, version, created_time: _ } = &self.metadata;
+        let VersionState { deletion_time, destroyed, version, created_time: _, custom_metadata: _ } =
+            &self.metadata;
         let why = match humantime::parse_rfc3339(deletion_time) {
             _ if *destroyed => format!("{path}: version {version} was destroyed"),
             Ok(time) => format!(
@@ -333,7 +350,8 @@ pub(super) fn versioned(
     let within = deletion
         .map(|time| time.duration_since(now).unwrap_or_default().min(LONGEST_LIFE).saturating_add(A_SECOND));
     let written = humantime::parse_rfc3339(&secret.metadata.created_time).ok();
-    Ok(Fetched { fields: secret.data.ok_or(gone)?, life: Life::Versioned { within }, written })
+    let meta = secret.metadata.meta();
+    Ok(Fetched { fields: secret.data.ok_or(gone)?, life: Life::Versioned { within }, written, meta })
 }
 
 /// Whether an answer of an unknown engine is one of KV v2.
@@ -346,7 +364,12 @@ pub(super) fn is_versioned(answer: &Envelope<Packed, Packed>) -> bool {
 /// A secret of KV v1. It looks like a lease, but its `lease_duration` only says when to look again.
 pub(super) fn unversioned<A>(envelope: Envelope<Packed, A>, path: &str) -> Result<Fetched, Fault> {
     let within = envelope.lease_duration.filter(|number| *number > 0).map(seconds);
-    Ok(Fetched { fields: envelope.into_data(path)?, life: Life::Versioned { within }, written: None })
+    Ok(Fetched {
+        fields: envelope.into_data(path)?,
+        life: Life::Versioned { within },
+        written: None,
+        meta: Meta::default(),
+    })
 }
 
 /// A secret that an engine made for us. A new token is in `auth`; it is no lease, but it ends.
@@ -361,7 +384,7 @@ pub(super) fn made(
             Some(ttl) => Life::Expiring { lease: None, ttl: seconds(ttl) },
             None => Life::Versioned { within: None },
         };
-        return Ok(Fetched { fields: auth, life, written: None });
+        return Ok(Fetched { fields: auth, life, written: None, meta: Meta::default() });
     }
     let lease = envelope.lease_id.as_deref().filter(|id| !id.is_empty()).map(|id| lease(id, path));
     let lease = lease.transpose()?;
@@ -373,7 +396,7 @@ pub(super) fn made(
         Some(lease) => Life::Expiring { lease: Some(lease), ttl },
         None => unleased(&fields, now),
     };
-    Ok(Fetched { fields, life, written: None })
+    Ok(Fetched { fields, life, written: None, meta: Meta::default() })
 }
 
 /// It stands in the ledger, the log and the audit, so its length is not the server's choice.

@@ -85,7 +85,7 @@ impl Vault {
             };
             for (folder, names) in each(take(&mut found.folders), AT_ONCE, names_below).await? {
                 for name in names {
-                    found.take(&want.path, format!("{folder}{name}"), list)?;
+                    found.take(&want.path, &format!("{folder}{name}"), list)?;
                 }
             }
             if found.folders.is_empty() {

@@ -51,11 +51,9 @@ impl Vault {
         call.query = Some("list=true".to_owned());
         let answer = self.api.ask(Some(&grant.token), call).await?;
         if answer.status == StatusCode::NOT_FOUND {
-            return match api::refusal(&answer, path, "list") {
-                Fault::Gone { .. } => Ok(Vec::new()),
-                // Nothing is mounted there, or this is no such server.
-                fault => Err(fault),
-            };
+            // Else nothing is mounted there, or this is no such server.
+            let fault = api::refusal(&answer, path, "list");
+            return if matches!(fault, Fault::Gone { .. }) { Ok(Vec::new()) } else { Err(fault) };
         }
         let names: Names = api::parsed::<Envelope<_>>(&answer, path, "list")?.into_data(path)?;
         Ok(names.keys)

@@ -246,6 +246,51 @@ fn a_value_of_the_wrong_kind_is_told_with_the_usage() {
 }
 
 #[test]
+fn what_is_not_known_of_a_secret_is_said_with_what_is() {
+    for (text, expected) in [
+        (
+            "{{meta db \"lease_id\"}}",
+            "1:1: nothing `lease_id` is known of `db`; known is `arrived`, `custom_metadata`, `version`",
+        ),
+        ("{{meta web \"version\"}}", "1:1: nothing is known of `web` beside its fields"),
+        (
+            "{{meta db (lookup db \"canary\")}}",
+            "1:1: nothing is known of `db`; known is `arrived`, `custom_metadata`, `version`",
+        ),
+        (
+            "{{meta db \"versoin\"}}",
+            "1:1: `meta` has no `versoin`; did you mean `version`?; it has `version`, `version_id`, `version_stages`, `created_time`, `custom_metadata`, `lease_id`, `lease_duration`, `lease_end`, `renewable`, `arrived`, `entries`",
+        ),
+        (
+            "{{meta db.username \"version\"}}",
+            "1:1: `meta` is about a secret, as in `{{meta db \"version\"}}`, and not about a part of one",
+        ),
+        (
+            "{{#each db}}{{meta this \"version\"}}{{/each}}",
+            "1:13: `meta` is about a secret, as in `{{meta db \"version\"}}`, and not about a part of one",
+        ),
+        (
+            "{{meta \"db\" \"version\"}}",
+            "1:1: `meta` is about a secret, as in `{{meta db \"version\"}}`, and not about a part of one",
+        ),
+        (
+            "{{#*inline \"p\"}}{{meta this \"version\"}}{{/inline}}{{> p db}}",
+            "1:17: `meta` cannot be used in a partial: pass on what it gives, as in `{{> p version=(meta db \"version\")}}`",
+        ),
+        ("{{meta nobody \"version\"}}", "1:1: there is no secret `nobody`"),
+        ("{{meta db}}", "1:1: `meta` does not take 1 values; usage: {{meta secret \"version\"}}"),
+        (
+            "{{meta db \"custom_metadata\"}}",
+            "1:1: the value is a map: name one of its fields (`canary`, `owner`), or use `json`",
+        ),
+        ("{{db.[@meta]}}{{[@meta].db.version}}", "1:1: `db` has no field `@meta`"),
+    ] {
+        let found = render(text).unwrap_err();
+        assert!(found.starts_with(expected), "{text}: {found}");
+    }
+}
+
+#[test]
 fn every_helper_of_the_catalogue_is_registered() {
     for helper in catalogue::HELPERS {
         let (name, values) = (helper.name, " \"1\"".repeat(*helper.values.start()));

@@ -6,6 +6,7 @@ use crate::template::Template;
 fn references(text: &str) -> Vec<String> {
     let template = Template::compile("t", text).unwrap();
     let name = |reference: &crate::template::Reference| match &reference.field {
+        None if reference.meta => format!("{} itself", reference.secret),
         Some(field) => format!("{}.{field}", reference.secret),
         None => reference.secret.clone(),
     };
@@ -52,6 +53,14 @@ fn every_path_is_attributed_to_its_secret() {
         ),
         ("{{#*inline \"p\"}}{{../web.x}}{{/inline}}{{#with db}}{{> p}}{{/with}}", &["db.web", "db"]),
         ("{{env \"X\"}}{{json \"db.x\"}}{{! db.x }}\\{{db.x}}", &[]),
+        ("{{meta db \"version\"}}", &["db itself"]),
+        ("{{meta db (lookup web \"key\")}}", &["db itself", "web.key"]),
+        (
+            "{{#with db}}{{meta this \"version\"}}{{meta ../web \"version\"}}{{/with}}",
+            &["db", "db itself", "web itself"],
+        ),
+        ("{{lookup (meta @root.db \"custom_metadata\") db.x}}", &["db itself", "db.x"]),
+        ("{{meta.x}}", &["meta.x"]),
         ("{{trim.x}}", &["trim.x"]),
         ("{{elsewhere.x}}", &["elsewhere.x"]),
     ];

@@ -35,6 +35,27 @@ fn values_render_as_they_are() {
 }
 
 #[test]
+fn what_is_known_of_a_secret_is_beside_its_fields() {
+    assert_renders(&[
+        ("{{meta db \"version\"}} {{meta db \"arrived\"}}", "3 2026-11-30T12:00:00Z"),
+        ("{{lookup (meta db \"custom_metadata\") \"owner\"}}", "ann"),
+        ("{{#each (meta db \"custom_metadata\")}}{{@key}} {{/each}}", "canary owner "),
+        (
+            "{{#with db}}{{username}} {{meta this \"version\"}} {{meta @root.db \"version\"}}{{/with}}",
+            "app 3 3",
+        ),
+        ("{{#with db as |d|}}{{meta d \"version\"}}{{/with}}", "3"),
+        ("{{#each db.hosts}}{{meta @root.db \"version\"}}{{/each}}", "33"),
+        ("{{default (meta db \"lease_id\") \"none\"}}", "none"),
+        ("{{default (meta web \"version\") \"none\"}}", "none"),
+        ("{{#if (eq (meta db \"version\") 3)}}third{{/if}}", "third"),
+        ("{{#if (meta db \"lease_id\")}}leased{{else}}not{{/if}}", "not"),
+        ("{{#*inline \"p\"}}{{v}}{{/inline}}{{> p v=(meta db \"version\")}}", "3"),
+        ("{{json (meta db \"version\")}}", "3"),
+    ]);
+}
+
+#[test]
 fn blocks_move_the_context() {
     assert_renders(&[
         ("{{#with db}}{{username}}@{{../web.key}}{{/with}}", "app@k"),

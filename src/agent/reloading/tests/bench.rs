@@ -16,7 +16,7 @@ use crate::names::{Edition, Generation, Revision, SecretName};
 use crate::plan::Want;
 use crate::publish::{self, Manifest, Publication};
 use crate::render::Release;
-use crate::secret::{DigestKey, Fields, Packed};
+use crate::secret::{DigestKey, Fields, Meta, Packed};
 use crate::session::Update;
 use crate::supervise::host::{Order, Report, Ticket};
 use crate::supervise::{Ending, Launch};
@@ -369,5 +369,14 @@ impl Bench {
 fn update(secret: SecretName, revision: Revision, value: &str, is_leased: bool) -> Update {
     let fields = Packed::of(&Fields::from_iter([("value".to_owned(), value.into())]));
     let digest = DigestKey::new([7; 32]).digest_fields(&fields);
-    Update { secret, revision, fields, digest, former_ends: None, again_at: None, is_leased }
+    Update {
+        secret,
+        revision,
+        fields,
+        meta: Meta::default(),
+        digest,
+        former_ends: None,
+        again_at: None,
+        is_leased,
+    }
 }
