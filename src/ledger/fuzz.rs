@@ -4,7 +4,7 @@ use super::tests::{identity, page, said};
 use super::*;
 use crate::fuzz::{CANARY, Reader};
 
-const WORDS: [&str; 9] = [
+const WORDS: [&str; 10] = [
     "\"token\":",
     "\"token_ttl\":null",
     "\"secs\":18446744073709551615",
@@ -12,6 +12,7 @@ const WORDS: [&str; 9] = [
     "\"uses\":0",
     "\"leases\":[]",
     "\"fields\":{}",
+    "\"meta\":{}",
     "\"want\":[",
     "squire\0\u{1}",
 ];

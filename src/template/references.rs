@@ -183,8 +183,9 @@ impl<'t> Walk<'t> {
             && !KEYS.contains(&key.as_str())
         {
             let near = catalogue::suggestion(key, KEYS.into_iter());
-            let known = catalogue::list(KEYS.into_iter());
-            return self.refuse(format!("`meta` has no `{}`{near}; it has {known}", catalogue::plain(key)));
+            let known = format!("; it has {}", catalogue::list(KEYS.into_iter()));
+            let hint = if near.is_empty() { known } else { near };
+            return self.refuse(format!("`meta` has no `{}`{hint}", catalogue::plain(key)));
         }
         self.value(key)?;
         let Place { line, column } = self.place;

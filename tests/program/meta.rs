@@ -73,10 +73,13 @@ fn a_lease_tells_its_first_end_and_neither_a_renewal_nor_a_new_start_changes_tha
         ("arrived", "meta db \"arrived\""),
         ("user", "lookup db \"username\""),
     ];
-    rig.config(&format!(
-        "[secret.db]\npath = \"database/creds/known\"\n{}[agent]\nledger = \"@dir@/ledger\"\n",
-        file(&asked)
-    ));
+    let config = |more: &str| {
+        rig.config(&format!(
+            "[secret.db]\npath = \"database/creds/known\"\n{}{more}[agent]\nledger = \"@dir@/ledger\"\n",
+            file(&asked)
+        ));
+    };
+    config("");
     let mut squire = rig.run();
     squire.wait_until("it is published", || rig.path("out/known").exists());
     let first = known(&rig);
@@ -88,10 +91,11 @@ fn a_lease_tells_its_first_end_and_neither_a_renewal_nor_a_new_start_changes_tha
     squire.wait_until("it is renewed", || bao.count("update sys/leases/renew") > 0);
     assert_eq!(known(&rig), first);
     squire.kill();
+    config("[[file]]\npath = \"end\"\ninline = '{{meta db \"lease_end\"}}'\n");
     let mut squire = rig.run();
-    squire.wait_until("it is adopted", || rig.read("stderr.2").contains("lease adopted"));
-    squire.wait_until("and published", || rig.read("stderr.2").contains("generation published"));
-    assert_eq!(known(&rig), first);
+    squire.wait_until("it is adopted and published", || rig.path("out/end").exists());
+    assert!(squire.log().contains("lease of an earlier run adopted"));
+    assert_eq!((json!(rig.read("out/end")), known(&rig)), (first["end"].clone(), first));
     assert_eq!(squire.stop(), 0);
 }
 

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use squire::config::{EngineKind, Listing};
 use squire::plan::Want;
 use squire::source::vault::Vault;
-use squire::source::{Fault, Life, Source as _};
+use squire::source::{Fault, Grant, Life, Source as _};
 
 use crate::bao::Bao;
 use crate::{config, grant, want};
@@ -131,6 +131,9 @@ async fn what_may_not_be_listed_or_read_is_denied_with_its_path() {
     let some = [("secret/metadata/team/", "list"), ("secret/data/team/alice", "read")];
     assert_eq!(denied(&some, "secret/team").await, "read secret/data/team/bob");
     assert_eq!(denied(&[("elsewhere", "read")], "secret/team").await, "list secret/team");
+    let counted = Grant { uses: Some(9), ..grant(&bao.token) };
+    let fault = vault(&bao).fetch(&counted, &folder("secret/team", Listing::Level)).await.unwrap_err();
+    assert!(fault.to_string().contains("the uses of the token are counted"), "{fault}");
     // The least policy is enough.
     let least = [("secret/metadata/team/", "list"), ("secret/data/team/+", "read")];
     let token = bao.token_for("least", &least, json!({})).await;

@@ -17,6 +17,13 @@ impl Vault {
         want: &Want,
         list: Listing,
     ) -> Result<Fetched, Fault> {
+        if grant.uses.is_some() {
+            let path = &want.path;
+            let why = format!(
+                "{path}: a folder takes a request for each entry, and the uses of the token are counted: its role needs token_num_uses=0"
+            );
+            return Err(Fault::Malformed { why });
+        }
         let mount = self.mount(grant, want).await.map_err(lists)?;
         let outcome = self.read_entries(grant, &mount, want, list).await;
         // Another engine may be mounted there by now.
@@ -77,7 +84,9 @@ impl Vault {
     ) -> Result<Vec<String>, Fault> {
         let (root, _) = mounted.folder(&want.path);
         let root = root.as_str();
-        let mut found = Names { folders: vec![String::new()], ..Names::default() };
+        let mut found = Names::default();
+        // The folder itself is the first.
+        found.folders.push(String::new());
         for _ in 0..DEEPEST {
             let names_below = |folder: String| async move {
                 let names = self.names(grant, &format!("{root}{folder}")).await?;
