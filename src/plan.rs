@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use crate::config::{
     AWS_VARIABLES, Account, COLLECTOR_VARIABLES, Config, DirectoryConfig, EngineKind, EnvConfig, EnvFrom,
-    FileConfig, Limit, Listen, Listing, Mode, Place, ProbeConfig, ProbeKind, Problem, ProcessConfig, Reaction,
-    RestartConfig, RestartMode, SecretConfig, SettingConfig, SourceConfig, TemplateSource, Version,
+    FileConfig, Limit, Listen, Listing, Mode, Place, ProbeConfig, ProbeKind, Problem, ProcessConfig,
+    Reaction, RestartConfig, RestartMode, SecretConfig, SettingConfig, SourceConfig, TemplateSource, Version,
 };
 use crate::names::{SecretName, SourceName};
 use crate::secret::Fields;
@@ -111,6 +111,8 @@ pub enum Content {
     Each {
         /// The secret.
         secret: SecretName,
+        /// It is a folder: each secret in it is a directory of its own.
+        is_folder: bool,
         /// Where the configuration says so.
         place: Place,
     },
@@ -131,7 +133,10 @@ impl Content {
             (Self::Text(one), Self::Text(another)) | (Self::Bytes(one), Self::Bytes(another)) => {
                 one.is_like(another)
             }
-            (Self::Each { secret: one, .. }, Self::Each { secret: another, .. }) => one == another,
+            (
+                Self::Each { secret: one, is_folder: is_one, .. },
+                Self::Each { secret: another, is_folder: is_another, .. },
+            ) => one == another && is_one == is_another,
             (Self::Text(_) | Self::Bytes(_) | Self::Each { .. }, _) => false,
         }
     }
@@ -285,7 +290,7 @@ pub fn compile(
     let process = planned_process(&config.process, command, setting);
     let files = config.files.iter().filter_map(|file| compiler.file(file, process.is_some())).collect();
     let env = config.process.env.iter().filter_map(|(name, env)| compiler.variable(name, env)).collect();
-    config.process.env_from.iter().for_each(|from| compiler.uses(&from.secret, &from.place, ""));
+    config.process.env_from.iter().for_each(|from| compiler.variables(from));
     if process.is_none() {
         compiler.refuse_env_without_process(&config.process);
         compiler.refuse_settings_without_process(&config.process);
@@ -385,7 +390,8 @@ impl Compiler<'_> {
             TemplateSource::Base64(text) => self.compiled(&origin("base64"), text).map(Content::Bytes),
             TemplateSource::Each(secret) => {
                 self.uses(secret, &file.place, "each: ");
-                Some(Content::Each { secret: secret.clone(), place: file.place.clone() })
+                let is_folder = self.is_folder(secret);
+                Some(Content::Each { secret: secret.clone(), is_folder, place: file.place.clone() })
             }
             TemplateSource::File(path) => match (self.surroundings.read)(path) {
                 Ok(text) => self.compiled(&path.display().to_string(), &text).map(Content::Text),
@@ -403,6 +409,21 @@ impl Compiler<'_> {
         if !self.config.secrets.contains_key(secret.as_str()) {
             let message = format!("{key}{}", unknown_secret(secret.as_str(), self.config));
             self.findings.push(Finding::Config(Problem::new(place.clone(), message)));
+        }
+    }
+
+    fn is_folder(&self, secret: &SecretName) -> bool {
+        self.config.secrets.get(secret.as_str()).is_some_and(|secret| secret.list.is_some())
+    }
+
+    fn variables(&mut self, from: &EnvFrom) {
+        self.uses(&from.secret, &from.place, "");
+        if self.is_folder(&from.secret) {
+            let message = format!(
+                "`{}` is a folder, and what is in it are secrets and no values; name one of them",
+                from.secret
+            );
+            self.findings.push(Finding::Config(Problem::new(from.place.clone(), message)));
         }
     }
 

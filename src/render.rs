@@ -120,9 +120,10 @@ fn contents(
     match &file.content {
         Content::Text(template) => engine.render(template, data).map(Secret::into_bytes).map(alone),
         Content::Bytes(template) => engine.render_base64(template, data).map(alone),
-        Content::Each { secret, place } => {
+        Content::Each { secret, is_folder, place } => {
             let Some(value) = snapshot.values.get(secret) else { return Ok(Vec::new()) };
-            each::files(&file.path, &value.fields).map_err(|message| in_configuration(place, message))
+            each::files(&file.path, &value.fields, *is_folder)
+                .map_err(|message| in_configuration(place, message))
         }
     }
 }
