@@ -43,10 +43,15 @@ fn rename(bench: &Bench, from: &str, to: &str) {
 }
 
 async fn read(source: &Embedded, grant: &Grant) -> Result<String, Fault> {
+    read_at(source, grant, "prod/app").await
+}
+
+/// What stands at this path, under the same name in templates.
+async fn read_at(source: &Embedded, grant: &Grant, path: &str) -> Result<String, Fault> {
     let want = Want {
         name: SecretName::new("app"),
         source: SourceName::new("store"),
-        path: "prod/app".to_owned(),
+        path: path.to_owned(),
         params: None,
         version: None,
         kind: None,
@@ -89,6 +94,16 @@ async fn at_rest_nothing_is_asked_and_what_the_agent_itself_writes_is_no_change(
     let resting = waits_within(span, std::future::pending()).await;
     let watching = waits_within(span, neither(&source)).await;
     assert!(watching <= resting + 1, "{watching} times, and {resting} without");
+}
+
+/// As after a reload that changed the path: both have one version, of the same number.
+#[tokio::test]
+async fn a_name_that_stands_for_another_path_has_the_value_of_that_one() {
+    let (bench, source, grant) = opened().await;
+    store(&bench, &["put", "prod/other"], "another");
+    for (path, expected) in [("prod/app", "one"), ("prod/other", "another"), ("prod/app", "one")] {
+        assert_eq!(read_at(&source, &grant, path).await.unwrap(), expected, "{path}");
+    }
 }
 
 #[tokio::test]
