@@ -161,6 +161,32 @@ fn a_check_says_that_all_is_allowed(shelf: &Shelf) {
 }
 
 #[test]
+fn the_least_policy_of_a_server_and_of_aws_is_enough() {
+    for shelf in [Shelf::vault(), Shelf::aws()] {
+        shelf.put("bob", "b-first");
+        shelf.put("deeper/carol", "c-first");
+        for (list, expected) in [("true", "bob=b-first;"), ("\"tree\"", "bob=b-first;deeper/carol=c-first;")]
+        {
+            shelf.configure(list);
+            let file = shelf.rig.path("squire.toml");
+            let printed = shelf.rig.start(&["policy", "-c", file.to_str().unwrap()]).outcome(SOON);
+            assert_eq!(printed.code, 0, "{printed:?}");
+            match &shelf.kind {
+                Kind::Vault(tenant) => tenant.set_policy(&printed.stdout),
+                Kind::Aws(aws) => {
+                    let policy: Value = serde_json::from_str(&printed.stdout).unwrap();
+                    let (id, key) = aws.user(&policy["Statement"]);
+                    write_profile(&shelf.rig, Keys { id: &id, key: &key });
+                }
+                Kind::Store => unreachable!("its role is tested below"),
+            }
+            let outcome = shelf.rig.render();
+            assert_eq!((outcome.code, shelf.all().as_str()), (0, expected), "{outcome:?}");
+        }
+    }
+}
+
+#[test]
 fn a_role_of_a_store_gets_what_it_may_read_and_is_denied_where_that_is_nothing() {
     let rig = Rig::at("http://127.0.0.1:1");
     make_store(&rig);
