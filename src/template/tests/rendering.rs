@@ -35,6 +35,27 @@ fn values_render_as_they_are() {
 }
 
 #[test]
+fn the_fields_of_a_folder_are_its_entries() {
+    let team = data(
+        json!({"team": {"bob": {"password": "b"}, "eu/alice": {"password": "a", "port": 1}}, "none": {}}),
+    );
+    for (text, expected) in [
+        ("{{#each team}}{{@key}}={{password}};{{/each}}", "bob=b;eu/alice=a;"),
+        ("{{#each team as |entry name|}}{{name}}={{entry.password}};{{/each}}", "bob=b;eu/alice=a;"),
+        ("{{team.bob.password}} {{team.[eu/alice].password}}", "b a"),
+        ("{{#with team.[eu/alice]}}{{password}}:{{port}}{{/with}}", "a:1"),
+        ("{{#each team.bob}}{{@key}}={{this}}{{/each}}", "password=b"),
+        ("{{lookup (lookup team \"bob\") \"password\"}} {{len team}}", "b 2"),
+        ("[{{#each none}}{{password}}{{/each}}]", "[]"),
+        ("{{#each team}}{{#if port}}{{@key}}{{/if}}{{/each}}", "eu/alice"),
+    ] {
+        assert_eq!(render_with(text, &team).as_deref(), Ok(expected), "{text}");
+    }
+    let missing = "1:1: `team` has no field `eve`; it has `bob`, `eu/alice`";
+    assert_eq!(render_with("{{team.eve.password}}", &team).unwrap_err(), missing);
+}
+
+#[test]
 fn what_is_known_of_a_secret_is_beside_its_fields() {
     assert_renders(&[
         ("{{meta db \"version\"}} {{meta db \"arrived\"}}", "3 2026-11-30T12:00:00Z"),
