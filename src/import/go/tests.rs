@@ -1,0 +1,5 @@
+//! Texts and their trees, and random trees that are printed and read again.
+
+mod print;
+mod random;
+mod tables;
