@@ -1,0 +1,4 @@
+//! Templates, and what becomes of them.
+
+mod golden;
+mod texts;

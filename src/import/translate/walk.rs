@@ -1,0 +1,485 @@
+//! The walk over the tree of a template: actions and blocks → text and tags.
+//!
+//! *Invariant:* every node is either translated, or a note and a comment with its source; so nothing of a template is lost.
+
+use std::ops::Range;
+
+use super::condition::{Condition, truth};
+use super::hb::Hb;
+use super::request::{self, Entry};
+use super::value::{Const, Left, Piece, Type, Value, Valued, left};
+use super::write::{self, Token};
+use super::{Text, fields, loops};
+use crate::import::go::{Branch, Command, Kind, Node, Pipe, Term, Tree};
+use crate::import::wants::{Written, is_word};
+use crate::import::{Notes, Wants};
+
+/// How deep templates may call each other: one that calls itself has no end here.
+const CALLS: usize = 16;
+
+/// The state of the walk.
+pub(super) struct Translator<'a> {
+    pub(super) text: &'a Text<'a>,
+    pub(super) wants: &'a mut Wants,
+    /// The folders that the loops around this go over.
+    pub(super) entries: Vec<Entry>,
+    tree: &'a Tree,
+    notes: &'a mut Notes,
+    /// The variables, each with its `$`; a later one hides an earlier one.
+    scope: Vec<(String, Value)>,
+    dot: Value,
+    /// What the loops around this go over, and the names that each defines.
+    loops: Vec<(Hb, Vec<String>)>,
+    /// How many blocks around this ask for something known only while rendering.
+    conditions: usize,
+    calls: usize,
+    /// What was told already.
+    told: Vec<&'static str>,
+    /// The action that is being translated.
+    here: Range<usize>,
+}
+
+/// The tokens of a template.
+pub(super) fn tokens(text: &Text<'_>, tree: &Tree, wants: &mut Wants, notes: &mut Notes) -> Vec<Token> {
+    let nothing = Value::Const(Const::Nil);
+    let mut translator = Translator {
+        text,
+        wants,
+        entries: Vec::new(),
+        tree,
+        notes,
+        scope: vec![("$".to_owned(), nothing.clone())],
+        dot: nothing,
+        loops: Vec::new(),
+        conditions: 0,
+        calls: 0,
+        told: Vec::new(),
+        here: 0..0,
+    };
+    translator.nodes(&tree.body)
+}
+
+impl Translator<'_> {
+    fn depth(&self) -> usize {
+        self.loops.len()
+    }
+
+    /// Whether the loop at this depth goes over this.
+    pub(super) fn walks(&self, level: usize, subject: &Hb) -> bool {
+        level.checked_sub(1).and_then(|index| self.loops.get(index)).is_some_and(|(known, _)| known == subject)
+    }
+
+    /// Tells something about how this is taken over, once for a template.
+    pub(super) fn tell(&mut self, about: &'static str, advice: &str) {
+        if !self.told.contains(&about) {
+            self.told.push(about);
+            self.notes.told(self.text.place(self.here.start), self.source(&self.here), advice);
+        }
+    }
+
+    /// What stands there, on one line.
+    fn source(&self, span: &Range<usize>) -> String {
+        write::one_line(self.text.text.get(span.clone()).unwrap_or_default())
+    }
+
+    fn nodes(&mut self, nodes: &[Node]) -> Vec<Token> {
+        nodes.iter().flat_map(|node| self.node(node)).collect()
+    }
+
+    fn node(&mut self, node: &Node) -> Vec<Token> {
+        let wants = self.wants.clone();
+        let (scope, dot) = (self.scope.len(), self.dot.clone());
+        let (place, tokens) = match &node.kind {
+            Kind::Text(text) => return vec![Token::Text(text.clone())],
+            Kind::Comment(text) => return vec![write::comment(text)],
+            Kind::Action(pipe) => (&pipe.span, self.action(pipe)),
+            Kind::If(branch) => (&branch.pipe.span, self.if_block(branch)),
+            Kind::With(branch) => (&branch.pipe.span, self.with_block(branch)),
+            Kind::Range(branch) => (&branch.pipe.span, self.range_block(branch)),
+            Kind::Template { name, dot } => (&node.span, self.template(name, dot.as_ref())),
+            Kind::Break | Kind::Continue => (&node.span, left("Handlebars leaves no loop early; put the rest into an {{#if}}")),
+        };
+        match tokens {
+            Ok(tokens) => {
+                if !matches!(node.kind, Kind::Action(_)) {
+                    self.scope.truncate(scope);
+                }
+                tokens
+            }
+            Err(Left(advice)) => {
+                *self.wants = wants;
+                self.dot = dot;
+                self.scope.truncate(scope);
+                self.leave(node, place, &advice)
+            }
+        }
+    }
+
+    /// Notes that this node was not translated, and keeps its source in a comment.
+    fn leave(&mut self, node: &Node, place: &Range<usize>, advice: &str) -> Vec<Token> {
+        let found = self.text.place(place.start);
+        let line = found.line;
+        self.notes.left(found, self.source(place), advice);
+        if let Kind::Action(pipe) = &node.kind {
+            for name in &pipe.variables {
+                let value = Value::Unknown(format!("`{name}` was not taken over, see line {line}"));
+                self.set(name, value, pipe.assigns);
+            }
+            return vec![write::left(&format!("line {line}: {}: {advice}", self.source(place)))];
+        }
+        let names = loops::assigned(std::slice::from_ref(node));
+        self.forget(&names, line);
+        let source = self.text.text.get(node.span.clone()).unwrap_or_default();
+        vec![write::left(&format!("line {line}: {advice}\n{source}\n"))]
+    }
+
+    /// Marks variables as unknown.
+    fn forget(&mut self, names: &[String], line: usize) {
+        for name in names {
+            let why = format!("`{name}` was set in a block whose course is known only while rendering, see line {line}");
+            self.set(name, Value::Unknown(why), true);
+        }
+    }
+
+    /// Sets a variable: one that is there, or a new one.
+    fn set(&mut self, name: &str, value: Value, is_known: bool) {
+        let known = self.scope.iter_mut().rev().find(|(known, _)| is_known && known == name);
+        match known {
+            Some((_, held)) => *held = value,
+            None => self.scope.push((name.to_owned(), value)),
+        }
+    }
+
+    fn action(&mut self, pipe: &Pipe) -> Result<Vec<Token>, Left> {
+        self.here = pipe.span.clone();
+        if let Some(written) = self.written(pipe) {
+            return written.map(|()| Vec::new());
+        }
+        if let [Command { terms }] = pipe.commands.as_slice()
+            && let [Term::Function(name), Term::Text(called), rest @ ..] = terms.as_slice()
+            && name == "executeTemplate"
+        {
+            let dot = match rest {
+                [] => Value::Const(Const::Nil),
+                [dot, ..] => self.term(dot)?,
+            };
+            return self.called(called, dot);
+        }
+        let value = self.piped(pipe)?;
+        if !pipe.variables.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(value.pieces()?.into_iter().flat_map(|piece| self.printed(piece)).collect())
+    }
+
+    fn printed(&self, piece: Piece) -> Vec<Token> {
+        match piece {
+            Piece::Text(text) | Piece::Expr(Hb::Text(text)) => vec![Token::Text(text)],
+            Piece::Expr(hb) => vec![Token::Print(hb.tag(self.depth()))],
+            Piece::Once(level, first, later) => {
+                let condition = Condition::Asked(Hb::At("first", level), false);
+                let text = |text: String| if text.is_empty() { Vec::new() } else { vec![Token::Text(text)] };
+                self.conditional(&condition, text(first), text(later), false)
+            }
+        }
+    }
+
+    /// The value of a pipeline, which its variables get.
+    fn piped(&mut self, pipe: &Pipe) -> Valued {
+        let value = self.evaluated(pipe)?;
+        for name in &pipe.variables {
+            self.set(name, value.clone(), pipe.assigns);
+        }
+        Ok(value)
+    }
+
+    fn evaluated(&mut self, pipe: &Pipe) -> Valued {
+        let mut piped = None;
+        for command in &pipe.commands {
+            piped = Some(self.command(command, piped)?);
+        }
+        piped.map_or_else(|| left("there is no value here"), Ok)
+    }
+
+    fn command(&mut self, command: &Command, piped: Option<Value>) -> Valued {
+        match (command.terms.split_first(), piped) {
+            (Some((Term::Function(name), arguments)), piped) => {
+                let mut values = arguments.iter().map(|term| self.term(term)).collect::<Result<Vec<_>, _>>()?;
+                values.extend(piped);
+                self.call(name, &values)
+            }
+            (Some((term, [])), None) => self.term(term),
+            _ => left("a value is given to something that is no function"),
+        }
+    }
+
+    fn term(&mut self, term: &Term) -> Valued {
+        match term {
+            Term::Dot => Ok(self.dot.clone()),
+            Term::Nil => Ok(Value::Const(Const::Nil)),
+            Term::Bool(is) => Ok(Value::bool(*is)),
+            Term::Int(number) => Ok(Value::Const(Const::Int(*number))),
+            Term::Float(number) => Ok(Value::Const(Const::Float(number.clone()))),
+            Term::Text(text) => Ok(Value::text(text.clone())),
+            Term::Function(name) => self.call(name, &[]),
+            Term::Field(names) => fields::walk(self.dot.clone(), names),
+            Term::Variable(name, names) => {
+                let held = self.scope.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+                fields::walk(held.unwrap_or_else(|| Value::Unknown(format!("`{name}` has no value here"))), names)
+            }
+            Term::Pipe(pipe) => self.piped(pipe),
+            Term::Chain(inner, names) => {
+                let value = self.term(inner)?;
+                fields::walk(value, names)
+            }
+        }
+    }
+
+    fn if_block(&mut self, branch: &Branch) -> Result<Vec<Token>, Left> {
+        self.here = branch.pipe.span.clone();
+        let value = self.piped(&branch.pipe)?;
+        let dot = self.dot.clone();
+        self.choice(&truth(&value)?, branch, dot)
+    }
+
+    fn with_block(&mut self, branch: &Branch) -> Result<Vec<Token>, Left> {
+        self.here = branch.pipe.span.clone();
+        let value = self.piped(&branch.pipe)?;
+        let condition = truth(&value)?;
+        self.choice(&condition, branch, value)
+    }
+
+    /// The branch that is taken, with this dot in the body; both, where that is not known.
+    fn choice(&mut self, condition: &Condition, branch: &Branch, dot: Value) -> Result<Vec<Token>, Left> {
+        match condition {
+            Condition::Known(true) => Ok(self.with_dot(dot, &branch.body)),
+            Condition::Known(false) => Ok(self.nodes(&branch.otherwise)),
+            Condition::Asked(..) => {
+                let before = self.scope.clone();
+                self.conditions += 1;
+                let body = self.with_dot(dot, &branch.body);
+                let after = std::mem::replace(&mut self.scope, before);
+                let otherwise = self.nodes(&branch.otherwise);
+                self.conditions -= 1;
+                self.merge(&after, branch.pipe.span.start);
+                let chained = matches!(branch.otherwise.as_slice(), [Node { kind: Kind::If(_) | Kind::With(_), .. }]);
+                Ok(self.conditional(condition, body, otherwise, chained))
+            }
+        }
+    }
+
+    fn with_dot(&mut self, dot: Value, nodes: &[Node]) -> Vec<Token> {
+        let outer = std::mem::replace(&mut self.dot, dot);
+        let tokens = self.nodes(nodes);
+        self.dot = outer;
+        tokens
+    }
+
+    /// The variables behind a block, of whose branches one left `others`: known, where both left the same.
+    fn merge(&mut self, others: &[(String, Value)], at: usize) {
+        let line = self.text.place(at).line;
+        for ((name, value), (_, other)) in self.scope.iter_mut().zip(others) {
+            match (&*value, other) {
+                (Value::Once(_, _, later), Value::Const(other)) if later == other => *value = Value::Const(other.clone()),
+                (Value::Const(held), Value::Once(_, _, later)) if held == later => {}
+                (held, other) if held == other => {}
+                _ => *value = Value::Unknown(format!("`{name}` depends on the block of line {line}; write the value into both branches")),
+            }
+        }
+    }
+
+    /// `{{#if …}}…{{else}}…{{/if}}`. `chained`: the `else` is an `if` of its own.
+    fn conditional(&self, condition: &Condition, body: Vec<Token>, mut otherwise: Vec<Token>, chained: bool) -> Vec<Token> {
+        let block = |inside: &str| Token::Block(inside.to_owned());
+        let unless = match condition {
+            Condition::Asked(Hb::Call("not", arguments), _) if otherwise.is_empty() => {
+                arguments.first().map(|hb| (hb.argument(self.depth()), body.clone()))
+            }
+            _ if body.is_empty() && !otherwise.is_empty() => Some((condition.written(self.depth()), otherwise.clone())),
+            _ => None,
+        };
+        if let Some((condition, body)) = unless {
+            return [vec![block(&format!("#unless {condition}"))], body, vec![block("/unless")]].concat();
+        }
+        let mut tokens = vec![block(&format!("#if {}", condition.written(self.depth())))];
+        tokens.extend(body);
+        let next = match otherwise.first() {
+            Some(Token::Block(inside)) if chained => inside.strip_prefix("#if ").map(|condition| format!("else if {condition}")),
+            _ => None,
+        };
+        if let (Some(next), Some(first)) = (next, otherwise.first_mut()) {
+            *first = Token::Block(next);
+            otherwise.pop();
+        } else if !otherwise.is_empty() {
+            tokens.push(block("else"));
+        }
+        tokens.extend(otherwise);
+        tokens.push(block("/if"));
+        tokens
+    }
+
+    fn range_block(&mut self, branch: &Branch) -> Result<Vec<Token>, Left> {
+        self.here = branch.pipe.span.clone();
+        if branch.pipe.assigns {
+            return left("a loop that sets variables from outside has no equivalent; use `:=`");
+        }
+        let subject = self.evaluated(&branch.pipe)?;
+        let Some(body) = loops::without_continue(&branch.body) else {
+            return left("`break`, and `continue` in this place, have no equivalent; put the rest of the loop into an {{#if}}");
+        };
+        let (hb, folder) = match &subject {
+            Value::Listing(path) => (request::folder(path, self.wants), Some(path.clone())),
+            Value::Expr(_, Type::Text | Type::Int | Type::Bool) | Value::Const(_) | Value::Joined(_) => {
+                return left("Handlebars walks lists and maps only");
+            }
+            other => (other.hb()?, None),
+        };
+        let header = hb.argument(self.depth());
+        let (before, entries) = (self.scope.clone(), self.entries.len());
+        let names = self.round(&branch.pipe.variables, hb, folder, subject.kind());
+        let level = self.depth();
+        for name in loops::assigned(&body) {
+            let held = before.iter().rev().find(|(known, _)| *known == name);
+            if let Some((_, value)) = held {
+                let value = loops::in_rounds(&name, value, &body, level);
+                self.set(&name, value, true);
+            }
+        }
+        let dot = self.round_dot();
+        self.conditions += 1;
+        let inside = self.with_dot(dot, &body);
+        self.loops.pop();
+        self.entries.truncate(entries);
+        self.scope = before;
+        let otherwise = self.nodes(&branch.otherwise);
+        self.conditions -= 1;
+        let line = self.text.place(branch.pipe.span.start).line;
+        self.forget_known(&loops::assigned(&branch.body), line);
+        self.forget_known(&loops::assigned(&branch.otherwise), line);
+        let block = |inside: String| vec![Token::Block(inside)];
+        let or = if otherwise.is_empty() { Vec::new() } else { block("else".to_owned()) };
+        let names = names.join(" ");
+        Ok([block(format!("#each {header} as |{names}|")), inside, or, otherwise, block("/each".to_owned())].concat())
+    }
+
+    /// As [`Self::forget`], for the variables that are there.
+    fn forget_known(&mut self, names: &[String], line: usize) {
+        let names: Vec<String> = names.iter().filter(|name| self.scope.iter().any(|(known, _)| known == *name)).cloned().collect();
+        self.forget(&names, line);
+    }
+
+    /// Enters a loop: its variables get the value and the key of a round. Gives the names that the block defines.
+    fn round(&mut self, variables: &[String], subject: Hb, folder: Option<String>, kind: Type) -> Vec<String> {
+        let level = self.depth() + 1;
+        let (key, value) = match variables {
+            [key, value] => (Some(key), Some(value)),
+            [value] => (None, Some(value)),
+            _ => (None, None),
+        };
+        let own = |name: Option<&String>, or: &str| match name.map(|name| name.trim_start_matches('$')) {
+            Some(name) if !name.is_empty() && name != "_" && name.is_ascii() => name.to_owned(),
+            _ => or.to_owned(),
+        };
+        let names = if folder.is_some() {
+            let entry = self.free("entry", &[]);
+            let name = self.free(&own(value, "key"), std::slice::from_ref(&entry));
+            vec![entry, name]
+        } else {
+            let item = self.free(&own(value, "item"), &[]);
+            let key = key.map(|key| self.free(&own(Some(key), "key"), std::slice::from_ref(&item)));
+            std::iter::once(item).chain(key).collect()
+        };
+        let local = |index: usize| Hb::Local(names.get(index).cloned().unwrap_or_default(), Vec::new());
+        let (value_of, key_of) = if let Some(folder) = folder {
+            self.entries.push(Entry { folder, name: local(1), fields: local(0) });
+            (Value::Expr(local(1), Type::Text), Value::Counter(level, 0))
+        } else {
+            let item = match kind {
+                Type::List => Type::Text,
+                Type::Any => Type::Any,
+                Type::Raw | Type::Text | Type::Int | Type::Bool | Type::Map => Type::Raw,
+            };
+            let key = match kind {
+                Type::List => Value::Counter(level, 0),
+                Type::Map => Value::Expr(local(1), Type::Text),
+                Type::Raw | Type::Text | Type::Int | Type::Bool | Type::Any => Value::Expr(local(1), Type::Any),
+            };
+            (Value::Expr(local(0), item), key)
+        };
+        self.scope.extend(key.map(|key| (key.clone(), key_of)));
+        // Without a variable the value is under a name that no template can write.
+        self.scope.push((value.cloned().unwrap_or_default(), value_of));
+        self.loops.push((subject, names.clone()));
+        names
+    }
+
+    /// The dot of the round that was just entered.
+    fn round_dot(&self) -> Value {
+        self.scope.last().map_or(Value::Const(Const::Nil), |(_, value)| value.clone())
+    }
+
+    /// A name that no loop around this defines, and that is no helper.
+    fn free(&self, wanted: &str, taken: &[String]) -> String {
+        let is_taken = |name: &String| {
+            is_word(name) || taken.contains(name) || self.loops.iter().any(|(_, names)| names.contains(name))
+        };
+        let numbered = (2_usize..).map(|number| format!("{wanted}{number}"));
+        std::iter::once(wanted.to_owned()).chain(numbered).find(|name| !is_taken(name)).unwrap_or_default()
+    }
+
+    fn template(&mut self, name: &str, dot: Option<&Pipe>) -> Result<Vec<Token>, Left> {
+        let dot = match dot {
+            Some(pipe) => self.piped(pipe)?,
+            None => Value::Const(Const::Nil),
+        };
+        self.called(name, dot)
+    }
+
+    /// The body of a template that is defined in this text, with this dot.
+    fn called(&mut self, name: &str, dot: Value) -> Result<Vec<Token>, Left> {
+        let Some(body) = self.tree.defined.get(name) else {
+            return left(format!("there is no `{name}` in this text; copy its definition into it"));
+        };
+        if self.calls == CALLS {
+            return left(format!("`{name}` calls itself, or calls are nested more than {CALLS} deep"));
+        }
+        self.calls += 1;
+        let scope = std::mem::replace(&mut self.scope, vec![("$".to_owned(), dot.clone())]);
+        let tokens = self.with_dot(dot, body);
+        self.scope = scope;
+        self.calls -= 1;
+        Ok(tokens)
+    }
+
+    /// `content | writeToFile path owner group mode`: a file of its own. Nothing if this is something else.
+    fn written(&mut self, pipe: &Pipe) -> Option<Result<(), Left>> {
+        let (last, before) = pipe.commands.split_last()?;
+        let (Term::Function(name), arguments) = last.terms.split_first()? else { return None };
+        if name != "writeToFile" {
+            return None;
+        }
+        Some(self.write_file(before, arguments))
+    }
+
+    fn write_file(&mut self, before: &[Command], arguments: &[Term]) -> Result<(), Left> {
+        if self.conditions > 0 {
+            return left("a file that is written in a block has no equivalent yet; write a [[file]] for each, with its template");
+        }
+        let mut values = arguments.iter().map(|term| self.term(term)).collect::<Result<Vec<_>, _>>()?;
+        let mut piped = None;
+        for command in before {
+            piped = Some(self.command(command, piped)?);
+        }
+        values.extend(piped);
+        let constant = |index: usize| values.get(index).and_then(Value::as_text).map(str::to_owned);
+        let (Some(path), Some(owner), Some(group), Some(mode), [_, _, _, _, content]) =
+            (constant(0), constant(1), constant(2), constant(3), values.as_slice())
+        else {
+            return left("`writeToFile` with flags, or with a path that is no constant; write a [[file]] for it");
+        };
+        let tokens: Vec<Token> = content.pieces()?.into_iter().flat_map(|piece| self.printed(piece)).collect();
+        self.tell("writeToFile", "each `writeToFile` is a [[file]] of its own, published with the others at once");
+        self.wants.write(Written { path, template: write::text(&tokens), mode, owner, group });
+        Ok(())
+    }
+}
