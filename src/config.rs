@@ -53,6 +53,8 @@ pub use file::{parse, survey};
 pub use passed::{PASSED_KEY, PASSED_SECRET_ID, passed};
 pub use problem::{Place, Problem};
 pub use reference::References;
+#[cfg(test)]
+pub(crate) use secret::TEMPLATE_WORDS;
 pub use server::ServerVariables;
 pub use source::{AWS_VARIABLES, is_this_machine};
 pub use value::{Account, Mode};

@@ -14,7 +14,7 @@ use crate::size;
 
 /// Words that mean something else in a template: Handlebars' own, and Squire's first helpers. Later ones are no such words, since a secret may
 /// have their name already, and `{{pgpass.password}}` is none of their calls.
-const TEMPLATE_WORDS: &[&str] = &[
+pub(crate) const TEMPLATE_WORDS: &[&str] = &[
     "this",
     "root",
     "true",

@@ -72,7 +72,7 @@ impl Wants {
     fn free_name(&self, path: &str) -> String {
         let segments: Vec<String> = path.split('/').map(word).filter(|word| !word.is_empty()).collect();
         let from = |start: usize| name_of(&segments.get(start..).unwrap_or_default().join("_"));
-        let by_path = (0..segments.len()).rev().map(from);
+        let by_path = (0..segments.len().max(1)).rev().map(from);
         let numbered = (2..).map(|number: u64| format!("{}_{number}", from(segments.len().saturating_sub(1))));
         by_path.chain(numbered).find(|name| self.is_free(name)).unwrap_or_default()
     }
@@ -119,6 +119,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn no_name_is_one_that_the_configuration_refuses() {
+        for word in crate::config::TEMPLATE_WORDS {
+            assert!(is_word(word), "{word}");
+        }
+    }
+
+    #[test]
     fn names_come_from_the_end_of_the_path() {
         let table = [
             ("secret/data/app/db", "db"),
@@ -132,8 +139,9 @@ mod tests {
             ("secret/data/${APP}", "app"),
             ("secret/data/2fa", "s2fa"),
             ("secret/data/é", "data"),
-            ("é", "secret"),
-            ("", "secret_2"),
+            ("", "secret"),
+            ("é", "secret_2"),
+            ("ü", "secret_3"),
             ("json", "json_2"),
         ];
         let mut wants = Wants::default();

@@ -22,11 +22,23 @@ pub(super) fn go_template(text: &str) -> Option<Problem> {
     ))
 }
 
-/// The text between `{{` and `}}`, with its position.
+/// The text between `{{` and `}}`, with its position. What stands in a comment counts for nothing: an imported template keeps there what
+/// could not be translated.
 fn tags(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    text.match_indices("{{").filter_map(|(at, _)| {
-        let inside = text.get(at + 2..)?;
-        Some((at, inside.get(..inside.find("}}")?)?))
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        loop {
+            let start = at + text.get(at..)?.find("{{")?;
+            let inside = text.get(start + 2..)?;
+            let is_comment = inside.starts_with('!');
+            let end = if inside.starts_with("!--") { "--}}" } else { "}}" };
+            let length = inside.find(end)?;
+            // What is no comment may have a tag within itself, as `{{{` has.
+            at = if is_comment { start + 2 + length + end.len() } else { start + 2 };
+            if !is_comment {
+                return Some((start, inside.get(..length)?));
+            }
+        }
     })
 }
 

@@ -38,9 +38,9 @@ fn asked(hb: Hb) -> Condition {
 }
 
 fn not(hb: Hb) -> Hb {
-    match hb {
-        Hb::Call("not", mut arguments) if arguments.len() == 1 => arguments.remove(0),
-        other => Hb::Call("not", vec![other]),
+    match &hb {
+        Hb::Call("not", arguments) if arguments.len() == 1 => arguments.first().cloned().unwrap_or(hb),
+        _ => Hb::Call("not", vec![hb]),
     }
 }
 
@@ -153,7 +153,9 @@ fn pair(helper: &'static str, a: &Value, b: &Value) -> Valued {
         (Value::Counter(level, more), Value::Const(Const::Int(number))) => {
             Ok(rounds(helper, *level, number.saturating_sub(*more)))
         }
-        (Value::Const(Const::Int(_)), Value::Counter(..)) => pair(turned(helper), b, a),
+        (Value::Const(Const::Int(_)), Value::Counter(..)) | (Value::Const(_), Value::Once(..)) => {
+            pair(turned(helper), b, a)
+        }
         (Value::Once(level, first, later), Value::Const(constant)) => {
             let (first, later) = (constants(helper, first, constant)?, constants(helper, later, constant)?);
             match (first, later) {
@@ -164,7 +166,6 @@ fn pair(helper: &'static str, a: &Value, b: &Value) -> Valued {
                 _ => left("this comparison depends on the round of the loop; use @first"),
             }
         }
-        (Value::Const(_), Value::Once(..)) => pair(turned(helper), b, a),
         _ => expressions(helper, a, b),
     }
 }

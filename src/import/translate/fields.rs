@@ -12,12 +12,11 @@ pub(super) fn walk(value: Value, names: &[String]) -> Valued {
 pub(super) fn field(value: Value, name: &str) -> Valued {
     match value {
         Value::Secret(hb, origin) => of_secret(hb, origin, name),
-        Value::Data(hb, _) if name == "data" => Ok(Value::Data(hb, Origin::Other)),
-        Value::Data(hb, _) if name == "metadata" => Ok(Value::Metadata(hb)),
-        Value::Data(hb, _) => Ok(Value::Expr(hb.step(name), Type::Raw)),
+        Value::Data(hb, Origin::Versioned | Origin::Other) if name == "data" => Ok(Value::Data(hb, Origin::Fields)),
+        Value::Data(hb, Origin::Versioned | Origin::Other) if name == "metadata" => Ok(Value::Metadata(hb)),
         Value::Metadata(hb) => of_metadata(hb, name),
         Value::Cert(hb) => of_cert(hb, name),
-        Value::Expr(hb, Type::Raw) => Ok(Value::Expr(hb.step(name), Type::Raw)),
+        Value::Data(hb, _) | Value::Expr(hb, Type::Raw) => Ok(Value::Expr(hb.step(name), Type::Raw)),
         Value::Expr(hb, Type::Map | Type::Any) => Ok(Value::Expr(hb.step(name), Type::Any)),
         Value::Unknown(why) => left(why),
         Value::Const(_)

@@ -8,9 +8,21 @@ use super::value::{Const, Logic, Piece, Type, Value, Valued, left};
 use super::walk::Translator;
 use super::{fields, printf, request};
 
+/// How deep helpers may be nested: less than Squire's own bound, since a condition adds some.
+const CALLS: usize = 20;
+
 impl Translator<'_> {
     /// A call.
     pub(super) fn call(&mut self, name: &str, values: &[Value]) -> Valued {
+        let value = self.called_with(name, values)?;
+        let is_too_deep = matches!(&value, Value::Expr(hb, _) | Value::Count(hb, _) if hb.depth() > CALLS);
+        if is_too_deep {
+            return left(format!("calls are nested more than {CALLS} deep; write the result of some of them out"));
+        }
+        Ok(value)
+    }
+
+    fn called_with(&mut self, name: &str, values: &[Value]) -> Valued {
         if let Some(Value::Unknown(why)) = values.iter().find(|value| matches!(value, Value::Unknown(_))) {
             return left(why.clone());
         }
@@ -295,15 +307,13 @@ fn replaced(from: &Value, to: &Value, text: &Value) -> Valued {
 
 /// In base64; `user:password` by the helper for it.
 fn encoded(text: &Value) -> Valued {
-    match text {
-        Value::Joined(pieces) => match pieces.as_slice() {
-            [Piece::Expr(user), Piece::Text(colon), Piece::Expr(password)] if colon == ":" => {
-                Ok(Value::call("basic_auth", vec![user.clone(), password.clone()], Type::Text))
-            }
-            _ => call("base64", &[text], Type::Text),
-        },
-        _ => call("base64", &[text], Type::Text),
+    if let Value::Joined(pieces) = text
+        && let [Piece::Expr(user), Piece::Text(colon), Piece::Expr(password)] = pieces.as_slice()
+        && colon == ":"
+    {
+        return Ok(Value::call("basic_auth", vec![user.clone(), password.clone()], Type::Text));
     }
+    call("base64", &[text], Type::Text)
 }
 
 /// consul-template's: every line that is not empty. Squire's leaves the first one to the text before.
@@ -327,16 +337,14 @@ fn evenly_indented(lead: &str, width: i64, text: &Value) -> Valued {
 }
 
 fn without_end(line: Value) -> Value {
-    match line {
-        Value::Const(Const::Text(text)) => Value::text(text.trim_end_matches('\n')),
-        Value::Joined(mut pieces) => {
-            if let Some(Piece::Text(last)) = pieces.last_mut() {
-                *last = last.trim_end_matches('\n').to_owned();
-            }
-            Value::Joined(pieces)
-        }
-        other => other,
+    if let Some(text) = line.as_text() {
+        return Value::text(text.trim_end_matches('\n'));
     }
+    let Value::Joined(mut pieces) = line else { return line };
+    if let Some(Piece::Text(last)) = pieces.last_mut() {
+        *last = last.trim_end_matches('\n').to_owned();
+    }
+    Value::Joined(pieces)
 }
 
 /// What to do in place of a function that has no equivalent.

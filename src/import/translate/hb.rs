@@ -28,20 +28,23 @@ impl Hb {
         Self::Text(text.to_owned())
     }
 
-    /// This, or what is in it under a name.
+    /// How deep calls stand within each other here.
+    pub(super) fn depth(&self) -> usize {
+        let Self::Call(_, arguments) = self else { return 0 };
+        1 + arguments.iter().map(Self::depth).max().unwrap_or_default()
+    }
+
+    /// What is in this under a name.
     pub(super) fn step(self, name: &str) -> Self {
         let fits = !name.is_empty() && !name.contains([']', '[', '"', '\'', '{', '}', '(', ')']);
-        match self {
-            Self::Root(base, mut steps) if fits => {
-                steps.push(name.to_owned());
-                Self::Root(base, steps)
-            }
-            Self::Local(base, mut steps) if fits => {
-                steps.push(name.to_owned());
-                Self::Local(base, steps)
-            }
-            other => Self::Call("lookup", vec![other, Self::text(name)]),
+        let mut longer = self.clone();
+        if let Self::Root(_, steps) | Self::Local(_, steps) = &mut longer
+            && fits
+        {
+            steps.push(name.to_owned());
+            return longer;
         }
+        Self::Call("lookup", vec![self, Self::text(name)])
     }
 
     /// What stands between the braces where this is printed, `depth` loops deep.

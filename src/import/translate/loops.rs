@@ -47,21 +47,20 @@ pub(super) fn in_rounds(name: &str, before: &Value, body: &[Node], level: usize)
 pub(super) fn without_continue(body: &[Node]) -> Option<Vec<Node>> {
     let mut kept = Vec::new();
     for (index, node) in body.iter().enumerate() {
-        match &node.kind {
-            Kind::If(branch) if leaves(&branch.body) && !leaves(&branch.otherwise) => {
-                let (last, before) = branch.body.split_last()?;
-                if last.kind != Kind::Continue || leaves(before) {
-                    return None;
-                }
-                let mut branch = branch.clone();
-                branch.body = before.to_vec();
-                branch.otherwise.extend(without_continue(body.get(index + 1..).unwrap_or_default())?);
-                kept.push(Node { span: node.span.clone(), kind: Kind::If(branch) });
-                return Some(kept);
-            }
-            _ if leaves(std::slice::from_ref(node)) => return None,
-            _ => kept.push(node.clone()),
+        if !leaves(std::slice::from_ref(node)) {
+            kept.push(node.clone());
+            continue;
         }
+        let Kind::If(branch) = &node.kind else { return None };
+        let (last, before) = branch.body.split_last()?;
+        if last.kind != Kind::Continue || leaves(before) || leaves(&branch.otherwise) {
+            return None;
+        }
+        let mut branch = branch.clone();
+        branch.body = before.to_vec();
+        branch.otherwise.extend(without_continue(body.get(index + 1..).unwrap_or_default())?);
+        kept.push(Node { span: node.span.clone(), kind: Kind::If(branch) });
+        return Some(kept);
     }
     Some(kept)
 }
@@ -76,13 +75,12 @@ fn leaves(nodes: &[Node]) -> bool {
     })
 }
 
+/// What decides a block, and whether this is about its body and not its `else`.
+type Around<'n> = (&'n Pipe, bool);
+
 /// Calls this for each `=`, with what decides the blocks around it, and whether it stands in their body or in their `else`.
-fn each_assignment(nodes: &[Node], found: &mut dyn FnMut(&Pipe, &[(&Pipe, bool)])) {
-    fn walk<'n>(
-        nodes: &'n [Node],
-        around: &mut Vec<(&'n Pipe, bool)>,
-        found: &mut dyn FnMut(&Pipe, &[(&Pipe, bool)]),
-    ) {
+fn each_assignment(nodes: &[Node], found: &mut dyn FnMut(&Pipe, &[Around<'_>])) {
+    fn walk<'n>(nodes: &'n [Node], around: &mut Vec<Around<'n>>, found: &mut dyn FnMut(&Pipe, &[Around<'_>])) {
         for node in nodes {
             match &node.kind {
                 Kind::Action(pipe) if pipe.assigns => found(pipe, around),

@@ -67,6 +67,7 @@ fn quoted(value: &Value) -> Result<Vec<Piece>, Left> {
             Ok(vec![Piece::Text(serde_json::Value::from(text.as_str()).to_string())])
         }
         Value::Expr(hb, Type::Text | Type::Raw) => Ok(vec![Piece::Expr(Hb::Call("json", vec![hb.clone()]))]),
+        Value::Joined(_) => Ok(vec![Piece::Expr(Hb::Call("json", vec![value.hb()?]))]),
         _ => left("`printf` with `%q` of this value has no equivalent in Squire; {{json …}} writes a text in quotes"),
     }
 }

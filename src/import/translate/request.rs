@@ -43,12 +43,9 @@ pub(super) fn secret(values: &[Value], entries: &[Entry], wants: &mut Wants) -> 
 /// `pkiCert path "key=value"…` in a template for the file `apart`.
 pub(super) fn certificate(values: &[Value], apart: Option<&str>, wants: &mut Wants) -> Valued {
     let [path, params @ ..] = values else { return left("`pkiCert` needs a path") };
-    match written(path, &[])? {
-        Written { text, .. } => {
-            let request = Request { apart: apart.map(str::to_owned), ..request(&text, params)? };
-            Ok(Value::Cert(Hb::Root(wants.name(request), Vec::new())))
-        }
-    }
+    let Written { text, .. } = written(path, &[])?;
+    let request = Request { apart: apart.map(str::to_owned), ..request(&text, params)? };
+    Ok(Value::Cert(Hb::Root(wants.name(request), Vec::new())))
 }
 
 fn request(text: &str, params: &[Value]) -> Result<Request, Left> {
@@ -86,7 +83,7 @@ fn written<'v>(value: &Value, entries: &'v [Entry]) -> Result<Written<'v>, Left>
         match piece {
             Piece::Text(piece) => text.push_str(&piece.replace("${", "$${")),
             Piece::Expr(hb) => match (variable(&hb), entries.iter().find(|entry| entry.name == hb)) {
-                (Some(name), _) => text.push_str(&format!("${{{name}}}")),
+                (Some(name), _) => text.extend(["${", name, "}"]),
                 (None, Some(found)) => entry = Some(found),
                 (None, None) => return left(unknown),
             },
@@ -98,12 +95,10 @@ fn written<'v>(value: &Value, entries: &'v [Entry]) -> Result<Written<'v>, Left>
 
 /// The variable of `env "NAME"`.
 fn variable(hb: &Hb) -> Option<&str> {
-    match hb {
-        Hb::Call("default" | "env", arguments) => match arguments.as_slice() {
-            [Hb::Text(name)] => Some(name),
-            [inner @ Hb::Call(..), Hb::Text(empty)] if empty.is_empty() => variable(inner),
-            _ => None,
-        },
+    let Hb::Call("default" | "env", arguments) = hb else { return None };
+    match arguments.as_slice() {
+        [Hb::Text(name)] => Some(name),
+        [inner @ Hb::Call(..), Hb::Text(empty)] if empty.is_empty() => variable(inner),
         _ => None,
     }
 }

@@ -1,4 +1,5 @@
 //! Templates, and what becomes of them.
 
 mod golden;
+mod random;
 mod texts;

@@ -21,7 +21,7 @@ pub(super) enum Value {
     Const(Const),
     /// What `secret` gives, at this expression.
     Secret(Hb, Origin),
-    /// `.Data` of that.
+    /// `.Data` of that, or `.Data.data`.
     Data(Hb, Origin),
     /// `.Data.metadata` of that.
     Metadata(Hb),
@@ -55,12 +55,15 @@ pub(super) enum Const {
     Text(String),
 }
 
-/// What a secret is, as far as its path tells.
+/// What the data of a secret is, as far as the template tells.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Origin {
-    /// Its path has `/data/` in it, as those of KV v2.
+    /// That of a path with `/data/` in it, as those of KV v2: the fields and the metadata.
     Versioned,
+    /// The fields, or the same as above.
     Other,
+    /// The fields.
+    Fields,
 }
 
 /// The type of an expression's value.
@@ -141,10 +144,7 @@ impl Value {
 
     /// The constant text that it is.
     pub(super) fn as_text(&self) -> Option<&str> {
-        match self {
-            Self::Const(Const::Text(text)) => Some(text),
-            _ => None,
-        }
+        if let Self::Const(Const::Text(text)) = self { Some(text) } else { None }
     }
 
     /// The pieces that it prints.
@@ -162,7 +162,7 @@ impl Value {
                 left("Go prints this as a map, in a form of its own; name a field, or write {{json …}}")
             }
             Self::Logic(Logic::Or, values) => one(fallback(values)?),
-            other => one(other.hb()?),
+            Self::Expr(..) | Self::Counter(..) | Self::Count(..) | Self::Logic(..) | Self::Unknown(_) => one(self.hb()?),
         }
     }
 
@@ -173,7 +173,7 @@ impl Value {
             Self::Data(_, Origin::Versioned) => {
                 left("this is the data of KV v2 and its metadata in one; Squire has them apart: `.Data.data` is meant, or {{meta …}}")
             }
-            Self::Data(hb, Origin::Other) | Self::Expr(hb, _) => Ok(hb.clone()),
+            Self::Data(hb, Origin::Other | Origin::Fields) | Self::Expr(hb, _) => Ok(hb.clone()),
             Self::Counter(level, 0) => Ok(Hb::At("index", *level)),
             Self::Counter(level, more) => Ok(Hb::Call("add", vec![Hb::At("index", *level), Hb::Int(*more)])),
             Self::Count(of, 0) => Ok(Hb::Call("len", vec![of.clone()])),
@@ -218,14 +218,13 @@ fn fallback(values: &[Value]) -> Result<Hb, Left> {
 
 /// `(env "A")` for `(default (env "A") "")`, where something else is the fallback.
 pub(super) fn without_fallback(hb: Hb) -> Hb {
-    match hb {
-        Hb::Call("default", arguments) => match <[Hb; 2]>::try_from(arguments) {
-            Ok([inner, Hb::Text(empty)]) if empty.is_empty() => inner,
-            Ok(arguments) => Hb::Call("default", arguments.into()),
-            Err(arguments) => Hb::Call("default", arguments),
-        },
-        other => other,
+    if let Hb::Call("default", arguments) = &hb
+        && let [inner, Hb::Text(empty)] = arguments.as_slice()
+        && empty.is_empty()
+    {
+        return inner.clone();
     }
+    hb
 }
 
 fn joined(pieces: &[Piece]) -> Result<Hb, Left> {

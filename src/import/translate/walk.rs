@@ -17,6 +17,11 @@ use crate::import::{Notes, Wants};
 /// How deep templates may call each other: one that calls itself has no end here.
 const CALLS: usize = 16;
 
+/// How deep blocks may be nested in what is written: Squire's own bound is higher by little.
+const BLOCKS: usize = 30;
+/// How many nodes are translated, since templates that call each other multiply.
+const NODES: usize = 20_000;
+
 /// The state of the walk.
 pub(super) struct Translator<'a> {
     pub(super) text: &'a Text<'a>,
@@ -33,6 +38,8 @@ pub(super) struct Translator<'a> {
     /// How many blocks around this ask for something known only while rendering.
     conditions: usize,
     calls: usize,
+    /// How many nodes there were.
+    visited: usize,
     /// What was told already.
     told: Vec<&'static str>,
     /// The action that is being translated.
@@ -53,6 +60,7 @@ pub(super) fn tokens(text: &Text<'_>, tree: &Tree, wants: &mut Wants, notes: &mu
         loops: Vec::new(),
         conditions: 0,
         calls: 0,
+        visited: 0,
         told: Vec::new(),
         here: 0..0,
     };
@@ -89,7 +97,12 @@ impl Translator<'_> {
     fn node(&mut self, node: &Node) -> Vec<Token> {
         let wants = self.wants.clone();
         let (scope, dot) = (self.scope.len(), self.dot.clone());
+        self.visited += 1;
         let (place, tokens) = match &node.kind {
+            _ if self.visited > NODES => (&node.span, left("the template is too large with all that it calls; split it")),
+            Kind::If(_) | Kind::With(_) | Kind::Range(_) if self.conditions >= BLOCKS => {
+                (&node.span, left(format!("blocks are nested more than {BLOCKS} deep")))
+            }
             Kind::Text(text) => return vec![Token::Text(text.clone())],
             Kind::Comment(text) => return vec![write::comment(text)],
             Kind::Action(pipe) => (&pipe.span, self.action(pipe)),
@@ -239,21 +252,24 @@ impl Translator<'_> {
         self.here = branch.pipe.span.clone();
         let value = self.piped(&branch.pipe)?;
         let dot = self.dot.clone();
-        self.choice(&truth(&value)?, branch, dot)
+        Ok(self.choice(&truth(&value)?, branch, dot))
     }
 
     fn with_block(&mut self, branch: &Branch) -> Result<Vec<Token>, Left> {
         self.here = branch.pipe.span.clone();
         let value = self.piped(&branch.pipe)?;
         let condition = truth(&value)?;
-        self.choice(&condition, branch, value)
+        if matches!(value, Value::Secret(..) | Value::Cert(_)) && !branch.otherwise.is_empty() {
+            self.tell("else", "this `else` is never rendered: the agent waits until the secret is there, and so does Squire");
+        }
+        Ok(self.choice(&condition, branch, value))
     }
 
     /// The branch that is taken, with this dot in the body; both, where that is not known.
-    fn choice(&mut self, condition: &Condition, branch: &Branch, dot: Value) -> Result<Vec<Token>, Left> {
+    fn choice(&mut self, condition: &Condition, branch: &Branch, dot: Value) -> Vec<Token> {
         match condition {
-            Condition::Known(true) => Ok(self.with_dot(dot, &branch.body)),
-            Condition::Known(false) => Ok(self.nodes(&branch.otherwise)),
+            Condition::Known(true) => self.with_dot(dot, &branch.body),
+            Condition::Known(false) => self.nodes(&branch.otherwise),
             Condition::Asked(..) => {
                 let before = self.scope.clone();
                 self.conditions += 1;
@@ -263,7 +279,7 @@ impl Translator<'_> {
                 self.conditions -= 1;
                 self.merge(&after, branch.pipe.span.start);
                 let chained = matches!(branch.otherwise.as_slice(), [Node { kind: Kind::If(_) | Kind::With(_), .. }]);
-                Ok(self.conditional(condition, body, otherwise, chained))
+                self.conditional(condition, body, otherwise, chained)
             }
         }
     }
@@ -291,12 +307,14 @@ impl Translator<'_> {
     /// `{{#if …}}…{{else}}…{{/if}}`. `chained`: the `else` is an `if` of its own.
     fn conditional(&self, condition: &Condition, body: Vec<Token>, mut otherwise: Vec<Token>, chained: bool) -> Vec<Token> {
         let block = |inside: &str| Token::Block(inside.to_owned());
-        let unless = match condition {
-            Condition::Asked(Hb::Call("not", arguments), _) if otherwise.is_empty() => {
-                arguments.first().map(|hb| (hb.argument(self.depth()), body.clone()))
-            }
-            _ if body.is_empty() && !otherwise.is_empty() => Some((condition.written(self.depth()), otherwise.clone())),
-            _ => None,
+        let unless = if let Condition::Asked(Hb::Call("not", arguments), _) = condition
+            && otherwise.is_empty()
+        {
+            arguments.first().map(|hb| (hb.argument(self.depth()), body.clone()))
+        } else if body.is_empty() && !otherwise.is_empty() {
+            Some((condition.written(self.depth()), otherwise.clone()))
+        } else {
+            None
         };
         if let Some((condition, body)) = unless {
             return [vec![block(&format!("#unless {condition}"))], body, vec![block("/unless")]].concat();
@@ -332,7 +350,16 @@ impl Translator<'_> {
             Value::Expr(_, Type::Text | Type::Int | Type::Bool) | Value::Const(_) | Value::Joined(_) => {
                 return left("Handlebars walks lists and maps only");
             }
-            other => (other.hb()?, None),
+            Value::Secret(..)
+            | Value::Data(..)
+            | Value::Metadata(_)
+            | Value::Cert(_)
+            | Value::Expr(_, Type::Raw | Type::List | Type::Map | Type::Any)
+            | Value::Counter(..)
+            | Value::Count(..)
+            | Value::Once(..)
+            | Value::Logic(..)
+            | Value::Unknown(_) => (subject.hb()?, None),
         };
         let header = hb.argument(self.depth());
         let (before, entries) = (self.scope.clone(), self.entries.len());

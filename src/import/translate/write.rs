@@ -22,10 +22,10 @@ pub(super) fn text(tokens: &[Token]) -> String {
         let rest = tokens.get(index + 1..).unwrap_or_default();
         match token {
             Token::Text(text) => push_text(text, !rest.is_empty(), &mut out),
-            Token::Print(inside) => out.push_str(&format!("{{{{{inside}}}}}")),
+            Token::Print(inside) => out.extend(["{{", inside, "}}"]),
             Token::Block(inside) => {
                 let alone = begins_line(&out) && ends_line(rest);
-                out.push_str(&format!("{{{{{inside}}}}}{}", if alone { "{{!}}" } else { "" }));
+                out.extend(["{{", inside, "}}", if alone { "{{!}}" } else { "" }]);
             }
         }
     }
@@ -113,7 +113,8 @@ fn escaped(run: &str) -> String {
 }
 
 fn push_constant(text: &str, out: &mut String) {
-    out.push_str(&format!("{{{{default {} \"\"}}}}", serde_json::Value::from(text)));
+    let constant = serde_json::Value::from(text).to_string();
+    out.extend(["{{default ", &constant, " \"\"}}"]);
 }
 
 /// A comment about something that was left.

@@ -70,7 +70,7 @@ fn term(value: &Term) -> String {
 }
 
 fn fields(names: &[String]) -> String {
-    names.iter().map(|name| format!(".{name}")).collect()
+    names.iter().fold(String::new(), |written, name| written + "." + name)
 }
 
 fn quoted(text: &str) -> String {

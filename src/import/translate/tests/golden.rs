@@ -35,6 +35,7 @@ fn fields_of_a_secret() {
     becomes(&[
         ("{{.Data.data.user}}:{{ .Data.data.pass }}", "{{db.user}}:{{db.pass}}"),
         ("{{.Data.user}}", "{{db.user}}"),
+        ("{{.Data.data.data}}{{.Data.data.metadata.x}}", "{{db.data}}{{db.metadata.x}}"),
         ("{{index .Data.data \"a-b\"}}{{index .Data \"data\" \"a.b\"}}", "{{db.[a-b]}}{{db.[a.b]}}"),
         ("{{index .Data.data \"a]b\"}}", "{{lookup db \"a]b\"}}"),
         ("{{(.Data.data).a.b}}{{index .Data.data.list 0}}", "{{db.a.b}}{{lookup db.list 0}}"),
