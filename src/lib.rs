@@ -56,6 +56,8 @@ pub mod fact;
 pub mod config;
 pub mod template;
 
+pub mod import;
+
 pub mod plan;
 
 pub mod ledger;

@@ -30,6 +30,7 @@ mod description;
 mod folders;
 mod hanging;
 mod hardening;
+mod import;
 mod kubernetes;
 mod leaks;
 mod left_behind;

@@ -36,7 +36,7 @@ use std::time::{Duration, Instant};
 pub(crate) use api::Api;
 pub(crate) use asking::{ask, says, status};
 pub(crate) use aws::{Aws, Keys, write_profile};
-pub(crate) use bao::{Bao, Tenant};
+pub(crate) use bao::{Bao, Tenant, program as bao_program};
 pub(crate) use browser::{Browser, Screen};
 pub(crate) use canary::{Canaries, fresh};
 pub(crate) use clock::Clock;

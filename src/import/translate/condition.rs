@@ -38,10 +38,12 @@ fn asked(hb: Hb) -> Condition {
 }
 
 fn not(hb: Hb) -> Hb {
-    match &hb {
-        Hb::Call("not", arguments) if arguments.len() == 1 => arguments.first().cloned().unwrap_or(hb),
-        _ => Hb::Call("not", vec![hb]),
+    if let Hb::Call("not", arguments) = &hb
+        && let [inner] = arguments.as_slice()
+    {
+        return inner.clone();
     }
+    Hb::Call("not", vec![hb])
 }
 
 /// Whether Go's `if` takes this for true.
@@ -55,7 +57,8 @@ pub(super) fn truth(value: &Value) -> Result<Condition, Left> {
         Value::Logic(logic, values) => logical(*logic, values)?,
         Value::Joined(pieces) => {
             let has_text = |piece: &Piece| matches!(piece, Piece::Text(text) if !text.is_empty());
-            if pieces.iter().any(has_text) { Condition::Known(true) } else { asked(value.hb()?) }
+            let is_path = matches!(pieces.as_slice(), [Piece::Expr(Hb::Root(..) | Hb::Local(..) | Hb::At(..))]);
+            if pieces.iter().any(has_text) { Condition::Known(true) } else { Condition::Asked(value.hb()?, is_path) }
         }
         Value::Expr(hb, kind) => {
             let of_secret = *kind == Type::Raw && matches!(hb, Hb::Root(..) | Hb::Local(..));
@@ -221,19 +224,23 @@ fn expressions(helper: &'static str, a: &Value, b: &Value) -> Valued {
     if !(equality || numbers || texts) {
         return left("which of these two is less depends on their types, which are not known here: Go orders texts, even those of digits, as texts");
     }
-    match (a, b) {
-        (Value::Expr(hb, Type::Raw), Value::Const(Const::Text(text)))
-        | (Value::Const(Const::Text(text)), Value::Expr(hb, Type::Raw))
-            if is_number(text) =>
-        {
-            // To Go a number of a secret is a text.
+    let (value, text) = if a.as_text().is_some() { (b, a.as_text()) } else { (a, b.as_text()) };
+    match text.filter(|text| is_number(text) && may_be_number(value)) {
+        Some(text) => {
+            let hb = value.hb()?;
             let as_text = Hb::Call("eq", vec![hb.clone(), Hb::text(text)]);
-            let as_number = Hb::Call("eq", vec![hb.clone(), Hb::Float(text.clone())]);
+            let as_number = Hb::Call("eq", vec![hb, Hb::Float(text.to_owned())]);
             let either = Hb::Call("or", vec![as_text, as_number]);
             Ok(Value::Expr(if helper == "eq" { either } else { not(either) }, Type::Bool))
         }
-        _ => Ok(Value::call(helper, vec![a.hb()?, b.hb()?], Type::Bool)),
+        None => Ok(Value::call(helper, vec![a.hb()?, b.hb()?], Type::Bool)),
     }
+}
+
+/// Whether what is a text to Go may be a number to Handlebars: a number of a secret, or what `print` makes of one.
+fn may_be_number(value: &Value) -> bool {
+    matches!(value, Value::Expr(_, Type::Raw | Type::Any))
+        || matches!(value, Value::Joined(pieces) if matches!(pieces.as_slice(), [Piece::Expr(_)]))
 }
 
 /// Whether a text is a number as JSON and Handlebars write it.

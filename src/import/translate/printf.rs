@@ -1,7 +1,7 @@
 //! `printf` and `print`: constants and expressions → pieces of text.
 
 use super::hb::Hb;
-use super::value::{Const, Left, Piece, Type, Value, Valued, left};
+use super::value::{Left, Piece, Type, Value, Valued, left};
 
 /// The value of these pieces: a constant, if all of them are.
 pub(super) fn joined(pieces: Vec<Piece>) -> Value {
@@ -62,14 +62,14 @@ fn converted(verb: char, value: &Value) -> Result<Vec<Piece>, Left> {
 
 /// In quotes. Go's escapes are those of JSON for all text without control characters.
 fn quoted(value: &Value) -> Result<Vec<Piece>, Left> {
-    match value {
-        Value::Const(Const::Text(text)) if !text.contains(|c: char| c.is_control() && !"\n\r\t".contains(c)) => {
-            Ok(vec![Piece::Text(serde_json::Value::from(text.as_str()).to_string())])
-        }
-        Value::Expr(hb, Type::Text | Type::Raw) => Ok(vec![Piece::Expr(Hb::Call("json", vec![hb.clone()]))]),
-        Value::Joined(_) => Ok(vec![Piece::Expr(Hb::Call("json", vec![value.hb()?]))]),
-        _ => left("`printf` with `%q` of this value has no equivalent in Squire; {{json …}} writes a text in quotes"),
+    let is_plain = |text: &str| !text.contains(|c: char| c.is_control() && !"\n\r\t".contains(c));
+    if let Some(text) = value.as_text().filter(|text| is_plain(text)) {
+        return Ok(vec![Piece::Text(serde_json::Value::from(text).to_string())]);
     }
+    if value.as_text().is_none() && matches!(value.kind(), Type::Text | Type::Raw) {
+        return Ok(vec![Piece::Expr(Hb::Call("json", vec![value.hb()?]))]);
+    }
+    left("`printf` with `%q` of this value has no equivalent in Squire; {{json …}} writes a text in quotes")
 }
 
 /// `print values…`: a space stands between two that are both no text.
