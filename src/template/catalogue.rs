@@ -83,6 +83,7 @@ pub(super) const HELPERS: &[Helper] = &[
     inline("divide", "{{divide number number}}", 2..=2),
     inline("modulo", "{{modulo number number}}", 2..=2),
     inline("range", "(range number)", 1..=2),
+    inline("concat", "{{concat a b …}}", 1..=usize::MAX),
     inline("line", "{{line text}}", 1..=1),
     inline("word", "{{word text \":\"}}", 1..=2),
     inline("env_name", "{{env_name text}}", 1..=1),

@@ -34,7 +34,7 @@ pub(super) use encode::decoded;
 type Function = fn(&Arguments<'_>) -> Result<Value, Complaint>;
 
 /// Our helpers that need nothing but their arguments; the others are Handlebars' own or registered below.
-const FUNCTIONS: [(&str, Function); 60] = [
+const FUNCTIONS: [(&str, Function); 61] = [
     ("json", format::json),
     ("json_pretty", format::json_pretty),
     ("yaml", format::yaml),
@@ -75,6 +75,7 @@ const FUNCTIONS: [(&str, Function); 60] = [
     ("divide", numbers::divide),
     ("modulo", numbers::modulo),
     ("range", numbers::range),
+    ("concat", text::concat),
     ("line", lines::line),
     ("word", lines::word),
     ("env_name", environment::env_name),

@@ -219,7 +219,8 @@ fn rounds(helper: &'static str, level: usize, number: i64) -> Value {
 fn expressions(helper: &'static str, a: &Value, b: &Value) -> Valued {
     let equality = matches!(helper, "eq" | "ne");
     let (one, other) = (a.kind(), b.kind());
-    let numbers = one == Type::Int && other == Type::Int;
+    // The key of a loop is compared with a number only where it is one.
+    let numbers = matches!((one, other), (Type::Int, Type::Int | Type::Any) | (Type::Any, Type::Int));
     let texts = matches!((one, other), (Type::Text, Type::Text));
     if !(equality || numbers || texts) {
         return left("which of these two is less depends on their types, which are not known here: Go orders texts, even those of digits, as texts");

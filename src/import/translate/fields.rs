@@ -33,7 +33,7 @@ pub(super) fn field(value: Value, name: &str) -> Valued {
 
 /// The fields of an answer of the server.
 fn of_secret(hb: Hb, origin: Origin, name: &str) -> Valued {
-    let about = |key: &str, kind| Ok(Value::call("meta", vec![hb.clone(), Hb::text(key)], kind));
+    let about = |key: &str, kind| about(hb.clone(), key, kind);
     match name {
         "Data" => Ok(Value::Data(hb, origin)),
         "LeaseID" => about("lease_id", Type::Text),
@@ -45,13 +45,21 @@ fn of_secret(hb: Hb, origin: Origin, name: &str) -> Valued {
     }
 }
 
+/// Something about a secret that is no field of it.
+fn about(hb: Hb, key: &str, kind: Type) -> Valued {
+    if matches!(hb, Hb::Local(..)) {
+        return left("Squire knows this of a secret of its own, and not of an entry of a folder; give the entry a [secret.…]");
+    }
+    Ok(Value::call("meta", vec![hb, Hb::text(key)], kind))
+}
+
 fn of_metadata(hb: Hb, name: &str) -> Valued {
     let kind = match name {
         "version" | "created_time" => Type::Raw,
         "custom_metadata" => Type::Map,
         _ => return left(format!("Squire has no `{name}` of a secret; {{{{meta …}}}} has `version`, `created_time` and `custom_metadata`")),
     };
-    Ok(Value::call("meta", vec![hb, Hb::text(name)], kind))
+    about(hb, name, kind)
 }
 
 /// A certificate's parts. Each ends with a line break where `pkiCert` gives it, and without one where the server does.

@@ -36,7 +36,7 @@ impl Translator<'_> {
             "len" => self.length(values),
             "toJSON" | "toJSONPretty" | "toUnescapedJSON" | "toUnescapedJSONPretty" | "toYAML" | "toTOML" | "sprig_toJson"
             | "sprig_toPrettyJson" | "sprig_toRawJson" => self.format(name, values),
-            "timestamp" | "sprig_now" => self.timestamp(values),
+            "timestamp" => self.timestamp(values),
             _ => simple(name.strip_prefix("sprig_"), name, values),
         }
     }
@@ -242,6 +242,9 @@ fn of_sprig(name: &str, values: &[Value]) -> Valued {
         ("cat", [_, ..]) => printf::line(values).map(without_end),
         ("indent", [Value::Const(Const::Int(width)), text]) => evenly_indented("", *width, text),
         ("nindent", [Value::Const(Const::Int(width)), text]) => evenly_indented("\n", *width, text),
+        ("title", [text]) => again("toTitle", &[text]),
+        ("hasPrefix", [part, text]) => beside("\\A", part, "", text),
+        ("hasSuffix", [part, text]) => beside("", part, "\\z", text),
         ("add1", [number]) => again("add", &[&Value::Const(Const::Int(1)), number]),
         ("sub", [a, b]) => again("subtract", &[b, a]),
         ("add", [a, b]) => again("add", &[a, b]),
@@ -250,6 +253,18 @@ fn of_sprig(name: &str, values: &[Value]) -> Valued {
             "Squire has no equivalent of sprig's `{name}`; docs/templates.md has its helpers"
         )),
     }
+}
+
+/// Whether a text has this constant at one of its ends.
+fn beside(start: &str, part: &Value, end: &str, text: &Value) -> Valued {
+    let Some(part) = part.as_text() else { return left("what a text begins or ends with has to be a constant") };
+    let pattern = format!("{start}{}{end}", part.chars().map(literally).collect::<Vec<_>>().concat());
+    call("regex_match", &[text, &Value::text(pattern)], Type::Bool)
+}
+
+/// A character of a regular expression that means itself.
+fn literally(c: char) -> String {
+    if c.is_ascii_punctuation() { format!("\\{c}") } else { c.to_string() }
 }
 
 fn call(helper: &'static str, values: &[&Value], kind: Type) -> Valued {
@@ -292,7 +307,7 @@ fn trim_of(set: &Value, text: &Value) -> Valued {
     if set.is_empty() {
         return Ok(text.clone());
     }
-    let class: String = set.chars().map(|c| if c.is_ascii_punctuation() { format!("\\{c}") } else { c.to_string() }).collect();
+    let class: String = set.chars().map(literally).collect();
     let pattern = Value::text(format!("\\A[{class}]+|[{class}]+\\z"));
     call("regex_replace", &[text, &pattern, &Value::text("")], Type::Text)
 }

@@ -252,13 +252,22 @@ impl Translator<'_> {
         self.here = branch.pipe.span.clone();
         let value = self.piped(&branch.pipe)?;
         let dot = self.dot.clone();
-        Ok(self.choice(&truth(&value)?, branch, dot))
+        let condition = self.truth(&value)?;
+        Ok(self.choice(&condition, branch, dot))
+    }
+
+    /// Whether Go's `if` takes this for true; a folder, if it is not empty.
+    fn truth(&mut self, value: &Value) -> Result<Condition, Left> {
+        if let Value::Listing(path) = value {
+            return Ok(Condition::Asked(request::folder(path, self.wants), false));
+        }
+        truth(value)
     }
 
     fn with_block(&mut self, branch: &Branch) -> Result<Vec<Token>, Left> {
         self.here = branch.pipe.span.clone();
         let value = self.piped(&branch.pipe)?;
-        let condition = truth(&value)?;
+        let condition = self.truth(&value)?;
         if matches!(value, Value::Secret(..) | Value::Cert(_)) && !branch.otherwise.is_empty() {
             self.tell("else", "this `else` is never rendered: the agent waits until the secret is there, and so does Squire");
         }

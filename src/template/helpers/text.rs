@@ -101,6 +101,17 @@ pub(super) fn join(arguments: &Arguments<'_>) -> Result<Value, Complaint> {
     Ok(items.join(separator.as_ref()).into())
 }
 
+/// The texts one behind the other.
+pub(super) fn concat(arguments: &Arguments<'_>) -> Result<Value, Complaint> {
+    let mut whole = String::new();
+    for index in 0..arguments.count_of_values() {
+        let part = arguments.text(index)?;
+        bounded("concat", whole.len().checked_add(part.len()))?;
+        whole.push_str(&part);
+    }
+    Ok(whole.into())
+}
+
 /// Refuses an operation whose result would exceed the limit, before it begins.
 fn bounded(helper: &str, size: Option<usize>) -> Result<(), Complaint> {
     match size {

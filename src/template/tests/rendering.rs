@@ -156,6 +156,7 @@ fn every_helper_writes_what_its_format_reads() {
         ("[{{trim \" a \"}}] {{upper db.username}} {{lower \"É\"}}", "[a] APP é"),
         ("{{replace db.username \"p\" \"-$1-\"}}", "a-$1--$1-"),
         ("{{join db.hosts \", \"}} {{join (split \"a,,b\" \",\") \"|\"}}", "a, b a||b"),
+        ("{{concat \"a\" db.port db.tls \"\"}} {{upper (concat \"x-\" web.key)}}", "a5432true X-K"),
         (
             "{{default db.port 1}} {{default db.nothing 5432}} {{default db.none \"x\"}} {{default db.empty \"y\"}}",
             "5432 5432 x y",

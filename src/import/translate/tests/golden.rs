@@ -58,6 +58,9 @@ fn conditions() {
         ("{{if eq .Data.data.a \"x\" \"y\"}}y{{end}}", "{{#if (or (eq db.a \"x\") (eq db.a \"y\"))}}y{{/if}}"),
         ("{{if eq \"v2\" \"v1\"}}{{.Data.x}}{{else}}{{.Data.data.x}}{{end}}", "{{db.x}}"),
         ("{{if gt (len .Data.data) 2}}y{{end}}", "{{#if (gt (len db) 2)}}y{{/if}}"),
+        ("{{range $i, $v := .Data.data.l}}{{if gt $i 0}},{{end}}{{end}}", "{{#each db.l as |v i|}}{{#if (gt i 0)}},{{/if}}{{/each}}"),
+        ("{{if secrets \"kv/a\"}}x{{end}}", "{{#if a}}x{{/if}}"),
+        ("{{if .Data.data.a | sprig_hasPrefix \"a.\"}}x{{end}}", "{{#if (regex_match db.a \"\\\\Aa\\\\.\")}}x{{/if}}"),
         ("{{or .Data.data.a \"x\"}}", "{{default db.a \"x\"}}"),
         ("{{if or (env \"A\") .Data.data.b}}y{{end}}", "{{#if (or (env \"A\") db.b)}}y{{/if}}"),
     ]);
