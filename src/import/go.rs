@@ -27,7 +27,9 @@ pub struct Delimiters {
 impl Delimiters {
     /// These two, where they are given and not empty, else Go's own.
     pub fn new(left: Option<&str>, right: Option<&str>) -> Self {
-        let or = |given: Option<&str>, own: &str| given.filter(|given| !given.is_empty()).unwrap_or(own).to_owned();
+        let or = |given: Option<&str>, own: &str| {
+            given.filter(|given| !given.is_empty()).unwrap_or(own).to_owned()
+        };
         Self { left: or(left, "{{"), right: or(right, "}}") }
     }
 }

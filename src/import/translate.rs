@@ -58,7 +58,10 @@ pub fn template(text: &Text<'_>, wants: &mut Wants, notes: &mut Notes) -> String
         Err(error) => {
             let place = text.place(error.at);
             let shown = format!("line {}: {}:\n{}", place.line, error.message, text.text);
-            let advice = format!("{}; the agent refuses this template too. It stands in the output as a comment", error.message);
+            let advice = format!(
+                "{}; the agent refuses this template too. It stands in the output as a comment",
+                error.message
+            );
             notes.left(place, write::one_line(text.text.get(error.at..).unwrap_or_default()), advice);
             write::text(&[write::left(&shown)])
         }

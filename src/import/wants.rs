@@ -73,7 +73,8 @@ impl Wants {
         let segments: Vec<String> = path.split('/').map(word).filter(|word| !word.is_empty()).collect();
         let from = |start: usize| name_of(&segments.get(start..).unwrap_or_default().join("_"));
         let by_path = (0..segments.len().max(1)).rev().map(from);
-        let numbered = (2..).map(|number: u64| format!("{}_{number}", from(segments.len().saturating_sub(1))));
+        let numbered =
+            (2..).map(|number: u64| format!("{}_{number}", from(segments.len().saturating_sub(1))));
         by_path.chain(numbered).find(|name| self.is_free(name)).unwrap_or_default()
     }
 

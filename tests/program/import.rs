@@ -57,9 +57,9 @@ fn rendered() -> &'static Rendered {
         write_secrets(&bao);
         let directory = on_tmpfs("import");
         std::fs::write(directory.path().join("content"), "content\n").unwrap();
-        let texts = by_hand(&directory).into_iter().chain((0..RANDOM).map(|seed| {
-            (format!("random {seed}"), random::template(seed))
-        }));
+        let texts = by_hand(&directory)
+            .into_iter()
+            .chain((0..RANDOM).map(|seed| (format!("random {seed}"), random::template(seed))));
         let cases = run_agent(&bao, &directory, texts.collect());
         Rendered { bao, cases, directory }
     })
@@ -141,9 +141,11 @@ fn ours(case: &Case, all: &Rendered) -> Result<String, String> {
         Err(error) if error.message.starts_with("there is no helper") => return Err(error.message),
         Err(error) => panic!("{error}\n{}\n{output}", case.text),
     };
-    let secrets = wants.all().map(|(name, request)| (SecretName::new(name), Packed::of(&fetched(request, all))));
+    let secrets =
+        wants.all().map(|(name, request)| (SecretName::new(name), Packed::of(&fetched(request, all))));
     let secrets: BTreeMap<_, _> = secrets.collect();
-    let env = |name: &str| VARIABLES.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+    let env =
+        |name: &str| VARIABLES.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
     let file = |path: &Path| std::fs::read_to_string(path);
     let engine = Engine::new(Surroundings { env: Box::new(env), file: Box::new(file) });
     let rendered = engine.render(&compiled, &Data::new(secrets.iter()));
@@ -152,14 +154,16 @@ fn ours(case: &Case, all: &Rendered) -> Result<String, String> {
 
 /// The fields of what a template wants.
 fn fetched(request: &Request, all: &Rendered) -> Map<String, Value> {
-    let path = VARIABLES.iter().fold(request.path.clone(), |path, (name, value)| {
-        path.replace(&format!("${{{name}}}"), value)
-    });
+    let path = VARIABLES
+        .iter()
+        .fold(request.path.clone(), |path, (name, value)| path.replace(&format!("${{{name}}}"), value));
     if request.folder {
         let listed = path.replacen("secret/", "secret/metadata/", 1);
         let answer = all.bao.api().get(&format!("{listed}?list=true"));
         let names = answer["data"]["keys"].as_array().unwrap().iter().map(|name| name.as_str().unwrap());
-        return names.map(|name| (name.to_owned(), Value::Object(read(&format!("{path}/{name}"), all)))).collect();
+        return names
+            .map(|name| (name.to_owned(), Value::Object(read(&format!("{path}/{name}"), all))))
+            .collect();
     }
     if !request.params.is_empty() {
         return all.bao.api().post(&path, &json!(request.params))["data"].as_object().unwrap().clone();

@@ -85,11 +85,16 @@ impl<'t> Lexer<'t> {
     /// Reads a comment whose `/*` is `lead` bytes from here.
     fn comment(&mut self, lead: usize) -> Result<(), SyntaxError> {
         let inside = self.rest().get(lead + 2..).unwrap_or_default();
-        let Some(length) = inside.find("*/") else { return self.fail("this comment is never closed: `*/` is missing") };
+        let Some(length) = inside.find("*/") else {
+            return self.fail("this comment is never closed: `*/` is missing");
+        };
         let Some((end, trims)) = self.right(inside.get(length + 2..).unwrap_or_default()) else {
             return self.fail("a comment ends right before the end of its action: `*/}}` or `*/ -}}`");
         };
-        self.push(lead + length + 4 + end, Word::Comment(inside.get(..length).unwrap_or_default().to_owned()));
+        self.push(
+            lead + length + 4 + end,
+            Word::Comment(inside.get(..length).unwrap_or_default().to_owned()),
+        );
         self.trim(trims);
         Ok(())
     }
@@ -143,7 +148,9 @@ impl<'t> Lexer<'t> {
             '"' | '\'' => self.quoted(first)?,
             '`' => self.raw()?,
             '$' => self.variable()?,
-            '.' if !rest.get(1..).unwrap_or_default().starts_with(|c: char| c.is_ascii_digit()) => self.field()?,
+            '.' if !rest.get(1..).unwrap_or_default().starts_with(|c: char| c.is_ascii_digit()) => {
+                self.field()?
+            }
             '.' | '+' | '-' | '0'..='9' => self.number()?,
             c if is_name(c) => self.name()?,
             c => return self.fail(format!("`{}` has no meaning in an action", c.escape_default())),
@@ -173,7 +180,8 @@ impl<'t> Lexer<'t> {
             ends
         });
         let Some((end, _)) = end.filter(|&(_, c)| c == quote) else {
-            return self.fail(format!("this {what} is never closed on its line: its second quote is missing"));
+            return self
+                .fail(format!("this {what} is never closed on its line: its second quote is missing"));
         };
         let constant = rest.get(..=end).unwrap_or_default();
         let word = if quote == '"' {
@@ -220,7 +228,8 @@ impl<'t> Lexer<'t> {
         let rest = self.rest();
         let mut before = ' ';
         let part = |c: char| {
-            let is = is_name(c) || c == '.' || ("+-".contains(c) && matches!(before, ' ' | 'e' | 'E' | 'p' | 'P'));
+            let is =
+                is_name(c) || c == '.' || ("+-".contains(c) && matches!(before, ' ' | 'e' | 'E' | 'p' | 'P'));
             before = c;
             !is
         };

@@ -10,7 +10,8 @@ use super::{Branch, Command, DEEPEST, Kind, Node, Pipe, SyntaxError, Term, Tree}
 /// The tree of these words. `end` is the length of the text.
 pub(super) fn parse(tokens: &[Token], end: usize) -> Result<Tree, SyntaxError> {
     let variables = vec!["$".to_owned()];
-    let mut parser = Parser { tokens, end, next: 0, variables, ranges: 0, depth: 0, defined: BTreeMap::new() };
+    let mut parser =
+        Parser { tokens, end, next: 0, variables, ranges: 0, depth: 0, defined: BTreeMap::new() };
     let (body, ended) = parser.list(true)?;
     match ended {
         Ended::Text => Ok(Tree { body, defined: parser.defined }),
@@ -197,7 +198,8 @@ impl<'t> Parser<'t> {
         }
         self.depth -= 1;
         (self.variables, self.ranges) = (variables, ranges);
-        let is_empty = body.iter().all(|node| matches!(&node.kind, Kind::Text(text) if text.trim().is_empty()));
+        let is_empty =
+            body.iter().all(|node| matches!(&node.kind, Kind::Text(text) if text.trim().is_empty()));
         if !is_empty || !self.defined.contains_key(&name) {
             self.defined.insert(name, body);
         }
@@ -322,7 +324,11 @@ impl<'t> Parser<'t> {
                 _ => return self.unexpected("the variables of a `range`"),
             }
         }
-        if variables.is_empty() { Ok((variables, false)) } else { self.unexpected("the variables of a `range`") }
+        if variables.is_empty() {
+            Ok((variables, false))
+        } else {
+            self.unexpected("the variables of a `range`")
+        }
     }
 
     fn known(&mut self, name: &str) -> Result<(), SyntaxError> {

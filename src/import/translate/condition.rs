@@ -57,14 +57,21 @@ pub(super) fn truth(value: &Value) -> Result<Condition, Left> {
         Value::Logic(logic, values) => logical(*logic, values)?,
         Value::Joined(pieces) => {
             let has_text = |piece: &Piece| matches!(piece, Piece::Text(text) if !text.is_empty());
-            let is_path = matches!(pieces.as_slice(), [Piece::Expr(Hb::Root(..) | Hb::Local(..) | Hb::At(..))]);
-            if pieces.iter().any(has_text) { Condition::Known(true) } else { Condition::Asked(value.hb()?, is_path) }
+            let is_path =
+                matches!(pieces.as_slice(), [Piece::Expr(Hb::Root(..) | Hb::Local(..) | Hb::At(..))]);
+            if pieces.iter().any(has_text) {
+                Condition::Known(true)
+            } else {
+                Condition::Asked(value.hb()?, is_path)
+            }
         }
         Value::Expr(hb, kind) => {
             let of_secret = *kind == Type::Raw && matches!(hb, Hb::Root(..) | Hb::Local(..));
             Condition::Asked(without_fallback(hb.clone()), of_secret)
         }
-        Value::Data(..) | Value::Listing(_) | Value::Counter(..) | Value::Count(..) | Value::Unknown(_) => asked(value.hb()?),
+        Value::Data(..) | Value::Listing(_) | Value::Counter(..) | Value::Count(..) | Value::Unknown(_) => {
+            asked(value.hb()?)
+        }
     })
 }
 
@@ -124,7 +131,9 @@ pub(super) fn combined(logic: Logic, values: &[Value]) -> Valued {
         0 => last,
         1 if open.first() == Some(&last) => last,
         _ => {
-            if open.last() != Some(&last) && !open.last().is_some_and(|value| matches!(truth(value), Ok(Condition::Known(_)))) {
+            if open.last() != Some(&last)
+                && !open.last().is_some_and(|value| matches!(truth(value), Ok(Condition::Known(_))))
+            {
                 open.push(last);
             }
             Value::Logic(logic, open)
@@ -162,10 +171,12 @@ fn pair(helper: &'static str, a: &Value, b: &Value) -> Valued {
         (Value::Once(level, first, later), Value::Const(constant)) => {
             let (first, later) = (constants(helper, first, constant)?, constants(helper, later, constant)?);
             match (first, later) {
-                (Value::Const(first), Value::Const(later)) => Ok(match once(*level, first.is_true(), later.is_true()) {
-                    Condition::Known(is) => Value::bool(is),
-                    Condition::Asked(hb, _) => Value::Expr(hb, Type::Bool),
-                }),
+                (Value::Const(first), Value::Const(later)) => {
+                    Ok(match once(*level, first.is_true(), later.is_true()) {
+                        Condition::Known(is) => Value::bool(is),
+                        Condition::Asked(hb, _) => Value::Expr(hb, Type::Bool),
+                    })
+                }
                 _ => left("this comparison depends on the round of the loop; use @first"),
             }
         }
@@ -223,7 +234,9 @@ fn expressions(helper: &'static str, a: &Value, b: &Value) -> Valued {
     let numbers = matches!((one, other), (Type::Int, Type::Int | Type::Any) | (Type::Any, Type::Int));
     let texts = matches!((one, other), (Type::Text, Type::Text));
     if !(equality || numbers || texts) {
-        return left("which of these two is less depends on their types, which are not known here: Go orders texts, even those of digits, as texts");
+        return left(
+            "which of these two is less depends on their types, which are not known here: Go orders texts, even those of digits, as texts",
+        );
     }
     let (value, text) = if a.as_text().is_some() { (b, a.as_text()) } else { (a, b.as_text()) };
     match text.filter(|text| is_number(text) && may_be_number(value)) {

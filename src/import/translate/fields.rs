@@ -12,7 +12,9 @@ pub(super) fn walk(value: Value, names: &[String]) -> Valued {
 pub(super) fn field(value: Value, name: &str) -> Valued {
     match value {
         Value::Secret(hb, origin) => of_secret(hb, origin, name),
-        Value::Data(hb, Origin::Versioned | Origin::Other) if name == "data" => Ok(Value::Data(hb, Origin::Fields)),
+        Value::Data(hb, Origin::Versioned | Origin::Other) if name == "data" => {
+            Ok(Value::Data(hb, Origin::Fields))
+        }
         Value::Data(hb, Origin::Versioned | Origin::Other) if name == "metadata" => Ok(Value::Metadata(hb)),
         Value::Metadata(hb) => of_metadata(hb, name),
         Value::Cert(hb) => of_cert(hb, name),
@@ -22,7 +24,6 @@ pub(super) fn field(value: Value, name: &str) -> Valued {
         Value::Const(_)
         | Value::Expr(_, Type::Text | Type::Int | Type::Bool | Type::List)
         | Value::Listing(_)
-       
         | Value::Joined(_)
         | Value::Counter(..)
         | Value::Count(..)
@@ -48,7 +49,9 @@ fn of_secret(hb: Hb, origin: Origin, name: &str) -> Valued {
 /// Something about a secret that is no field of it.
 fn about(hb: Hb, key: &str, kind: Type) -> Valued {
     if matches!(hb, Hb::Local(..)) {
-        return left("Squire knows this of a secret of its own, and not of an entry of a folder; give the entry a [secret.…]");
+        return left(
+            "Squire knows this of a secret of its own, and not of an entry of a folder; give the entry a [secret.…]",
+        );
     }
     Ok(Value::call("meta", vec![hb, Hb::text(key)], kind))
 }
@@ -57,7 +60,11 @@ fn of_metadata(hb: Hb, name: &str) -> Valued {
     let kind = match name {
         "version" | "created_time" => Type::Raw,
         "custom_metadata" => Type::Map,
-        _ => return left(format!("Squire has no `{name}` of a secret; {{{{meta …}}}} has `version`, `created_time` and `custom_metadata`")),
+        _ => {
+            return left(format!(
+                "Squire has no `{name}` of a secret; {{{{meta …}}}} has `version`, `created_time` and `custom_metadata`"
+            ));
+        }
     };
     about(hb, name, kind)
 }
@@ -69,7 +76,11 @@ fn of_cert(hb: Hb, name: &str) -> Valued {
         "Cert" => "certificate",
         "Key" => "private_key",
         "CA" => "issuing_ca",
-        _ => return left(format!("`pkiCert` has no `.{name}` that Squire knows of: `.Cert`, `.Key` and `.CA`; the server's own fields are `certificate`, `private_key`, `issuing_ca` and `ca_chain`")),
+        _ => {
+            return left(format!(
+                "`pkiCert` has no `.{name}` that Squire knows of: `.Cert`, `.Key` and `.CA`; the server's own fields are `certificate`, `private_key`, `issuing_ca` and `ca_chain`"
+            ));
+        }
     };
     Ok(Value::Joined(vec![Piece::Expr(hb.step(field)), Piece::Text("\n".to_owned())]))
 }

@@ -17,7 +17,9 @@ impl Translator<'_> {
         let value = self.called_with(name, values)?;
         let is_too_deep = matches!(&value, Value::Expr(hb, _) | Value::Count(hb, _) if hb.depth() > CALLS);
         if is_too_deep {
-            return left(format!("calls are nested more than {CALLS} deep; write the result of some of them out"));
+            return left(format!(
+                "calls are nested more than {CALLS} deep; write the result of some of them out"
+            ));
         }
         Ok(value)
     }
@@ -34,8 +36,15 @@ impl Translator<'_> {
             "or" => combined(Logic::Or, values),
             "eq" | "ne" | "lt" | "le" | "gt" | "ge" => self.comparison(name, values),
             "len" => self.length(values),
-            "toJSON" | "toJSONPretty" | "toUnescapedJSON" | "toUnescapedJSONPretty" | "toYAML" | "toTOML" | "sprig_toJson"
-            | "sprig_toPrettyJson" | "sprig_toRawJson" => self.format(name, values),
+            "toJSON"
+            | "toJSONPretty"
+            | "toUnescapedJSON"
+            | "toUnescapedJSONPretty"
+            | "toYAML"
+            | "toTOML"
+            | "sprig_toJson"
+            | "sprig_toPrettyJson"
+            | "sprig_toRawJson" => self.format(name, values),
             "timestamp" => self.timestamp(values),
             _ => simple(name.strip_prefix("sprig_"), name, values),
         }
@@ -89,7 +98,11 @@ impl Translator<'_> {
         let helper = match plain {
             "toJSON" | "toUnescapedJSON" | "toJson" | "toRawJson" => "json",
             "toYAML" => "yaml",
-            "toTOML" if matches!(value.kind(), Type::Map) => return left("a whole document of TOML; write {{#each …}}{{key}} = {{toml value}}, a line for each"),
+            "toTOML" if matches!(value.kind(), Type::Map) => {
+                return left(
+                    "a whole document of TOML; write {{#each …}}{{key}} = {{toml value}}, a line for each",
+                );
+            }
             "toTOML" => "toml",
             _ => "json_pretty",
         };
@@ -100,7 +113,10 @@ impl Translator<'_> {
         if !values.is_empty() {
             return left("Squire's `timestamp` has one form, that of RFC 3339; {{timestamp}} gives it");
         }
-        self.tell("timestamp", "the time stands still until a value changes, so that it causes no rotation by itself");
+        self.tell(
+            "timestamp",
+            "the time stands still until a value changes, so that it causes no rotation by itself",
+        );
         Ok(Value::call("timestamp", Vec::new(), Type::Text))
     }
 }
@@ -148,7 +164,9 @@ fn of_text(name: &str, values: &[Value]) -> Option<Valued> {
         ("trim", [set, text]) => trim_of(set, text),
         ("trimPrefix", [prefix, text]) => call("trim_prefix", &[text, prefix], Type::Text),
         ("trimSuffix", [suffix, text]) => call("trim_suffix", &[text, suffix], Type::Text),
-        ("split", [separator, text]) => trimmed(text).and_then(|text| call("split", &[&text, separator], Type::List)),
+        ("split", [separator, text]) => {
+            trimmed(text).and_then(|text| call("split", &[&text, separator], Type::List))
+        }
         ("join", [separator, list]) => call("join", &[list, separator], Type::Text),
         ("replaceAll", [from, to, text]) => replaced(from, to, text),
         ("regexReplaceAll", [pattern, to, text]) => call("regex_replace", &[text, pattern, to], Type::Text),
@@ -249,15 +267,15 @@ fn of_sprig(name: &str, values: &[Value]) -> Valued {
         ("sub", [a, b]) => again("subtract", &[b, a]),
         ("add", [a, b]) => again("add", &[a, b]),
         ("fromJson", [text]) => again("parseJSON", &[text]),
-        _ => left(format!(
-            "Squire has no equivalent of sprig's `{name}`; docs/templates.md has its helpers"
-        )),
+        _ => left(format!("Squire has no equivalent of sprig's `{name}`; docs/templates.md has its helpers")),
     }
 }
 
 /// Whether a text has this constant at one of its ends.
 fn beside(start: &str, part: &Value, end: &str, text: &Value) -> Valued {
-    let Some(part) = part.as_text() else { return left("what a text begins or ends with has to be a constant") };
+    let Some(part) = part.as_text() else {
+        return left("what a text begins or ends with has to be a constant");
+    };
     let pattern = format!("{start}{}{end}", part.chars().map(literally).collect::<Vec<_>>().concat());
     call("regex_match", &[text, &Value::text(pattern)], Type::Bool)
 }
@@ -279,7 +297,9 @@ fn or_empty(value: &Value) -> Valued {
 fn indexed(value: Value, key: &Value) -> Valued {
     match (&value, key) {
         (_, Value::Const(Const::Text(name))) => fields::field(value, name),
-        (Value::Secret(..) | Value::Cert(_) | Value::Metadata(_), _) => left("an answer is asked for its fields by constant names"),
+        (Value::Secret(..) | Value::Cert(_) | Value::Metadata(_), _) => {
+            left("an answer is asked for its fields by constant names")
+        }
         (_, key) => {
             let kind = if value.kind() == Type::Any { Type::Any } else { Type::Raw };
             call("lookup", &[&value, key], kind)
@@ -303,7 +323,9 @@ fn trimmed(text: &Value) -> Valued {
 
 /// Without these characters at both ends.
 fn trim_of(set: &Value, text: &Value) -> Valued {
-    let Some(set) = set.as_text() else { return left("which characters `trim` takes away has to be a constant") };
+    let Some(set) = set.as_text() else {
+        return left("which characters `trim` takes away has to be a constant");
+    };
     if set.is_empty() {
         return Ok(text.clone());
     }
@@ -314,7 +336,9 @@ fn trim_of(set: &Value, text: &Value) -> Valued {
 
 fn replaced(from: &Value, to: &Value, text: &Value) -> Valued {
     match (from.as_text(), to.as_text(), text.as_text()) {
-        (Some(""), _, _) => left("an empty text is replaced between all characters; `regex_replace` can do that"),
+        (Some(""), _, _) => {
+            left("an empty text is replaced between all characters; `regex_replace` can do that")
+        }
         (Some(from), Some(to), Some(text)) => Ok(Value::text(text.replace(from, to))),
         _ => call("replace", &[text, from, to], Type::Text),
     }

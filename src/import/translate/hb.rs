@@ -51,7 +51,8 @@ impl Hb {
     pub(super) fn tag(&self, depth: usize) -> String {
         match self {
             Self::Call(name, arguments) if !arguments.is_empty() => {
-                let written: Vec<String> = arguments.iter().map(|argument| argument.argument(depth)).collect();
+                let written: Vec<String> =
+                    arguments.iter().map(|argument| argument.argument(depth)).collect();
                 format!("{name} {}", written.join(" "))
             }
             Self::Call(name, _) => (*name).to_owned(),

@@ -21,7 +21,9 @@ pub(super) fn assigned(nodes: &[Node]) -> Vec<String> {
 /// What a variable with the value `before` is while a loop at this depth runs over this body.
 pub(super) fn in_rounds(name: &str, before: &Value, body: &[Node], level: usize) -> Value {
     let unknown = || {
-        Value::Unknown(format!("`{name}` changes in a loop in a way that has no equivalent; @index, @first and @last tell about the round"))
+        Value::Unknown(format!(
+            "`{name}` changes in a loop in a way that has no equivalent; @index, @first and @last tell about the round"
+        ))
     };
     let mut nested = false;
     let mut set = Vec::new();
@@ -32,7 +34,9 @@ pub(super) fn in_rounds(name: &str, before: &Value, body: &[Node], level: usize)
         }
     });
     match (before, set.as_slice()) {
-        (Value::Const(Const::Int(start)), [(pipe, 0)]) if is_increment(pipe, name) => Value::Counter(level, *start),
+        (Value::Const(Const::Int(start)), [(pipe, 0)]) if is_increment(pipe, name) => {
+            Value::Counter(level, *start)
+        }
         (Value::Const(first), [(pipe, _), rest @ ..]) if !nested => match constant(pipe) {
             Some(later) if rest.iter().all(|(other, _)| constant(other).as_ref() == Some(&later)) => {
                 Value::Once(level, first.clone(), later)
@@ -80,7 +84,11 @@ type Around<'n> = (&'n Pipe, bool);
 
 /// Calls this for each `=`, with what decides the blocks around it, and whether it stands in their body or in their `else`.
 fn each_assignment(nodes: &[Node], found: &mut dyn FnMut(&Pipe, &[Around<'_>])) {
-    fn walk<'n>(nodes: &'n [Node], around: &mut Vec<Around<'n>>, found: &mut dyn FnMut(&Pipe, &[Around<'_>])) {
+    fn walk<'n>(
+        nodes: &'n [Node],
+        around: &mut Vec<Around<'n>>,
+        found: &mut dyn FnMut(&Pipe, &[Around<'_>]),
+    ) {
         for node in nodes {
             match &node.kind {
                 Kind::Action(pipe) if pipe.assigns => found(pipe, around),
@@ -109,10 +117,13 @@ fn each_assignment(nodes: &[Node], found: &mut dyn FnMut(&Pipe, &[Around<'_>])) 
 /// Whether this branch of `if $name` or `if not $name` is taken in the first round.
 fn is_of_first_round(pipe: &Pipe, name: &str, before: &Value, is_body: bool) -> bool {
     let Value::Const(first) = before else { return false };
-    let is_variable = |term: &Term| matches!(term, Term::Variable(variable, names) if variable == name && names.is_empty());
+    let is_variable =
+        |term: &Term| matches!(term, Term::Variable(variable, names) if variable == name && names.is_empty());
     match terms(pipe) {
         Some([one]) => is_variable(one) && is_body == first.is_true(),
-        Some([Term::Function(function), one]) => function == "not" && is_variable(one) && is_body != first.is_true(),
+        Some([Term::Function(function), one]) => {
+            function == "not" && is_variable(one) && is_body != first.is_true()
+        }
         _ => false,
     }
 }
@@ -127,7 +138,8 @@ fn terms(pipe: &Pipe) -> Option<&[Term]> {
 
 /// `add $name 1`, `add 1 $name` and `$name | add 1`
 fn is_increment(pipe: &Pipe, name: &str) -> bool {
-    let is_variable = |term: &Term| matches!(term, Term::Variable(variable, names) if variable == name && names.is_empty());
+    let is_variable =
+        |term: &Term| matches!(term, Term::Variable(variable, names) if variable == name && names.is_empty());
     let is_add = |function: &str| function == "add" || function == "sprig_add";
     match pipe.commands.as_slice() {
         [Command { terms }] => match terms.as_slice() {
@@ -137,10 +149,12 @@ fn is_increment(pipe: &Pipe, name: &str) -> bool {
             [Term::Function(function), one] => function == "sprig_add1" && is_variable(one),
             _ => false,
         },
-        [Command { terms: first }, Command { terms: second }] => match (first.as_slice(), second.as_slice()) {
-            ([one], [Term::Function(function), Term::Int(1)]) => is_add(function) && is_variable(one),
-            _ => false,
-        },
+        [Command { terms: first }, Command { terms: second }] => {
+            match (first.as_slice(), second.as_slice()) {
+                ([one], [Term::Function(function), Term::Int(1)]) => is_add(function) && is_variable(one),
+                _ => false,
+            }
+        }
         _ => false,
     }
 }

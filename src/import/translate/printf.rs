@@ -55,9 +55,19 @@ fn converted(verb: char, value: &Value) -> Result<Vec<Piece>, Left> {
         'd' => kind == Type::Int,
         't' => kind == Type::Bool,
         'q' => return quoted(value),
-        _ => return left(format!("`printf` with `%{verb}` has no equivalent in Squire; there are %s, %d, %v, %q and %t without a width")),
+        _ => {
+            return left(format!(
+                "`printf` with `%{verb}` has no equivalent in Squire; there are %s, %d, %v, %q and %t without a width"
+            ));
+        }
     };
-    if fits { value.pieces() } else { left(format!("`printf` has a `%{verb}` for a value of another type, for which Go writes an error into the text")) }
+    if fits {
+        value.pieces()
+    } else {
+        left(format!(
+            "`printf` has a `%{verb}` for a value of another type, for which Go writes an error into the text"
+        ))
+    }
 }
 
 /// In quotes. Go's escapes are those of JSON for all text without control characters.

@@ -68,7 +68,9 @@ fn of_entry(text: &str, entry: &Entry, is_read: bool) -> Valued {
         let origin = if has_marker(text, "data") { Origin::Versioned } else { Origin::Other };
         return Ok(Value::Secret(entry.fields.clone(), origin));
     }
-    left("this path is made from the names in another folder; Squire reads what a folder lists, or paths that are known beforehand")
+    left(
+        "this path is made from the names in another folder; Squire reads what a folder lists, or paths that are known beforehand",
+    )
 }
 
 /// A string of the configuration.
@@ -78,7 +80,9 @@ fn written<'v>(value: &Value, entries: &'v [Entry]) -> Result<Written<'v>, Left>
     let (mut text, mut entry) = (String::new(), None);
     for piece in value.pieces()? {
         if entry.is_some() {
-            return left("Squire reads the entries of a folder, and no paths below them; name them one by one, or use `list = \"tree\"`");
+            return left(
+                "Squire reads the entries of a folder, and no paths below them; name them one by one, or use `list = \"tree\"`",
+            );
         }
         match piece {
             Piece::Text(piece) => text.push_str(&piece.replace("${", "$${")),
@@ -135,7 +139,8 @@ fn has_marker(path: &str, marker: &str) -> bool {
 fn without_marker(path: &str) -> String {
     let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
     let marker = segments.iter().skip(1).position(|segment| matches!(*segment, "data" | "metadata"));
-    let kept = segments.iter().enumerate().filter(|(index, _)| Some(*index) != marker.map(|marker| marker + 1));
+    let kept =
+        segments.iter().enumerate().filter(|(index, _)| Some(*index) != marker.map(|marker| marker + 1));
     kept.map(|(_, segment)| *segment).collect::<Vec<_>>().join("/")
 }
 

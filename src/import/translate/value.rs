@@ -102,7 +102,9 @@ impl Const {
             Self::Nil => "<nil>".to_owned(),
             Self::Bool(is) => is.to_string(),
             Self::Int(number) => number.to_string(),
-            Self::Float(number) => number.parse::<f64>().map_or_else(|_| number.clone(), |number| number.to_string()),
+            Self::Float(number) => {
+                number.parse::<f64>().map_or_else(|_| number.clone(), |number| number.to_string())
+            }
             Self::Text(text) => text.clone(),
         }
     }
@@ -155,14 +157,16 @@ impl Value {
             Self::Const(constant) => Ok(vec![Piece::Text(constant.shown())]),
             Self::Joined(pieces) => Ok(pieces.clone()),
             Self::Once(level, first, later) => Ok(vec![Piece::Once(*level, first.shown(), later.shown())]),
-            Self::Expr(_, Type::List | Type::Map) => {
-                left("Go prints a list or a map in a form of its own; choose one for it: `join`, `json`, `yaml`, or `{{#each}}`")
-            }
+            Self::Expr(_, Type::List | Type::Map) => left(
+                "Go prints a list or a map in a form of its own; choose one for it: `join`, `json`, `yaml`, or `{{#each}}`",
+            ),
             Self::Secret(..) | Self::Data(..) | Self::Metadata(_) | Self::Cert(_) | Self::Listing(_) => {
                 left("Go prints this as a map, in a form of its own; name a field, or write {{json …}}")
             }
             Self::Logic(Logic::Or, values) => one(fallback(values)?),
-            Self::Expr(..) | Self::Counter(..) | Self::Count(..) | Self::Logic(..) | Self::Unknown(_) => one(self.hb()?),
+            Self::Expr(..) | Self::Counter(..) | Self::Count(..) | Self::Logic(..) | Self::Unknown(_) => {
+                one(self.hb()?)
+            }
         }
     }
 
@@ -170,9 +174,9 @@ impl Value {
     pub(super) fn hb(&self) -> Result<Hb, Left> {
         match self {
             Self::Const(constant) => constant.hb(),
-            Self::Data(_, Origin::Versioned) => {
-                left("this is the data of KV v2 and its metadata in one; Squire has them apart: `.Data.data` is meant, or {{meta …}}")
-            }
+            Self::Data(_, Origin::Versioned) => left(
+                "this is the data of KV v2 and its metadata in one; Squire has them apart: `.Data.data` is meant, or {{meta …}}",
+            ),
             Self::Data(hb, Origin::Other | Origin::Fields) | Self::Expr(hb, _) => Ok(hb.clone()),
             Self::Counter(level, 0) => Ok(Hb::At("index", *level)),
             Self::Counter(level, more) => Ok(Hb::Call("add", vec![Hb::At("index", *level), Hb::Int(*more)])),
@@ -182,9 +186,15 @@ impl Value {
             }
             Self::Joined(pieces) => joined(pieces),
             Self::Logic(Logic::Or, values) => fallback(values),
-            Self::Logic(Logic::And, _) => left("`and` as a value; in Squire it is a condition: {{#if (and …)}}"),
-            Self::Once(..) => left("this depends on the round of the loop; use {{#if @first}}…{{else}}…{{/if}}"),
-            Self::Secret(..) | Self::Metadata(_) | Self::Cert(_) => left("this is a whole answer of the server; name a field of it"),
+            Self::Logic(Logic::And, _) => {
+                left("`and` as a value; in Squire it is a condition: {{#if (and …)}}")
+            }
+            Self::Once(..) => {
+                left("this depends on the round of the loop; use {{#if @first}}…{{else}}…{{/if}}")
+            }
+            Self::Secret(..) | Self::Metadata(_) | Self::Cert(_) => {
+                left("this is a whole answer of the server; name a field of it")
+            }
             Self::Listing(_) => left("the names in a folder can be walked by a `range`, and nothing else"),
             Self::Unknown(why) => left(why.clone()),
         }
@@ -199,7 +209,10 @@ impl Value {
             Self::Expr(_, kind) => *kind,
             Self::Data(..) | Self::Metadata(_) | Self::Secret(..) | Self::Cert(_) => Type::Map,
             Self::Listing(_) => Type::List,
-            Self::Const(Const::Nil | Const::Float(_)) | Self::Once(..) | Self::Logic(..) | Self::Unknown(_) => Type::Any,
+            Self::Const(Const::Nil | Const::Float(_))
+            | Self::Once(..)
+            | Self::Logic(..)
+            | Self::Unknown(_) => Type::Any,
         }
     }
 }

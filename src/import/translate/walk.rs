@@ -74,7 +74,10 @@ impl Translator<'_> {
 
     /// Whether the loop at this depth goes over this.
     pub(super) fn walks(&self, level: usize, subject: &Hb) -> bool {
-        level.checked_sub(1).and_then(|index| self.loops.get(index)).is_some_and(|(known, _)| known == subject)
+        level
+            .checked_sub(1)
+            .and_then(|index| self.loops.get(index))
+            .is_some_and(|(known, _)| known == subject)
     }
 
     /// Tells something about how this is taken over, once for a template.
@@ -99,7 +102,9 @@ impl Translator<'_> {
         let (scope, dot) = (self.scope.len(), self.dot.clone());
         self.visited += 1;
         let (place, tokens) = match &node.kind {
-            _ if self.visited > NODES => (&node.span, left("the template is too large with all that it calls; split it")),
+            _ if self.visited > NODES => {
+                (&node.span, left("the template is too large with all that it calls; split it"))
+            }
             Kind::If(_) | Kind::With(_) | Kind::Range(_) if self.conditions >= BLOCKS => {
                 (&node.span, left(format!("blocks are nested more than {BLOCKS} deep")))
             }
@@ -110,7 +115,9 @@ impl Translator<'_> {
             Kind::With(branch) => (&branch.pipe.span, self.with_block(branch)),
             Kind::Range(branch) => (&branch.pipe.span, self.range_block(branch)),
             Kind::Template { name, dot } => (&node.span, self.template(name, dot.as_ref())),
-            Kind::Break | Kind::Continue => (&node.span, left("Handlebars leaves no loop early; put the rest into an {{#if}}")),
+            Kind::Break | Kind::Continue => {
+                (&node.span, left("Handlebars leaves no loop early; put the rest into an {{#if}}"))
+            }
         };
         match tokens {
             Ok(tokens) => {
@@ -149,7 +156,9 @@ impl Translator<'_> {
     /// Marks variables as unknown.
     fn forget(&mut self, names: &[String], line: usize) {
         for name in names {
-            let why = format!("`{name}` was set in a block whose course is known only while rendering, see line {line}");
+            let why = format!(
+                "`{name}` was set in a block whose course is known only while rendering, see line {line}"
+            );
             self.set(name, Value::Unknown(why), true);
         }
     }
@@ -217,7 +226,8 @@ impl Translator<'_> {
     fn command(&mut self, command: &Command, piped: Option<Value>) -> Valued {
         match (command.terms.split_first(), piped) {
             (Some((Term::Function(name), arguments)), piped) => {
-                let mut values = arguments.iter().map(|term| self.term(term)).collect::<Result<Vec<_>, _>>()?;
+                let mut values =
+                    arguments.iter().map(|term| self.term(term)).collect::<Result<Vec<_>, _>>()?;
                 values.extend(piped);
                 self.call(name, &values)
             }
@@ -237,8 +247,12 @@ impl Translator<'_> {
             Term::Function(name) => self.call(name, &[]),
             Term::Field(names) => fields::walk(self.dot.clone(), names),
             Term::Variable(name, names) => {
-                let held = self.scope.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.clone());
-                fields::walk(held.unwrap_or_else(|| Value::Unknown(format!("`{name}` has no value here"))), names)
+                let held =
+                    self.scope.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+                fields::walk(
+                    held.unwrap_or_else(|| Value::Unknown(format!("`{name}` has no value here"))),
+                    names,
+                )
             }
             Term::Pipe(pipe) => self.piped(pipe),
             Term::Chain(inner, names) => {
@@ -287,7 +301,8 @@ impl Translator<'_> {
                 let otherwise = self.nodes(&branch.otherwise);
                 self.conditions -= 1;
                 self.merge(&after, branch.pipe.span.start);
-                let chained = matches!(branch.otherwise.as_slice(), [Node { kind: Kind::If(_) | Kind::With(_), .. }]);
+                let chained =
+                    matches!(branch.otherwise.as_slice(), [Node { kind: Kind::If(_) | Kind::With(_), .. }]);
                 self.conditional(condition, body, otherwise, chained)
             }
         }
@@ -305,16 +320,28 @@ impl Translator<'_> {
         let line = self.text.place(at).line;
         for ((name, value), (_, other)) in self.scope.iter_mut().zip(others) {
             match (&*value, other) {
-                (Value::Once(_, _, later), Value::Const(other)) if later == other => *value = Value::Const(other.clone()),
+                (Value::Once(_, _, later), Value::Const(other)) if later == other => {
+                    *value = Value::Const(other.clone())
+                }
                 (Value::Const(held), Value::Once(_, _, later)) if held == later => {}
                 (held, other) if held == other => {}
-                _ => *value = Value::Unknown(format!("`{name}` depends on the block of line {line}; write the value into both branches")),
+                _ => {
+                    *value = Value::Unknown(format!(
+                        "`{name}` depends on the block of line {line}; write the value into both branches"
+                    ))
+                }
             }
         }
     }
 
     /// `{{#if …}}…{{else}}…{{/if}}`. `chained`: the `else` is an `if` of its own.
-    fn conditional(&self, condition: &Condition, body: Vec<Token>, mut otherwise: Vec<Token>, chained: bool) -> Vec<Token> {
+    fn conditional(
+        &self,
+        condition: &Condition,
+        body: Vec<Token>,
+        mut otherwise: Vec<Token>,
+        chained: bool,
+    ) -> Vec<Token> {
         let block = |inside: &str| Token::Block(inside.to_owned());
         let unless = if let Condition::Asked(Hb::Call("not", arguments), _) = condition
             && otherwise.is_empty()
@@ -331,7 +358,9 @@ impl Translator<'_> {
         let mut tokens = vec![block(&format!("#if {}", condition.written(self.depth())))];
         tokens.extend(body);
         let next = match otherwise.first() {
-            Some(Token::Block(inside)) if chained => inside.strip_prefix("#if ").map(|condition| format!("else if {condition}")),
+            Some(Token::Block(inside)) if chained => {
+                inside.strip_prefix("#if ").map(|condition| format!("else if {condition}"))
+            }
             _ => None,
         };
         if let (Some(next), Some(first)) = (next, otherwise.first_mut()) {
@@ -352,7 +381,9 @@ impl Translator<'_> {
         }
         let subject = self.evaluated(&branch.pipe)?;
         let Some(body) = loops::without_continue(&branch.body) else {
-            return left("`break`, and `continue` in this place, have no equivalent; put the rest of the loop into an {{#if}}");
+            return left(
+                "`break`, and `continue` in this place, have no equivalent; put the rest of the loop into an {{#if}}",
+            );
         };
         let (hb, folder) = match &subject {
             Value::Listing(path) => (request::folder(path, self.wants), Some(path.clone())),
@@ -395,17 +426,25 @@ impl Translator<'_> {
         let block = |inside: String| vec![Token::Block(inside)];
         let or = if otherwise.is_empty() { Vec::new() } else { block("else".to_owned()) };
         let names = names.join(" ");
-        Ok([block(format!("#each {header} as |{names}|")), inside, or, otherwise, block("/each".to_owned())].concat())
+        Ok([block(format!("#each {header} as |{names}|")), inside, or, otherwise, block("/each".to_owned())]
+            .concat())
     }
 
     /// As [`Self::forget`], for the variables that are there.
     fn forget_known(&mut self, names: &[String], line: usize) {
-        let names: Vec<String> = names.iter().filter(|name| self.scope.iter().any(|(known, _)| known == *name)).cloned().collect();
+        let names: Vec<String> =
+            names.iter().filter(|name| self.scope.iter().any(|(known, _)| known == *name)).cloned().collect();
         self.forget(&names, line);
     }
 
     /// Enters a loop: its variables get the value and the key of a round. Gives the names that the block defines.
-    fn round(&mut self, variables: &[String], subject: Hb, folder: Option<String>, kind: Type) -> Vec<String> {
+    fn round(
+        &mut self,
+        variables: &[String],
+        subject: Hb,
+        folder: Option<String>,
+        kind: Type,
+    ) -> Vec<String> {
         let level = self.depth() + 1;
         let (key, value) = match variables {
             [key, value] => (Some(key), Some(value)),
@@ -438,7 +477,9 @@ impl Translator<'_> {
             let key = match kind {
                 Type::List => Value::Counter(level, 0),
                 Type::Map => Value::Expr(local(1), Type::Text),
-                Type::Raw | Type::Text | Type::Int | Type::Bool | Type::Any => Value::Expr(local(1), Type::Any),
+                Type::Raw | Type::Text | Type::Int | Type::Bool | Type::Any => {
+                    Value::Expr(local(1), Type::Any)
+                }
             };
             (Value::Expr(local(0), item), key)
         };
@@ -499,7 +540,9 @@ impl Translator<'_> {
 
     fn write_file(&mut self, before: &[Command], arguments: &[Term]) -> Result<(), Left> {
         if self.conditions > 0 {
-            return left("a file that is written in a block has no equivalent yet; write a [[file]] for each, with its template");
+            return left(
+                "a file that is written in a block has no equivalent yet; write a [[file]] for each, with its template",
+            );
         }
         let mut values = arguments.iter().map(|term| self.term(term)).collect::<Result<Vec<_>, _>>()?;
         let mut piped = None;
@@ -511,10 +554,16 @@ impl Translator<'_> {
         let (Some(path), Some(owner), Some(group), Some(mode), [_, _, _, _, content]) =
             (constant(0), constant(1), constant(2), constant(3), values.as_slice())
         else {
-            return left("`writeToFile` with flags, or with a path that is no constant; write a [[file]] for it");
+            return left(
+                "`writeToFile` with flags, or with a path that is no constant; write a [[file]] for it",
+            );
         };
-        let tokens: Vec<Token> = content.pieces()?.into_iter().flat_map(|piece| self.printed(piece)).collect();
-        self.tell("writeToFile", "each `writeToFile` is a [[file]] of its own, published with the others at once");
+        let tokens: Vec<Token> =
+            content.pieces()?.into_iter().flat_map(|piece| self.printed(piece)).collect();
+        self.tell(
+            "writeToFile",
+            "each `writeToFile` is a [[file]] of its own, published with the others at once",
+        );
         self.wants.write(Written { path, template: write::text(&tokens), mode, owner, group });
         Ok(())
     }

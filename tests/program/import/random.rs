@@ -30,8 +30,10 @@ impl Writer {
 
     /// Text whose characters have a meaning in one of the languages. It never ends with a brace: Go would take that for part of an action.
     fn literal(&mut self) {
-        let pieces =
-            ["\n", "\n", " ", "  ", "\t", "a", "x=", "\"", "\\", "{ ", "}", "}}", "\n\n", "~", "-", "!", "#if", "\r\n", "é", "$"];
+        let pieces = [
+            "\n", "\n", " ", "  ", "\t", "a", "x=", "\"", "\\", "{ ", "}", "}}", "\n\n", "~", "-", "!",
+            "#if", "\r\n", "é", "$",
+        ];
         for _ in 0..self.rng.usize(0..5) {
             let piece = self.one_of(&pieces);
             self.text.push_str(&piece);
@@ -61,7 +63,17 @@ impl Writer {
                 self.action(&text);
             }
             2 => {
-                let constant = self.one_of(&["\"{{\"", "`}}`", "\"{{{{ x\"", "`\\{{`", "\"\\n\"", "7", "true", "\"\"", "`a\n  b`"]);
+                let constant = self.one_of(&[
+                    "\"{{\"",
+                    "`}}`",
+                    "\"{{{{ x\"",
+                    "`\\{{`",
+                    "\"\\n\"",
+                    "7",
+                    "true",
+                    "\"\"",
+                    "`a\n  b`",
+                ]);
                 self.action(&constant);
             }
             3 => self.comment(),

@@ -4,9 +4,10 @@ use crate::import::go::{Branch, Command, Kind, Node, Pipe, Term, Tree};
 
 /// The text of a tree.
 pub(super) fn tree(tree: &Tree) -> String {
-    let defined = tree.defined.iter().map(|(name, body)| {
-        format!("{{{{define {}}}}}{}{{{{end}}}}", quoted(name), nodes(body))
-    });
+    let defined = tree
+        .defined
+        .iter()
+        .map(|(name, body)| format!("{{{{define {}}}}}{}{{{{end}}}}", quoted(name), nodes(body)));
     defined.collect::<String>() + &nodes(&tree.body)
 }
 

@@ -73,27 +73,26 @@ fn nodes() -> impl Strategy<Value = Vec<Node>> {
     let list = |kind: BoxedStrategy<Kind>| {
         proptest::collection::vec(kind.prop_map(node), 0..4).prop_map(joined).boxed()
     };
-    leaf().boxed().prop_recursive(4, 24, 4, move |inner| {
-        let branch = (pipe(), list(inner.clone()), list(inner)).prop_map(|(pipe, body, otherwise)| Branch {
-            pipe,
-            body,
-            otherwise,
-        });
-        (branch, 0..3).prop_map(|(mut branch, kind)| match kind {
-            0 => Kind::If(branch),
-            1 => Kind::With(branch),
-            _ => {
-                branch.body.push(node(Kind::Break));
-                branch.pipe.variables = vec!["$k".to_owned(), "$v".to_owned()];
-                Kind::Range(branch)
-            }
+    leaf()
+        .boxed()
+        .prop_recursive(4, 24, 4, move |inner| {
+            let branch = (pipe(), list(inner.clone()), list(inner))
+                .prop_map(|(pipe, body, otherwise)| Branch { pipe, body, otherwise });
+            (branch, 0..3).prop_map(|(mut branch, kind)| match kind {
+                0 => Kind::If(branch),
+                1 => Kind::With(branch),
+                _ => {
+                    branch.body.push(node(Kind::Break));
+                    branch.pipe.variables = vec!["$k".to_owned(), "$v".to_owned()];
+                    Kind::Range(branch)
+                }
+            })
         })
-    })
-    .prop_map(node)
-    .prop_map(|one| vec![one])
-    .boxed()
-    .prop_flat_map(|one| proptest::collection::vec(Just(one), 1..3))
-    .prop_map(|lists| joined(lists.concat()))
+        .prop_map(node)
+        .prop_map(|one| vec![one])
+        .boxed()
+        .prop_flat_map(|one| proptest::collection::vec(Just(one), 1..3))
+        .prop_map(|lists| joined(lists.concat()))
 }
 
 /// Two texts beside each other would be read as one.

@@ -7,7 +7,11 @@ use crate::import::go::{DEEPEST, Delimiters, parse};
 fn reads(table: &[(&str, &str)]) {
     for (text, expected) in table {
         let tree = parse(text, &Delimiters::default());
-        assert_eq!(tree.as_ref().map(shape).map_err(ToString::to_string), Ok((*expected).to_owned()), "{text}");
+        assert_eq!(
+            tree.as_ref().map(shape).map_err(ToString::to_string),
+            Ok((*expected).to_owned()),
+            "{text}"
+        );
     }
 }
 
@@ -39,7 +43,10 @@ fn a_trim_marker_trims_what_is_beside_it() {
 #[test]
 fn constants_are_read_as_go_reads_them() {
     reads(&[
-        ("{{0x1F}} {{0b11}} {{0o17}} {{017}} {{1_000}} {{-7}} {{+7}}", "{{31}} {{3}} {{15}} {{15}} {{1000}} {{-7}} {{7}}"),
+        (
+            "{{0x1F}} {{0b11}} {{0o17}} {{017}} {{1_000}} {{-7}} {{+7}}",
+            "{{31}} {{3}} {{15}} {{15}} {{1000}} {{-7}} {{7}}",
+        ),
         ("{{1.50}} {{1e3}} {{.5}} {{1e-3}}", "{{1.50}} {{1e3}} {{.5}} {{1e-3}}"),
         ("{{'a'}} {{'\\n'}} {{'é'}} {{'\\''}}", "{{97}} {{10}} {{233}} {{39}}"),
         (r#"{{"a\tb\"\\\x41\u00e9\101"}}"#, "{{\"a\\u0009b\\\"\\\\AéA\"}}"),
@@ -67,7 +74,10 @@ fn blocks() {
     reads(&[
         ("{{if .a}}x{{else if .b}}y{{else}}z{{end}}", "{{if .a}}x{{else}}{{if .b}}y{{else}}z{{end}}{{end}}"),
         ("{{with .a}}x{{else with .b}}y{{end}}", "{{with .a}}x{{else}}{{with .b}}y{{end}}{{end}}"),
-        ("{{range .}}{{break}}{{continue}}{{else}}z{{end}}", "{{range .}}{{break}}{{continue}}{{else}}z{{end}}"),
+        (
+            "{{range .}}{{break}}{{continue}}{{else}}z{{end}}",
+            "{{range .}}{{break}}{{continue}}{{else}}z{{end}}",
+        ),
         ("{{range $v := .}}{{$v}}{{end}}", "{{range $v := .}}{{$v}}{{end}}"),
         ("{{range $k,$v := .}}{{$k}}{{end}}", "{{range $k, $v := .}}{{$k}}{{end}}"),
         ("{{- define \"x\" -}} {{.}} {{- end -}} a {{template \"x\" .a}}", "a {{template \"x\" .a}}"),

@@ -15,7 +15,8 @@ fn translated(text: &str) -> (String, Vec<String>, Vec<String>) {
     };
     let output = template(&text, &mut wants, &mut notes);
     let left = notes.all().iter().filter(|note| note.weight == Weight::Left);
-    let left = left.map(|note| format!("{}:{}: {}", note.place.line, note.place.column, note.construct)).collect();
+    let left =
+        left.map(|note| format!("{}:{}: {}", note.place.line, note.place.column, note.construct)).collect();
     let wants = wants.all().map(|(name, request)| format!("{name}={}", request.path)).collect();
     (output, wants, left)
 }
@@ -42,7 +43,10 @@ fn fields_of_a_secret() {
         ("{{.LeaseID}} {{.LeaseDuration}}", "{{meta db \"lease_id\"}} {{meta db \"lease_duration\"}}"),
         ("{{.Data.metadata.version}}", "{{meta db \"version\"}}"),
         ("{{.Data.metadata.custom_metadata.owner}}", "{{lookup (meta db \"custom_metadata\") \"owner\"}}"),
-        ("{{$p := .Data.data}}{{$p.user}}{{with $p.user}}{{.}}{{end}}", "{{db.user}}{{#if db.user includeZero=true}}{{db.user}}{{/if}}"),
+        (
+            "{{$p := .Data.data}}{{$p.user}}{{with $p.user}}{{.}}{{end}}",
+            "{{db.user}}{{#if db.user includeZero=true}}{{db.user}}{{/if}}",
+        ),
     ]);
 }
 
@@ -51,16 +55,28 @@ fn conditions() {
     becomes(&[
         ("{{if .Data.data.a}}x{{end}}", "{{#if db.a includeZero=true}}x{{/if}}"),
         ("{{if not .Data.data.a}}x{{end}}", "{{#unless db.a}}x{{/unless}}"),
-        ("{{if .Data.data.a}}x{{else if .Data.data.b}}y{{else}}z{{end}}", "{{#if db.a includeZero=true}}x{{else if db.b includeZero=true}}y{{else}}z{{/if}}"),
+        (
+            "{{if .Data.data.a}}x{{else if .Data.data.b}}y{{else}}z{{end}}",
+            "{{#if db.a includeZero=true}}x{{else if db.b includeZero=true}}y{{else}}z{{/if}}",
+        ),
         ("{{if and .Data.data.a .Data.data.b}}x{{end}}", "{{#if (and db.a db.b)}}x{{/if}}"),
         ("{{if eq .Data.data.a \"x\"}}y{{end}}", "{{#if (eq db.a \"x\")}}y{{/if}}"),
         ("{{if eq .Data.data.a \"5\"}}y{{end}}", "{{#if (or (eq db.a \"5\") (eq db.a 5))}}y{{/if}}"),
-        ("{{if eq .Data.data.a \"x\" \"y\"}}y{{end}}", "{{#if (or (eq db.a \"x\") (eq db.a \"y\"))}}y{{/if}}"),
+        (
+            "{{if eq .Data.data.a \"x\" \"y\"}}y{{end}}",
+            "{{#if (or (eq db.a \"x\") (eq db.a \"y\"))}}y{{/if}}",
+        ),
         ("{{if eq \"v2\" \"v1\"}}{{.Data.x}}{{else}}{{.Data.data.x}}{{end}}", "{{db.x}}"),
         ("{{if gt (len .Data.data) 2}}y{{end}}", "{{#if (gt (len db) 2)}}y{{/if}}"),
-        ("{{range $i, $v := .Data.data.l}}{{if gt $i 0}},{{end}}{{end}}", "{{#each db.l as |v i|}}{{#if (gt i 0)}},{{/if}}{{/each}}"),
+        (
+            "{{range $i, $v := .Data.data.l}}{{if gt $i 0}},{{end}}{{end}}",
+            "{{#each db.l as |v i|}}{{#if (gt i 0)}},{{/if}}{{/each}}",
+        ),
         ("{{if secrets \"kv/a\"}}x{{end}}", "{{#if a}}x{{/if}}"),
-        ("{{if .Data.data.a | sprig_hasPrefix \"a.\"}}x{{end}}", "{{#if (regex_match db.a \"\\\\Aa\\\\.\")}}x{{/if}}"),
+        (
+            "{{if .Data.data.a | sprig_hasPrefix \"a.\"}}x{{end}}",
+            "{{#if (regex_match db.a \"\\\\Aa\\\\.\")}}x{{/if}}",
+        ),
         ("{{or .Data.data.a \"x\"}}", "{{default db.a \"x\"}}"),
         ("{{if or (env \"A\") .Data.data.b}}y{{end}}", "{{#if (or (env \"A\") db.b)}}y{{/if}}"),
     ]);
@@ -69,16 +85,46 @@ fn conditions() {
 #[test]
 fn loops() {
     becomes(&[
-        ("{{range $k, $v := .Data.data}}{{$k}}={{$v}}\n{{end}}", "{{#each db as |v k|}}{{k}}={{v}}\n{{/each}}{{!}}"),
-        ("{{range .Data.data.list}}{{.}}{{else}}none{{end}}", "{{#each db.list as |item|}}{{item}}{{else}}none{{/each}}"),
-        ("{{range split \",\" .Data.data.a}}{{.}}{{end}}", "{{#each (split (trim db.a) \",\") as |item|}}{{item}}{{/each}}"),
-        ("{{range $i, $v := split \",\" .Data.data.a}}{{if $i}},{{end}}{{$v}}{{end}}", "{{#each (split (trim db.a) \",\") as |v i|}}{{#unless @first}},{{/unless}}{{v}}{{/each}}"),
-        ("{{$f := true}}{{range $k, $v := .Data.data}}{{if $f}}{{$f = false}}{{else}},{{end}}{{$k}}{{end}}", "{{#each db as |v k|}}{{#unless @first}},{{/unless}}{{k}}{{/each}}"),
-        ("{{$s := \"\"}}{{range $k, $v := .Data.data}}{{$s}}{{$k}}{{$s = \", \"}}{{end}}", "{{#each db as |v k|}}{{#unless @first}}, {{/unless}}{{k}}{{/each}}"),
-        ("{{$i := 0}}{{range $k, $v := .Data.data}}{{if gt $i 0}},{{end}}{{$k}}{{$i = add $i 1}}{{end}}", "{{#each db as |v k|}}{{#unless @first}},{{/unless}}{{k}}{{/each}}"),
-        ("{{$i := 0}}{{$n := len .Data.data}}{{range $k, $v := .Data.data}}{{$k}}{{$i = add 1 $i}}{{if lt $i $n}},{{end}}{{end}}", "{{#each db as |v k|}}{{k}}{{#unless @last}},{{/unless}}{{/each}}"),
-        ("{{range $k, $v := .Data.data}}{{range $k, $w := $v}}{{$k}}{{$w}}{{$v}}{{end}}{{end}}", "{{#each db as |v k|}}{{#each v as |w k2|}}{{k2}}{{w}}{{v}}{{/each}}{{/each}}"),
-        ("{{range $k, $v := .Data.data}}{{if eq $k \"x\"}}{{continue}}{{end}}{{$k}}{{end}}", "{{#each db as |v k|}}{{#unless (eq k \"x\")}}{{k}}{{/unless}}{{/each}}"),
+        (
+            "{{range $k, $v := .Data.data}}{{$k}}={{$v}}\n{{end}}",
+            "{{#each db as |v k|}}{{k}}={{v}}\n{{/each}}{{!}}",
+        ),
+        (
+            "{{range .Data.data.list}}{{.}}{{else}}none{{end}}",
+            "{{#each db.list as |item|}}{{item}}{{else}}none{{/each}}",
+        ),
+        (
+            "{{range split \",\" .Data.data.a}}{{.}}{{end}}",
+            "{{#each (split (trim db.a) \",\") as |item|}}{{item}}{{/each}}",
+        ),
+        (
+            "{{range $i, $v := split \",\" .Data.data.a}}{{if $i}},{{end}}{{$v}}{{end}}",
+            "{{#each (split (trim db.a) \",\") as |v i|}}{{#unless @first}},{{/unless}}{{v}}{{/each}}",
+        ),
+        (
+            "{{$f := true}}{{range $k, $v := .Data.data}}{{if $f}}{{$f = false}}{{else}},{{end}}{{$k}}{{end}}",
+            "{{#each db as |v k|}}{{#unless @first}},{{/unless}}{{k}}{{/each}}",
+        ),
+        (
+            "{{$s := \"\"}}{{range $k, $v := .Data.data}}{{$s}}{{$k}}{{$s = \", \"}}{{end}}",
+            "{{#each db as |v k|}}{{#unless @first}}, {{/unless}}{{k}}{{/each}}",
+        ),
+        (
+            "{{$i := 0}}{{range $k, $v := .Data.data}}{{if gt $i 0}},{{end}}{{$k}}{{$i = add $i 1}}{{end}}",
+            "{{#each db as |v k|}}{{#unless @first}},{{/unless}}{{k}}{{/each}}",
+        ),
+        (
+            "{{$i := 0}}{{$n := len .Data.data}}{{range $k, $v := .Data.data}}{{$k}}{{$i = add 1 $i}}{{if lt $i $n}},{{end}}{{end}}",
+            "{{#each db as |v k|}}{{k}}{{#unless @last}},{{/unless}}{{/each}}",
+        ),
+        (
+            "{{range $k, $v := .Data.data}}{{range $k, $w := $v}}{{$k}}{{$w}}{{$v}}{{end}}{{end}}",
+            "{{#each db as |v k|}}{{#each v as |w k2|}}{{k2}}{{w}}{{v}}{{/each}}{{/each}}",
+        ),
+        (
+            "{{range $k, $v := .Data.data}}{{if eq $k \"x\"}}{{continue}}{{end}}{{$k}}{{end}}",
+            "{{#each db as |v k|}}{{#unless (eq k \"x\")}}{{k}}{{/unless}}{{/each}}",
+        ),
     ]);
 }
 
@@ -92,7 +138,10 @@ fn functions() {
         ("{{printf \"%q %d%%\" .Data.data.a 7}}", "{{json db.a}} 7%"),
         ("{{.Data.data.a | replaceAll \"x\" \"y\" | toUpper}}", "{{upper (replace db.a \"x\" \"y\")}}"),
         ("{{.Data.data.a | indent 2}}", "  {{indent db.a 2}}"),
-        ("{{env \"A\"}}{{env \"A\" | toLower}}", "{{default (env \"A\") \"\"}}{{lower (default (env \"A\") \"\")}}"),
+        (
+            "{{env \"A\"}}{{env \"A\" | toLower}}",
+            "{{default (env \"A\") \"\"}}{{lower (default (env \"A\") \"\")}}",
+        ),
         ("{{\"a\" | toUpper | printf \"%s%s\" \"b\"}}", "bA"),
         ("{{.Data.data.a | regexReplaceAll \"x+\" \"$1\"}}", "{{regex_replace db.a \"x+\" \"$1\"}}"),
         ("{{add 1 2}}{{len \"abc\"}}{{print \"a\" 1 2 true}}", "33a1 2 true"),
@@ -104,10 +153,18 @@ fn functions() {
 fn paths() {
     let table = [
         ("{{with secret \"/secret/data/a/\"}}{{.Data.data.x}}{{end}}", "{{a.x}}", "a=secret/data/a"),
-        ("{{with printf \"secret/%s\" (env \"JOB\") | secret}}{{.Data.x}}{{end}}", "{{job.x}}", "job=secret/${JOB}"),
+        (
+            "{{with printf \"secret/%s\" (env \"JOB\") | secret}}{{.Data.x}}{{end}}",
+            "{{job.x}}",
+            "job=secret/${JOB}",
+        ),
         ("{{with secret (printf \"secret/%s\" \"x\")}}{{.Data.x}}{{end}}", "{{x.x}}", "x=secret/x"),
         ("{{with secret \"secret/${X}\"}}{{.Data.x}}{{end}}", "{{X.x}}", "X=secret/$${X}"),
-        ("{{(secret \"kv/a\").Data.x}}{{with secret \"kv/a\"}}{{.Data.y}}{{end}}", "{{a.x}}{{a.y}}", "a=kv/a"),
+        (
+            "{{(secret \"kv/a\").Data.x}}{{with secret \"kv/a\"}}{{.Data.y}}{{end}}",
+            "{{a.x}}{{a.y}}",
+            "a=kv/a",
+        ),
         ("{{with $s := secret \"kv/a\"}}{{$s.Data.x}}{{end}}", "{{a.x}}", "a=kv/a"),
         ("{{define \"x\"}}<{{.Data.x}}>{{end}}{{template \"x\" secret \"kv/a\"}}", "<{{a.x}}>", "a=kv/a"),
         (
@@ -135,8 +192,16 @@ fn paths() {
 #[test]
 fn what_is_left_is_noted_and_kept() {
     let table = [
-        ("a{{key \"x\"}}b", "1:4: key \"x\"", "a{{!-- squire import: line 1: key \"x\": Squire asks no Consul"),
-        ("\n{{range service \"db\"}}{{.Address}}{{end}}", "2:9: service \"db\"", "\n{{range service \"db\"}}{{.Address}}{{end}}\n --}}"),
+        (
+            "a{{key \"x\"}}b",
+            "1:4: key \"x\"",
+            "a{{!-- squire import: line 1: key \"x\": Squire asks no Consul",
+        ),
+        (
+            "\n{{range service \"db\"}}{{.Address}}{{end}}",
+            "2:9: service \"db\"",
+            "\n{{range service \"db\"}}{{.Address}}{{end}}\n --}}",
+        ),
         ("{{with secret (printf \"%s\" .x)}}{{end}}", "1:8: secret (printf \"%s\" .x)", "{{!--"),
         ("{{if}}", "1:5: }}", "{{!-- squire import: line 1: an `if` has no value"),
         ("{{$x := key \"a\"}}{{$x}}", "1:3: $x := key \"a\"", "`$x` was not taken over, see line 1"),
@@ -162,5 +227,8 @@ fn a_files_written_beside_is_a_file_of_its_own() {
     };
     assert_eq!(template(&text, &mut wants, &mut notes), "");
     let [file] = wants.written() else { panic!("one file") };
-    assert_eq!((file.path.as_str(), file.template.as_str(), file.mode.as_str()), ("/k", "{{web.private_key}}\n", "0400"));
+    assert_eq!(
+        (file.path.as_str(), file.template.as_str(), file.mode.as_str()),
+        ("/k", "{{web.private_key}}\n", "0400")
+    );
 }

@@ -30,12 +30,49 @@ fn compiles(text: &str) -> Result<(), String> {
 /// An expression of a few words.
 fn expression() -> impl Strategy<Value = String> {
     let simple = prop::sample::select(vec![
-        ".", "$", "$x", ".Data", ".Data.data", ".Data.data.a", ".LeaseID", "1", "\"a\"", "`{{`", "true", "nil", "env \"A\"",
-        "secret \"kv/a\"", "secrets \"kv\"", "$x.Data.data.b", ".a.b", "'x'", "1.5",
+        ".",
+        "$",
+        "$x",
+        ".Data",
+        ".Data.data",
+        ".Data.data.a",
+        ".LeaseID",
+        "1",
+        "\"a\"",
+        "`{{`",
+        "true",
+        "nil",
+        "env \"A\"",
+        "secret \"kv/a\"",
+        "secrets \"kv\"",
+        "$x.Data.data.b",
+        ".a.b",
+        "'x'",
+        "1.5",
     ]);
     let call = prop::sample::select(vec![
-        "len", "not", "and", "or", "eq", "ne", "lt", "print", "printf \"%s-%v\"", "toJSON", "toUpper", "split \",\"", "join \",\"",
-        "index", "add 1", "base64Encode", "secret", "key", "indent 2", "trimSpace", "replaceAll \"a\" \"b\"", "sprig_default \"x\"",
+        "len",
+        "not",
+        "and",
+        "or",
+        "eq",
+        "ne",
+        "lt",
+        "print",
+        "printf \"%s-%v\"",
+        "toJSON",
+        "toUpper",
+        "split \",\"",
+        "join \",\"",
+        "index",
+        "add 1",
+        "base64Encode",
+        "secret",
+        "key",
+        "indent 2",
+        "trimSpace",
+        "replaceAll \"a\" \"b\"",
+        "sprig_default \"x\"",
     ]);
     simple.prop_map(str::to_owned).prop_recursive(3, 10, 2, move |inner| {
         let call = call.clone();
@@ -59,8 +96,15 @@ fn nodes() -> impl Strategy<Value = String> {
     ];
     leaf.prop_recursive(4, 24, 4, |inner| {
         let list = prop::collection::vec(inner, 0..4).prop_map(|parts| parts.concat());
-        (prop::sample::select(vec!["if", "with", "range", "range $k, $v :=", "with $x :="]), expression(), list.clone(), list)
-            .prop_map(|(keyword, value, body, otherwise)| format!("{{{{{keyword} {value}}}}}{body}{{{{else}}}}{otherwise}{{{{end}}}}"))
+        (
+            prop::sample::select(vec!["if", "with", "range", "range $k, $v :=", "with $x :="]),
+            expression(),
+            list.clone(),
+            list,
+        )
+            .prop_map(|(keyword, value, body, otherwise)| {
+                format!("{{{{{keyword} {value}}}}}{body}{{{{else}}}}{otherwise}{{{{end}}}}")
+            })
     })
 }
 

@@ -17,7 +17,8 @@ fn rendered(template: &str) -> String {
     let engine = Engine::new(Surroundings { env: Box::new(env), file: Box::new(file) });
     let fields = json!({"t": true, "x": "X"});
     let secrets = BTreeMap::from([(SecretName::new("a"), Packed::of(fields.as_object().unwrap()))]);
-    let template = Template::compile("test", template).unwrap_or_else(|error| panic!("{error}: {template:?}"));
+    let template =
+        Template::compile("test", template).unwrap_or_else(|error| panic!("{error}: {template:?}"));
     engine.render(&template, &Data::new(secrets.iter())).unwrap().expose().to_owned()
 }
 
@@ -63,7 +64,10 @@ fn an_empty_comment_stands_only_where_a_line_would_be_lost() {
     let plain = |text: &str| Token::Text(text.to_owned());
     let table = [
         (vec![block("#if a.t"), plain("x\n"), block("/if"), plain("y")], "{{#if a.t}}x\n{{/if}}y"),
-        (vec![block("#if a.t"), plain("\nx\n"), block("/if"), plain("\n")], "{{#if a.t}}{{!}}\nx\n{{/if}}{{!}}\n"),
+        (
+            vec![block("#if a.t"), plain("\nx\n"), block("/if"), plain("\n")],
+            "{{#if a.t}}{{!}}\nx\n{{/if}}{{!}}\n",
+        ),
         (vec![plain("  "), block("#if a.t"), plain(" "), block("/if")], "  {{#if a.t}} {{/if}}"),
         (vec![plain("{"), Token::Print("a.x".to_owned())], "{{default \"{\" \"\"}}{{a.x}}"),
         (vec![plain("a\\"), Token::Print("a.x".to_owned())], "a\\\\{{a.x}}"),
