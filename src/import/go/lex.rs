@@ -149,7 +149,7 @@ impl<'t> Lexer<'t> {
             '`' => self.raw()?,
             '$' => self.variable()?,
             '.' if !rest.get(1..).unwrap_or_default().starts_with(|c: char| c.is_ascii_digit()) => {
-                self.field()?
+                self.field()?;
             }
             '.' | '+' | '-' | '0'..='9' => self.number()?,
             c if is_name(c) => self.name()?,

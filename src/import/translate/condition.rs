@@ -235,7 +235,8 @@ fn expressions(helper: &'static str, a: &Value, b: &Value) -> Valued {
     let texts = matches!((one, other), (Type::Text, Type::Text));
     if !(equality || numbers || texts) {
         return left(
-            "which of these two is less depends on their types, which are not known here: Go orders texts, even those of digits, as texts",
+            "which of these two is less depends on their types, which are not known here: Go orders \
+                texts, even those of digits, as texts",
         );
     }
     let (value, text) = if a.as_text().is_some() { (b, a.as_text()) } else { (a, b.as_text()) };

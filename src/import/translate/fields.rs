@@ -41,7 +41,8 @@ fn of_secret(hb: Hb, origin: Origin, name: &str) -> Valued {
         "LeaseDuration" => about("lease_duration", Type::Int),
         "Renewable" => about("renewable", Type::Bool),
         _ => left(format!(
-            "an answer has no `.{name}` in Squire; there are its fields, and `lease_id`, `lease_duration` and `renewable` by {{{{meta …}}}}"
+            "an answer has no `.{name}` in Squire; there are its fields, and `lease_id`, \
+                `lease_duration` and `renewable` by {{{{meta …}}}}"
         )),
     }
 }
@@ -50,7 +51,8 @@ fn of_secret(hb: Hb, origin: Origin, name: &str) -> Valued {
 fn about(hb: Hb, key: &str, kind: Type) -> Valued {
     if matches!(hb, Hb::Local(..)) {
         return left(
-            "Squire knows this of a secret of its own, and not of an entry of a folder; give the entry a [secret.…]",
+            "Squire knows this of a secret of its own, and not of an entry of a folder; give the entry \
+                a [secret.…]",
         );
     }
     Ok(Value::call("meta", vec![hb, Hb::text(key)], kind))
@@ -62,7 +64,8 @@ fn of_metadata(hb: Hb, name: &str) -> Valued {
         "custom_metadata" => Type::Map,
         _ => {
             return left(format!(
-                "Squire has no `{name}` of a secret; {{{{meta …}}}} has `version`, `created_time` and `custom_metadata`"
+                "Squire has no `{name}` of a secret; {{{{meta …}}}} has `version`, `created_time` and \
+                    `custom_metadata`"
             ));
         }
     };
@@ -78,7 +81,8 @@ fn of_cert(hb: Hb, name: &str) -> Valued {
         "CA" => "issuing_ca",
         _ => {
             return left(format!(
-                "`pkiCert` has no `.{name}` that Squire knows of: `.Cert`, `.Key` and `.CA`; the server's own fields are `certificate`, `private_key`, `issuing_ca` and `ca_chain`"
+                "`pkiCert` has no `.{name}` that Squire knows of: `.Cert`, `.Key` and `.CA`; the \
+                    server's own fields are `certificate`, `private_key`, `issuing_ca` and `ca_chain`"
             ));
         }
     };

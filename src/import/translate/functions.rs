@@ -85,14 +85,24 @@ impl Translator<'_> {
     /// A value in a data format.
     fn format(&mut self, name: &str, values: &[Value]) -> Valued {
         let [value] = values else { return left(format!("`{name}` takes one value")) };
+        self.tell_of_data(value);
         let plain = name.trim_start_matches("sprig_");
         match plain {
             "toJSON" | "toJSONPretty" | "toJson" | "toPrettyJson" => self.tell(
                 "json",
-                "Go writes `<`, `>` and `&` in JSON as `\\u003c` and so on, and Squire as they are; a reader of JSON gets the same",
+                "Go writes `<`, `>` and `&` in JSON as `\\u003c` and so on, and Squire as they are; a \
+                    reader of JSON gets the same",
             ),
-            "toYAML" => self.tell("yaml", "Squire puts every text of YAML in quotes; a reader of YAML gets the same"),
-            "toTOML" => self.tell("toml", "Squire may choose other quotes of TOML; a reader of TOML gets the same"),
+            "toYAML" => self.tell(
+                "yaml",
+                "Squire puts every text of YAML in quotes; a reader of YAML \
+                gets the same",
+            ),
+            "toTOML" => self.tell(
+                "toml",
+                "Squire may choose other quotes of TOML; a reader of TOML \
+                gets the same",
+            ),
             _ => {}
         }
         let helper = match plain {
@@ -389,25 +399,39 @@ fn without_end(line: Value) -> Value {
 /// What to do in place of a function that has no equivalent.
 fn advice(name: &str) -> String {
     match name {
-        "service" | "services" | "connect" | "node" | "nodes" | "datacenters" | "partitions" | "peerings" | "caRoots" | "caLeaf"
-        | "byMeta" | "byTag" | "byPort" => {
-            "Squire asks no Consul for services; let the program find them by DNS, or keep consul-template for this file".to_owned()
+        "service" | "services" | "connect" | "node" | "nodes" | "datacenters" | "partitions" | "peerings"
+        | "caRoots" | "caLeaf" | "byMeta" | "byTag" | "byPort" => {
+            "Squire asks no Consul for services; let the program find them by DNS, or keep \
+                consul-template for this file"
+                .to_owned()
         }
-        "key" | "keyOrDefault" | "keyExists" | "keyExistsGet" | "ls" | "safeLs" | "tree" | "safeTree" | "byKey" | "explode" => {
-            "Squire asks no Consul for keys; put the value into a KV of Vault or OpenBao, or write it here".to_owned()
+        "key" | "keyOrDefault" | "keyExists" | "keyExistsGet" | "ls" | "safeLs" | "tree" | "safeTree"
+        | "byKey" | "explode" => {
+            "Squire asks no Consul for keys; put the value into a KV of Vault or OpenBao, or write it \
+                here"
+                .to_owned()
         }
         "nomadService" | "nomadServices" | "nomadVar" | "nomadVarList" | "nomadVarExists" => {
-            "Squire asks no Nomad; a variable of Nomad can be passed in the environment, {{env \"NAME\"}}".to_owned()
+            "Squire asks no Nomad; a variable of Nomad can be passed in the environment, {{env \
+                \"NAME\"}}"
+                .to_owned()
         }
-        "plugin" => "Squire runs no program while it renders; run it before, and read its result by {{file \"/path\"}}".to_owned(),
+        "plugin" => "Squire runs no program while it renders; run it before, and read its result by \
+            {{file \"/path\"}}"
+            .to_owned(),
         "scratch" => "Squire has no scratch pad; write the value where it is used".to_owned(),
         "md5sum" | "sprig_md5sum" => "Squire has no MD5; {{sha256 …}} is there".to_owned(),
-        "pkiSign" => "Squire makes no key by itself; let the server make it: `pkiCert`, or `secret` with `pki/issue/…`".to_owned(),
+        "pkiSign" => "Squire makes no key by itself; let the server make it: `pkiCert`, or `secret` \
+            with `pki/issue/…`"
+            .to_owned(),
         "writeToFile" => "another file is a [[file]] of its own".to_owned(),
         "explodeMap" | "mergeMap" | "mergeMapWithOverride" | "splitToMap" => {
             format!("Squire has no `{name}`; walk the fields by {{{{#each …}}}} and write the result out")
         }
-        "html" | "js" | "urlquery" => format!("Squire has no `{name}`; {{{{url …}}}} encodes for a URL, {{{{json …}}}} quotes for JavaScript"),
+        "html" | "js" | "urlquery" => format!(
+            "Squire has no `{name}`; {{{{url …}}}} encodes for a URL, \
+            {{{{json …}}}} quotes for JavaScript"
+        ),
         "minimum" | "maximum" | "parseBool" | "parseFloat" | "sockaddr" | "call" | "slice" | "denied" => {
             format!("Squire has no `{name}`; write the result out, or let the program do it")
         }

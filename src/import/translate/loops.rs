@@ -22,7 +22,8 @@ pub(super) fn assigned(nodes: &[Node]) -> Vec<String> {
 pub(super) fn in_rounds(name: &str, before: &Value, body: &[Node], level: usize) -> Value {
     let unknown = || {
         Value::Unknown(format!(
-            "`{name}` changes in a loop in a way that has no equivalent; @index, @first and @last tell about the round"
+            "`{name}` changes in a loop in a way that has no equivalent; @index, @first and @last tell \
+                about the round"
         ))
     };
     let mut nested = false;

@@ -57,7 +57,8 @@ fn converted(verb: char, value: &Value) -> Result<Vec<Piece>, Left> {
         'q' => return quoted(value),
         _ => {
             return left(format!(
-                "`printf` with `%{verb}` has no equivalent in Squire; there are %s, %d, %v, %q and %t without a width"
+                "`printf` with `%{verb}` has no equivalent in Squire; there are %s, %d, %v, %q and %t \
+                    without a width"
             ));
         }
     };

@@ -69,19 +69,22 @@ fn of_entry(text: &str, entry: &Entry, is_read: bool) -> Valued {
         return Ok(Value::Secret(entry.fields.clone(), origin));
     }
     left(
-        "this path is made from the names in another folder; Squire reads what a folder lists, or paths that are known beforehand",
+        "this path is made from the names in another folder; Squire reads what a folder lists, or paths \
+            that are known beforehand",
     )
 }
 
 /// A string of the configuration.
 fn written<'v>(value: &Value, entries: &'v [Entry]) -> Result<Written<'v>, Left> {
-    let unknown = "this is made from a value that is known only while rendering; Squire fetches what its configuration names: \
+    let unknown = "this is made from a value that is known only while rendering; \
+                   Squire fetches what its configuration names: \
                    write the path out, or make it from ${VARIABLES} of the environment";
     let (mut text, mut entry) = (String::new(), None);
     for piece in value.pieces()? {
         if entry.is_some() {
             return left(
-                "Squire reads the entries of a folder, and no paths below them; name them one by one, or use `list = \"tree\"`",
+                "Squire reads the entries of a folder, and no paths below them; name them one by one, \
+                    or use `list = \"tree\"`",
             );
         }
         match piece {

@@ -158,7 +158,8 @@ impl Value {
             Self::Joined(pieces) => Ok(pieces.clone()),
             Self::Once(level, first, later) => Ok(vec![Piece::Once(*level, first.shown(), later.shown())]),
             Self::Expr(_, Type::List | Type::Map) => left(
-                "Go prints a list or a map in a form of its own; choose one for it: `join`, `json`, `yaml`, or `{{#each}}`",
+                "Go prints a list or a map in a form of its own; choose one for it: `join`, `json`, \
+                    `yaml`, or `{{#each}}`",
             ),
             Self::Secret(..) | Self::Data(..) | Self::Metadata(_) | Self::Cert(_) | Self::Listing(_) => {
                 left("Go prints this as a map, in a form of its own; name a field, or write {{json …}}")
@@ -175,7 +176,8 @@ impl Value {
         match self {
             Self::Const(constant) => constant.hb(),
             Self::Data(_, Origin::Versioned) => left(
-                "this is the data of KV v2 and its metadata in one; Squire has them apart: `.Data.data` is meant, or {{meta …}}",
+                "this is the data of KV v2 and its metadata in one; Squire has them apart: `.Data.data` \
+                    is meant, or {{meta …}}",
             ),
             Self::Data(hb, Origin::Other | Origin::Fields) | Self::Expr(hb, _) => Ok(hb.clone()),
             Self::Counter(level, 0) => Ok(Hb::At("index", *level)),

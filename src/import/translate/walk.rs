@@ -7,7 +7,7 @@ use std::ops::Range;
 use super::condition::{Condition, truth};
 use super::hb::Hb;
 use super::request::{self, Entry};
-use super::value::{Const, Left, Piece, Type, Value, Valued, left};
+use super::value::{Const, Left, Origin, Piece, Type, Value, Valued, left};
 use super::write::{self, Token};
 use super::{Text, fields, loops};
 use crate::import::go::{Branch, Command, Kind, Node, Pipe, Term, Tree};
@@ -85,6 +85,16 @@ impl Translator<'_> {
         if !self.told.contains(&about) {
             self.told.push(about);
             self.notes.told(self.text.place(self.here.start), self.source(&self.here), advice);
+        }
+    }
+
+    /// Tells that `.Data` as a whole is not the same for all engines.
+    pub(super) fn tell_of_data(&mut self, value: &Value) {
+        if matches!(value, Value::Data(_, Origin::Other)) {
+            self.tell(
+                "data",
+                "these are the fields of the secret; of a secret of KV v2 the agent would give `data` and `metadata` here",
+            );
         }
     }
 
@@ -283,7 +293,11 @@ impl Translator<'_> {
         let value = self.piped(&branch.pipe)?;
         let condition = self.truth(&value)?;
         if matches!(value, Value::Secret(..) | Value::Cert(_)) && !branch.otherwise.is_empty() {
-            self.tell("else", "this `else` is never rendered: the agent waits until the secret is there, and so does Squire");
+            self.tell(
+                "else",
+                "this `else` is never rendered: the agent waits until the secret is \
+                there, and so does Squire",
+            );
         }
         Ok(self.choice(&condition, branch, value))
     }
@@ -321,14 +335,14 @@ impl Translator<'_> {
         for ((name, value), (_, other)) in self.scope.iter_mut().zip(others) {
             match (&*value, other) {
                 (Value::Once(_, _, later), Value::Const(other)) if later == other => {
-                    *value = Value::Const(other.clone())
+                    *value = Value::Const(other.clone());
                 }
                 (Value::Const(held), Value::Once(_, _, later)) if held == later => {}
                 (held, other) if held == other => {}
                 _ => {
                     *value = Value::Unknown(format!(
                         "`{name}` depends on the block of line {line}; write the value into both branches"
-                    ))
+                    ));
                 }
             }
         }
@@ -380,9 +394,11 @@ impl Translator<'_> {
             return left("a loop that sets variables from outside has no equivalent; use `:=`");
         }
         let subject = self.evaluated(&branch.pipe)?;
+        self.tell_of_data(&subject);
         let Some(body) = loops::without_continue(&branch.body) else {
             return left(
-                "`break`, and `continue` in this place, have no equivalent; put the rest of the loop into an {{#if}}",
+                "`break`, and `continue` in this place, have no equivalent; put the rest of the loop \
+                    into an {{#if}}",
             );
         };
         let (hb, folder) = match &subject {
@@ -541,7 +557,8 @@ impl Translator<'_> {
     fn write_file(&mut self, before: &[Command], arguments: &[Term]) -> Result<(), Left> {
         if self.conditions > 0 {
             return left(
-                "a file that is written in a block has no equivalent yet; write a [[file]] for each, with its template",
+                "a file that is written in a block has no equivalent yet; write a [[file]] for each, \
+                    with its template",
             );
         }
         let mut values = arguments.iter().map(|term| self.term(term)).collect::<Result<Vec<_>, _>>()?;

@@ -2,18 +2,21 @@
 
 use crate::import::{Delimiters, Notes, Text, Wants, Weight, template};
 
-/// The translation, the names with their paths, and the constructs that were left.
-fn translated(text: &str) -> (String, Vec<String>, Vec<String>) {
-    let (mut wants, mut notes) = (Wants::default(), Notes::default());
-    let text = Text {
+fn of(text: &str) -> Text<'_> {
+    Text {
         origin: "a.ctmpl",
         text,
         first_line: 1,
         delimiters: Delimiters::default(),
         apart: Some("/out"),
         error_on_missing_key: false,
-    };
-    let output = template(&text, &mut wants, &mut notes);
+    }
+}
+
+/// The translation, the names with their paths, and the constructs that were left.
+fn translated(text: &str) -> (String, Vec<String>, Vec<String>) {
+    let (mut wants, mut notes) = (Wants::default(), Notes::default());
+    let output = template(&of(text), &mut wants, &mut notes);
     let left = notes.all().iter().filter(|note| note.weight == Weight::Left);
     let left =
         left.map(|note| format!("{}:{}: {}", note.place.line, note.place.column, note.construct)).collect();
@@ -215,17 +218,20 @@ fn what_is_left_is_noted_and_kept() {
 }
 
 #[test]
-fn a_files_written_beside_is_a_file_of_its_own() {
+fn what_differs_is_told_once() {
+    let text = "{{with secret \"kv/a\"}}{{.Data | toJSON}}{{.Data.x | toJSON}}{{range $k, $v := .Data}}{{end}}{{else}}x{{end}}";
     let (mut wants, mut notes) = (Wants::default(), Notes::default());
-    let text = Text {
-        origin: "a",
-        text: "{{with pkiCert \"pki/issue/web\" \"common_name=a\"}}{{.Key | writeToFile \"/k\" \"app\" \"\" \"0400\"}}{{end}}",
-        first_line: 1,
-        delimiters: Delimiters::default(),
-        apart: None,
-        error_on_missing_key: false,
-    };
-    assert_eq!(template(&text, &mut wants, &mut notes), "");
+    template(&of(text), &mut wants, &mut notes);
+    let told: Vec<_> = notes.all().iter().map(|note| (note.place.column, note.weight)).collect();
+    assert_eq!(told, [(8, Weight::Told), (25, Weight::Told), (25, Weight::Told)]);
+}
+
+#[test]
+fn a_file_written_beside_is_a_file_of_its_own() {
+    let (mut wants, mut notes) = (Wants::default(), Notes::default());
+    let text = "{{with pkiCert \"pki/issue/web\" \"common_name=a\"}}\
+                {{.Key | writeToFile \"/k\" \"app\" \"\" \"0400\"}}{{end}}";
+    assert_eq!(template(&of(text), &mut wants, &mut notes), "");
     let [file] = wants.written() else { panic!("one file") };
     assert_eq!(
         (file.path.as_str(), file.template.as_str(), file.mode.as_str()),
