@@ -5,12 +5,14 @@
 //!
 //! *Invariant:* always gives a text that Squire can compile. What could not be translated is a note, and a comment in that text.
 
+mod calls;
 mod condition;
 mod fields;
 mod functions;
 mod hb;
 mod loops;
 mod printf;
+mod range;
 mod request;
 #[cfg(test)]
 mod tests;

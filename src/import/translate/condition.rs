@@ -23,6 +23,16 @@ impl Condition {
         }
     }
 
+    /// The condition for one of these where this is true, and for the other where not.
+    fn choosing(self, one: bool, other: bool) -> Self {
+        match (self, one, other) {
+            (condition, true, false) => condition,
+            (Self::Known(is), false, true) => Self::Known(!is),
+            (Self::Asked(hb, zero), false, true) => Self::Asked(not(hb), zero),
+            (_, same, _) => Self::Known(same),
+        }
+    }
+
     /// What stands behind `#if`, or behind `else if`.
     pub(super) fn written(&self, depth: usize) -> String {
         match self {
@@ -54,6 +64,7 @@ pub(super) fn truth(value: &Value) -> Result<Condition, Left> {
         Value::Counter(level, 0) => asked(not(Hb::At("first", *level))),
         Value::Counter(_, more) if *more > 0 => Condition::Known(true),
         Value::Once(level, first, later) => once(*level, first.is_true(), later.is_true()),
+        Value::Either(condition, one, other) => condition.clone().choosing(one.is_true(), other.is_true()),
         Value::Logic(logic, values) => logical(*logic, values)?,
         Value::Joined(pieces) => {
             let has_text = |piece: &Piece| matches!(piece, Piece::Text(text) if !text.is_empty());
@@ -165,9 +176,8 @@ fn pair(helper: &'static str, a: &Value, b: &Value) -> Valued {
         (Value::Counter(level, more), Value::Const(Const::Int(number))) => {
             Ok(rounds(helper, *level, number.saturating_sub(*more)))
         }
-        (Value::Const(Const::Int(_)), Value::Counter(..)) | (Value::Const(_), Value::Once(..)) => {
-            pair(turned(helper), b, a)
-        }
+        (Value::Const(Const::Int(_)), Value::Counter(..))
+        | (Value::Const(_), Value::Once(..) | Value::Either(..)) => pair(turned(helper), b, a),
         (Value::Once(level, first, later), Value::Const(constant)) => {
             let (first, later) = (constants(helper, first, constant)?, constants(helper, later, constant)?);
             match (first, later) {
@@ -179,6 +189,11 @@ fn pair(helper: &'static str, a: &Value, b: &Value) -> Valued {
                 }
                 _ => left("this comparison depends on the round of the loop; use @first"),
             }
+        }
+        (Value::Either(condition, one, other), Value::Const(constant)) => {
+            let one = matches!(constants(helper, one, constant)?, Value::Const(is) if is.is_true());
+            let other = matches!(constants(helper, other, constant)?, Value::Const(is) if is.is_true());
+            Ok(Value::Either(condition.clone(), Const::Bool(one), Const::Bool(other)))
         }
         _ => expressions(helper, a, b),
     }

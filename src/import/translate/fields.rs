@@ -28,6 +28,7 @@ pub(super) fn field(value: Value, name: &str) -> Valued {
         | Value::Counter(..)
         | Value::Count(..)
         | Value::Once(..)
+        | Value::Either(..)
         | Value::Logic(..) => left(format!("there is no field `.{name}` here that Squire knows of")),
     }
 }

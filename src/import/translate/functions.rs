@@ -397,7 +397,7 @@ fn without_end(line: Value) -> Value {
 }
 
 /// What to do in place of a function that has no equivalent.
-fn advice(name: &str) -> String {
+pub(super) fn advice(name: &str) -> String {
     match name {
         "service" | "services" | "connect" | "node" | "nodes" | "datacenters" | "partitions" | "peerings"
         | "caRoots" | "caLeaf" | "byMeta" | "byTag" | "byPort" => {

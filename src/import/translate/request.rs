@@ -94,7 +94,7 @@ fn written<'v>(value: &Value, entries: &'v [Entry]) -> Result<Written<'v>, Left>
                 (None, Some(found)) => entry = Some(found),
                 (None, None) => return left(unknown),
             },
-            Piece::Once(..) => return left(unknown),
+            Piece::Once(..) | Piece::Either(..) => return left(unknown),
         }
     }
     Ok(Written { text: text.trim().trim_start_matches('/').to_owned(), entry })

@@ -1,5 +1,6 @@
 //! What an expression of a template would be, as far as that is known without any secret.
 
+use super::condition::Condition;
 use super::hb::Hb;
 
 /// What keeps an expression from being translated: what to do about it.
@@ -39,6 +40,8 @@ pub(super) enum Value {
     Count(Hb, i64),
     /// One constant in the first round of the loop at this depth, another one later.
     Once(usize, Const, Const),
+    /// One constant where this is true, another one where not.
+    Either(Condition, Const, Const),
     /// `and` or `or` of these.
     Logic(Logic, Vec<Value>),
     /// Not known, and why.
@@ -93,6 +96,8 @@ pub(super) enum Piece {
     Expr(Hb),
     /// As [`Value::Once`].
     Once(usize, String, String),
+    /// As [`Value::Either`].
+    Either(Condition, String, String),
 }
 
 impl Const {
@@ -157,6 +162,9 @@ impl Value {
             Self::Const(constant) => Ok(vec![Piece::Text(constant.shown())]),
             Self::Joined(pieces) => Ok(pieces.clone()),
             Self::Once(level, first, later) => Ok(vec![Piece::Once(*level, first.shown(), later.shown())]),
+            Self::Either(condition, one, other) => {
+                Ok(vec![Piece::Either(condition.clone(), one.shown(), other.shown())])
+            }
             Self::Expr(_, Type::List | Type::Map) => left(
                 "Go prints a list or a map in a form of its own; choose one for it: `join`, `json`, \
                     `yaml`, or `{{#each}}`",
@@ -191,7 +199,7 @@ impl Value {
             Self::Logic(Logic::And, _) => {
                 left("`and` as a value; in Squire it is a condition: {{#if (and …)}}")
             }
-            Self::Once(..) => {
+            Self::Once(..) | Self::Either(..) => {
                 left("this depends on the round of the loop; use {{#if @first}}…{{else}}…{{/if}}")
             }
             Self::Secret(..) | Self::Metadata(_) | Self::Cert(_) => {
@@ -213,6 +221,7 @@ impl Value {
             Self::Listing(_) => Type::List,
             Self::Const(Const::Nil | Const::Float(_))
             | Self::Once(..)
+            | Self::Either(..)
             | Self::Logic(..)
             | Self::Unknown(_) => Type::Any,
         }
@@ -247,7 +256,9 @@ fn joined(pieces: &[Piece]) -> Result<Hb, Left> {
     let expressions = printed.map(|piece| match piece {
         Piece::Text(text) => Ok(Hb::Text(text.clone())),
         Piece::Expr(hb) => Ok(hb.clone()),
-        Piece::Once(..) => left("this depends on the round of the loop; use {{#if @first}}…{{else}}…{{/if}}"),
+        Piece::Once(..) | Piece::Either(..) => {
+            left("this depends on the round of the loop, or on a block before; write it out in both branches of an {{#if}}")
+        }
     });
     let mut expressions = expressions.collect::<Result<Vec<_>, _>>()?;
     match expressions.len() {

@@ -7,15 +7,11 @@ use std::ops::Range;
 use super::condition::{Condition, truth};
 use super::hb::Hb;
 use super::request::{self, Entry};
-use super::value::{Const, Left, Origin, Piece, Type, Value, Valued, left};
+use super::value::{Const, Left, Origin, Piece, Value, Valued, left};
 use super::write::{self, Token};
-use super::{Text, fields, loops};
+use super::{Text, fields, functions, loops};
 use crate::import::go::{Branch, Command, Kind, Node, Pipe, Term, Tree};
-use crate::import::wants::{Written, is_word};
 use crate::import::{Notes, Wants};
-
-/// How deep templates may call each other: one that calls itself has no end here.
-const CALLS: usize = 16;
 
 /// How deep blocks may be nested in what is written: Squire's own bound is higher by little.
 const BLOCKS: usize = 30;
@@ -28,22 +24,22 @@ pub(super) struct Translator<'a> {
     pub(super) wants: &'a mut Wants,
     /// The folders that the loops around this go over.
     pub(super) entries: Vec<Entry>,
-    tree: &'a Tree,
+    pub(super) tree: &'a Tree,
     notes: &'a mut Notes,
     /// The variables, each with its `$`; a later one hides an earlier one.
-    scope: Vec<(String, Value)>,
+    pub(super) scope: Vec<(String, Value)>,
     dot: Value,
     /// What the loops around this go over, and the names that each defines.
-    loops: Vec<(Hb, Vec<String>)>,
+    pub(super) loops: Vec<(Hb, Vec<String>)>,
     /// How many blocks around this ask for something known only while rendering.
-    conditions: usize,
-    calls: usize,
+    pub(super) conditions: usize,
+    pub(super) calls: usize,
     /// How many nodes there were.
     visited: usize,
     /// What was told already.
     told: Vec<&'static str>,
     /// The action that is being translated.
-    here: Range<usize>,
+    pub(super) here: Range<usize>,
 }
 
 /// The tokens of a template.
@@ -68,7 +64,7 @@ pub(super) fn tokens(text: &Text<'_>, tree: &Tree, wants: &mut Wants, notes: &mu
 }
 
 impl Translator<'_> {
-    fn depth(&self) -> usize {
+    pub(super) fn depth(&self) -> usize {
         self.loops.len()
     }
 
@@ -103,7 +99,7 @@ impl Translator<'_> {
         write::one_line(self.text.text.get(span.clone()).unwrap_or_default())
     }
 
-    fn nodes(&mut self, nodes: &[Node]) -> Vec<Token> {
+    pub(super) fn nodes(&mut self, nodes: &[Node]) -> Vec<Token> {
         nodes.iter().flat_map(|node| self.node(node)).collect()
     }
 
@@ -164,7 +160,7 @@ impl Translator<'_> {
     }
 
     /// Marks variables as unknown.
-    fn forget(&mut self, names: &[String], line: usize) {
+    pub(super) fn forget(&mut self, names: &[String], line: usize) {
         for name in names {
             let why = format!(
                 "`{name}` was set in a block whose course is known only while rendering, see line {line}"
@@ -174,7 +170,7 @@ impl Translator<'_> {
     }
 
     /// Sets a variable: one that is there, or a new one.
-    fn set(&mut self, name: &str, value: Value, is_known: bool) {
+    pub(super) fn set(&mut self, name: &str, value: Value, is_known: bool) {
         let known = self.scope.iter_mut().rev().find(|(known, _)| is_known && known == name);
         match known {
             Some((_, held)) => *held = value,
@@ -204,12 +200,15 @@ impl Translator<'_> {
         Ok(value.pieces()?.into_iter().flat_map(|piece| self.printed(piece)).collect())
     }
 
-    fn printed(&self, piece: Piece) -> Vec<Token> {
+    pub(super) fn printed(&self, piece: Piece) -> Vec<Token> {
         match piece {
             Piece::Text(text) | Piece::Expr(Hb::Text(text)) => vec![Token::Text(text)],
             Piece::Expr(hb) => vec![Token::Print(hb.tag(self.depth()))],
             Piece::Once(level, first, later) => {
                 let condition = Condition::Asked(Hb::At("first", level), false);
+                self.printed(Piece::Either(condition, first, later))
+            }
+            Piece::Either(condition, first, later) => {
                 let text = |text: String| if text.is_empty() { Vec::new() } else { vec![Token::Text(text)] };
                 self.conditional(&condition, text(first), text(later), false)
             }
@@ -217,7 +216,7 @@ impl Translator<'_> {
     }
 
     /// The value of a pipeline, which its variables get.
-    fn piped(&mut self, pipe: &Pipe) -> Valued {
+    pub(super) fn piped(&mut self, pipe: &Pipe) -> Valued {
         let value = self.evaluated(pipe)?;
         for name in &pipe.variables {
             self.set(name, value.clone(), pipe.assigns);
@@ -225,7 +224,7 @@ impl Translator<'_> {
         Ok(value)
     }
 
-    fn evaluated(&mut self, pipe: &Pipe) -> Valued {
+    pub(super) fn evaluated(&mut self, pipe: &Pipe) -> Valued {
         let mut piped = None;
         for command in &pipe.commands {
             piped = Some(self.command(command, piped)?);
@@ -233,7 +232,7 @@ impl Translator<'_> {
         piped.map_or_else(|| left("there is no value here"), Ok)
     }
 
-    fn command(&mut self, command: &Command, piped: Option<Value>) -> Valued {
+    pub(super) fn command(&mut self, command: &Command, piped: Option<Value>) -> Valued {
         match (command.terms.split_first(), piped) {
             (Some((Term::Function(name), arguments)), piped) => {
                 let mut values =
@@ -242,11 +241,12 @@ impl Translator<'_> {
                 self.call(name, &values)
             }
             (Some((term, [])), None) => self.term(term),
+            (Some((Term::Chain(inner, _), _)), _) => left(of_chain(inner)),
             _ => left("a value is given to something that is no function"),
         }
     }
 
-    fn term(&mut self, term: &Term) -> Valued {
+    pub(super) fn term(&mut self, term: &Term) -> Valued {
         match term {
             Term::Dot => Ok(self.dot.clone()),
             Term::Nil => Ok(Value::Const(Const::Nil)),
@@ -314,7 +314,7 @@ impl Translator<'_> {
                 let after = std::mem::replace(&mut self.scope, before);
                 let otherwise = self.nodes(&branch.otherwise);
                 self.conditions -= 1;
-                self.merge(&after, branch.pipe.span.start);
+                self.merge(condition, &after, branch.pipe.span.start);
                 let chained =
                     matches!(branch.otherwise.as_slice(), [Node { kind: Kind::If(_) | Kind::With(_), .. }]);
                 self.conditional(condition, body, otherwise, chained)
@@ -322,7 +322,7 @@ impl Translator<'_> {
         }
     }
 
-    fn with_dot(&mut self, dot: Value, nodes: &[Node]) -> Vec<Token> {
+    pub(super) fn with_dot(&mut self, dot: Value, nodes: &[Node]) -> Vec<Token> {
         let outer = std::mem::replace(&mut self.dot, dot);
         let tokens = self.nodes(nodes);
         self.dot = outer;
@@ -330,7 +330,7 @@ impl Translator<'_> {
     }
 
     /// The variables behind a block, of whose branches one left `others`: known, where both left the same.
-    fn merge(&mut self, others: &[(String, Value)], at: usize) {
+    fn merge(&mut self, condition: &Condition, others: &[(String, Value)], at: usize) {
         let line = self.text.place(at).line;
         for ((name, value), (_, other)) in self.scope.iter_mut().zip(others) {
             match (&*value, other) {
@@ -339,6 +339,9 @@ impl Translator<'_> {
                 }
                 (Value::Const(held), Value::Once(_, _, later)) if held == later => {}
                 (held, other) if held == other => {}
+                (Value::Const(held), Value::Const(other)) => {
+                    *value = Value::Either(condition.clone(), other.clone(), held.clone());
+                }
                 _ => {
                     *value = Value::Unknown(format!(
                         "`{name}` depends on the block of line {line}; write the value into both branches"
@@ -356,6 +359,9 @@ impl Translator<'_> {
         mut otherwise: Vec<Token>,
         chained: bool,
     ) -> Vec<Token> {
+        if body.is_empty() && otherwise.is_empty() {
+            return Vec::new();
+        }
         let block = |inside: &str| Token::Block(inside.to_owned());
         let unless = if let Condition::Asked(Hb::Call("not", arguments), _) = condition
             && otherwise.is_empty()
@@ -387,201 +393,12 @@ impl Translator<'_> {
         tokens.push(block("/if"));
         tokens
     }
+}
 
-    fn range_block(&mut self, branch: &Branch) -> Result<Vec<Token>, Left> {
-        self.here = branch.pipe.span.clone();
-        if branch.pipe.assigns {
-            return left("a loop that sets variables from outside has no equivalent; use `:=`");
-        }
-        let subject = self.evaluated(&branch.pipe)?;
-        self.tell_of_data(&subject);
-        let Some(body) = loops::without_continue(&branch.body) else {
-            return left(
-                "`break`, and `continue` in this place, have no equivalent; put the rest of the loop \
-                    into an {{#if}}",
-            );
-        };
-        let (hb, folder) = match &subject {
-            Value::Listing(path) => (request::folder(path, self.wants), Some(path.clone())),
-            Value::Expr(_, Type::Text | Type::Int | Type::Bool) | Value::Const(_) | Value::Joined(_) => {
-                return left("Handlebars walks lists and maps only");
-            }
-            Value::Secret(..)
-            | Value::Data(..)
-            | Value::Metadata(_)
-            | Value::Cert(_)
-            | Value::Expr(_, Type::Raw | Type::List | Type::Map | Type::Any)
-            | Value::Counter(..)
-            | Value::Count(..)
-            | Value::Once(..)
-            | Value::Logic(..)
-            | Value::Unknown(_) => (subject.hb()?, None),
-        };
-        let header = hb.argument(self.depth());
-        let (before, entries) = (self.scope.clone(), self.entries.len());
-        let names = self.round(&branch.pipe.variables, hb, folder, subject.kind());
-        let level = self.depth();
-        for name in loops::assigned(&body) {
-            let held = before.iter().rev().find(|(known, _)| *known == name);
-            if let Some((_, value)) = held {
-                let value = loops::in_rounds(&name, value, &body, level);
-                self.set(&name, value, true);
-            }
-        }
-        let dot = self.round_dot();
-        self.conditions += 1;
-        let inside = self.with_dot(dot, &body);
-        self.loops.pop();
-        self.entries.truncate(entries);
-        self.scope = before;
-        let otherwise = self.nodes(&branch.otherwise);
-        self.conditions -= 1;
-        let line = self.text.place(branch.pipe.span.start).line;
-        self.forget_known(&loops::assigned(&branch.body), line);
-        self.forget_known(&loops::assigned(&branch.otherwise), line);
-        let block = |inside: String| vec![Token::Block(inside)];
-        let or = if otherwise.is_empty() { Vec::new() } else { block("else".to_owned()) };
-        let names = names.join(" ");
-        Ok([block(format!("#each {header} as |{names}|")), inside, or, otherwise, block("/each".to_owned())]
-            .concat())
+/// What to do in place of a call of a method of what this gives: `scratch.Get`.
+fn of_chain(inner: &Term) -> String {
+    if let Term::Function(name) = inner {
+        return functions::advice(name);
     }
-
-    /// As [`Self::forget`], for the variables that are there.
-    fn forget_known(&mut self, names: &[String], line: usize) {
-        let names: Vec<String> =
-            names.iter().filter(|name| self.scope.iter().any(|(known, _)| known == *name)).cloned().collect();
-        self.forget(&names, line);
-    }
-
-    /// Enters a loop: its variables get the value and the key of a round. Gives the names that the block defines.
-    fn round(
-        &mut self,
-        variables: &[String],
-        subject: Hb,
-        folder: Option<String>,
-        kind: Type,
-    ) -> Vec<String> {
-        let level = self.depth() + 1;
-        let (key, value) = match variables {
-            [key, value] => (Some(key), Some(value)),
-            [value] => (None, Some(value)),
-            _ => (None, None),
-        };
-        let own = |name: Option<&String>, or: &str| match name.map(|name| name.trim_start_matches('$')) {
-            Some(name) if !name.is_empty() && name != "_" && name.is_ascii() => name.to_owned(),
-            _ => or.to_owned(),
-        };
-        let names = if folder.is_some() {
-            let entry = self.free("entry", &[]);
-            let name = self.free(&own(value, "key"), std::slice::from_ref(&entry));
-            vec![entry, name]
-        } else {
-            let item = self.free(&own(value, "item"), &[]);
-            let key = key.map(|key| self.free(&own(Some(key), "key"), std::slice::from_ref(&item)));
-            std::iter::once(item).chain(key).collect()
-        };
-        let local = |index: usize| Hb::Local(names.get(index).cloned().unwrap_or_default(), Vec::new());
-        let (value_of, key_of) = if let Some(folder) = folder {
-            self.entries.push(Entry { folder, name: local(1), fields: local(0) });
-            (Value::Expr(local(1), Type::Text), Value::Counter(level, 0))
-        } else {
-            let item = match kind {
-                Type::List => Type::Text,
-                Type::Any => Type::Any,
-                Type::Raw | Type::Text | Type::Int | Type::Bool | Type::Map => Type::Raw,
-            };
-            let key = match kind {
-                Type::List => Value::Counter(level, 0),
-                Type::Map => Value::Expr(local(1), Type::Text),
-                Type::Raw | Type::Text | Type::Int | Type::Bool | Type::Any => {
-                    Value::Expr(local(1), Type::Any)
-                }
-            };
-            (Value::Expr(local(0), item), key)
-        };
-        self.scope.extend(key.map(|key| (key.clone(), key_of)));
-        // Without a variable the value is under a name that no template can write.
-        self.scope.push((value.cloned().unwrap_or_default(), value_of));
-        self.loops.push((subject, names.clone()));
-        names
-    }
-
-    /// The dot of the round that was just entered.
-    fn round_dot(&self) -> Value {
-        self.scope.last().map_or(Value::Const(Const::Nil), |(_, value)| value.clone())
-    }
-
-    /// A name that no loop around this defines, and that is no helper.
-    fn free(&self, wanted: &str, taken: &[String]) -> String {
-        let is_taken = |name: &String| {
-            is_word(name) || taken.contains(name) || self.loops.iter().any(|(_, names)| names.contains(name))
-        };
-        let numbered = (2_usize..).map(|number| format!("{wanted}{number}"));
-        std::iter::once(wanted.to_owned()).chain(numbered).find(|name| !is_taken(name)).unwrap_or_default()
-    }
-
-    fn template(&mut self, name: &str, dot: Option<&Pipe>) -> Result<Vec<Token>, Left> {
-        let dot = match dot {
-            Some(pipe) => self.piped(pipe)?,
-            None => Value::Const(Const::Nil),
-        };
-        self.called(name, dot)
-    }
-
-    /// The body of a template that is defined in this text, with this dot.
-    fn called(&mut self, name: &str, dot: Value) -> Result<Vec<Token>, Left> {
-        let Some(body) = self.tree.defined.get(name) else {
-            return left(format!("there is no `{name}` in this text; copy its definition into it"));
-        };
-        if self.calls == CALLS {
-            return left(format!("`{name}` calls itself, or calls are nested more than {CALLS} deep"));
-        }
-        self.calls += 1;
-        let scope = std::mem::replace(&mut self.scope, vec![("$".to_owned(), dot.clone())]);
-        let tokens = self.with_dot(dot, body);
-        self.scope = scope;
-        self.calls -= 1;
-        Ok(tokens)
-    }
-
-    /// `content | writeToFile path owner group mode`: a file of its own. Nothing if this is something else.
-    fn written(&mut self, pipe: &Pipe) -> Option<Result<(), Left>> {
-        let (last, before) = pipe.commands.split_last()?;
-        let (Term::Function(name), arguments) = last.terms.split_first()? else { return None };
-        if name != "writeToFile" {
-            return None;
-        }
-        Some(self.write_file(before, arguments))
-    }
-
-    fn write_file(&mut self, before: &[Command], arguments: &[Term]) -> Result<(), Left> {
-        if self.conditions > 0 {
-            return left(
-                "a file that is written in a block has no equivalent yet; write a [[file]] for each, \
-                    with its template",
-            );
-        }
-        let mut values = arguments.iter().map(|term| self.term(term)).collect::<Result<Vec<_>, _>>()?;
-        let mut piped = None;
-        for command in before {
-            piped = Some(self.command(command, piped)?);
-        }
-        values.extend(piped);
-        let constant = |index: usize| values.get(index).and_then(Value::as_text).map(str::to_owned);
-        let (Some(path), Some(owner), Some(group), Some(mode), [_, _, _, _, content]) =
-            (constant(0), constant(1), constant(2), constant(3), values.as_slice())
-        else {
-            return left(
-                "`writeToFile` with flags, or with a path that is no constant; write a [[file]] for it",
-            );
-        };
-        let tokens: Vec<Token> =
-            content.pieces()?.into_iter().flat_map(|piece| self.printed(piece)).collect();
-        self.tell(
-            "writeToFile",
-            "each `writeToFile` is a [[file]] of its own, published with the others at once",
-        );
-        self.wants.write(Written { path, template: write::text(&tokens), mode, owner, group });
-        Ok(())
-    }
+    "a value is given to something that is no function".to_owned()
 }

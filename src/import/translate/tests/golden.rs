@@ -80,6 +80,14 @@ fn conditions() {
             "{{if .Data.data.a | sprig_hasPrefix \"a.\"}}x{{end}}",
             "{{#if (regex_match db.a \"\\\\Aa\\\\.\")}}x{{/if}}",
         ),
+        (
+            "{{$a := \"x\"}}{{if .Data.data.q}}{{$a = \"y\"}}{{end}}{{$a}}",
+            "{{#if db.q includeZero=true}}y{{else}}x{{/if}}",
+        ),
+        (
+            "{{$a := \"x\"}}{{if .Data.data.q}}{{$a = \"y\"}}{{end}}{{if eq $a \"y\"}}z{{end}}",
+            "{{#if db.q includeZero=true}}z{{/if}}",
+        ),
         ("{{or .Data.data.a \"x\"}}", "{{default db.a \"x\"}}"),
         ("{{if or (env \"A\") .Data.data.b}}y{{end}}", "{{#if (or (env \"A\") db.b)}}y{{/if}}"),
     ]);
