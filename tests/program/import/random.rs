@@ -7,6 +7,13 @@ use fastrand::Rng;
 /// A template with this seed.
 pub(crate) fn template(seed: u64) -> String {
     let mut writer = Writer { rng: Rng::with_seed(seed), text: String::new(), texts: Vec::new(), loops: 0 };
+    writer.action("define \"called\"");
+    writer.literal();
+    writer.action("if .");
+    writer.action("printf \"<%s>\" .");
+    writer.action("end");
+    writer.literal();
+    writer.action("end");
     writer.literal();
     writer.action("with $s := secret \"secret/data/app/db\"");
     writer.nodes(4);
@@ -57,7 +64,7 @@ impl Writer {
     }
 
     fn node(&mut self, depth: usize) {
-        match if depth == 0 { self.rng.u8(0..4) } else { self.rng.u8(0..9) } {
+        match if depth == 0 { self.rng.u8(0..6) } else { self.rng.u8(0..14) } {
             0 | 1 => {
                 let text = self.some_text(2);
                 self.action(&text);
@@ -77,11 +84,29 @@ impl Writer {
                 self.action(&constant);
             }
             3 => self.comment(),
-            4 | 5 => {
+            4 => {
+                let (one, other) = (self.some_text(1), self.some_text(0));
+                self.action(&format!("printf \"%s{{{{%v%%\" ({one}) ({other})"));
+            }
+            5 => {
+                let text = self.some_text(1);
+                self.action(&format!("template \"called\" ({text})"));
+            }
+            6 => self.chain(depth),
+            7 => self.counted(depth),
+            8 => {
+                self.action("$c := \"1\"");
+                let condition = self.condition(1);
+                self.action(&format!("if {condition}"));
+                self.action("$c = \"2\"");
+                self.action("end");
+                self.action("$c");
+            }
+            9 | 10 => {
                 let condition = self.condition(2);
                 self.block(&format!("if {condition}"), depth);
             }
-            6 => {
+            11 => {
                 let text = self.some_text(1);
                 self.texts.push(".".to_owned());
                 self.block_with_dot(&format!("with {text}"), depth);
@@ -96,6 +121,51 @@ impl Writer {
         self.text.push_str(if left { "{{- " } else { "{{" });
         self.text.push_str(&inside);
         self.text.push_str(if right { " -}}" } else { "}}" });
+    }
+
+    /// `if … else if … else if … else …`
+    fn chain(&mut self, depth: usize) {
+        let first = self.condition(1);
+        self.action(&format!("if {first}"));
+        self.nodes(depth - 1);
+        for _ in 0..self.rng.usize(0..3) {
+            let next = self.condition(1);
+            self.action(&format!("else if {next}"));
+            self.nodes(depth - 1);
+        }
+        if self.rng.bool() {
+            self.action("else");
+            self.nodes(depth - 1);
+        }
+        self.action("end");
+    }
+
+    /// A loop over all fields of a secret, with what stands between them by a counter or by a flag.
+    fn counted(&mut self, depth: usize) {
+        self.loops += 1;
+        let (key, value, count) =
+            (format!("$k{}", self.loops), format!("$v{}", self.loops), format!("$i{}", self.loops));
+        let by_flag = self.rng.bool();
+        self.action("with secret \"secret/data/app/flat\"");
+        self.action(&if by_flag { format!("{count} := \"\"") } else { format!("{count} := 0") });
+        self.action(&format!("range {key}, {value} := .Data.data"));
+        let hidden: Vec<String> = self.texts.iter().filter(|text| *text != ".").cloned().collect();
+        let outer = std::mem::replace(&mut self.texts, hidden);
+        self.texts.extend([key.clone(), value, ".".to_owned()]);
+        if by_flag {
+            self.action(&count);
+            self.action(&format!("{count} = \", \""));
+            self.nodes(depth - 1);
+        } else {
+            self.nodes(depth - 1);
+            self.action(&format!("{count} = add {count} 1"));
+            self.action(&format!("if lt {count} 4"));
+            self.text.push(',');
+            self.action("end");
+        }
+        self.texts = outer;
+        self.action("end");
+        self.action("end");
     }
 
     fn block(&mut self, head: &str, depth: usize) {
