@@ -46,6 +46,17 @@ impl Translator<'_> {
             | "sprig_toPrettyJson"
             | "sprig_toRawJson" => self.format(name, values),
             "timestamp" => self.timestamp(values),
+            "indent" => {
+                let advice = "Squire's `indent` leaves the first line to the blanks before it; so an empty value has them too";
+                self.tell("indent", advice);
+                simple(None, name, values)
+            }
+            "parseJSON" | "parseYAML" | "sprig_fromJson" => {
+                let advice =
+                    "Go prints a number of a million and more as 1e+06, and Squire as it is written there";
+                self.tell("parse", advice);
+                simple(name.strip_prefix("sprig_"), name, values)
+            }
             _ => simple(name.strip_prefix("sprig_"), name, values),
         }
     }

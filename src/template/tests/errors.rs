@@ -55,6 +55,11 @@ fn unknown_helpers_and_wrong_calls_are_found_without_data() {
     assert_refused(&[
         ("{{jsn db.x}}", "1:1: there is no helper `jsn`; did you mean `json`?"),
         ("{{frobnicate db.x}}", "1:1: there is no helper `frobnicate`"),
+        (
+            "{{!-- {{ with secret \"a\" }} --}}{{jsn db.x}}",
+            "1:33: there is no helper `jsn`; did you mean `json`?",
+        ),
+        ("{{! $x := .y | z }}{{frobnicate db.x}}", "1:20: there is no helper `frobnicate`"),
         ("{{json (bas64 db.x)}}", "1:1: there is no helper `bas64`; did you mean `base64`?"),
         ("{{(db.x)}}", "1:1: there is no helper `db.x`"),
         ("{{log db.x}}", "1:1: there is no helper `log`"),
