@@ -29,7 +29,14 @@ impl Translator<'_> {
             return left(why.clone());
         }
         match name {
-            "secret" => request::secret(values, &self.entries, self.wants),
+            "secret" => {
+                if self.conditions > self.depth() {
+                    let advice = "Squire fetches every secret that a template names, also where a condition does not \
+                                  hold; so the role needs the rights for all of them";
+                    self.tell("fetched", advice);
+                }
+                request::secret(values, &self.entries, self.wants)
+            }
             "secrets" => request::listing(values),
             "pkiCert" => request::certificate(values, self.text.apart, self.wants),
             "and" => combined(Logic::And, values),
@@ -96,6 +103,11 @@ impl Translator<'_> {
     /// A value in a data format.
     fn format(&mut self, name: &str, values: &[Value]) -> Valued {
         let [value] = values else { return left(format!("`{name}` takes one value")) };
+        if name == "toTOML" && value.kind() == Type::Map {
+            return left(
+                "a whole document of TOML; write {{#each …}}{{key}} = {{toml value}}, a line for each field",
+            );
+        }
         self.tell_of_data(value);
         let plain = name.trim_start_matches("sprig_");
         match plain {
@@ -119,11 +131,6 @@ impl Translator<'_> {
         let helper = match plain {
             "toJSON" | "toUnescapedJSON" | "toJson" | "toRawJson" => "json",
             "toYAML" => "yaml",
-            "toTOML" if matches!(value.kind(), Type::Map) => {
-                return left(
-                    "a whole document of TOML; write {{#each …}}{{key}} = {{toml value}}, a line for each",
-                );
-            }
             "toTOML" => "toml",
             _ => "json_pretty",
         };

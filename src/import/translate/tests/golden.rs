@@ -226,6 +226,20 @@ fn what_is_left_is_noted_and_kept() {
 }
 
 #[test]
+fn delimiters_may_be_others_and_places_are_those_of_the_file() {
+    let (mut wants, mut notes) = (Wants::default(), Notes::default());
+    let mut text = of("{{ .Values.x }}\n [[ key \"a\" ]][[ (secret \"kv/a\").Data.x -]] \n\\{{");
+    text.delimiters = Delimiters::new(Some("[["), Some("]]"));
+    text.first_line = 40;
+    let output = template(&text, &mut wants, &mut notes);
+    assert!(output.starts_with("\\{{ .Values.x }}\n {{!-- squire import: line 41: key \"a\":"), "{output}");
+    assert!(output.ends_with("--}}{{a.x}}\\\\{{default \"{{\" \"\"}}"), "{output}");
+    let place =
+        notes.all().first().map(|note| (note.place.file.as_str(), note.place.line, note.place.column));
+    assert_eq!(place, Some(("a.ctmpl", 41, 5)));
+}
+
+#[test]
 fn what_differs_is_told_once() {
     let text = "{{with secret \"kv/a\"}}{{.Data | toJSON}}{{.Data.x | toJSON}}{{range $k, $v := .Data}}{{end}}{{else}}x{{end}}";
     let (mut wants, mut notes) = (Wants::default(), Notes::default());
