@@ -8,10 +8,24 @@
 //! *Invariant:* pure. Nothing is dropped silently: what has no equivalent is a [`Note`], with its place and what to do. No note holds a
 //! value that could be a secret.
 
+mod agent;
+mod block;
+mod command;
+mod consul_template;
+mod document;
+mod entry;
+mod envconsul;
+mod finish;
+mod foreign;
 pub mod go;
+mod hcl;
+mod kind;
 mod translate;
+mod value;
 mod wants;
 
+pub use entry::{Fault, Imported, Input, TemplateFile, import};
+pub use kind::{Kind, Wrapping};
 pub use translate::{Delimiters, Text, template};
 pub use wants::{Request, Wants};
 
@@ -61,6 +75,11 @@ impl Notes {
     /// Says that something was not taken over.
     pub fn left(&mut self, place: Place, construct: impl Into<String>, advice: impl Into<String>) {
         self.0.push(Note { place, construct: construct.into(), advice: advice.into(), weight: Weight::Left });
+    }
+
+    /// How many there are: from here on are those that follow.
+    pub fn count(&self) -> usize {
+        self.0.len()
     }
 
     /// All of them.

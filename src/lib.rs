@@ -56,6 +56,7 @@ pub mod fact;
 pub mod config;
 pub mod template;
 
+#[cfg(feature = "import")]
 pub mod import;
 
 pub mod plan;

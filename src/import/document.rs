@@ -1,0 +1,347 @@
+//! The neutral result → the text of `squire.toml`, grouped and commented, with the templates that are too long for it.
+//!
+//! *Invariant:* the text is TOML that Squire's own reader takes, whatever was in the names: every value goes through [`quoted`] or
+//! [`template_text`], every remark through [`Page::comment`].
+
+mod page;
+
+use std::collections::BTreeSet;
+
+use super::entry::TemplateFile;
+use super::finish::{DIRECTORY, is_on_disk};
+use super::foreign::{Auth, FieldsAsVariables, File, Foreign, Process, Reaction, Sink, Vault};
+use super::{Notes, Request, Wants};
+use page::{Page, bare_or_quoted, quoted, template_text};
+
+pub(super) use page::literal;
+
+/// Longer templates are files of their own.
+const LONGEST_INLINE: usize = 12;
+
+/// The configuration, and its templates.
+pub(super) fn document(
+    foreign: &Foreign,
+    wants: &Wants,
+    notes: &Notes,
+    names: &[&str],
+) -> (String, Vec<TemplateFile>) {
+    let mut page = Page::new(notes);
+    let mut templates = Vec::new();
+    if let Some(timeout) = &foreign.startup_timeout {
+        page.blank();
+        page.pair("startup_timeout", &quoted(timeout));
+    }
+    let requests: Vec<(&str, &Request)> = wants.all().collect();
+    source(&mut page, foreign, !requests.is_empty());
+    for (name, request) in requests {
+        secret(&mut page, name, request);
+    }
+    output(&mut page, foreign);
+    for file in &foreign.files {
+        self::file(&mut page, file, &mut templates);
+    }
+    process(&mut page, &foreign.process);
+    if let Some(settle) = &foreign.settle {
+        page.table("[rollout]");
+        page.pair("settle", &quoted(settle));
+    }
+    let start = if foreign.is_once { "squire render -c squire.toml" } else { "squire run -c squire.toml" };
+    let head = [
+        format!("Made by `squire import` from {}.", names.join(", ")),
+        format!("Look at it with `squire check -c squire.toml`, start it with `{start}`."),
+    ];
+    (page.into_text(&head), templates)
+}
+
+fn source(page: &mut Page<'_>, foreign: &Foreign, is_needed: bool) {
+    let vault = &foreign.vault;
+    let says = |texts: &[&Option<String>]| texts.iter().any(|text| text.is_some());
+    let is_said = says(&[&vault.address, &vault.namespace, &vault.ca_file, &vault.refresh])
+        || vault.auth.is_some()
+        || !foreign.sinks.is_empty()
+        || !vault.remarks.is_empty()
+        || !vault.auth_remarks.is_empty();
+    if !is_said && !is_needed {
+        return;
+    }
+    page.table("[source.vault]");
+    page.remarks(&vault.remarks);
+    server(page, vault);
+    page.remarks(&vault.auth_remarks);
+    for sink in &foreign.sinks {
+        self::sink(page, sink);
+    }
+    if let Some(auth) = &vault.auth {
+        self::auth(page, auth);
+    }
+}
+
+/// The place of a token for others: today what it would need, and why it is not there.
+fn sink(page: &mut Page<'_>, sink: &Sink) {
+    page.remarks(std::slice::from_ref(&sink.remarks));
+    let parts =
+        [("mode", &sink.mode), ("owner", &sink.owner), ("group", &sink.group), ("wrap_ttl", &sink.wrap_ttl)];
+    let parts: Vec<String> =
+        parts.iter().filter_map(|(key, part)| Some(format!("{key} = {}", quoted(part.as_ref()?)))).collect();
+    if !parts.is_empty() {
+        page.comment(&format!("  the sink's {}", parts.join(", ")));
+    }
+}
+
+fn server(page: &mut Page<'_>, vault: &Vault) {
+    page.text("address", vault.address.as_ref());
+    page.text("namespace", vault.namespace.as_ref());
+    page.text("ca_file", vault.ca_file.as_ref());
+    // One without the other is refused; the login by certificate needs both.
+    if let (Some(cert), Some(key)) = (&vault.client_cert_file, &vault.client_key_file) {
+        page.pair("client_cert_file", &quoted(cert));
+        page.pair("client_key_file", &quoted(key));
+    }
+    page.text("tls_server_name", vault.tls_server_name.as_ref());
+    if vault.insecure_tls == Some(true) {
+        page.pair("insecure_tls", "true");
+    }
+    page.text("refresh", vault.refresh.as_ref());
+}
+
+fn auth(page: &mut Page<'_>, auth: &Auth) {
+    match auth {
+        Auth::AppRole { mount, role_id_file, secret_id_file, unwrap, delete_secret_id } => {
+            page.table("[source.vault.auth.approle]");
+            page.text("mount", mount.as_ref());
+            page.text("role_id_file", role_id_file.as_ref());
+            page.text("secret_id_file", secret_id_file.as_ref());
+            if *unwrap {
+                page.pair("unwrap", "true");
+            }
+            if let Some(delete) = delete_secret_id {
+                page.pair("delete_secret_id", if *delete { "true" } else { "false" });
+            }
+        }
+        Auth::Token { file } => {
+            page.table("[source.vault.auth.token]");
+            page.pair("file", &quoted(file));
+        }
+        Auth::Jwt { mount, role, jwt_file } => {
+            page.table("[source.vault.auth.jwt]");
+            page.text("mount", mount.as_ref());
+            page.pair("role", &quoted(role));
+            page.pair("jwt_file", &quoted(jwt_file));
+        }
+        Auth::Kubernetes { mount, role, token_file } => {
+            page.table("[source.vault.auth.kubernetes]");
+            page.text("mount", mount.as_ref());
+            page.pair("role", &quoted(role));
+            page.text("token_file", token_file.as_ref());
+        }
+        Auth::Cert { mount, name } => {
+            page.table("[source.vault.auth.cert]");
+            page.text("mount", mount.as_ref());
+            page.text("name", name.as_ref());
+        }
+    }
+}
+
+fn secret(page: &mut Page<'_>, name: &str, request: &Request) {
+    page.table(&format!("[secret.{name}]"));
+    page.pair("path", &quoted(&request.path));
+    if let Some(version) = request.version {
+        page.pair("version", &version.to_string());
+    }
+    if request.folder {
+        page.pair("list", "true");
+    }
+    if !request.params.is_empty() {
+        let params: Vec<String> = request
+            .params
+            .iter()
+            .map(|(key, value)| format!("{} = {}", bare_or_quoted(key), quoted(value)))
+            .collect();
+        page.pair("params", &format!("{{ {} }}", params.join(", ")));
+    }
+}
+
+fn output(page: &mut Page<'_>, foreign: &Foreign) {
+    let files = || foreign.files.iter().filter(|file| file.template.is_some());
+    let needs_dir = files().any(|file| !file.path.starts_with('/')) || !foreign.process.env_from.is_empty();
+    let needs_mode = foreign.is_open_by_default && files().any(|file| file.mode.is_none());
+    let needs_disk = files().any(|file| is_on_disk(&file.path));
+    if !(needs_dir || needs_mode || needs_disk) {
+        return;
+    }
+    page.table("[output]");
+    if needs_dir {
+        page.pair("dir", &quoted(DIRECTORY));
+    }
+    if needs_mode {
+        page.pair("mode", "\"0644\"");
+    }
+    if needs_disk {
+        page.pair("allow_disk", "true");
+    }
+}
+
+fn file(page: &mut Page<'_>, file: &File, templates: &mut Vec<TemplateFile>) {
+    let Some(template) = &file.template else {
+        page.blank();
+        page.comment(&format!("[[file]] {}: here is why it is left out:", file.path));
+        page.remarks(std::slice::from_ref(&file.remarks));
+        return;
+    };
+    page.table("[[file]]");
+    page.remarks(std::slice::from_ref(&file.remarks));
+    page.pair("path", &quoted(&file.path));
+    if template.lines().count() > LONGEST_INLINE {
+        let name = template_name(&file.path, templates);
+        page.pair("template", &quoted(&name));
+        templates.push(TemplateFile { name, text: template.clone() });
+    } else {
+        page.pair("inline", &template_text(template));
+    }
+    page.text("mode", file.mode.as_ref());
+    account(page, "owner", file.owner.as_ref());
+    account(page, "group", file.group.as_ref());
+    if file.makes_dir {
+        page.pair("make_dir", "true");
+    }
+    if let Some(reaction) = &file.on_change {
+        page.pair("on_change", &self::reaction(reaction));
+    }
+}
+
+/// A name is in quotes, a number is not.
+fn account(page: &mut Page<'_>, key: &str, account: Option<&String>) {
+    let Some(account) = account else { return };
+    let is_number =
+        !account.is_empty() && account.len() < 10 && account.bytes().all(|byte| byte.is_ascii_digit());
+    let number = account.trim_start_matches('0');
+    match (is_number, number) {
+        (true, "") => page.pair(key, "0"),
+        (true, number) => page.pair(key, number),
+        (false, _) => page.pair(key, &quoted(account)),
+    }
+}
+
+/// `nginx.conf.hbs`, with a number if that is taken.
+fn template_name(path: &str, taken: &[TemplateFile]) -> String {
+    let base = path.rsplit('/').next().unwrap_or_default();
+    let plain: String =
+        base.chars().map(|c| if c.is_alphanumeric() || "._-".contains(c) { c } else { '_' }).collect();
+    let plain = plain.trim_start_matches('.');
+    let plain = if plain.is_empty() { "file" } else { plain };
+    let names: BTreeSet<&str> = taken.iter().map(|template| template.name.as_str()).collect();
+    let numbered = |count| if count == 1 { format!("{plain}.hbs") } else { format!("{plain}-{count}.hbs") };
+    // One more name than are taken, so one of them is free.
+    (1..=taken.len() + 1).map(numbered).find(|name| !names.contains(name.as_str())).unwrap_or_default()
+}
+
+fn reaction(reaction: &Reaction) -> String {
+    match reaction {
+        Reaction::Nothing => quoted("none"),
+        Reaction::Signal(signal) => quoted(signal),
+        Reaction::PidFile { signal, pid_file } => {
+            format!("{{ signal = {}, pid_file = {} }}", quoted(signal), quoted(pid_file))
+        }
+        Reaction::Named { signal, process } => {
+            format!("{{ signal = {}, process = {} }}", quoted(signal), quoted(process))
+        }
+        Reaction::Run { command, timeout: None } => format!("{{ run = {} }}", list(command)),
+        Reaction::Run { command, timeout: Some(timeout) } => {
+            format!("{{ run = {}, timeout = {} }}", list(command), quoted(timeout))
+        }
+    }
+}
+
+fn list(words: &[String]) -> String {
+    let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+    format!("[{}]", words.join(", "))
+}
+
+fn process(page: &mut Page<'_>, process: &Process) {
+    let is_there = process.command.is_some()
+        || !process.env.is_empty()
+        || !process.env_from.is_empty()
+        || process.env_clear
+        || !process.env_deny.is_empty();
+    if !is_there {
+        return;
+    }
+    if !process.env_from.is_empty() {
+        variables_file(page, &process.env_from);
+    }
+    page.table("[process]");
+    page.remarks(&process.remarks);
+    if let Some(command) = &process.command {
+        page.pair("command", &list(&started(command, !process.env_from.is_empty())));
+    } else {
+        page.comment("The command follows `--`: squire run -c squire.toml -- PROGRAM");
+    }
+    if let Some(reaction) = &process.on_change {
+        page.pair("on_change", &self::reaction(reaction));
+    }
+    page.text("stop_signal", process.stop_signal.as_ref());
+    page.text("stop_timeout", process.stop_timeout.as_ref().filter(|timeout| *timeout != "0s"));
+    if process.env_clear {
+        page.pair("env_clear", "true");
+    }
+    if !process.env_pass.is_empty() {
+        page.pair("env_pass", &list(&process.env_pass));
+    }
+    if !process.env_deny.is_empty() {
+        page.pair("env_deny", &list(&process.env_deny));
+    }
+    variables(page, process);
+}
+
+/// `[process.env]`. Of two with one name the last one counts, as for the agents.
+fn variables(page: &mut Page<'_>, process: &Process) {
+    if process.env.is_empty() {
+        return;
+    }
+    page.table("[process.env]");
+    for (at, variable) in process.env.iter().enumerate() {
+        let is_last = !process.env.iter().skip(at + 1).any(|later| later.name == variable.name);
+        page.remarks(std::slice::from_ref(&variable.remarks));
+        if is_last {
+            page.pair(&bare_or_quoted(&variable.name), &template_text(&variable.template));
+        }
+    }
+}
+
+/// The file of `export` lines.
+const VARIABLES: &str = "variables.sh";
+
+/// A shell that reads the variables becomes the program.
+fn started(command: &[String], reads_variables: bool) -> Vec<String> {
+    if !reads_variables {
+        return command.to_vec();
+    }
+    let script = format!(". {DIRECTORY}/{VARIABLES}; exec \"$@\"");
+    let shell = ["sh".to_owned(), "-c".to_owned(), script, "sh".to_owned()];
+    shell.into_iter().chain(command.iter().cloned()).collect()
+}
+
+/// Every field of the secrets as a variable.
+fn variables_file(page: &mut Page<'_>, secrets: &[FieldsAsVariables]) {
+    page.table("[[file]]");
+    page.comment("Every field as a variable; the shell of [process] reads it before the program begins.");
+    page.pair("path", &quoted(VARIABLES));
+    let template: String = secrets.iter().map(variable_lines).collect();
+    page.pair("inline", &template_text(&template));
+    page.pair("mode", "\"0400\"");
+}
+
+fn variable_lines(of: &FieldsAsVariables) -> String {
+    let FieldsAsVariables { secret, before, behind, is_upper, only } = of;
+    if let Some(only) = only {
+        let plain: String = only.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+        let name = if *is_upper { plain.to_uppercase() } else { plain };
+        let field = serde_json::Value::from(only.as_str());
+        return format!("export {before}{name}{behind}={{{{shell (lookup {secret} {field})}}}}\n");
+    }
+    let name = "(replace (replace @key \"-\" \"_\") \".\" \"_\")";
+    let name = if *is_upper { format!("(upper {name})") } else { name.to_owned() };
+    format!(
+        "{{{{#each {secret}}}}}\nexport {before}{{{{env_name {name}}}}}{behind}={{{{shell this}}}}\n{{{{/each}}}}\n"
+    )
+}

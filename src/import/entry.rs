@@ -1,0 +1,158 @@
+//! The import as a whole: texts in, one configuration of Squire out.
+//!
+//! *Invariant:* pure; what a text names is asked of the caller. Either there is a result, with a note for everything that differs, or a
+//! [`Fault`] that says where reading ended.
+
+use std::fmt;
+
+use super::block::Reading;
+use super::foreign::{File, Foreign};
+use super::hcl::{Body, Dialect, Flaw, parse};
+use super::kind::{self, Kind};
+use super::{Delimiters, Notes, Place, Text, Wants, agent, consul_template, document, envconsul, finish};
+
+/// A text to import.
+#[derive(Clone, Debug)]
+pub struct Input {
+    /// As the user named it; `-` for standard input.
+    pub name: String,
+    /// What is in it.
+    pub text: String,
+}
+
+/// A template that is too long to stand in the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TemplateFile {
+    /// Beside the configuration: `nginx.conf.hbs`.
+    pub name: String,
+    /// In Squire's language.
+    pub text: String,
+}
+
+/// What an import gives.
+#[derive(Debug)]
+pub struct Imported {
+    /// The text of `squire.toml`.
+    pub toml: String,
+    /// The templates that it names.
+    pub templates: Vec<TemplateFile>,
+    /// Whether the original runs once and ends: `squire render` does that.
+    pub is_once: bool,
+    /// Everything that differs.
+    pub notes: Notes,
+}
+
+/// Why nothing could be imported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Where reading ended.
+    pub place: Place,
+    /// What is wrong, and what to do.
+    pub message: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Place { file, line, column } = &self.place;
+        write!(f, "{file}:{line}:{column}: {}", self.message)
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// Reads the texts, each as `kind` or as what it shows itself to be, and writes one configuration. `open` gives the text of a file that is
+/// named in them, as it is written there.
+///
+/// # Errors
+///
+/// If a text is none of the known kinds, is still wrapped in another language, or cannot be read.
+pub fn import(
+    inputs: &[Input],
+    kind: Option<Kind>,
+    open: &dyn Fn(&str) -> Option<String>,
+) -> Result<Imported, Fault> {
+    let (mut notes, mut wants, mut foreign) = (Notes::default(), Wants::default(), Foreign::default());
+    for input in inputs {
+        let mut reading =
+            Reading { file: &input.name, open, notes: &mut notes, wants: &mut wants, foreign: &mut foreign };
+        one(input, kind, &mut reading)?;
+    }
+    finish::finish(&mut foreign, &mut notes);
+    let names: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
+    let (toml, templates) = document::document(&foreign, &wants, &notes, &names);
+    Ok(Imported { toml, templates, is_once: foreign.is_once, notes })
+}
+
+fn one(input: &Input, kind: Option<Kind>, reading: &mut Reading<'_>) -> Result<(), Fault> {
+    let fault = |line, column, message: &str| Fault {
+        place: Place { file: input.name.clone(), line, column },
+        message: message.to_owned(),
+    };
+    if let Some((line, wrapping)) = kind::wrapping(&input.name, &input.text) {
+        return Err(fault(line, 1, wrapping.way_out()));
+    }
+    let Some(kind) = kind.or_else(|| kind::kind(&input.name, &input.text)) else {
+        return Err(fault(1, 1, UNKNOWN));
+    };
+    let read = |dialect| {
+        parse(&input.text, dialect).map_err(|Flaw { at, message }| fault(at.line, at.column, &message))
+    };
+    match kind {
+        Kind::Agent => agent::read(&read(Dialect::of(&input.text))?, reading),
+        Kind::ConsulTemplate => consul_template::read(&read(Dialect::of(&input.text))?, reading),
+        Kind::Envconsul => envconsul::read(&read(Dialect::of(&input.text))?, reading),
+        Kind::EnvconsulLine => envconsul::read_line(&input.text, reading, &mut named_configuration),
+        Kind::Template => template(input, reading),
+        Kind::Manifest | Kind::Nomad => return Err(fault(1, 1, "this kind of text is not imported yet")),
+    }
+    Ok(())
+}
+
+/// The file that `envconsul -config` names.
+fn named_configuration(name: &str, reading: &mut Reading<'_>) {
+    let text = (reading.open)(name);
+    let body: Option<Body> = text.and_then(|text| parse(&text, Dialect::of(&text)).ok());
+    if let Some(body) = body {
+        envconsul::read(&body, reading);
+    } else {
+        let place = Place { file: reading.file.to_owned(), line: 1, column: 1 };
+        let advice = "this file cannot be read; import it beside the line";
+        reading.notes.left(place, format!("-config {name:?}"), advice);
+    }
+}
+
+/// A template alone: a file of the same name, without the ending.
+fn template(input: &Input, reading: &mut Reading<'_>) {
+    let start = reading.notes.count();
+    let name = input.name.rsplit('/').next().unwrap_or_default();
+    let name = match name.rsplit_once('.') {
+        Some((stem, _)) if !stem.is_empty() => stem,
+        _ if name.is_empty() || name == "-" => "rendered",
+        _ => name,
+    };
+    let text = Text {
+        origin: &input.name,
+        text: &input.text,
+        first_line: 1,
+        delimiters: Delimiters::default(),
+        apart: Some(name),
+        error_on_missing_key: false,
+    };
+    let template = super::template(&text, reading.wants, reading.notes);
+    let remarks = start..reading.notes.count();
+    let place = Place { file: input.name.clone(), line: 1, column: 1 };
+    let file = File {
+        place,
+        path: name.trim_start_matches('.').to_owned(),
+        template: Some(template),
+        remarks,
+        ..File::default()
+    };
+    reading.foreign.files.push(file);
+}
+
+const UNKNOWN: &str = "this is no configuration that can be imported: of Vault Agent, OpenBao Agent, consul-template or envconsul, no template \
+                       of theirs, no manifest of Kubernetes and no job of Nomad; say which it is, or name the file as they do (agent.hcl, x.ctmpl)";
+
+#[cfg(test)]
+mod tests;

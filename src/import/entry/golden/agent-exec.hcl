@@ -1,0 +1,37 @@
+auto_auth { method { type = "token_file" config { token_file_path = "/run/token" } } }
+env_template "DB_PASSWORD" {
+  contents             = "{{ with secret \"secret/data/db\" }}{{ .Data.data.password }}{{ end }}"
+  error_on_missing_key = true
+}
+env_template "APP_CONFIG" {
+  source = "app.ctmpl"
+}
+exec {
+  command                   = ["/usr/bin/app", "--port", "80"]
+  restart_on_secret_changes = "always"
+  restart_stop_signal       = "SIGINT"
+}
+================================================================
+# Made by `squire import` from agent-exec.hcl.
+# Look at it with `squire check -c squire.toml`, start it with `squire run -c squire.toml`.
+
+[source.vault]
+
+[source.vault.auth.token]
+file = "/run/token"
+
+[secret.app_2]
+path = "secret/data/app"
+
+[secret.db_1]
+path = "secret/data/db"
+
+[process]
+command = ["/usr/bin/app", "--port", "80"]
+stop_signal = "SIGINT"
+
+[process.env]
+DB_PASSWORD = "{{db_1.value}}"
+APP_CONFIG = '''
+{{app_2.value}}
+'''

@@ -1,0 +1,54 @@
+vault { address = "https://v:8200" agent_address = "x" }
+auto_auth {
+  method "aws" {
+    config = { type = "iam", role = "app" }
+  }
+  sink "file" { config = { path = "/run/token" } dh_type = "curve25519" dh_path = "/run/dh" }
+}
+cache { use_auto_auth_token = true }
+api_proxy { use_auto_auth_token = "force" }
+listener "tcp" {
+  address     = "127.0.0.1:8100"
+  tls_disable = true
+}
+log_level = "debug"
+log_file  = "/var/log/agent.log"
+telemetry { disable_hostname = true }
+vaultt {}
+================================================================
+# Made by `squire import` from agent-proxy.hcl.
+# Look at it with `squire check -c squire.toml`, start it with `squire run -c squire.toml`.
+# LEFT OUT: agent-proxy.hcl:10: listener "tcp": Squire does not answer the requests of other programs; leave the agent
+#   running for those that ask it, or give them a login of their own
+# LEFT OUT: agent-proxy.hcl:9: api_proxy: Squire does not answer the requests of other programs; leave the agent running
+#   for those that ask it, or give them a login of their own
+# agent-proxy.hcl:8: cache: Squire asks for each secret once, however many templates read it; left out
+# agent-proxy.hcl:14: log_level: the level of Squire's log is in the variable SQUIRE_LOG
+# agent-proxy.hcl:15: log_file: Squire logs to stderr; let the service manager write the file
+# agent-proxy.hcl:16: telemetry: Squire has metrics for Prometheus: add [agent] with listen = "127.0.0.1:9790"
+# agent-proxy.hcl:17: vaultt: the agent has no such key in the configuration and passes over it, so it does nothing;
+#   left out
+
+[source.vault]
+# agent-proxy.hcl:1: agent_address: the agent has no such key in vault and passes over it, so it does nothing; left out
+address = "https://v:8200"
+# LEFT OUT: agent-proxy.hcl:3: method "aws": Squire logs in by approle, kubernetes, jwt, cert or a token in a file: add
+#   one of them, or let the agent log in, write its token to a file, and name that in auth.token.file
+# LEFT OUT: agent-proxy.hcl:6: dh_type: Squire does not encrypt a token for a reader; wrap it with `wrap_ttl`, or
+#   protect the file by mode and owner
+# LEFT OUT: agent-proxy.hcl:6: dh_path: Squire does not encrypt a token for a reader; wrap it with `wrap_ttl`, or
+#   protect the file by mode and owner
+# LEFT OUT: agent-proxy.hcl:6: sink "/run/token": the token of an agent's sink: leave the agent running for it, or give
+#   its reader a login of its own; nothing is lost if nobody reads the file, as is usual beside templates
+---- told 1:36 agent_address
+---- left 3:3 method "aws"
+---- left 6:50 dh_type
+---- left 6:73 dh_path
+---- left 6:3 sink "/run/token"
+---- left 10:1 listener "tcp"
+---- left 9:1 api_proxy
+---- told 8:1 cache
+---- told 14:1 log_level
+---- told 15:1 log_file
+---- told 16:1 telemetry
+---- told 17:1 vaultt

@@ -1,0 +1,63 @@
+vault { address = "https://v:8200" renew_token = true retry { enabled = true } }
+upcase = true
+sanitize = true
+secret { path = "secret/app" no_prefix = true format = "APP_{{ key }}" }
+secret { path = "database/creds/app" }
+secret {
+  path = "secret/one"
+  no_prefix = true
+  key { name = "pass-word" format = "" }
+}
+exec {
+  command = "app --port 80"
+  splay = "5s"
+  kill_timeout = "2s"
+  env { pristine = true blacklist = ["X"] }
+}
+kill_signal = "SIGTERM"
+================================================================
+# Made by `squire import` from envconsul.hcl.
+# Look at it with `squire check -c squire.toml`, start it with `squire run -c squire.toml`.
+# envconsul.hcl:17: kill_signal: Squire ends at SIGTERM and SIGINT; left out
+
+[source.vault]
+# envconsul.hcl:1: retry: Squire tries again for as long as it runs, further and further apart; a server that is away
+#   ends nothing
+address = "https://v:8200"
+
+[secret.app_2]
+path = "database/creds/app"
+
+[secret.app_1]
+path = "secret/app"
+
+[secret.one_3]
+path = "secret/one"
+
+[output]
+dir = "/run/squire"
+
+[[file]]
+# Every field as a variable; the shell of [process] reads it before the program begins.
+path = "variables.sh"
+inline = '''
+{{#each app_1}}
+export APP_{{env_name (upper (replace (replace @key "-" "_") "." "_"))}}={{shell this}}
+{{/each}}
+{{#each app_2}}
+export DATABASE_CREDS_APP_{{env_name (upper (replace (replace @key "-" "_") "." "_"))}}={{shell this}}
+{{/each}}
+export PASS_WORD={{shell (lookup one_3 "pass-word")}}
+'''
+mode = "0400"
+
+[process]
+# LEFT OUT: envconsul.hcl:13: splay: Squire spreads what it asks of a server, not the restarts of a fleet; keep machines
+#   apart by `rollout.window`
+command = ["sh", "-c", ". /run/squire/variables.sh; exec \"$@\"", "sh", "app", "--port", "80"]
+stop_timeout = "2s"
+env_clear = true
+env_deny = ["X"]
+---- told 1:55 retry
+---- left 13:3 splay
+---- told 17:1 kill_signal

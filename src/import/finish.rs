@@ -1,0 +1,117 @@
+//! What can be said only when everything is read: defaults that differ, places on a disk, files that collide.
+//!
+//! *Invariant:* afterwards every file has a path that Squire takes, and no two have the same.
+
+use std::collections::BTreeSet;
+
+use super::foreign::{Foreign, Reaction};
+use super::{Notes, Place};
+
+/// The directory of relative files.
+pub(super) const DIRECTORY: &str = "/run/squire";
+
+/// Settles what concerns several parts.
+pub(super) fn finish(foreign: &mut Foreign, notes: &mut Notes) {
+    relative(foreign, notes);
+    collisions(foreign, notes);
+    defaults(foreign, notes);
+    let has_process = foreign.process.command.is_some();
+    let restarts = !matches!(foreign.process.on_change, Some(Reaction::Nothing));
+    if let Some(file) = foreign.files.iter().find(|file| file.on_change.is_some() && has_process && restarts)
+    {
+        let advice = "beside its command, a changed file restarts or signals the process there; here only the command runs. \
+                      Leave out `on_change` of the file to have the process's own";
+        notes.left(file.place.clone(), "command", advice);
+    }
+    signalled(foreign, notes);
+}
+
+/// What differs where nothing is said.
+fn defaults(foreign: &Foreign, notes: &mut Notes) {
+    let open = foreign.files.iter().find(|file| file.mode.is_none() && foreign.is_open_by_default);
+    if let Some(file) = open {
+        let advice = "a file without a mode is 0644 there, and everybody on the machine may read it; kept here in [output]. \
+                      Squire's own default is 0400";
+        notes.told(file.place.clone(), "perms", advice);
+    }
+    if let Some(file) = foreign.files.iter().find(|file| is_on_disk(&file.path)) {
+        let advice = "this directory is usually on a disk, where a secret can outlive its deletion; allowed here by output.allow_disk. \
+                      Better is a path below /run or on another tmpfs";
+        notes.told(file.place.clone(), format!("destination = {:?}", file.path), advice);
+    }
+    if let Some(file) = foreign.files.iter().find(|file| file.path.starts_with('/')) {
+        let advice = "Squire does not replace a file that another program wrote: stop that program and remove its files before the first start";
+        notes.told(file.place.clone(), format!("destination = {:?}", file.path), advice);
+    }
+}
+
+/// A process that is only signalled cannot get new variables, but it can get constant ones from `env`.
+fn signalled(foreign: &mut Foreign, notes: &mut Notes) {
+    let process = &mut foreign.process;
+    let is_signalled = matches!(process.on_change, Some(Reaction::Signal(_)));
+    if !is_signalled || process.env.is_empty() {
+        return;
+    }
+    let constants: Option<Vec<String>> = process
+        .env
+        .iter()
+        .map(|variable| Some(format!("{}={}", variable.name, variable.constant.as_ref()?)))
+        .collect();
+    if let (Some(constants), Some(command)) = (constants, &mut process.command) {
+        let env = std::iter::once("env".to_owned()).chain(constants);
+        command.splice(0..0, env);
+        process.env.clear();
+        return;
+    }
+    process.on_change = None;
+    let advice = "a running process cannot get a new environment, so Squire restarts it";
+    notes.told(Place::default(), "reload_signal", advice);
+}
+
+/// Relative paths are below one directory in Squire.
+fn relative(foreign: &mut Foreign, notes: &mut Notes) {
+    for file in &mut foreign.files {
+        if let Some(inside) = file.path.strip_prefix(DIRECTORY).and_then(|path| path.strip_prefix('/')) {
+            file.path = inside.to_owned();
+        } else if !file.path.starts_with('/') {
+            let advice = format!(
+                "a relative path is below output.dir here, and not below the working directory: {DIRECTORY}/{}",
+                file.path
+            );
+            notes.told(file.place.clone(), format!("destination = {:?}", file.path), advice);
+        }
+        file.makes_dir &= file.path.starts_with('/');
+    }
+}
+
+/// Two files of one path: the last one to render wins there, by chance; Squire takes one.
+fn collisions(foreign: &mut Foreign, notes: &mut Notes) {
+    let mut seen: BTreeSet<String> = BTreeSet::new();
+    let mut twice = Vec::new();
+    foreign.files.retain(|file| {
+        let is_new = seen.insert(file.path.clone());
+        if !is_new {
+            twice.push((file.path.clone(), file.place.clone()));
+        }
+        is_new
+    });
+    for (path, place) in twice {
+        let advice = "two templates write this file, and which one wins is chance; the first is taken";
+        notes.left(place, format!("destination = {path:?}"), advice);
+    }
+    let paths: Vec<String> = foreign.files.iter().map(|file| file.path.clone()).collect();
+    for file in &mut foreign.files {
+        let below = format!("{}/", file.path);
+        if paths.iter().any(|path| path.starts_with(&below)) {
+            let advice = "another file needs this path as its directory; choose another path";
+            notes.left(file.place.clone(), format!("destination = {:?}", file.path), advice);
+            file.template = None;
+        }
+    }
+}
+
+/// Whether a path is not at one of the places that are in memory on most machines.
+pub(super) fn is_on_disk(path: &str) -> bool {
+    const MEMORY: &[&str] = &["/run/", "/var/run/", "/dev/shm/", "/vault/secrets/", "/openbao/secrets/"];
+    path.starts_with('/') && !MEMORY.iter().any(|place| path.starts_with(place))
+}
