@@ -20,9 +20,11 @@ mod foreign;
 pub mod go;
 mod hcl;
 mod kind;
+mod manifest;
 mod translate;
 mod value;
 mod wants;
+mod yaml;
 
 pub use entry::{Fault, Imported, Input, TemplateFile, import};
 pub use kind::{Kind, Wrapping};

@@ -5,7 +5,7 @@
 
 mod login;
 
-pub(super) use login::ca_path;
+pub(super) use login::{ca_path, method};
 
 use super::block::{self, Defaults, Reading, Tool};
 use super::foreign::{Reaction, Sink, Variable};

@@ -45,6 +45,15 @@ pub(super) fn document(
         page.table("[rollout]");
         page.pair("settle", &quoted(settle));
     }
+    if foreign.is_pod {
+        page.table("[agent]");
+        page.comment("A container that was restarted takes over its token and its leases.");
+        page.pair("ledger", "\"/run/squire/ledger\"");
+        page.pair("reload", "\"watch\"");
+        if foreign.gives_back {
+            page.pair("on_stop", "\"give_back\"");
+        }
+    }
     let start = if foreign.is_once { "squire render -c squire.toml" } else { "squire run -c squire.toml" };
     let head = [
         format!("Made by `squire import` from {}.", names.join(", ")),
@@ -165,13 +174,13 @@ fn output(page: &mut Page<'_>, foreign: &Foreign) {
     let files = || foreign.files.iter().filter(|file| file.template.is_some());
     let needs_dir = files().any(|file| !file.path.starts_with('/')) || !foreign.process.env_from.is_empty();
     let needs_mode = foreign.is_open_by_default && files().any(|file| file.mode.is_none());
-    let needs_disk = files().any(|file| is_on_disk(&file.path));
+    let needs_disk = files().any(|file| is_on_disk(&file.path, foreign));
     if !(needs_dir || needs_mode || needs_disk) {
         return;
     }
     page.table("[output]");
     if needs_dir {
-        page.pair("dir", &quoted(DIRECTORY));
+        page.pair("dir", &quoted(foreign.dir.as_deref().unwrap_or(DIRECTORY)));
     }
     if needs_mode {
         page.pair("mode", "\"0644\"");

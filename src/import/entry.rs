@@ -9,6 +9,7 @@ use super::block::Reading;
 use super::foreign::{File, Foreign};
 use super::hcl::{Body, Dialect, Flaw, parse};
 use super::kind::{self, Kind};
+use super::manifest::{self, Manifest};
 use super::{Delimiters, Notes, Place, Text, Wants, agent, consul_template, document, envconsul, finish};
 
 /// A text to import.
@@ -38,6 +39,8 @@ pub struct Imported {
     pub templates: Vec<TemplateFile>,
     /// Whether the original runs once and ends: `squire render` does that.
     pub is_once: bool,
+    /// For a manifest: all documents, with Squire in the pod and a `ConfigMap` that holds the configuration.
+    pub manifest: Option<String>,
     /// Everything that differs.
     pub notes: Notes,
 }
@@ -72,18 +75,20 @@ pub fn import(
     open: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Imported, Fault> {
     let (mut notes, mut wants, mut foreign) = (Notes::default(), Wants::default(), Foreign::default());
+    let mut manifest = None;
     for input in inputs {
         let mut reading =
             Reading { file: &input.name, open, notes: &mut notes, wants: &mut wants, foreign: &mut foreign };
-        one(input, kind, &mut reading)?;
+        manifest = one(input, kind, &mut reading)?.or(manifest);
     }
     finish::finish(&mut foreign, &mut notes);
     let names: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
     let (toml, templates) = document::document(&foreign, &wants, &notes, &names);
-    Ok(Imported { toml, templates, is_once: foreign.is_once, notes })
+    let manifest = manifest.and_then(|manifest| manifest.written(&toml, &templates));
+    Ok(Imported { toml, templates, is_once: foreign.is_once, manifest, notes })
 }
 
-fn one(input: &Input, kind: Option<Kind>, reading: &mut Reading<'_>) -> Result<(), Fault> {
+fn one(input: &Input, kind: Option<Kind>, reading: &mut Reading<'_>) -> Result<Option<Manifest>, Fault> {
     let fault = |line, column, message: &str| Fault {
         place: Place { file: input.name.clone(), line, column },
         message: message.to_owned(),
@@ -103,9 +108,13 @@ fn one(input: &Input, kind: Option<Kind>, reading: &mut Reading<'_>) -> Result<(
         Kind::Envconsul => envconsul::read(&read(Dialect::of(&input.text))?, reading),
         Kind::EnvconsulLine => envconsul::read_line(&input.text, reading, &mut named_configuration),
         Kind::Template => template(input, reading),
-        Kind::Manifest | Kind::Nomad => return Err(fault(1, 1, "this kind of text is not imported yet")),
+        Kind::Manifest => {
+            let read = manifest::read(&input.text, reading);
+            return read.map(Some).map_err(|Flaw { at, message }| fault(at.line, at.column, &message));
+        }
+        Kind::Nomad => return Err(fault(1, 1, "this kind of text is not imported yet")),
     }
-    Ok(())
+    Ok(None)
 }
 
 /// The file that `envconsul -config` names.

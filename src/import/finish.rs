@@ -34,12 +34,12 @@ fn defaults(foreign: &Foreign, notes: &mut Notes) {
                       Squire's own default is 0400";
         notes.told(file.place.clone(), "perms", advice);
     }
-    if let Some(file) = foreign.files.iter().find(|file| is_on_disk(&file.path)) {
+    if let Some(file) = foreign.files.iter().find(|file| is_on_disk(&file.path, foreign)) {
         let advice = "this directory is usually on a disk, where a secret can outlive its deletion; allowed here by output.allow_disk. \
                       Better is a path below /run or on another tmpfs";
         notes.told(file.place.clone(), format!("destination = {:?}", file.path), advice);
     }
-    if let Some(file) = foreign.files.iter().find(|file| file.path.starts_with('/')) {
+    if let Some(file) = foreign.files.iter().find(|file| file.path.starts_with('/') && !foreign.is_pod) {
         let advice = "Squire does not replace a file that another program wrote: stop that program and remove its files before the first start";
         notes.told(file.place.clone(), format!("destination = {:?}", file.path), advice);
     }
@@ -70,12 +70,13 @@ fn signalled(foreign: &mut Foreign, notes: &mut Notes) {
 
 /// Relative paths are below one directory in Squire.
 fn relative(foreign: &mut Foreign, notes: &mut Notes) {
+    let directory = foreign.dir.as_deref().unwrap_or(DIRECTORY);
     for file in &mut foreign.files {
-        if let Some(inside) = file.path.strip_prefix(DIRECTORY).and_then(|path| path.strip_prefix('/')) {
+        if let Some(inside) = file.path.strip_prefix(directory).and_then(|path| path.strip_prefix('/')) {
             file.path = inside.to_owned();
         } else if !file.path.starts_with('/') {
             let advice = format!(
-                "a relative path is below output.dir here, and not below the working directory: {DIRECTORY}/{}",
+                "a relative path is below output.dir here, and not below the working directory: {directory}/{}",
                 file.path
             );
             notes.told(file.place.clone(), format!("destination = {:?}", file.path), advice);
@@ -111,7 +112,11 @@ fn collisions(foreign: &mut Foreign, notes: &mut Notes) {
 }
 
 /// Whether a path is not at one of the places that are in memory on most machines.
-pub(super) fn is_on_disk(path: &str) -> bool {
+pub(super) fn is_on_disk(path: &str, foreign: &Foreign) -> bool {
     const MEMORY: &[&str] = &["/run/", "/var/run/", "/dev/shm/", "/vault/secrets/", "/openbao/secrets/"];
-    path.starts_with('/') && !MEMORY.iter().any(|place| path.starts_with(place))
+    let is_below =
+        |place: &String| path.strip_prefix(place.as_str()).is_some_and(|rest| rest.starts_with('/'));
+    let is_in_memory =
+        MEMORY.iter().any(|place| path.starts_with(place)) || foreign.in_memory.iter().any(is_below);
+    path.starts_with('/') && !is_in_memory
 }

@@ -22,6 +22,14 @@ pub(super) struct Foreign {
     pub(super) files: Vec<File>,
     /// Whether a file that says no mode is 0644, as the agents have it.
     pub(super) is_open_by_default: bool,
+    /// The directory of relative files, if the original has one.
+    pub(super) dir: Option<String>,
+    /// Whether it is for a pod: there is a volume for the ledger and the socket.
+    pub(super) is_pod: bool,
+    /// Whether token and leases are given back at the end.
+    pub(super) gives_back: bool,
+    /// Directories that are in memory, beside those that are on every machine.
+    pub(super) in_memory: Vec<String>,
     /// `[process]`
     pub(super) process: Process,
     /// `rollout.settle`

@@ -59,7 +59,7 @@ pub(in super::super) fn ca_path(fields: &mut Fields<'_>, key: &str, notes: &mut 
 }
 
 /// Reads the method of `auto_auth`.
-pub(super) fn method(block: &Block<'_>, reading: &mut Reading<'_>) {
+pub(in super::super) fn method(block: &Block<'_>, reading: &mut Reading<'_>) {
     let notes = &mut *reading.notes;
     let mut fields = Fields::new(reading.file, block.body);
     let kind = fields.word("type", notes).or_else(|| block.labels.first().map(|label| label.name.clone()));

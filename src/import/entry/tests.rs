@@ -59,6 +59,9 @@ fn shown(result: &Result<Imported, Fault>) -> String {
     for TemplateFile { name, text } in &imported.templates {
         write!(shown, "---- {name}\n{text}").unwrap();
     }
+    if let Some(manifest) = &imported.manifest {
+        write!(shown, "---- manifest\n{manifest}").unwrap();
+    }
     for note in imported.notes.all() {
         let mark = if note.weight == Weight::Left { "left" } else { "told" };
         writeln!(shown, "---- {mark} {}:{} {}", note.place.line, note.place.column, note.construct).unwrap();
