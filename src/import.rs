@@ -9,6 +9,7 @@
 //! value that could be a secret.
 
 mod agent;
+mod bank_vaults;
 mod block;
 mod command;
 mod consul_template;
@@ -21,6 +22,7 @@ pub mod go;
 mod hcl;
 mod kind;
 mod manifest;
+mod nomad;
 mod translate;
 mod value;
 mod wants;

@@ -197,6 +197,7 @@ fn login(inner: &mut Fields<'_>, notes: &mut Notes) -> Option<Auth> {
 pub(super) fn exec(block: &Block<'_>, stop: Option<&str>, reading: &mut Reading<'_>) {
     let start = reading.notes.count();
     let notes = &mut *reading.notes;
+    reading.foreign.moves_process = true;
     let process = &mut reading.foreign.process;
     let mut fields = Fields::new(reading.file, block.body);
     let is_enabled = fields.boolean("enabled", notes).unwrap_or(true);

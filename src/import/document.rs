@@ -9,7 +9,9 @@ use std::collections::BTreeSet;
 
 use super::entry::TemplateFile;
 use super::finish::{DIRECTORY, is_on_disk};
-use super::foreign::{Auth, FieldsAsVariables, File, Foreign, Process, Reaction, Sink, Vault};
+use super::foreign::{
+    Auth, FieldsAsVariables, File, Foreign, Process, Reaction, Sink, VARIABLE, Vault, shown,
+};
 use super::{Notes, Request, Wants};
 use page::{Page, bare_or_quoted, quoted, template_text};
 
@@ -40,17 +42,17 @@ pub(super) fn document(
     for file in &foreign.files {
         self::file(&mut page, file, &mut templates);
     }
-    process(&mut page, &foreign.process);
+    process(&mut page, &foreign.process, foreign.dir.as_deref().unwrap_or(DIRECTORY));
     if let Some(settle) = &foreign.settle {
         page.table("[rollout]");
         page.pair("settle", &quoted(settle));
     }
-    if foreign.is_pod {
+    if let Some(pod) = &foreign.pod {
         page.table("[agent]");
         page.comment("A container that was restarted takes over its token and its leases.");
         page.pair("ledger", "\"/run/squire/ledger\"");
         page.pair("reload", "\"watch\"");
-        if foreign.gives_back {
+        if pod.gives_back {
             page.pair("on_stop", "\"give_back\"");
         }
     }
@@ -170,9 +172,14 @@ fn secret(page: &mut Page<'_>, name: &str, request: &Request) {
     }
 }
 
+/// Whether a file is a part of the release. What begins with a variable is a whole path.
+fn is_relative(path: &str) -> bool {
+    !path.starts_with('/') && !path.starts_with(VARIABLE)
+}
+
 fn output(page: &mut Page<'_>, foreign: &Foreign) {
     let files = || foreign.files.iter().filter(|file| file.template.is_some());
-    let needs_dir = files().any(|file| !file.path.starts_with('/')) || !foreign.process.env_from.is_empty();
+    let needs_dir = files().any(|file| is_relative(&file.path)) || !foreign.process.env_from.is_empty();
     let needs_mode = foreign.is_open_by_default && files().any(|file| file.mode.is_none());
     let needs_disk = files().any(|file| is_on_disk(&file.path, foreign));
     if !(needs_dir || needs_mode || needs_disk) {
@@ -193,7 +200,7 @@ fn output(page: &mut Page<'_>, foreign: &Foreign) {
 fn file(page: &mut Page<'_>, file: &File, templates: &mut Vec<TemplateFile>) {
     let Some(template) = &file.template else {
         page.blank();
-        page.comment(&format!("[[file]] {}: here is why it is left out:", file.path));
+        page.comment(&format!("[[file]] {}: here is why it is left out:", shown(&file.path)));
         page.remarks(std::slice::from_ref(&file.remarks));
         return;
     };
@@ -266,7 +273,7 @@ fn list(words: &[String]) -> String {
     format!("[{}]", words.join(", "))
 }
 
-fn process(page: &mut Page<'_>, process: &Process) {
+fn process(page: &mut Page<'_>, process: &Process, directory: &str) {
     let is_there = process.command.is_some()
         || !process.env.is_empty()
         || !process.env_from.is_empty()
@@ -281,7 +288,7 @@ fn process(page: &mut Page<'_>, process: &Process) {
     page.table("[process]");
     page.remarks(&process.remarks);
     if let Some(command) = &process.command {
-        page.pair("command", &list(&started(command, !process.env_from.is_empty())));
+        page.pair("command", &list(&started(command, &read_before(process, directory))));
     } else {
         page.comment("The command follows `--`: squire run -c squire.toml -- PROGRAM");
     }
@@ -320,14 +327,25 @@ fn variables(page: &mut Page<'_>, process: &Process) {
 /// The file of `export` lines.
 const VARIABLES: &str = "variables.sh";
 
+/// The files of variables.
+fn read_before(process: &Process, directory: &str) -> Vec<String> {
+    let own = (!process.env_from.is_empty()).then_some(VARIABLES);
+    let paths = own.into_iter().chain(process.sourced.iter().map(String::as_str));
+    paths
+        .map(|path| if is_relative(path) { format!("{directory}/{path}") } else { path.to_owned() })
+        .collect()
+}
+
 /// A shell that reads the variables becomes the program.
-fn started(command: &[String], reads_variables: bool) -> Vec<String> {
-    if !reads_variables {
+fn started(command: &[String], variables: &[String]) -> Vec<String> {
+    if variables.is_empty() {
         return command.to_vec();
     }
-    let script = format!(". {DIRECTORY}/{VARIABLES}; exec \"$@\"");
-    let shell = ["sh".to_owned(), "-c".to_owned(), script, "sh".to_owned()];
-    shell.into_iter().chain(command.iter().cloned()).collect()
+    // Each file is an argument of the shell's, so its name is no part of the script.
+    let read: String = (1..=variables.len()).map(|_| ". \"$1\"; shift; ").collect();
+    let shell =
+        ["sh".to_owned(), "-c".to_owned(), format!("set -a; {read}set +a; exec \"$@\""), "sh".to_owned()];
+    shell.into_iter().chain(variables.iter().cloned()).chain(command.iter().cloned()).collect()
 }
 
 /// Every field of the secrets as a variable.

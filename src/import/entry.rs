@@ -10,7 +10,10 @@ use super::foreign::{File, Foreign};
 use super::hcl::{Body, Dialect, Flaw, parse};
 use super::kind::{self, Kind};
 use super::manifest::{self, Manifest};
-use super::{Delimiters, Notes, Place, Text, Wants, agent, consul_template, document, envconsul, finish};
+use super::{
+    Delimiters, Notes, Place, Text, Wants, agent, bank_vaults, consul_template, document, envconsul, finish,
+    nomad,
+};
 
 /// A text to import.
 #[derive(Clone, Debug)]
@@ -107,12 +110,16 @@ fn one(input: &Input, kind: Option<Kind>, reading: &mut Reading<'_>) -> Result<O
         Kind::ConsulTemplate => consul_template::read(&read(Dialect::of(&input.text))?, reading),
         Kind::Envconsul => envconsul::read(&read(Dialect::of(&input.text))?, reading),
         Kind::EnvconsulLine => envconsul::read_line(&input.text, reading, &mut named_configuration),
+        Kind::BankVaults => bank_vaults::read(&input.text, reading),
         Kind::Template => template(input, reading),
         Kind::Manifest => {
             let read = manifest::read(&input.text, reading);
             return read.map(Some).map_err(|Flaw { at, message }| fault(at.line, at.column, &message));
         }
-        Kind::Nomad => return Err(fault(1, 1, "this kind of text is not imported yet")),
+        Kind::Nomad => {
+            let dialect = nomad::dialect(&input.text);
+            nomad::read(&read(dialect)?, dialect, reading);
+        }
     }
     Ok(None)
 }

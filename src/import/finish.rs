@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use super::foreign::{Foreign, Reaction};
+use super::foreign::{Foreign, Reaction, VARIABLE, shown};
 use super::{Notes, Place};
 
 /// The directory of relative files.
@@ -17,7 +17,10 @@ pub(super) fn finish(foreign: &mut Foreign, notes: &mut Notes) {
     defaults(foreign, notes);
     let has_process = foreign.process.command.is_some();
     let restarts = !matches!(foreign.process.on_change, Some(Reaction::Nothing));
-    if let Some(file) = foreign.files.iter().find(|file| file.on_change.is_some() && has_process && restarts)
+    if let Some(file) = foreign
+        .files
+        .iter()
+        .find(|file| file.on_change.is_some() && has_process && restarts && foreign.moves_process)
     {
         let advice = "beside its command, a changed file restarts or signals the process there; here only the command runs. \
                       Leave out `on_change` of the file to have the process's own";
@@ -37,11 +40,12 @@ fn defaults(foreign: &Foreign, notes: &mut Notes) {
     if let Some(file) = foreign.files.iter().find(|file| is_on_disk(&file.path, foreign)) {
         let advice = "this directory is usually on a disk, where a secret can outlive its deletion; allowed here by output.allow_disk. \
                       Better is a path below /run or on another tmpfs";
-        notes.told(file.place.clone(), format!("destination = {:?}", file.path), advice);
+        notes.told(file.place.clone(), format!("destination = {:?}", shown(&file.path)), advice);
     }
-    if let Some(file) = foreign.files.iter().find(|file| file.path.starts_with('/') && !foreign.is_pod) {
+    if let Some(file) = foreign.files.iter().find(|file| file.path.starts_with('/') && foreign.pod.is_none())
+    {
         let advice = "Squire does not replace a file that another program wrote: stop that program and remove its files before the first start";
-        notes.told(file.place.clone(), format!("destination = {:?}", file.path), advice);
+        notes.told(file.place.clone(), format!("destination = {:?}", shown(&file.path)), advice);
     }
 }
 
@@ -74,14 +78,14 @@ fn relative(foreign: &mut Foreign, notes: &mut Notes) {
     for file in &mut foreign.files {
         if let Some(inside) = file.path.strip_prefix(directory).and_then(|path| path.strip_prefix('/')) {
             file.path = inside.to_owned();
-        } else if !file.path.starts_with('/') {
+        } else if !file.path.starts_with('/') && foreign.dir.is_none() {
             let advice = format!(
                 "a relative path is below output.dir here, and not below the working directory: {directory}/{}",
                 file.path
             );
-            notes.told(file.place.clone(), format!("destination = {:?}", file.path), advice);
+            notes.told(file.place.clone(), format!("destination = {:?}", shown(&file.path)), advice);
         }
-        file.makes_dir &= file.path.starts_with('/');
+        file.makes_dir &= file.path.starts_with('/') || file.path.starts_with(VARIABLE);
     }
 }
 
@@ -105,7 +109,7 @@ fn collisions(foreign: &mut Foreign, notes: &mut Notes) {
         let below = format!("{}/", file.path);
         if paths.iter().any(|path| path.starts_with(&below)) {
             let advice = "another file needs this path as its directory; choose another path";
-            notes.left(file.place.clone(), format!("destination = {:?}", file.path), advice);
+            notes.left(file.place.clone(), format!("destination = {:?}", shown(&file.path)), advice);
             file.template = None;
         }
     }
@@ -118,5 +122,5 @@ pub(super) fn is_on_disk(path: &str, foreign: &Foreign) -> bool {
         |place: &String| path.strip_prefix(place.as_str()).is_some_and(|rest| rest.starts_with('/'));
     let is_in_memory =
         MEMORY.iter().any(|place| path.starts_with(place)) || foreign.in_memory.iter().any(is_below);
-    path.starts_with('/') && !is_in_memory
+    (path.starts_with('/') || path.starts_with(VARIABLE)) && !is_in_memory
 }

@@ -9,6 +9,14 @@ use super::Place;
 /// The notes that were made while a part was read, as positions in [`super::Notes`]: they are written beside it.
 pub(super) type Remarks = Range<usize>;
 
+/// What stands before the name of a variable that Squire is to expand. In all other texts `${` is two characters.
+pub(super) const VARIABLE: &str = "\u{1}${";
+
+/// A text as it is shown to a user.
+pub(super) fn shown(text: &str) -> String {
+    text.replace(VARIABLE, "${")
+}
+
 /// A whole configuration.
 #[derive(Debug, Default)]
 pub(super) struct Foreign {
@@ -24,10 +32,10 @@ pub(super) struct Foreign {
     pub(super) is_open_by_default: bool,
     /// The directory of relative files, if the original has one.
     pub(super) dir: Option<String>,
-    /// Whether it is for a pod: there is a volume for the ledger and the socket.
-    pub(super) is_pod: bool,
-    /// Whether token and leases are given back at the end.
-    pub(super) gives_back: bool,
+    /// If it is for a pod, which has a volume for the ledger and the socket.
+    pub(super) pod: Option<Pod>,
+    /// Whether a changed file moves the process there, whatever else it does.
+    pub(super) moves_process: bool,
     /// Directories that are in memory, beside those that are on every machine.
     pub(super) in_memory: Vec<String>,
     /// `[process]`
@@ -36,6 +44,13 @@ pub(super) struct Foreign {
     pub(super) settle: Option<String>,
     /// `startup_timeout`
     pub(super) startup_timeout: Option<String>,
+}
+
+/// What Squire keeps in a pod.
+#[derive(Debug, Default)]
+pub(super) struct Pod {
+    /// Whether token and leases are given back at the end.
+    pub(super) gives_back: bool,
 }
 
 /// A server and how to log in to it.
@@ -132,6 +147,8 @@ pub(super) enum Reaction {
 pub(super) struct Process {
     pub(super) command: Option<Vec<String>>,
     pub(super) env: Vec<Variable>,
+    /// Files of variables that a shell reads before the command begins.
+    pub(super) sourced: Vec<String>,
     /// Secrets of which every field is a variable.
     pub(super) env_from: Vec<FieldsAsVariables>,
     pub(super) on_change: Option<Reaction>,

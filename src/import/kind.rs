@@ -2,6 +2,7 @@
 //!
 //! *Invariant:* pure. A text that is still in another language's template is named before it is read, since its parts could mean anything.
 
+use super::bank_vaults;
 use super::envconsul;
 use super::hcl::{Body, Dialect, parse};
 
@@ -22,6 +23,8 @@ pub enum Kind {
     Manifest,
     /// A job of Nomad.
     Nomad,
+    /// Variables with references of bank-vaults: `DB_PASSWORD=vault:secret/data/db#password`.
+    BankVaults,
 }
 
 /// The language in which a text is still wrapped.
@@ -109,6 +112,9 @@ const TERRAFORM: &[&str] = &[
 pub(super) fn kind(name: &str, text: &str) -> Option<Kind> {
     if is_template_name(name) {
         return Some(Kind::Template);
+    }
+    if bank_vaults::is_environment(text) {
+        return Some(Kind::BankVaults);
     }
     if envconsul::is_command_line(text) {
         return Some(Kind::EnvconsulLine);
@@ -210,6 +216,7 @@ mod tests {
             ("-", "---\n# x\napiVersion: v1\nkind: Pod\n", Some(Kind::Manifest)),
             ("app.nomad", "variable \"x\" {}\njob \"a\" {\n  count = var.x\n}\n", Some(Kind::Nomad)),
             ("agent.hcl", "auto_auth {\n  method \"x\" {\n", Some(Kind::Agent)),
+            (".env", "# x\nA=1\nexport B='vault:secret/data/b#c'\n", Some(Kind::BankVaults)),
             ("x", "hello", None),
             ("x", "", None),
         ];

@@ -8,6 +8,7 @@ mod pod;
 use super::Place;
 use super::block::Reading;
 use super::entry::TemplateFile;
+use super::foreign::Pod;
 use super::hcl::{Dialect, Flaw, parse};
 use super::yaml::{self, Node};
 use annotations::Annotations;
@@ -42,12 +43,21 @@ pub(super) fn read(text: &str, reading: &mut Reading<'_>) -> Result<Manifest, Fl
         manifest.pod = Some((at, place));
         manifest.plan = taken_over(annotations, &manifest.documents, template, reading);
     }
-    if manifest.pod.is_none() {
+    if manifest.pod.is_none() && !referring(&manifest.documents, reading) {
         let place = Place { file: reading.file.to_owned(), line: 1, column: 1 };
-        let advice = "no pod here has an annotation of the injector (vault.hashicorp.com/agent-inject), so there is nothing to import";
+        let advice = "no pod here has an annotation of the injector (vault.hashicorp.com/agent-inject) or a variable with a reference of \
+                      bank-vaults (vault:PATH#FIELD), so there is nothing to import";
         reading.notes.left(place, "manifest", advice);
     }
     Ok(manifest)
+}
+
+/// Takes over the first pod with references of bank-vaults in its environment.
+fn referring(documents: &[Node], reading: &mut Reading<'_>) -> bool {
+    documents.iter().any(|document| {
+        let pod = pod_of(document).and_then(|place| document.get(place));
+        pod.is_some_and(|pod| super::bank_vaults::read_pod(pod, reading))
+    })
 }
 
 /// The documents of a `kind: List`, or the document itself.
@@ -73,7 +83,7 @@ fn taken_over(
     reading: &mut Reading<'_>,
 ) -> Plan {
     reading.foreign.is_open_by_default = true;
-    reading.foreign.is_pod = true;
+    reading.foreign.pod = Some(Pod::default());
     let plan = annotations.read(template, reading);
     if let Some(name) = &plan.config_map {
         configured(name, documents, reading);
@@ -117,13 +127,14 @@ fn configured(name: &str, documents: &[Node], reading: &mut Reading<'_>) {
 }
 
 impl Manifest {
-    /// All documents with the pod changed, after a ConfigMap that holds the configuration.
+    /// All documents with the pod changed, after a `ConfigMap` that holds the configuration.
     pub(super) fn written(&self, toml: &str, templates: &[TemplateFile]) -> Option<String> {
         let (at, place) = self.pod?;
         let mut documents = self.documents.clone();
         let document = documents.get_mut(at)?;
         let metadata = |key| document.get(&["metadata", key]).and_then(Node::as_text).map(ToOwned::to_owned);
-        let config = pod::config_map(metadata("name"), metadata("namespace"), toml, templates);
+        let config =
+            pod::config_map(metadata("name").as_deref(), metadata("namespace").as_deref(), toml, templates);
         pod::change(document.get_mut(place)?, &config, &self.plan);
         documents.insert(at, config);
         Some(yaml::write(&documents))

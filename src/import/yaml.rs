@@ -105,13 +105,11 @@ impl Node {
     /// The value of a key, which is made where it is not there. `None` if this is no mapping.
     pub(super) fn entry(&mut self, key: &str, made: Self) -> Option<&mut Self> {
         let Yaml::Map(pairs) = &mut self.is else { return None };
-        let at = match pairs.iter().position(|(name, _)| name.as_text() == Some(key)) {
-            Some(at) => at,
-            None => {
-                pairs.push((Self::key(key), made));
-                pairs.len() - 1
-            }
-        };
+        let known = pairs.iter().position(|(name, _)| name.as_text() == Some(key));
+        let at = known.unwrap_or(pairs.len());
+        if known.is_none() {
+            pairs.push((Self::key(key), made));
+        }
         pairs.get_mut(at).map(|(_, value)| value)
     }
 
@@ -380,7 +378,7 @@ mod tests {
     fn a_text_that_grows_without_end_is_refused() {
         let mut text = "a0: &a0 [x, x]\n".to_owned();
         for at in 1..30 {
-            text.push_str(&format!("a{at}: &a{at} [*a{0}, *a{0}]\n", at - 1));
+            text.extend([format!("a{at}: &a{at} [*a{0}, *a{0}]\n", at - 1)]);
         }
         assert!(parse(&text).is_err());
         assert!(parse(&"[".repeat(10_000)).is_err());

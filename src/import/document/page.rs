@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use super::super::foreign::Remarks;
+use super::super::foreign::{Remarks, VARIABLE};
 use super::super::{Note, Notes, Weight};
 
 /// A page of TOML.
@@ -113,9 +113,10 @@ fn wrapped(text: &str) -> Vec<String> {
     lines
 }
 
-/// Text in double quotes. `${` is two characters for the agents, so it is `$${` here.
+/// Text in double quotes. `${` is two characters for the agents, so it is `$${` here, except where Squire is to expand a variable.
 pub(super) fn quoted(text: &str) -> String {
-    basic(&text.replace("${", "$${"))
+    let parts: Vec<String> = text.split(VARIABLE).map(|part| part.replace("${", "$${")).collect();
+    basic(&parts.join("${"))
 }
 
 /// A template, in which `${` means nothing: in the form that is read most easily.

@@ -105,6 +105,8 @@ fn each_result_is_a_configuration_of_squire() {
     let environment = |name: &str| match name {
         "VAULT_ADDR" => Some("http://127.0.0.1:8200".to_owned()),
         "VAULT_TOKEN" => Some("a-token".to_owned()),
+        "NOMAD_SECRETS_DIR" => Some("/secrets".to_owned()),
+        "NOMAD_TASK_DIR" => Some("/local".to_owned()),
         _ => None,
     };
     for (path, original, _) in cases() {

@@ -161,7 +161,9 @@ impl<'b> Fields<'b> {
     /// What was not asked for, each once.
     pub(in super::super) fn rest(&self) -> Vec<(&'b str, Place)> {
         let mut seen = BTreeSet::new();
-        let keys = self.body.items.iter().filter_map(|item| item.keys.first());
+        let is_null = |item: &&Item| matches!(&item.value.is, Is::Other(null) if null == "null");
+        let items = self.body.items.iter().filter(|item| !is_null(item));
+        let keys = items.filter_map(|item| item.keys.first());
         keys.filter(|key| !self.taken.contains(key.name.as_str()) && seen.insert(key.name.as_str()))
             .map(|key| (key.name.as_str(), self.place(key.at)))
             .collect()

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::super::agent;
 use super::super::block::{self, Reading};
-use super::super::foreign::{Auth, File, Sink};
+use super::super::foreign::{Auth, File, Pod, Sink};
 use super::super::hcl::{Block, Body, Is, Item, Key, Spot, Value};
 use super::super::yaml::{Node, Yaml};
 use super::super::{Delimiters, Place, Text, value};
@@ -191,7 +191,7 @@ impl Annotations {
     fn settings(&mut self, plan: &Plan, reading: &mut Reading<'_>) {
         let notes = &mut *reading.notes;
         reading.foreign.is_once |= plan.is_once;
-        reading.foreign.gives_back = self.is_on("agent-revoke-on-shutdown");
+        reading.foreign.pod = Some(Pod { gives_back: self.is_on("agent-revoke-on-shutdown") });
         if self.is_on("template-config-exit-on-retry-failure") || !plan.is_once {
             self.take("template-config-exit-on-retry-failure");
         }
@@ -223,13 +223,13 @@ impl Annotations {
             let Some((path, place)) = self.take(&format!("{SECRET}{name}")) else { continue };
             let start = reading.notes.count();
             let keeps_case = self.is_on(&format!("preserve-secret-case-{name}")) || keeps_case;
-            let plain = if keeps_case { name.clone() } else { name.to_lowercase() };
-            if plain != name {
+            let cased = if keeps_case { name.clone() } else { name.to_lowercase() };
+            if cased != name {
                 let advice =
                     "without preserve-secret-case the injector writes the name in small letters; kept so";
                 reading.notes.told(place.clone(), format!("agent-inject-secret-{name}"), advice);
             }
-            let file_name = self.text(&format!("agent-inject-file-{name}")).unwrap_or(plain);
+            let file_name = self.text(&format!("agent-inject-file-{name}")).unwrap_or(cased);
             let directory = self.text(&format!("secret-volume-path-{name}"));
             let directory =
                 directory.map_or_else(|| volume.clone(), |path| path.trim_end_matches('/').to_owned());

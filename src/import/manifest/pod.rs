@@ -43,16 +43,16 @@ const IMAGE: &str = "registry.example/squire:0.1.0";
 /// The user of Squire's image.
 const USER: &str = "65532";
 
-/// A ConfigMap with the configuration and its templates.
+/// A `ConfigMap` with the configuration and its templates.
 pub(super) fn config_map(
-    name: Option<String>,
-    namespace: Option<String>,
+    name: Option<&str>,
+    namespace: Option<&str>,
     toml: &str,
     templates: &[TemplateFile],
 ) -> Node {
-    let name = format!("{}-squire", name.as_deref().unwrap_or("app"));
+    let name = format!("{}-squire", name.unwrap_or("app"));
     let mut metadata = vec![("name", Node::text(&name))];
-    metadata.extend(namespace.as_deref().map(|namespace| ("namespace", Node::text(namespace))));
+    metadata.extend(namespace.map(|namespace| ("namespace", Node::text(namespace))));
     let mut data = vec![("squire.toml", Node::text(toml))];
     data.extend(templates.iter().map(|template| (template.name.as_str(), Node::text(&template.text))));
     Node::map([

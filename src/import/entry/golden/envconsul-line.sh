@@ -36,7 +36,7 @@ mode = "0400"
 #   `_` here
 # envconsul-line.sh:1: secret "secret/other": a shell knows no variable with a hyphen or a dot, so such characters
 #   become `_` here
-command = ["sh", "-c", ". /run/squire/variables.sh; exec \"$@\"", "sh", "app", "--port", "8 0"]
+command = ["sh", "-c", "set -a; . \"$1\"; shift; set +a; exec \"$@\"", "sh", "/run/squire/variables.sh", "app", "--port", "8 0"]
 ---- told 1:1 -log-level
 ---- told 1:1 -kill-signal
 ---- told 1:1 secret "secret/app"

@@ -54,7 +54,7 @@ mode = "0400"
 [process]
 # LEFT OUT: envconsul.hcl:13: splay: Squire spreads what it asks of a server, not the restarts of a fleet; keep machines
 #   apart by `rollout.window`
-command = ["sh", "-c", ". /run/squire/variables.sh; exec \"$@\"", "sh", "app", "--port", "80"]
+command = ["sh", "-c", "set -a; . \"$1\"; shift; set +a; exec \"$@\"", "sh", "/run/squire/variables.sh", "app", "--port", "80"]
 stop_timeout = "2s"
 env_clear = true
 env_deny = ["X"]
