@@ -240,7 +240,7 @@ pub(super) fn react(
         }
     };
     if let Some(told) = meant.told {
-        notes.told(place, format!("command = {:?}", one_line(&shown)), told);
+        notes.told(place, format!("command = {:?}", first_word(&shown)), told);
     }
     let timeout = timeout.and_then(value::duration).filter(|timeout| timeout != "30s" && timeout != "0s");
     file.on_change = match meant.reaction {
@@ -252,12 +252,11 @@ pub(super) fn react(
     file.group = meant.group.or(file.group.take());
 }
 
-/// The first line of a text, shortened, for a note.
-pub(super) fn one_line(text: &str) -> String {
-    const LONGEST: usize = 60;
-    let line = text.trim().lines().next().unwrap_or_default();
-    let short: String = line.chars().take(LONGEST).collect();
-    if short.len() < text.trim().len() { format!("{short}…") } else { short }
+/// The first word of a command, for a note: the others may hold what nobody should see.
+fn first_word(line: &str) -> String {
+    const LONGEST: usize = 40;
+    let word: String = line.split_whitespace().next().unwrap_or_default().chars().take(LONGEST).collect();
+    if word.contains('=') { "…".to_owned() } else { format!("{word} …") }
 }
 
 /// `exec { command, timeout }` inside a template.

@@ -92,6 +92,9 @@ fn each_result_is_toml_and_no_note_is_lost() {
         let Ok(imported) = imported(name, &original) else { continue };
         toml::from_str::<toml::Table>(&imported.toml).unwrap_or_else(|error| panic!("{name}: {error}"));
         let flat = imported.toml.replace("\n#   ", " ");
+        // Each credential in a case has these words.
+        assert!(!shown(&Ok(imported)).contains("NOT-TO-BE-SHOWN"), "{name}");
+        let imported = self::imported(name, &original).unwrap();
         for note in imported.notes.all() {
             let construct: Vec<&str> = note.construct.split_whitespace().collect();
             assert!(flat.contains(&construct.join(" ")), "{name}: {} is not in the text", note.construct);

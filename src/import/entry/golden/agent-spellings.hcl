@@ -77,8 +77,8 @@ make_dir = true
 on_change = { signal = "SIGHUP", process = "nginx" }
 
 [[file]]
-# agent-spellings.hcl:20: command = "cat /run/e.conf > /run/f && echo 'a b'": a command that needs a shell; it runs as
-#   Squire's own user, in an image that has `sh`
+# agent-spellings.hcl:20: command = "cat …": a command that needs a shell; it runs as Squire's own user, in an image
+#   that has `sh`
 path = "/run/x/e.conf"
 template = "e.conf-2.hbs"
 make_dir = true
@@ -137,7 +137,7 @@ line
 ---- told 17:50 wait
 ---- left 17:142 new_key
 ---- left 18:21 source = "missing.ctmpl"
----- told 20:74 command = "cat /run/e.conf > /run/f && echo 'a b'"
+---- told 20:74 command = "cat …"
 ---- left 21:1 template
 ---- left 16:27 destination = "/run/b"
 ---- told 18:37 perms

@@ -32,8 +32,8 @@ mode = "0644"
 allow_disk = true
 
 [[file]]
-# ct-inline-token.hcl:4: command = "sleep 1; systemctl reload x": a command that needs a shell; it runs as Squire's own
-#   user, in an image that has `sh`
+# ct-inline-token.hcl:4: command = "sleep …": a command that needs a shell; it runs as Squire's own user, in an image
+#   that has `sh`
 path = "/tmp/x"
 inline = "x"
 make_dir = true
@@ -46,7 +46,7 @@ command = ["dotnet", "run"]
 stop_signal = "SIGINT"
 ---- left 1:35 token
 ---- left 1:65 unwrap_token
----- told 4:60 command = "sleep 1; systemctl reload x"
+---- told 4:60 command = "sleep …"
 ---- told 5:8 kill_signal
 ---- told 6:1 once
 ---- told 4:27 perms
