@@ -84,8 +84,8 @@ fn sink(block: &Block<'_>, reading: &mut Reading<'_>) {
         let mut config = Fields::new(reading.file, config.body);
         sink.path = config.word("path", notes);
         sink.mode = block::permissions(&mut config, "mode", notes);
-        sink.owner = config.word("uid", notes).or_else(|| config.word("owner", notes));
-        sink.group = config.word("gid", notes).or_else(|| config.word("group", notes));
+        sink.owner = block::account(&mut config, ["uid", "owner"], notes);
+        sink.group = block::account(&mut config, ["gid", "group"], notes);
         dead(&config, "sink.config", notes);
     }
     for key in ["dh_type", "dh_path", "derive_key", "aad", "aad_env_var"] {

@@ -57,8 +57,8 @@ pub(super) fn template(block: &Block<'_>, tool: Tool, defaults: &Defaults, readi
         path: path.clone().unwrap_or_default(),
         template: translated,
         mode: permissions(&mut fields, "perms", reading.notes),
-        owner: fields.word("user", reading.notes).or_else(|| fields.word("uid", reading.notes)),
-        group: fields.word("group", reading.notes).or_else(|| fields.word("gid", reading.notes)),
+        owner: account(&mut fields, ["user", "uid"], reading.notes),
+        group: account(&mut fields, ["group", "gid"], reading.notes),
         makes_dir: fields.boolean("create_dest_dirs", reading.notes).unwrap_or(true),
         ..File::default()
     };
@@ -151,6 +151,18 @@ pub(super) fn translate(
         error_on_missing_key: fields.boolean("error_on_missing_key", reading.notes).unwrap_or(false),
     };
     super::template(&text, reading.wants, reading.notes)
+}
+
+/// A user or a group by name or number; a bare number with a zero before it is octal, and a negative one says nothing.
+pub(super) fn account(fields: &mut Fields<'_>, keys: [&str; 2], notes: &mut Notes) -> Option<String> {
+    let value = keys.iter().find_map(|key| fields.take(key, notes))?;
+    match &value.is {
+        Is::Number(written) => {
+            value::number(written).filter(|number| *number >= 0).map(|number| number.to_string())
+        }
+        Is::Text(text, _) => Some(text.clone()).filter(|text| !text.is_empty() && !text.starts_with('-')),
+        Is::Bool(_) | Is::List(_) | Is::Object(_) | Is::Other(_) => None,
+    }
 }
 
 /// `perms` or `mode`.

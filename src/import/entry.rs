@@ -171,4 +171,6 @@ const UNKNOWN: &str = "this is no configuration that can be imported: of Vault A
                        of theirs, no manifest of Kubernetes and no job of Nomad; say which it is, or name the file as they do (agent.hcl, x.ctmpl)";
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

@@ -230,6 +230,7 @@ pub(super) fn read_line(
     }
     line.apply(reading.foreign);
     let process = &mut reading.foreign.process;
+    let program = if program.is_empty() { Vec::from_iter(line.exec.take()) } else { program };
     if !program.is_empty() {
         process.command = consul_template::program(&program);
     }
@@ -243,6 +244,7 @@ struct Line {
     configs: Vec<String>,
     /// The names of the switches that are on, and `prefix` if something is asked of Consul.
     on: BTreeSet<String>,
+    exec: Option<String>,
     address: Option<String>,
     token_file: Option<String>,
     kill_signal: Option<String>,
@@ -312,6 +314,7 @@ impl Line {
             }
             "vault-addr" => self.address = Some(value),
             "vault-agent-token-file" => self.token_file = Some(value),
+            "exec" => self.exec = Some(value),
             "exec-kill-signal" => self.kill_signal = Some(value),
             "exec-kill-timeout" => self.kill_timeout = Some(value),
             "vault-token" => {

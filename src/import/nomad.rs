@@ -154,10 +154,10 @@ fn template(block: &Block<'_>, spelling: &Spelling, reading: &mut Reading<'_>) {
     let mut first = |keys: &[&str], notes: &mut Notes| keys.iter().find_map(|key| fields.word(key, notes));
     let destination = first(spelling.destination, reading.notes);
     let perms = first(&["perms", "Perms"], reading.notes);
-    let owner = first(&["uid", "Uid"], reading.notes).filter(|uid| !uid.starts_with('-'));
-    let group = first(&["gid", "Gid"], reading.notes).filter(|gid| !gid.starts_with('-'));
     let mode = first(&["change_mode", "ChangeMode"], reading.notes);
     let signal = first(&["change_signal", "ChangeSignal"], reading.notes);
+    let owner = block::account(&mut fields, ["uid", "Uid"], reading.notes);
+    let group = block::account(&mut fields, ["gid", "Gid"], reading.notes);
     let is_environment = boolean(&mut fields, &["env", "Envvars"], reading.notes);
     let place = fields.place(block.at);
     let template = translated(&mut fields, spelling, destination.as_deref(), reading);

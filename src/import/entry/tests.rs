@@ -18,7 +18,7 @@ fn golden() -> PathBuf {
 }
 
 /// The cases by name, with what they begin from and what they are to become.
-fn cases() -> Vec<(PathBuf, String, String)> {
+pub(super) fn cases() -> Vec<(PathBuf, String, String)> {
     let mut paths: Vec<PathBuf> = std::fs::read_dir(golden())
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -109,6 +109,7 @@ fn each_result_is_a_configuration_of_squire() {
         "VAULT_ADDR" => Some("http://127.0.0.1:8200".to_owned()),
         "VAULT_TOKEN" => Some("a-token".to_owned()),
         "NOMAD_SECRETS_DIR" => Some("/secrets".to_owned()),
+        "NOMAD_PORT_http" => Some("8080".to_owned()),
         "NOMAD_TASK_DIR" => Some("/local".to_owned()),
         _ => None,
     };
