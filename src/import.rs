@@ -31,7 +31,12 @@ mod yaml;
 pub use entry::{Fault, Imported, Input, TemplateFile, import};
 pub use kind::{Kind, Wrapping};
 pub use translate::{Delimiters, Text, template};
-pub use wants::{Request, Wants};
+pub use wants::{Request, Wants, Written};
+
+/// A text as a string of Squire's configuration, where `${NAME}` would be a variable.
+fn escaped(text: &str) -> String {
+    text.replace("${", "$${")
+}
 
 /// Where something stands in what was imported.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

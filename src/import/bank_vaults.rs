@@ -10,7 +10,7 @@ use super::document::literal;
 use super::foreign::Variable;
 use super::hcl::Spot;
 use super::yaml::Node;
-use super::{Place, Request, value};
+use super::{Place, Request, escaped, value};
 
 /// The annotations' beginnings, old and new.
 const PREFIXES: &[&str] = &["vault.security.banzaicloud.io/", "vault.security.bank-vaults.io/"];
@@ -184,7 +184,7 @@ fn reference(text: &str, reading: &mut Reading<'_>) -> Option<String> {
     let path = parts.next()?.trim_matches('/').to_owned();
     let field = parts.next().filter(|field| !field.is_empty())?;
     let last = parts.next().filter(|last| !last.is_empty());
-    let mut request = Request { path, ..Request::default() };
+    let mut request = Request { path: escaped(&path), ..Request::default() };
     match (is_write, last) {
         (false, Some(version)) => request.version = Some(version.parse().ok()?),
         (true, Some(json)) => request.params = params(json)?,
@@ -201,7 +201,7 @@ fn reference(text: &str, reading: &mut Reading<'_>) -> Option<String> {
 fn params(json: &str) -> Option<BTreeMap<String, String>> {
     let object = serde_json::from_str::<BTreeMap<String, serde_json::Value>>(json).ok()?;
     let text = |value: serde_json::Value| match value {
-        serde_json::Value::String(text) => Some(text),
+        serde_json::Value::String(text) => Some(escaped(&text)),
         serde_json::Value::Bool(_) | serde_json::Value::Number(_) => Some(value.to_string()),
         serde_json::Value::Null | serde_json::Value::Array(_) | serde_json::Value::Object(_) => None,
     };

@@ -13,7 +13,7 @@ use super::foreign::{
     Auth, FieldsAsVariables, File, Foreign, Process, Reaction, Sink, VARIABLE, Vault, shown,
 };
 use super::{Notes, Request, Wants};
-use page::{Page, bare_or_quoted, quoted, template_text};
+use page::{Page, as_it_is, bare_or_quoted, quoted, template_text};
 
 pub(super) use page::literal;
 
@@ -155,7 +155,8 @@ fn auth(page: &mut Page<'_>, auth: &Auth) {
 
 fn secret(page: &mut Page<'_>, name: &str, request: &Request) {
     page.table(&format!("[secret.{name}]"));
-    page.pair("path", &quoted(&request.path));
+    // Path and parameters are strings of the configuration already: a template may ask for a variable in them.
+    page.pair("path", &as_it_is(&request.path));
     if let Some(version) = request.version {
         page.pair("version", &version.to_string());
     }
@@ -166,7 +167,7 @@ fn secret(page: &mut Page<'_>, name: &str, request: &Request) {
         let params: Vec<String> = request
             .params
             .iter()
-            .map(|(key, value)| format!("{} = {}", bare_or_quoted(key), quoted(value)))
+            .map(|(key, value)| format!("{} = {}", bare_or_quoted(key), as_it_is(value)))
             .collect();
         page.pair("params", &format!("{{ {} }}", params.join(", ")));
     }

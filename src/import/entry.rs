@@ -84,6 +84,7 @@ pub fn import(
             Reading { file: &input.name, open, notes: &mut notes, wants: &mut wants, foreign: &mut foreign };
         manifest = one(input, kind, &mut reading)?.or(manifest);
     }
+    finish::written(&wants, &mut foreign);
     finish::finish(&mut foreign, &mut notes);
     let names: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
     let (toml, templates) = document::document(&foreign, &wants, &notes, &names);

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use super::block::Reading;
 use super::foreign::{FieldsAsVariables, Foreign};
 use super::hcl::{Block, Body, Fields};
-use super::{Notes, Place, Request, command, consul_template, value};
+use super::{Notes, Place, Request, command, consul_template, escaped, value};
 
 /// What holds for every secret.
 #[derive(Clone, Copy, Debug, Default)]
@@ -102,7 +102,7 @@ fn variables(wanted: &Wanted, names: Names, only: Option<String>, reading: &mut 
     }
     let before = format!("{prefix}{before}");
     let cased = |text: String| if names.upcase { text.to_uppercase() } else { text };
-    let secret = reading.wants.name(Request { path: path.clone(), ..Request::default() });
+    let secret = reading.wants.name(Request { path: escaped(&path), ..Request::default() });
     if !names.sanitize {
         let advice = "a shell knows no variable with a hyphen or a dot, so such characters become `_` here";
         reading.notes.told(wanted.place.clone(), format!("secret {path:?}"), advice);

@@ -4,11 +4,28 @@
 
 use std::collections::BTreeSet;
 
-use super::foreign::{Foreign, Reaction, VARIABLE, shown};
-use super::{Notes, Place};
+use super::foreign::{File, Foreign, Reaction, VARIABLE, shown};
+use super::{Notes, Place, Wants, value};
 
 /// The directory of relative files.
 pub(super) const DIRECTORY: &str = "/run/squire";
+
+/// The files that templates write beside their own.
+pub(super) fn written(wants: &Wants, foreign: &mut Foreign) {
+    let said = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    for file in wants.written() {
+        let mode = value::quoted_mode(&file.mode).and_then(|mode| value::mode(mode.bits));
+        foreign.files.push(File {
+            path: file.path.clone(),
+            template: Some(file.template.clone()),
+            mode,
+            owner: said(&file.owner),
+            group: said(&file.group),
+            makes_dir: true,
+            ..File::default()
+        });
+    }
+}
 
 /// Settles what concerns several parts.
 pub(super) fn finish(foreign: &mut Foreign, notes: &mut Notes) {

@@ -116,7 +116,7 @@ fn wrapped(text: &str) -> Vec<String> {
 /// Text in double quotes. `${` is two characters for the agents, so it is `$${` here, except where Squire is to expand a variable.
 pub(super) fn quoted(text: &str) -> String {
     let parts: Vec<String> = text.split(VARIABLE).map(|part| part.replace("${", "$${")).collect();
-    basic(&parts.join("${"))
+    as_it_is(&parts.join("${"))
 }
 
 /// A template, in which `${` means nothing: in the form that is read most easily.
@@ -128,10 +128,11 @@ pub(super) fn template_text(template: &str) -> String {
     if is_plain && !template.contains(['\n', '\'']) && template.contains(['"', '\\']) {
         return format!("'{template}'");
     }
-    basic(template)
+    as_it_is(template)
 }
 
-fn basic(text: &str) -> String {
+/// Text in double quotes in which Squire expands variables.
+pub(super) fn as_it_is(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
     for c in text.chars() {
@@ -152,7 +153,7 @@ fn basic(text: &str) -> String {
 /// A key as TOML has it.
 pub(super) fn bare_or_quoted(key: &str) -> String {
     let is_bare = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
-    if is_bare { key.to_owned() } else { basic(key) }
+    if is_bare { key.to_owned() } else { as_it_is(key) }
 }
 
 /// Text that a template renders to itself.
