@@ -97,7 +97,9 @@ fn one(input: &Input, kind: Option<Kind>, reading: &mut Reading<'_>) -> Result<O
         place: Place { file: input.name.clone(), line, column },
         message: message.to_owned(),
     };
-    if let Some((line, wrapping)) = kind::wrapping(&input.name, &input.text) {
+    if kind.is_none()
+        && let Some((line, wrapping)) = kind::wrapping(&input.name, &input.text)
+    {
         return Err(fault(line, 1, wrapping.way_out()));
     }
     let Some(kind) = kind.or_else(|| kind::kind(&input.name, &input.text)) else {

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use super::foreign::{File, Foreign, Reaction, VARIABLE, shown};
+use super::foreign::{Auth, File, Foreign, Reaction, VARIABLE, shown};
 use super::{Notes, Place, Wants, value};
 
 /// The directory of relative files.
@@ -30,6 +30,7 @@ pub(super) fn written(wants: &Wants, foreign: &mut Foreign) {
 /// Settles what concerns several parts.
 pub(super) fn finish(foreign: &mut Foreign, notes: &mut Notes) {
     relative(foreign, notes);
+    credentials(foreign, notes);
     collisions(foreign, notes);
     defaults(foreign, notes);
     let has_process = foreign.process.command.is_some();
@@ -44,6 +45,25 @@ pub(super) fn finish(foreign: &mut Foreign, notes: &mut Notes) {
         notes.left(file.place.clone(), "command", advice);
     }
     signalled(foreign, notes);
+}
+
+/// Relative names of files to read are beside the configuration in Squire.
+fn credentials(foreign: &Foreign, notes: &mut Notes) {
+    let vault = &foreign.vault;
+    let login = match &vault.auth {
+        Some(Auth::AppRole { role_id_file, secret_id_file, .. }) => {
+            [role_id_file.as_ref(), secret_id_file.as_ref()]
+        }
+        Some(Auth::Token { file } | Auth::Jwt { jwt_file: file, .. }) => [Some(file), None],
+        Some(Auth::Kubernetes { token_file, .. }) => [token_file.as_ref(), None],
+        Some(Auth::Cert { .. }) | None => [None, None],
+    };
+    let server = [&vault.ca_file, &vault.client_cert_file, &vault.client_key_file].map(Option::as_ref);
+    let is_relative = |file: &&String| !file.starts_with('/') && !file.starts_with(VARIABLE);
+    if let Some(file) = login.into_iter().chain(server).flatten().find(is_relative) {
+        let advice = "a relative path is beside squire.toml here, and in the working directory there";
+        notes.told(Place::default(), format!("{file:?}"), advice);
+    }
 }
 
 /// What differs where nothing is said.

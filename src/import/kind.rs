@@ -62,6 +62,8 @@ pub(super) fn wrapping(name: &str, text: &str) -> Option<(usize, Wrapping)> {
     let is_template = is_template_name(name);
     let ends = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
     let is_terraform = ends(&[".tf", ".tftpl"]);
+    // A job of Nomad has variables of its own, in the same language.
+    let is_job = text.lines().any(|line| line.starts_with("job "));
     text.lines().enumerate().find_map(|(at, line)| {
         let wrapping = if HELM.iter().any(|sign| line.contains(sign))
             || (!is_template && !ends(&[".hcl"]) && line.contains("{{`"))
@@ -69,7 +71,7 @@ pub(super) fn wrapping(name: &str, text: &str) -> Option<(usize, Wrapping)> {
             Wrapping::Helm
         } else if JINJA.iter().any(|sign| line.contains(sign)) {
             Wrapping::Ansible
-        } else if is_terraform || TERRAFORM.iter().any(|sign| line.contains(sign)) {
+        } else if is_terraform || !is_job && TERRAFORM.iter().any(|sign| line.contains(sign)) {
             Wrapping::Terraform
         } else {
             return None;
@@ -144,6 +146,9 @@ fn by_keys(body: &Body) -> Option<Kind> {
         Some(Kind::Nomad)
     } else if any(&["apiVersion"]) {
         Some(Kind::Manifest)
+    } else if any(&["storage", "seal", "api_addr"]) && !any(&["auto_auth"]) {
+        // A server's configuration, which has listeners and a cache too.
+        None
     } else if any(AGENT) {
         Some(Kind::Agent)
     } else if any(&["secret", "prefix", "upcase", "sanitize", "pristine"]) {
@@ -217,6 +222,7 @@ mod tests {
             ("app.nomad", "variable \"x\" {}\njob \"a\" {\n  count = var.x\n}\n", Some(Kind::Nomad)),
             ("agent.hcl", "auto_auth {\n  method \"x\" {\n", Some(Kind::Agent)),
             (".env", "# x\nA=1\nexport B='vault:secret/data/b#c'\n", Some(Kind::BankVaults)),
+            ("server.hcl", "storage \"file\" {}\nlistener \"tcp\" {}\n", None),
             ("x", "hello", None),
             ("x", "", None),
         ];
@@ -237,6 +243,7 @@ mod tests {
             ("agent.hcl", "address = \"${var.address}\"", Some((1, Wrapping::Terraform))),
             ("main.tf", "x = 1", Some((1, Wrapping::Terraform))),
             ("agent.hcl", "a = \"${HOME}\"", None),
+            ("a.nomad", "job \"a\" {\n  x = \"${var.a}\"\n}", None),
             ("a.ctmpl", "{{ with secret \"a\" }}{{ .Data.x }}{{ `raw` }}{{ end }}", None),
         ];
         for (name, text, expected) in cases {

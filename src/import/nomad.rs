@@ -20,6 +20,8 @@ struct Spelling {
     data: &'static [&'static str],
     source: &'static [&'static str],
     destination: &'static [&'static str],
+    /// Whether `${…}` in a text is an expression that Nomad evaluates.
+    is_evaluated: bool,
 }
 
 const HCL: Spelling = Spelling {
@@ -32,6 +34,7 @@ const HCL: Spelling = Spelling {
     data: &["data"],
     source: &["source"],
     destination: &["destination"],
+    is_evaluated: true,
 };
 
 /// What `nomad job inspect` and `nomad job run -output` write.
@@ -45,6 +48,7 @@ const JSON: Spelling = Spelling {
     data: &["EmbeddedTmpl"],
     source: &["SourcePath"],
     destination: &["DestPath"],
+    is_evaluated: false,
 };
 
 /// Which language a job is in.
@@ -161,6 +165,11 @@ fn template(block: &Block<'_>, spelling: &Spelling, reading: &mut Reading<'_>) {
     let is_environment = boolean(&mut fields, &["env", "Envvars"], reading.notes);
     let place = fields.place(block.at);
     let template = translated(&mut fields, spelling, destination.as_deref(), reading);
+    let rest = destination.as_deref().map(|path| path.replace("${NOMAD_", "")).unwrap_or_default();
+    if rest.contains("${") {
+        let advice = "the path has a variable that only Nomad knows; write the path itself";
+        reading.notes.left(place.clone(), "destination", advice);
+    }
     let mut file = File {
         place: place.clone(),
         path: destination.as_deref().map(path).unwrap_or_default(),
@@ -236,6 +245,8 @@ fn translated(
             return None;
         }
     };
+    let place = fields.place_of(spelling.data.first().copied().unwrap_or_default());
+    let text = if spelling.is_evaluated { evaluated(&text, place, reading.notes) } else { text };
     let mut delimiters = Delimiters::default();
     for (keys, delimiter) in [
         (["left_delimiter", "LeftDelim"], &mut delimiters.left),
@@ -254,6 +265,16 @@ fn translated(
         error_on_missing_key: boolean(fields, &["error_on_missing_key", "ErrMissingKey"], reading.notes),
     };
     Some(super::template(&text, reading.wants, reading.notes))
+}
+
+/// What Nomad makes of a text before it is a template: `$${` is `${`, and a variable of the job is its value, which is not known here.
+fn evaluated(text: &str, place: Place, notes: &mut Notes) -> String {
+    if ["${var.", "${local.", "%{"].iter().any(|sign| text.contains(sign)) {
+        let advice =
+            "the text has variables of the job in it; import what `nomad job run -output` makes of the job";
+        notes.left(place, "data", advice);
+    }
+    text.replace("$${", "${").replace("%%{", "%{")
 }
 
 fn boolean(fields: &mut Fields<'_>, keys: &[&str], notes: &mut Notes) -> bool {

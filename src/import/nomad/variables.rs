@@ -18,8 +18,10 @@ pub(super) fn take_over(file: File, reading: &mut Reading<'_>) {
         let advice = "a running process cannot get a new environment, so Squire restarts it";
         reading.notes.told(file.place.clone(), "change_mode", advice);
     }
+    // An empty comment is how a translation keeps white space that Handlebars would take away.
+    let bare = template.replace("{{!}}", "");
     let lines: Option<Vec<(String, String)>> =
-        template.lines().filter(|line| says_something(line)).map(variable).collect();
+        bare.lines().filter(|line| says_something(line)).map(variable).collect();
     if let Some(lines) = lines {
         for (name, template) in lines {
             let constant = (!template.contains("{{")).then(|| template.clone());
