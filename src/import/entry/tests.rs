@@ -10,6 +10,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::import::Weight;
+use crate::plan::{self, Surroundings};
 
 const LINE: &str = "================================================================\n";
 
@@ -102,7 +103,8 @@ fn each_result_is_toml_and_no_note_is_lost() {
     }
 }
 
-/// Squire's own reader takes what the import writes; a server and a login that the original has from its environment are there.
+/// Squire's own reader takes what the import writes, and its templates compile; a server and a login that the original has from its
+/// environment are there.
 #[test]
 fn each_result_is_a_configuration_of_squire() {
     let environment = |name: &str| match name {
@@ -116,8 +118,22 @@ fn each_result_is_a_configuration_of_squire() {
     for (path, original, _) in cases() {
         let name = path.file_name().unwrap().to_str().unwrap();
         let Ok(imported) = imported(name, &original) else { continue };
-        if let Err(problems) = crate::config::parse(Path::new("squire.toml"), &imported.toml, &environment) {
-            panic!("{name}: {problems:?}\n{}", imported.toml);
+        let config = crate::config::parse(Path::new("squire.toml"), &imported.toml, &environment)
+            .unwrap_or_else(|problems| panic!("{name}: {problems:?}\n{}", imported.toml));
+        let read = |path: &Path| {
+            let template = imported.templates.iter().find(|template| path.ends_with(&template.name));
+            template.map(|template| template.text.clone()).ok_or_else(|| std::io::ErrorKind::NotFound.into())
+        };
+        let surroundings = Surroundings {
+            read: &read,
+            user: &|_| Some(1000),
+            group: &|_| Some(1000),
+            person: &|_| None,
+            own: (0, 0),
+        };
+        let command = config.process.command.is_none().then(|| vec!["app".to_owned()]);
+        if let Err(findings) = plan::compile(&config, command, &surroundings) {
+            panic!("{name}: {findings:?}\n{}", imported.toml);
         }
     }
 }

@@ -63,7 +63,7 @@ role_id_file = "role-id"
 secret_id_file = "secret-id"
 delete_secret_id = true
 
-[secret.app_1]
+[secret.app]
 path = "secret/app"
 
 [output]
@@ -72,7 +72,7 @@ mode = "0644"
 
 [[file]]
 path = "out/app.txt"
-inline = '{{app_1.value}}password="" ${HOME}'
+inline = 'password="{{app.value}}" ${HOME}'
 ---- left 8:7 role_id
 ---- told 7:7 remove_secret_id_file_after_reading
 ---- told 15:41 mode = 600

@@ -73,11 +73,12 @@ ca_file = "/etc/ssl/vault-ca.pem"
 role_id_file = "/etc/agent/role-id"
 secret_id_file = "/etc/agent/secret-id"
 
-[secret.web_2]
-path = "pki/issue/web"
-
-[secret.app_1]
+[secret.app]
 path = "secret/data/app"
+
+[secret.web]
+path = "pki/issue/web"
+params = { common_name = "web.internal" }
 
 [output]
 allow_disk = true
@@ -85,7 +86,7 @@ allow_disk = true
 [[file]]
 path = "/run/app/app.env"
 inline = '''
-{{app_1.value}}
+{{app.value}}
 '''
 mode = "0600"
 make_dir = true
@@ -94,9 +95,8 @@ on_change = { run = ["systemctl", "reload", "app"] }
 [[file]]
 path = "/etc/nginx/ssl/key.pem"
 inline = '''
-{{web_2.value}}
 
-
+{{web.private_key}}
 '''
 mode = "0640"
 make_dir = true

@@ -26,12 +26,12 @@ tls_server_name = "vault.internal"
 [source.vault.auth.cert]
 name = "web"
 
-[secret.app_1]
+[secret.app]
 path = "secret/data/app"
 
 [[file]]
 path = "/run/x"
-inline = "{{app_1.value}}"
+inline = "{{app.x}}"
 mode = "0400"
 make_dir = true
 ---- left 3:3 ca_path

@@ -20,18 +20,18 @@ exec {
 [source.vault.auth.token]
 file = "/run/token"
 
-[secret.app_2]
-path = "secret/data/app"
-
-[secret.db_1]
+[secret.db]
 path = "secret/data/db"
+
+[secret.app]
+path = "secret/data/app"
 
 [process]
 command = ["/usr/bin/app", "--port", "80"]
 stop_signal = "SIGINT"
 
 [process.env]
-DB_PASSWORD = "{{db_1.value}}"
+DB_PASSWORD = "{{db.password}}"
 APP_CONFIG = '''
-{{app_2.value}}
+{{app.value}}
 '''

@@ -79,14 +79,14 @@ insecure_tls = true
 [source.vault.auth.token]
 file = "/run/token"
 
-[secret.app_1]
+[secret.app]
 path = "secret/data/app"
 
 [[file]]
 # ct-child.hcl:35: error_fatal: an error ends consul-template; Squire keeps the files that are live, and says so
 path = "/run/app.conf"
 inline = '''
-{{app_1.value}}
+{{app.value}}
 '''
 mode = "0444"
 owner = "app"

@@ -5,7 +5,7 @@ envconsul -secret app/x -vault-token hvs.NOT-TO-BE-SHOWN -sanitize -pristine -ex
 
 [source.vault]
 
-[secret.x_1]
+[secret.x]
 path = "app/x"
 
 [output]
@@ -15,7 +15,7 @@ dir = "/run/squire"
 # Every field as a variable; the shell of [process] reads it before the program begins.
 path = "variables.sh"
 inline = '''
-{{#each x_1}}
+{{#each x}}
 export app_x_{{env_name (replace (replace @key "-" "_") "." "_")}}={{shell this}}
 {{/each}}
 '''

@@ -7,10 +7,10 @@ VAULT_ADDR=http://v:8200 envconsul -vault-addr=http://v:8200 -vault-renew-token=
 [source.vault]
 address = "http://v:8200"
 
-[secret.app_1]
+[secret.app]
 path = "secret/app"
 
-[secret.other_2]
+[secret.other]
 path = "secret/other"
 
 [output]
@@ -20,10 +20,10 @@ dir = "/run/squire"
 # Every field as a variable; the shell of [process] reads it before the program begins.
 path = "variables.sh"
 inline = '''
-{{#each app_1}}
+{{#each app}}
 export {{env_name (upper (replace (replace @key "-" "_") "." "_"))}}={{shell this}}
 {{/each}}
-{{#each other_2}}
+{{#each other}}
 export {{env_name (upper (replace (replace @key "-" "_") "." "_"))}}={{shell this}}
 {{/each}}
 '''

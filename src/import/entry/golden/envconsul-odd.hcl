@@ -12,7 +12,7 @@ once = true
 
 [source.vault]
 
-[secret.b_1]
+[secret.b]
 path = "a/b"
 
 [output]
@@ -22,7 +22,7 @@ dir = "/run/squire"
 # Every field as a variable; the shell of [process] reads it before the program begins.
 path = "variables.sh"
 inline = '''
-{{#each b_1}}
+{{#each b}}
 export {{env_name (replace (replace @key "-" "_") "." "_")}}={{shell this}}
 {{/each}}
 '''

@@ -25,13 +25,13 @@ kill_signal = "SIGTERM"
 #   ends nothing
 address = "https://v:8200"
 
-[secret.app_2]
-path = "database/creds/app"
-
-[secret.app_1]
+[secret.app]
 path = "secret/app"
 
-[secret.one_3]
+[secret.creds_app]
+path = "database/creds/app"
+
+[secret.one]
 path = "secret/one"
 
 [output]
@@ -41,13 +41,13 @@ dir = "/run/squire"
 # Every field as a variable; the shell of [process] reads it before the program begins.
 path = "variables.sh"
 inline = '''
-{{#each app_1}}
+{{#each app}}
 export APP_{{env_name (upper (replace (replace @key "-" "_") "." "_"))}}={{shell this}}
 {{/each}}
-{{#each app_2}}
+{{#each creds_app}}
 export DATABASE_CREDS_APP_{{env_name (upper (replace (replace @key "-" "_") "." "_"))}}={{shell this}}
 {{/each}}
-export PASS_WORD={{shell (lookup one_3 "pass-word")}}
+export PASS_WORD={{shell (lookup one "pass-word")}}
 '''
 mode = "0400"
 

@@ -66,14 +66,15 @@ EOF
 [source.vault.auth.token]
 file = "${NOMAD_SECRETS_DIR}/vault_token"
 
-[secret.web_2]
-path = "pki/issue/web"
-
-[secret.app_3]
-path = "secret/data/app"
-
-[secret.db_1]
+[secret.db]
 path = "secret/data/db"
+
+[secret.web]
+path = "pki/issue/web"
+params = { common_name = "web" }
+
+[secret.app]
+path = "secret/data/app"
 
 [output]
 dir = "${NOMAD_SECRETS_DIR}"
@@ -86,7 +87,7 @@ allow_disk = true
 #   `rollout.window`
 path = "cert.pem"
 inline = '''
-{{web_2.value}}
+{{web.certificate}}
 '''
 mode = "0600"
 owner = 1000
@@ -99,7 +100,7 @@ on_change = "SIGHUP"
 [[file]]
 path = "${NOMAD_TASK_DIR}/other.conf"
 inline = '''
-{{app_3.value}}
+{{app.value}}
 '''
 make_dir = true
 on_change = { run = ["/bin/reload", "x"] }
@@ -108,7 +109,7 @@ on_change = { run = ["/bin/reload", "x"] }
 command = ["/usr/bin/app", "--port", "${NOMAD_PORT_http}"]
 
 [process.env]
-DB_PASSWORD = "{{db_1.value}}"
+DB_PASSWORD = "{{db.password}}"
 MODE = "production"
 
 [rollout]
