@@ -343,3 +343,24 @@ fn lesser(fields: &mut Fields<'_>, reading: &mut Reading<'_>) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::hcl::parse;
+    use super::*;
+
+    #[test]
+    fn the_example_is_a_job_and_starts_squire() {
+        let job = parse(include_str!("../../deploy/nomad/shop.nomad.hcl"), Dialect::Second).unwrap();
+        let mut job = Fields::new("job", &job);
+        let group = job
+            .blocks("job")
+            .first()
+            .and_then(|job| Fields::new("", job.body).blocks("group").pop())
+            .unwrap();
+        let task = Fields::new("", group.body).blocks("task").pop().unwrap();
+        let config = Fields::new("", task.body).blocks("config").pop().unwrap();
+        let args = Fields::new("", config.body).words("args", &mut Notes::default());
+        assert_eq!(args, Some(["run", "-c", "local/squire.toml"].map(ToOwned::to_owned).to_vec()));
+    }
+}

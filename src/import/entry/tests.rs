@@ -138,6 +138,14 @@ fn each_result_is_a_configuration_of_squire() {
     }
 }
 
+/// The example for Nomad is read with what a task has in its environment.
+#[test]
+fn the_configuration_of_the_example_for_nomad_is_read() {
+    let environment = |name: &str| name.starts_with("NOMAD_").then(|| "/secrets".to_owned());
+    let text = include_str!("../../../deploy/nomad/squire.toml");
+    crate::config::parse(Path::new("squire.toml"), text, &environment).unwrap();
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
