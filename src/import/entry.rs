@@ -84,8 +84,10 @@ pub fn import(
             Reading { file: &input.name, open, notes: &mut notes, wants: &mut wants, foreign: &mut foreign };
         manifest = one(input, kind, &mut reading)?.or(manifest);
     }
-    finish::written(&wants, &mut foreign);
-    finish::finish(&mut foreign, &mut notes);
+    let name = inputs.first().map(|input| input.name.clone()).unwrap_or_default();
+    let start = Place { file: name, line: 1, column: 1 };
+    finish::written(&wants, &start, &mut foreign);
+    finish::finish(&mut foreign, &start, &mut notes);
     let names: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
     let (toml, templates) = document::document(&foreign, &wants, &notes, &names);
     let manifest = manifest.and_then(|manifest| manifest.written(&toml, &templates));

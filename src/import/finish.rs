@@ -11,11 +11,12 @@ use super::{Notes, Place, Wants, value};
 pub(super) const DIRECTORY: &str = "/run/squire";
 
 /// The files that templates write beside their own.
-pub(super) fn written(wants: &Wants, foreign: &mut Foreign) {
+pub(super) fn written(wants: &Wants, start: &Place, foreign: &mut Foreign) {
     let said = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
     for file in wants.written() {
         let mode = value::quoted_mode(&file.mode).and_then(|mode| value::mode(mode.bits));
         foreign.files.push(File {
+            place: start.clone(),
             path: file.path.clone(),
             template: Some(file.template.clone()),
             mode,
@@ -27,10 +28,10 @@ pub(super) fn written(wants: &Wants, foreign: &mut Foreign) {
     }
 }
 
-/// Settles what concerns several parts.
-pub(super) fn finish(foreign: &mut Foreign, notes: &mut Notes) {
+/// Settles what concerns several parts. `start` is the place of what has none of its own.
+pub(super) fn finish(foreign: &mut Foreign, start: &Place, notes: &mut Notes) {
     relative(foreign, notes);
-    credentials(foreign, notes);
+    credentials(foreign, start, notes);
     collisions(foreign, notes);
     defaults(foreign, notes);
     let has_process = foreign.process.command.is_some();
@@ -44,11 +45,11 @@ pub(super) fn finish(foreign: &mut Foreign, notes: &mut Notes) {
                       Leave out `on_change` of the file to have the process's own";
         notes.left(file.place.clone(), "command", advice);
     }
-    signalled(foreign, notes);
+    signalled(foreign, start, notes);
 }
 
 /// Relative names of files to read are beside the configuration in Squire.
-fn credentials(foreign: &Foreign, notes: &mut Notes) {
+fn credentials(foreign: &Foreign, start: &Place, notes: &mut Notes) {
     let vault = &foreign.vault;
     let login = match &vault.auth {
         Some(Auth::AppRole { role_id_file, secret_id_file, .. }) => {
@@ -62,7 +63,7 @@ fn credentials(foreign: &Foreign, notes: &mut Notes) {
     let is_relative = |file: &&String| !file.starts_with('/') && !file.starts_with(VARIABLE);
     if let Some(file) = login.into_iter().chain(server).flatten().find(is_relative) {
         let advice = "a relative path is beside squire.toml here, and in the working directory there";
-        notes.told(Place::default(), format!("{file:?}"), advice);
+        notes.told(start.clone(), format!("{file:?}"), advice);
     }
 }
 
@@ -87,7 +88,7 @@ fn defaults(foreign: &Foreign, notes: &mut Notes) {
 }
 
 /// A process that is only signalled cannot get new variables, but it can get constant ones from `env`.
-fn signalled(foreign: &mut Foreign, notes: &mut Notes) {
+fn signalled(foreign: &mut Foreign, start: &Place, notes: &mut Notes) {
     let process = &mut foreign.process;
     let is_signalled = matches!(process.on_change, Some(Reaction::Signal(_)));
     if !is_signalled || process.env.is_empty() {
@@ -106,7 +107,7 @@ fn signalled(foreign: &mut Foreign, notes: &mut Notes) {
     }
     process.on_change = None;
     let advice = "a running process cannot get a new environment, so Squire restarts it";
-    notes.told(Place::default(), "reload_signal", advice);
+    notes.told(start.clone(), "reload_signal", advice);
 }
 
 /// Relative paths are below one directory in Squire.

@@ -39,7 +39,8 @@ template {
 #   once and ends
 # agent-approle-defaults.hcl:28: destination = "out/app.txt": a relative path is below output.dir here, and not below
 #   the working directory: /run/squire/out/app.txt
-# "role-id": a relative path is beside squire.toml here, and in the working directory there
+# agent-approle-defaults.hcl:1: "role-id": a relative path is beside squire.toml here, and in the working directory
+#   there
 # agent-approle-defaults.hcl:28: perms: a file without a mode is 0644 there, and everybody on the machine may read it;
 #   kept here in [output]. Squire's own default is 0400
 
@@ -82,5 +83,5 @@ inline = 'password="{{app.value}}" ${HOME}'
 ---- told 24:3 lease_renewal_threshold
 ---- told 19:1 exit_after_auth
 ---- told 28:3 destination = "out/app.txt"
----- told 0:0 "role-id"
+---- told 1:1 "role-id"
 ---- told 28:3 perms
