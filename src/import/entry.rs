@@ -79,10 +79,15 @@ pub fn import(
 ) -> Result<Imported, Fault> {
     let (mut notes, mut wants, mut foreign) = (Notes::default(), Wants::default(), Foreign::default());
     let mut manifest = None;
-    for input in inputs {
+    let kinds: Vec<Option<Kind>> =
+        inputs.iter().map(|input| kind.or_else(|| kind::kind(&input.name, &input.text))).collect();
+    // A folder of an agent's configuration: a part with nothing but templates looks like consul-template's.
+    let is_agent = kinds.contains(&Some(Kind::Agent));
+    for (input, found) in inputs.iter().zip(kinds) {
+        let found = if is_agent && found == Some(Kind::ConsulTemplate) { Some(Kind::Agent) } else { found };
         let mut reading =
             Reading { file: &input.name, open, notes: &mut notes, wants: &mut wants, foreign: &mut foreign };
-        manifest = one(input, kind, &mut reading)?.or(manifest);
+        manifest = one(input, found, kind.is_some(), &mut reading)?.or(manifest);
     }
     let name = inputs.first().map(|input| input.name.clone()).unwrap_or_default();
     let start = Place { file: name, line: 1, column: 1 };
@@ -94,17 +99,20 @@ pub fn import(
     Ok(Imported { toml, templates, is_once: foreign.is_once, manifest, notes })
 }
 
-fn one(input: &Input, kind: Option<Kind>, reading: &mut Reading<'_>) -> Result<Option<Manifest>, Fault> {
+fn one(
+    input: &Input,
+    kind: Option<Kind>,
+    is_said: bool,
+    reading: &mut Reading<'_>,
+) -> Result<Option<Manifest>, Fault> {
     let fault = |line, column, message: &str| Fault {
         place: Place { file: input.name.clone(), line, column },
         message: message.to_owned(),
     };
-    if kind.is_none()
-        && let Some((line, wrapping)) = kind::wrapping(&input.name, &input.text)
-    {
+    if !is_said && let Some((line, wrapping)) = kind::wrapping(&input.name, &input.text) {
         return Err(fault(line, 1, wrapping.way_out()));
     }
-    let Some(kind) = kind.or_else(|| kind::kind(&input.name, &input.text)) else {
+    let Some(kind) = kind else {
         return Err(fault(1, 1, UNKNOWN));
     };
     let read = |dialect| {

@@ -137,6 +137,8 @@ impl Manifest {
             pod::config_map(metadata("name").as_deref(), metadata("namespace").as_deref(), toml, templates);
         pod::change(document.get_mut(place)?, &config, &self.plan);
         documents.insert(at, config);
-        Some(yaml::write(&documents))
+        // What a reader of the original would look for.
+        let head = format!("# Squire in place of the injector. Its image is {}: write yours.\n", pod::IMAGE);
+        Some(format!("{head}# Comments of the original are not here.\n{}", yaml::write(&documents)))
     }
 }

@@ -103,8 +103,34 @@ fn each_result_is_toml_and_no_note_is_lost() {
     }
 }
 
-/// Squire's own reader takes what the import writes, and its templates compile; a server and a login that the original has from its
-/// environment are there.
+/// A folder of an agent's configuration is one configuration; a part with templates only is the agent's too.
+#[test]
+fn several_files_are_one_configuration() {
+    let inputs = [
+        (
+            "a.hcl",
+            "vault { address = \"https://v:8200\" }\nauto_auth { method \"token_file\" { config { token_file_path = \"/run/t\" } } }",
+        ),
+        ("b.hcl", "template { contents = \"x\" destination = \"/run/x\" perms = \"0400\" new_key = 1 }"),
+    ];
+    let inputs = inputs.map(|(name, text)| Input { name: name.to_owned(), text: text.to_owned() });
+    let imported = import(&inputs, None, &open).unwrap();
+    let read: toml::Table = toml::from_str(&imported.toml).unwrap();
+    assert_eq!(read["source"]["vault"]["address"].as_str(), Some("https://v:8200"));
+    assert_eq!(read["file"][0]["path"].as_str(), Some("/run/x"));
+    let refused = imported.notes.all().iter().find(|note| note.construct == "new_key").unwrap();
+    assert!(refused.advice.contains("the agent does not know this key in a template"), "{}", refused.advice);
+}
+
+/// Whoever says what a text is has looked: it may have the signs of another language in it.
+#[test]
+fn what_is_said_is_believed() {
+    let input = [Input { name: "x".to_owned(), text: "{% if a %}".to_owned() }];
+    assert!(import(&input, None, &open).unwrap_err().to_string().contains("Ansible"));
+    assert!(import(&input, Some(Kind::Template), &open).is_ok());
+}
+
+/// Squire's own reader takes what the import writes; a server and a login that the original has from its environment are there.
 #[test]
 fn each_result_is_a_configuration_of_squire() {
     let environment = |name: &str| match name {

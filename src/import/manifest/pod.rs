@@ -39,7 +39,7 @@ impl Plan {
 }
 
 /// Where the user has to write the name of the image.
-const IMAGE: &str = "registry.example/squire:0.1.0";
+pub(super) const IMAGE: &str = "registry.example/squire:0.1.0";
 /// The user of Squire's image.
 const USER: &str = "65532";
 
