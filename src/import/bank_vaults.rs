@@ -13,7 +13,7 @@ use super::yaml::Node;
 use super::{Place, Request, escaped, value};
 
 /// The annotations' beginnings, old and new.
-const PREFIXES: &[&str] = &["vault.security.banzaicloud.io/", "vault.security.bank-vaults.io/"];
+pub(super) const PREFIXES: &[&str] = &["vault.security.banzaicloud.io/", "vault.security.bank-vaults.io/"];
 
 /// Whether a value refers to a secret.
 pub(super) fn refers(value: &str) -> bool {
@@ -46,8 +46,9 @@ pub(super) fn read(text: &str, reading: &mut Reading<'_>) {
     }
 }
 
-/// Reads the environments of a pod's containers, and the annotations beside them. Whether there was a reference.
-pub(super) fn read_pod(pod: &Node, reading: &mut Reading<'_>) -> bool {
+/// Reads the environments of a pod's containers, and the annotations beside them. Gives the container whose variables were taken over, if there
+/// was a reference.
+pub(super) fn read_pod(pod: &Node, reading: &mut Reading<'_>) -> Option<String> {
     let containers = ["initContainers", "containers"]
         .map(|kind| pod.get(&["spec", kind]).map(Node::items).unwrap_or_default());
     let mut found: Vec<(&str, &str, &Node)> = Vec::new();
@@ -59,7 +60,7 @@ pub(super) fn read_pod(pod: &Node, reading: &mut Reading<'_>) -> bool {
             found.extend(name.zip(value).map(|(name, value)| (owner, name, value)));
         }
     }
-    let Some((owner, _, _)) = found.first().copied() else { return false };
+    let (owner, _, _) = found.first().copied()?;
     annotations(pod, reading);
     for (container, name, value) in found {
         let place = spot(value.at, reading);
@@ -72,13 +73,7 @@ pub(super) fn read_pod(pod: &Node, reading: &mut Reading<'_>) -> bool {
             reading.notes.left(place, format!("env {name}"), advice);
         }
     }
-    let place = spot(pod.get(&["spec"]).map_or(pod.at, |spec| spec.at), reading);
-    let advice = format!(
-        "the pod is not changed: Squire has to be the parent of {owner:?}, as in deploy/kubernetes/bases/wrapper, and its command has to \
-         follow `squire run -c … --`"
-    );
-    reading.notes.left(place, "pod", advice);
-    true
+    Some(owner.to_owned())
 }
 
 fn spot(at: Spot, reading: &Reading<'_>) -> Place {

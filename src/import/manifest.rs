@@ -4,6 +4,7 @@
 
 mod annotations;
 mod pod;
+mod wrapper;
 
 use super::Place;
 use super::block::Reading;
@@ -20,7 +21,16 @@ pub(super) struct Manifest {
     documents: Vec<Node>,
     /// Which document, and where its pod is.
     pod: Option<(usize, &'static [&'static str])>,
-    plan: Plan,
+    change: Change,
+}
+
+/// What is done to the pod.
+#[derive(Debug)]
+enum Change {
+    /// Squire beside the app.
+    Sidecar(Plan),
+    /// Squire as the parent of the app in this container.
+    Wrapper(String),
 }
 
 /// Where the pod is, from the kind on.
@@ -29,7 +39,7 @@ const PLACES: &[&[&str]] = &[&["spec", "jobTemplate", "spec", "template"], &["sp
 /// Reads every document, and takes over the first pod that the injector would change.
 pub(super) fn read(text: &str, reading: &mut Reading<'_>) -> Result<Manifest, Flaw> {
     let documents: Vec<Node> = yaml::parse(text)?.into_iter().flat_map(unlisted).collect();
-    let mut manifest = Manifest { documents, pod: None, plan: Plan::default() };
+    let mut manifest = Manifest { documents, pod: None, change: Change::Sidecar(Plan::default()) };
     for at in 0..manifest.documents.len() {
         let Some(document) = manifest.documents.get(at) else { continue };
         let Some(place) = pod_of(document) else { continue };
@@ -41,23 +51,15 @@ pub(super) fn read(text: &str, reading: &mut Reading<'_>) -> Result<Manifest, Fl
             continue;
         }
         manifest.pod = Some((at, place));
-        manifest.plan = taken_over(annotations, &manifest.documents, template, reading);
+        manifest.change = Change::Sidecar(taken_over(annotations, &manifest.documents, template, reading));
     }
-    if manifest.pod.is_none() && !referring(&manifest.documents, reading) {
+    if manifest.pod.is_none() && !manifest.refers(reading) {
         let place = Place { file: reading.file.to_owned(), line: 1, column: 1 };
         let advice = "no pod here has an annotation of the injector (vault.hashicorp.com/agent-inject) or a variable with a reference of \
                       bank-vaults (vault:PATH#FIELD), so there is nothing to import";
         reading.notes.left(place, "manifest", advice);
     }
     Ok(manifest)
-}
-
-/// Takes over the first pod with references of bank-vaults in its environment.
-fn referring(documents: &[Node], reading: &mut Reading<'_>) -> bool {
-    documents.iter().any(|document| {
-        let pod = pod_of(document).and_then(|place| document.get(place));
-        pod.is_some_and(|pod| super::bank_vaults::read_pod(pod, reading))
-    })
 }
 
 /// The documents of a `kind: List`, or the document itself.
@@ -127,6 +129,23 @@ fn configured(name: &str, documents: &[Node], reading: &mut Reading<'_>) {
 }
 
 impl Manifest {
+    /// Takes over the first pod with references of bank-vaults in its environment.
+    fn refers(&mut self, reading: &mut Reading<'_>) -> bool {
+        for at in 0..self.documents.len() {
+            let Some(document) = self.documents.get(at) else { continue };
+            let Some(place) = pod_of(document) else { continue };
+            let Some(pod) = document.get(place) else { continue };
+            let Some(owner) = super::bank_vaults::read_pod(pod, reading) else { continue };
+            if wrapper::is_possible(pod, &owner, reading) {
+                reading.foreign.pod = Some(Pod { gives_back: true });
+                self.pod = Some((at, place));
+                self.change = Change::Wrapper(owner);
+            }
+            return true;
+        }
+        false
+    }
+
     /// All documents with the pod changed, after a `ConfigMap` that holds the configuration.
     pub(super) fn written(&self, toml: &str, templates: &[TemplateFile]) -> Option<String> {
         let (at, place) = self.pod?;
@@ -135,10 +154,17 @@ impl Manifest {
         let metadata = |key| document.get(&["metadata", key]).and_then(Node::as_text).map(ToOwned::to_owned);
         let config =
             pod::config_map(metadata("name").as_deref(), metadata("namespace").as_deref(), toml, templates);
-        pod::change(document.get_mut(place)?, &config, &self.plan);
+        let pod = document.get_mut(place)?;
+        match &self.change {
+            Change::Sidecar(plan) => pod::change(pod, &config, plan),
+            Change::Wrapper(container) => wrapper::change(pod, &config, container),
+        }
         documents.insert(at, config);
         // What a reader of the original would look for.
-        let head = format!("# Squire in place of the injector. Its image is {}: write yours.\n", pod::IMAGE);
+        let head = format!(
+            "# Squire in place of what injected the secrets. Its image is {}: write yours.\n",
+            pod::IMAGE
+        );
         Some(format!("{head}# Comments of the original are not here.\n{}", yaml::write(&documents)))
     }
 }

@@ -12,7 +12,7 @@ use super::super::yaml::{Node, Yaml};
 use super::super::{Delimiters, Place, Text, value};
 use super::pod::Plan;
 
-const PREFIXES: &[&str] = &["vault.hashicorp.com/", "openbao.openbao.org/"];
+pub(super) const PREFIXES: &[&str] = &["vault.hashicorp.com/", "openbao.openbao.org/"];
 /// Where the injector puts files.
 const DIRECTORY: &str = "/vault/secrets";
 

@@ -41,7 +41,7 @@ impl Plan {
 /// Where the user has to write the name of the image.
 pub(super) const IMAGE: &str = "registry.example/squire:0.1.0";
 /// The user of Squire's image.
-const USER: &str = "65532";
+pub(super) const USER: &str = "65532";
 
 /// A `ConfigMap` with the configuration and its templates.
 pub(super) fn config_map(
@@ -66,7 +66,7 @@ pub(super) fn config_map(
 /// Puts Squire into a pod, or into the template of one.
 pub(super) fn change(pod: &mut Node, config: &Node, plan: &Plan) {
     let config = config.get(&["metadata", "name"]).and_then(Node::as_text).unwrap_or_default().to_owned();
-    remove_annotations(pod);
+    remove_annotations(pod, super::annotations::PREFIXES);
     let Some(spec) = pod.get_mut(&["spec"]) else { return };
     if let Some(context) = spec.entry("securityContext", Node::map([])) {
         context.entry("fsGroup", Node::plain(USER));
@@ -105,14 +105,12 @@ fn volume_name(at: usize) -> String {
     if at == 0 { "squire-secrets".to_owned() } else { format!("squire-secrets-{}", at + 1) }
 }
 
-fn remove_annotations(pod: &mut Node) {
-    let is_ours = |key: &Node| {
-        key.as_text().is_some_and(|key| {
-            key.starts_with("vault.hashicorp.com/") || key.starts_with("openbao.openbao.org/")
-        })
-    };
+/// Without the annotations that begin so.
+pub(super) fn remove_annotations(pod: &mut Node, prefixes: &[&str]) {
+    let is_one =
+        |key: &Node| key.as_text().is_some_and(|key| prefixes.iter().any(|prefix| key.starts_with(prefix)));
     if let Some(Node { is: Yaml::Map(pairs), .. }) = pod.get_mut(&["metadata", "annotations"]) {
-        pairs.retain(|(key, _)| !is_ours(key));
+        pairs.retain(|(key, _)| !is_one(key));
     }
 }
 
@@ -131,7 +129,7 @@ fn mount_in_app(spec: &mut Node, plan: &Plan) {
     }
 }
 
-fn mount(name: &str, path: &str, is_read_only: bool) -> Node {
+pub(super) fn mount(name: &str, path: &str, is_read_only: bool) -> Node {
     let mut pairs = vec![("name", Node::plain(name)), ("mountPath", Node::text(path))];
     if is_read_only {
         pairs.push(("readOnly", Node::plain("true")));
@@ -163,20 +161,22 @@ fn container(plan: &Plan) -> Node {
     }
     pairs.push(("resources", resources(plan)));
     let user = plan.user.as_deref().unwrap_or(USER);
-    pairs.push((
-        "securityContext",
-        Node::map([
-            ("runAsNonRoot", Node::plain(if user == "0" { "false" } else { "true" })),
-            ("runAsUser", Node::plain(user)),
-            ("runAsGroup", Node::plain(plan.group.as_deref().unwrap_or(user))),
-            ("allowPrivilegeEscalation", Node::plain("false")),
-            ("readOnlyRootFilesystem", Node::plain("true")),
-            ("capabilities", Node::map([("drop", words(&["ALL"]))])),
-            ("seccompProfile", Node::map([("type", Node::plain("RuntimeDefault"))])),
-        ]),
-    ));
+    pairs.push(("securityContext", security(user, plan.group.as_deref().unwrap_or(user))));
     pairs.push(("volumeMounts", Node::list(mounts(plan))));
     Node::map(pairs)
+}
+
+/// What a container of Squire may do.
+pub(super) fn security(user: &str, group: &str) -> Node {
+    Node::map([
+        ("runAsNonRoot", Node::plain(if user == "0" { "false" } else { "true" })),
+        ("runAsUser", Node::plain(user)),
+        ("runAsGroup", Node::plain(group)),
+        ("allowPrivilegeEscalation", Node::plain("false")),
+        ("readOnlyRootFilesystem", Node::plain("true")),
+        ("capabilities", Node::map([("drop", Node::list([Node::text("ALL")]))])),
+        ("seccompProfile", Node::map([("type", Node::plain("RuntimeDefault"))])),
+    ])
 }
 
 fn resources(plan: &Plan) -> Node {
