@@ -28,7 +28,7 @@ pub(super) struct Manifest {
 #[derive(Debug)]
 enum Change {
     /// Squire beside the app.
-    Sidecar(Plan),
+    Sidecar(Box<Plan>),
     /// Squire as the parent of the app in this container.
     Wrapper(String),
 }
@@ -39,7 +39,7 @@ const PLACES: &[&[&str]] = &[&["spec", "jobTemplate", "spec", "template"], &["sp
 /// Reads every document, and takes over the first pod that the injector would change.
 pub(super) fn read(text: &str, reading: &mut Reading<'_>) -> Result<Manifest, Flaw> {
     let documents: Vec<Node> = yaml::parse(text)?.into_iter().flat_map(unlisted).collect();
-    let mut manifest = Manifest { documents, pod: None, change: Change::Sidecar(Plan::default()) };
+    let mut manifest = Manifest { documents, pod: None, change: Change::Sidecar(Box::default()) };
     for at in 0..manifest.documents.len() {
         let Some(document) = manifest.documents.get(at) else { continue };
         let Some(place) = pod_of(document) else { continue };
@@ -51,7 +51,8 @@ pub(super) fn read(text: &str, reading: &mut Reading<'_>) -> Result<Manifest, Fl
             continue;
         }
         manifest.pod = Some((at, place));
-        manifest.change = Change::Sidecar(taken_over(annotations, &manifest.documents, template, reading));
+        let plan = taken_over(annotations, &manifest.documents, template, reading);
+        manifest.change = Change::Sidecar(Box::new(plan));
     }
     if manifest.pod.is_none() && !manifest.refers(reading) {
         let place = Place { file: reading.file.to_owned(), line: 1, column: 1 };
