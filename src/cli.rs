@@ -6,6 +6,8 @@ mod admin;
 mod ask;
 mod audit;
 mod check;
+#[cfg(feature = "import")]
+mod import;
 mod install;
 mod load;
 mod log;
@@ -92,6 +94,9 @@ enum Command {
     },
     /// The templates that come with Squire: .env files, .pgpass, Kafka, nginx, kubeconfig and more
     Template(template::Asked),
+    /// Take over what Vault Agent, OpenBao Agent, consul-template, envconsul or an injector runs on
+    #[cfg(feature = "import")]
+    Import(import::Asked),
     /// Copy this program to a file, for an init container that brings it into another image
     #[command(after_help = INSTALL_EXAMPLES)]
     Install {
@@ -243,6 +248,8 @@ fn command(command: Command) -> u8 {
         Command::Render { file, template } => run::render(&file.origin(Vec::new()), template.as_deref()),
         Command::Ask(asked) => ask::perform(asked),
         Command::Template(asked) => template::perform(&asked),
+        #[cfg(feature = "import")]
+        Command::Import(asked) => import::perform(&asked),
         Command::Install { to } => install::install(&to),
         Command::Audit(asked) => audit::perform(&asked),
         Command::Store(asked) => store::perform(&asked),

@@ -28,8 +28,8 @@ mod value;
 mod wants;
 mod yaml;
 
-pub use entry::{Fault, Imported, Input, TemplateFile, import};
-pub use kind::{Kind, Wrapping};
+pub use entry::{Fault, Files, Imported, Input, TemplateFile, import};
+pub use kind::{Kind, Wrapping, kind};
 pub use translate::{Delimiters, Text, template};
 pub use wants::{Request, Wants, Written};
 

@@ -87,6 +87,17 @@ impl Reader {
         credential.or_else(|| std::env::var(name).ok())
     }
 
+    /// Says what differs where the configuration of another agent is taken over.
+    fn say(&self, notes: &[String]) {
+        if self.runs {
+            for note in notes {
+                tracing::info!(note, "the configuration of another agent is taken over");
+            }
+        } else if !notes.is_empty() {
+            complain(notes);
+        }
+    }
+
     fn read(&self, path: &Path) -> io::Result<String> {
         let text = if self.runs {
             files::read(path, LARGEST_FILE).and_then(|contents| contents.text().map(str::to_owned))
@@ -166,9 +177,28 @@ pub(super) fn load_template(origin: &Origin, template: &Path) -> Result<Setup, V
 }
 
 fn configuration(reader: &Reader, file: &Path) -> Result<String, Vec<String>> {
-    reader
+    let text = reader
         .read(file)
-        .map_err(|error| vec![format!("{}: cannot read the configuration: {error}", file.display())])
+        .map_err(|error| vec![format!("{}: cannot read the configuration: {error}", file.display())])?;
+    match taken_over(reader, file, &text) {
+        None => Ok(text),
+        Some(Ok((taken_over, notes))) => {
+            reader.say(&notes);
+            Ok(taken_over)
+        }
+        Some(Err(problem)) => Err(vec![problem]),
+    }
+}
+
+/// The configuration of another agent, as one of Squire's, with what differs.
+#[cfg(feature = "import")]
+fn taken_over(reader: &Reader, file: &Path, text: &str) -> Option<Result<(String, Vec<String>), String>> {
+    super::import::in_memory(file, text, &|path| reader.read(path).ok())
+}
+
+#[cfg(not(feature = "import"))]
+fn taken_over(_: &Reader, _: &Path, _: &str) -> Option<Result<(String, Vec<String>), String>> {
+    None
 }
 
 /// The configuration of the references in the variables.

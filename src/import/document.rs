@@ -5,9 +5,9 @@
 
 mod page;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::entry::TemplateFile;
+use super::entry::{Files, TemplateFile};
 use super::finish::{DIRECTORY, is_on_disk};
 use super::foreign::{
     Auth, FieldsAsVariables, File, Foreign, Process, Reaction, Sink, VARIABLE, Vault, shown,
@@ -17,7 +17,7 @@ use page::{Page, as_it_is, bare_or_quoted, quoted, template_text};
 
 pub(super) use page::literal;
 
-/// Longer templates are files of their own.
+/// Longer templates are files of their own, in lines.
 const LONGEST_INLINE: usize = 12;
 
 /// The configuration, and its templates.
@@ -26,6 +26,7 @@ pub(super) fn document(
     wants: &Wants,
     notes: &Notes,
     names: &[&str],
+    files: Files,
 ) -> (String, Vec<TemplateFile>) {
     let mut page = Page::new(notes);
     let mut templates = Vec::new();
@@ -40,7 +41,7 @@ pub(super) fn document(
     }
     output(&mut page, foreign);
     for file in &foreign.files {
-        self::file(&mut page, file, &mut templates);
+        self::file(&mut page, file, files, &mut templates);
     }
     process(&mut page, &foreign.process, foreign.dir.as_deref().unwrap_or(DIRECTORY));
     if let Some(settle) = &foreign.settle {
@@ -180,7 +181,7 @@ fn is_relative(path: &str) -> bool {
 
 fn output(page: &mut Page<'_>, foreign: &Foreign) {
     let files = || foreign.files.iter().filter(|file| file.template.is_some());
-    let needs_dir = files().any(|file| is_relative(&file.path)) || !foreign.process.env_from.is_empty();
+    let needs_dir = files().any(|file| is_relative(&file.path));
     let needs_mode = foreign.is_open_by_default && files().any(|file| file.mode.is_none());
     let needs_disk = files().any(|file| is_on_disk(&file.path, foreign));
     if !(needs_dir || needs_mode || needs_disk) {
@@ -198,7 +199,7 @@ fn output(page: &mut Page<'_>, foreign: &Foreign) {
     }
 }
 
-fn file(page: &mut Page<'_>, file: &File, templates: &mut Vec<TemplateFile>) {
+fn file(page: &mut Page<'_>, file: &File, files: Files, templates: &mut Vec<TemplateFile>) {
     let Some(template) = &file.template else {
         page.blank();
         page.comment(&format!("[[file]] {}: here is why it is left out:", shown(&file.path)));
@@ -208,7 +209,7 @@ fn file(page: &mut Page<'_>, file: &File, templates: &mut Vec<TemplateFile>) {
     page.table("[[file]]");
     page.remarks(std::slice::from_ref(&file.remarks));
     page.pair("path", &quoted(&file.path));
-    if template.lines().count() > LONGEST_INLINE {
+    if files == Files::Beside && template.lines().count() > LONGEST_INLINE {
         let name = template_name(&file.path, templates);
         page.pair("template", &quoted(&name));
         templates.push(TemplateFile { name, text: template.clone() });
@@ -283,9 +284,6 @@ fn process(page: &mut Page<'_>, process: &Process, directory: &str) {
     if !is_there {
         return;
     }
-    if !process.env_from.is_empty() {
-        variables_file(page, &process.env_from);
-    }
     page.table("[process]");
     page.remarks(&process.remarks);
     if let Some(command) = &process.command {
@@ -307,15 +305,24 @@ fn process(page: &mut Page<'_>, process: &Process, directory: &str) {
     if !process.env_deny.is_empty() {
         page.pair("env_deny", &list(&process.env_deny));
     }
+    let env_from = env_from(&process.env_from);
+    if !env_from.is_empty() {
+        page.pair("env_from", &env_from);
+    }
     variables(page, process);
 }
 
 /// `[process.env]`. Of two with one name the last one counts, as for the agents.
 fn variables(page: &mut Page<'_>, process: &Process) {
-    if process.env.is_empty() {
+    let fields: BTreeMap<_, _> = process.env_from.iter().filter_map(one_field).collect();
+    if process.env.is_empty() && fields.is_empty() {
         return;
     }
     page.table("[process.env]");
+    let is_said = |name: &str| process.env.iter().any(|variable| variable.name == name);
+    for (name, template) in fields.iter().filter(|(name, _)| !is_said(name)) {
+        page.pair(&bare_or_quoted(name), &template_text(template));
+    }
     for (at, variable) in process.env.iter().enumerate() {
         let is_last = !process.env.iter().skip(at + 1).any(|later| later.name == variable.name);
         page.remarks(std::slice::from_ref(&variable.remarks));
@@ -325,14 +332,11 @@ fn variables(page: &mut Page<'_>, process: &Process) {
     }
 }
 
-/// The file of `export` lines.
-const VARIABLES: &str = "variables.sh";
-
 /// The files of variables.
 fn read_before(process: &Process, directory: &str) -> Vec<String> {
-    let own = (!process.env_from.is_empty()).then_some(VARIABLES);
-    let paths = own.into_iter().chain(process.sourced.iter().map(String::as_str));
-    paths
+    process
+        .sourced
+        .iter()
         .map(|path| if is_relative(path) { format!("{directory}/{path}") } else { path.to_owned() })
         .collect()
 }
@@ -349,27 +353,28 @@ fn started(command: &[String], variables: &[String]) -> Vec<String> {
     shell.into_iter().chain(variables.iter().cloned()).chain(command.iter().cloned()).collect()
 }
 
-/// Every field of the secrets as a variable.
-fn variables_file(page: &mut Page<'_>, secrets: &[FieldsAsVariables]) {
-    page.table("[[file]]");
-    page.comment("Every field as a variable; the shell of [process] reads it before the program begins.");
-    page.pair("path", &quoted(VARIABLES));
-    let template: String = secrets.iter().map(variable_lines).collect();
-    page.pair("inline", &template_text(&template));
-    page.pair("mode", "\"0400\"");
+/// Every field of a secret as a variable. Names as envconsul makes them: what a shell could not name is `_`.
+fn env_from(secrets: &[FieldsAsVariables]) -> String {
+    let entry = |of: &FieldsAsVariables| {
+        let text = |key: &str, text: &str| format!("{key} = {}", quoted(text));
+        let mut parts = vec![text("secret", &of.secret)];
+        parts.extend((!of.before.is_empty()).then(|| text("prefix", &of.before)));
+        parts.extend((!of.behind.is_empty()).then(|| text("suffix", &of.behind)));
+        parts.extend(of.is_upper.then(|| "upper = true".to_owned()));
+        parts.push("sanitize = true".to_owned());
+        format!("{{ {} }}", parts.join(", "))
+    };
+    let entries: Vec<String> = secrets.iter().filter(|of| of.only.is_none()).map(entry).collect();
+    if entries.is_empty() { String::new() } else { format!("[{}]", entries.join(", ")) }
 }
 
-fn variable_lines(of: &FieldsAsVariables) -> String {
+/// One field as a variable, and its name.
+fn one_field(of: &FieldsAsVariables) -> Option<(String, String)> {
     let FieldsAsVariables { secret, before, behind, is_upper, only } = of;
-    if let Some(only) = only {
-        let plain: String = only.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
-        let name = if *is_upper { plain.to_uppercase() } else { plain };
-        let field = serde_json::Value::from(only.as_str());
-        return format!("export {before}{name}{behind}={{{{shell (lookup {secret} {field})}}}}\n");
-    }
-    let name = "(replace (replace @key \"-\" \"_\") \".\" \"_\")";
-    let name = if *is_upper { format!("(upper {name})") } else { name.to_owned() };
-    format!(
-        "{{{{#each {secret}}}}}\nexport {before}{{{{env_name {name}}}}}{behind}={{{{shell this}}}}\n{{{{/each}}}}\n"
-    )
+    let only = only.as_ref()?;
+    let plain: String = only.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    let name = format!("{before}{plain}{behind}");
+    let field = serde_json::Value::from(only.as_str());
+    let name = if *is_upper { name.to_uppercase() } else { name };
+    Some((name, format!("{{{{lookup {secret} {field}}}}}")))
 }

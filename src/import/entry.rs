@@ -33,6 +33,15 @@ pub struct TemplateFile {
     pub text: String,
 }
 
+/// Where long templates go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Files {
+    /// Into the configuration, as the short ones.
+    Inside,
+    /// Into files beside it.
+    Beside,
+}
+
 /// What an import gives.
 #[derive(Debug)]
 pub struct Imported {
@@ -67,7 +76,7 @@ impl fmt::Display for Fault {
 impl std::error::Error for Fault {}
 
 /// Reads the texts, each as `kind` or as what it shows itself to be, and writes one configuration. `open` gives the text of a file that is
-/// named in them, as it is written there.
+/// named in them, as it is written there; `files` says where long templates go.
 ///
 /// # Errors
 ///
@@ -75,6 +84,7 @@ impl std::error::Error for Fault {}
 pub fn import(
     inputs: &[Input],
     kind: Option<Kind>,
+    files: Files,
     open: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Imported, Fault> {
     let (mut notes, mut wants, mut foreign) = (Notes::default(), Wants::default(), Foreign::default());
@@ -94,7 +104,7 @@ pub fn import(
     finish::written(&wants, &start, &mut foreign);
     finish::finish(&mut foreign, &start, &mut notes);
     let names: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
-    let (toml, templates) = document::document(&foreign, &wants, &notes, &names);
+    let (toml, templates) = document::document(&foreign, &wants, &notes, &names, files);
     let manifest = manifest.and_then(|manifest| manifest.written(&toml, &templates));
     Ok(Imported { toml, templates, is_once: foreign.is_once, manifest, notes })
 }

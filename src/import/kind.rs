@@ -111,7 +111,7 @@ const TERRAFORM: &[&str] = &[
 ];
 
 /// What the text is; `None` if nothing shows it.
-pub(super) fn kind(name: &str, text: &str) -> Option<Kind> {
+pub fn kind(name: &str, text: &str) -> Option<Kind> {
     if is_template_name(name) {
         return Some(Kind::Template);
     }

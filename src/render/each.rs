@@ -23,14 +23,19 @@ type Contents = (PathBuf, Secret<[u8]>);
 pub(super) fn files(directory: &Path, fields: &Packed, is_folder: bool) -> Result<Vec<Contents>, String> {
     let mut files = Vec::new();
     for (name, value) in fields.expose() {
-        match value {
+        match &value {
             Value::Object(fields) if is_folder => {
                 let within = entry(directory, &name)?;
                 for (field, value) in fields {
-                    files.push(file(&within, &field, &value)?);
+                    files.push(file(&within, field, value)?);
                 }
             }
-            value => files.push(file(directory, &name, &value)?),
+            Value::Object(_)
+            | Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Array(_) => files.push(file(directory, &name, &value)?),
         }
     }
     refuse_collisions(&files)?;

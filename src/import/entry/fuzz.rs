@@ -53,7 +53,7 @@ fn read(input: &[u8]) {
     let lines = text.lines().count();
     let inputs = [Input { name: "input".to_owned(), text }];
     for kind in KINDS.into_iter().map(Some).chain([None]) {
-        match import(&inputs, kind, &|_| None) {
+        match import(&inputs, kind, Files::Beside, &|_| None) {
             Ok(imported) => {
                 let read = toml::from_str::<toml::Table>(&imported.toml);
                 assert!(read.is_ok(), "no TOML: {:?}\n{}", read.err(), imported.toml);

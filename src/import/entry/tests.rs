@@ -47,7 +47,7 @@ fn open(name: &str) -> Option<String> {
 }
 
 fn imported(name: &str, text: &str) -> Result<Imported, Fault> {
-    import(&[Input { name: name.to_owned(), text: text.to_owned() }], None, &open)
+    import(&[Input { name: name.to_owned(), text: text.to_owned() }], None, Files::Beside, &open)
 }
 
 /// The result in one text.
@@ -114,7 +114,7 @@ fn several_files_are_one_configuration() {
         ("b.hcl", "template { contents = \"x\" destination = \"/run/x\" perms = \"0400\" new_key = 1 }"),
     ];
     let inputs = inputs.map(|(name, text)| Input { name: name.to_owned(), text: text.to_owned() });
-    let imported = import(&inputs, None, &open).unwrap();
+    let imported = import(&inputs, None, Files::Beside, &open).unwrap();
     let read: toml::Table = toml::from_str(&imported.toml).unwrap();
     assert_eq!(read["source"]["vault"]["address"].as_str(), Some("https://v:8200"));
     assert_eq!(read["file"][0]["path"].as_str(), Some("/run/x"));
@@ -126,8 +126,8 @@ fn several_files_are_one_configuration() {
 #[test]
 fn what_is_said_is_believed() {
     let input = [Input { name: "x".to_owned(), text: "{% if a %}".to_owned() }];
-    assert!(import(&input, None, &open).unwrap_err().to_string().contains("Ansible"));
-    assert!(import(&input, Some(Kind::Template), &open).is_ok());
+    assert!(import(&input, None, Files::Beside, &open).unwrap_err().to_string().contains("Ansible"));
+    assert!(import(&input, Some(Kind::Template), Files::Beside, &open).is_ok());
 }
 
 /// Squire's own reader takes what the import writes; a server and a login that the original has from its environment are there.

@@ -1,0 +1,200 @@
+//! `squire import`: takes over what another agent runs on.
+
+use std::fs;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+
+use super::USAGE;
+use super::load::complain;
+use super::output::say;
+use crate::import::{self, Files, Imported, Input, Kind, Note, Place, Weight};
+
+/// The longest text that is imported, in bytes: 4 MiB.
+const LONGEST: u64 = 4 << 20;
+
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Asked {
+    /// Configurations, templates, manifests or jobs of other agents; `-` is standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// What the files are [default: what they show themselves to be]
+    #[arg(long = "as", value_name = "KIND")]
+    kind: Option<AskedKind>,
+    /// Write squire.toml, its templates and, for a manifest, the manifest into this directory; it is made if need be
+    #[arg(long, value_name = "DIR")]
+    to: Option<PathBuf>,
+    /// Replace files that are there
+    #[arg(long, requires = "to")]
+    force: bool,
+    /// Fail if anything is not taken over
+    #[arg(long)]
+    strict: bool,
+}
+
+/// The kinds, as the command line calls them.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum AskedKind {
+    /// Vault Agent or OpenBao Agent, HCL or JSON
+    Agent,
+    /// consul-template
+    ConsulTemplate,
+    /// envconsul
+    Envconsul,
+    /// A template of one of them
+    Template,
+    /// A manifest of Kubernetes with the annotations of an injector
+    Manifest,
+    /// A job of Nomad
+    Nomad,
+}
+
+impl From<AskedKind> for Kind {
+    fn from(kind: AskedKind) -> Self {
+        match kind {
+            AskedKind::Agent => Self::Agent,
+            AskedKind::ConsulTemplate => Self::ConsulTemplate,
+            AskedKind::Envconsul => Self::Envconsul,
+            AskedKind::Template => Self::Template,
+            AskedKind::Manifest => Self::Manifest,
+            AskedKind::Nomad => Self::Nomad,
+        }
+    }
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  squire import agent.hcl > squire.toml
+  squire import agent.hcl --to /etc/squire --strict
+  squire import nginx.conf.ctmpl
+  helm template shop ./chart | squire import - > pod.yaml
+  echo 'envconsul -secret=app/db -no-prefix -upcase -- ./app' | squire import -
+  squire run -c agent.hcl                   the same in memory, for a first try
+
+What differs is said on stderr, with its place: `note` is taken over and good to know, `left` is not
+taken over, and is marked in the result. Templates stand in the configuration; with --to long ones
+are files of their own.
+
+Exit status: 0; 1 if something is left and --strict is given, or a file cannot be written; 2 if
+nothing can be imported.";
+
+/// Imports; returns the exit code.
+pub(super) fn perform(asked: &Asked) -> u8 {
+    let inputs = match asked.files.iter().map(|file| input(file)).collect::<Result<Vec<_>, _>>() {
+        Ok(inputs) => inputs,
+        Err(problem) => {
+            complain(&[problem]);
+            return USAGE;
+        }
+    };
+    let open = |name: &str| open(&asked.files, name);
+    let places = if asked.to.is_some() { Files::Beside } else { Files::Inside };
+    let imported = match import::import(&inputs, asked.kind.map(Kind::from), places, &open) {
+        Ok(imported) => imported,
+        Err(fault) => {
+            complain(&[fault.to_string()]);
+            return USAGE;
+        }
+    };
+    complain(&imported.notes.all().iter().map(line).collect::<Vec<_>>());
+    let code = match &asked.to {
+        None => say(imported.manifest.as_deref().unwrap_or(&imported.toml)),
+        Some(directory) => write(&imported, directory, asked.force),
+    };
+    match code {
+        0 if asked.strict && imported.notes.any_left() => 1,
+        code => code,
+    }
+}
+
+/// The configuration of another agent as one of Squire's, with what differs, a line each; nothing if the text is of no other agent.
+///
+/// # Errors
+/// Why it cannot be taken over.
+pub(super) fn in_memory(
+    file: &Path,
+    text: &str,
+    open: &dyn Fn(&Path) -> Option<String>,
+) -> Option<Result<(String, Vec<String>), String>> {
+    let name = file.display().to_string();
+    let kind = import::kind(&name, text)?;
+    if !matches!(kind, Kind::Agent | Kind::ConsulTemplate | Kind::Envconsul) {
+        return None;
+    }
+    let beside = |name: &str| {
+        let there = file.parent().map(|directory| directory.join(name));
+        open(Path::new(name)).or_else(|| open(&there?))
+    };
+    let inputs = [Input { name, text: text.to_owned() }];
+    let imported =
+        import::import(&inputs, Some(kind), Files::Inside, &beside).map_err(|fault| fault.to_string());
+    Some(imported.map(|imported| (imported.toml, imported.notes.all().iter().map(line).collect())))
+}
+
+/// A note on one line.
+fn line(note: &Note) -> String {
+    let Place { file, line, column } = &note.place;
+    let weight = match note.weight {
+        Weight::Told => "note",
+        Weight::Left => "left",
+    };
+    format!("{file}:{line}:{column}: {weight}: {}: {}", note.construct, note.advice)
+}
+
+fn input(file: &Path) -> Result<Input, String> {
+    let name = file.display().to_string();
+    let text = if name == "-" { limited(io::stdin().lock()) } else { fs::File::open(file).and_then(limited) };
+    match text {
+        Ok(text) => Ok(Input { name, text }),
+        Err(error) => Err(format!("{name}: cannot read it: {error}")),
+    }
+}
+
+fn limited(from: impl Read) -> io::Result<String> {
+    let mut text = String::new();
+    from.take(LONGEST + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > LONGEST {
+        return Err(io::Error::other("it has more than 4 MiB"));
+    }
+    Ok(text)
+}
+
+/// A file that is named in one of the inputs: as it is written, or beside one of them.
+fn open(files: &[PathBuf], name: &str) -> Option<String> {
+    let beside = files.iter().filter_map(|file| Some(file.parent()?.join(name)));
+    let places = std::iter::once(PathBuf::from(name)).chain(beside);
+    places.into_iter().find_map(|place| fs::File::open(place).and_then(limited).ok())
+}
+
+/// Writes everything into the directory, or says what cannot be written.
+fn write(imported: &Imported, directory: &Path, force: bool) -> u8 {
+    let mut files = vec![("squire.toml", &imported.toml)];
+    files.extend(imported.templates.iter().map(|template| (template.name.as_str(), &template.text)));
+    files.extend(imported.manifest.iter().map(|manifest| ("pod.yaml", manifest)));
+    let taken = |(name, _): &&(&str, &String)| !force && directory.join(name).exists();
+    if let Some((name, _)) = files.iter().find(taken) {
+        let file = directory.join(name);
+        complain(&[format!(
+            "{} is there already: name another directory, or replace it with --force",
+            file.display()
+        )]);
+        return 1;
+    }
+    let written = fs::create_dir_all(directory).and_then(|()| {
+        files.iter().try_for_each(|(name, text)| {
+            let mut options = fs::OpenOptions::new();
+            let file = options.write(true).create(true).truncate(true).mode(0o644).open(directory.join(name));
+            file.and_then(|mut file| io::Write::write_all(&mut file, text.as_bytes()))
+        })
+    });
+    match written {
+        Ok(()) => 0,
+        Err(error) => {
+            complain(&[format!("cannot write into {}: {error}", directory.display())]);
+            1
+        }
+    }
+}
