@@ -8,25 +8,13 @@ envconsul -secret app/x -vault-token hvs.NOT-TO-BE-SHOWN -sanitize -pristine -ex
 [secret.x]
 path = "app/x"
 
-[output]
-dir = "/run/squire"
-
-[[file]]
-# Every field as a variable; the shell of [process] reads it before the program begins.
-path = "variables.sh"
-inline = '''
-{{#each x}}
-export app_x_{{env_name (replace (replace @key "-" "_") "." "_")}}={{shell this}}
-{{/each}}
-'''
-mode = "0400"
-
 [process]
 # LEFT OUT: envconsul-line-token.sh:1: -vault-token: a token is on the command line; put it into a file that only Squire
 #   reads and name that in auth.token.file, or set VAULT_TOKEN
-command = ["sh", "-c", "set -a; . \"$1\"; shift; set +a; exec \"$@\"", "sh", "/run/squire/variables.sh", "app", "a b"]
+command = ["app", "a b"]
 on_change = "none"
 stop_signal = "SIGQUIT"
 stop_timeout = "5s"
 env_clear = true
+env_from = [{ secret = "x", prefix = "app_x_", sanitize = true }]
 ---- left 1:1 -vault-token

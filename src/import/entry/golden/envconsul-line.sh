@@ -13,22 +13,6 @@ path = "secret/app"
 [secret.other]
 path = "secret/other"
 
-[output]
-dir = "/run/squire"
-
-[[file]]
-# Every field as a variable; the shell of [process] reads it before the program begins.
-path = "variables.sh"
-inline = '''
-{{#each app}}
-export {{env_name (upper (replace (replace @key "-" "_") "." "_"))}}={{shell this}}
-{{/each}}
-{{#each other}}
-export {{env_name (upper (replace (replace @key "-" "_") "." "_"))}}={{shell this}}
-{{/each}}
-'''
-mode = "0400"
-
 [process]
 # envconsul-line.sh:1: -log-level: the level of Squire's log is in the variable SQUIRE_LOG
 # envconsul-line.sh:1: -kill-signal: Squire has signals of its own for itself; left out
@@ -36,7 +20,8 @@ mode = "0400"
 #   `_` here
 # envconsul-line.sh:1: secret "secret/other": a shell knows no variable with a hyphen or a dot, so such characters
 #   become `_` here
-command = ["sh", "-c", "set -a; . \"$1\"; shift; set +a; exec \"$@\"", "sh", "/run/squire/variables.sh", "app", "--port", "8 0"]
+command = ["app", "--port", "8 0"]
+env_from = [{ secret = "app", upper = true, sanitize = true }, { secret = "other", upper = true, sanitize = true }]
 ---- told 1:1 -log-level
 ---- told 1:1 -kill-signal
 ---- told 1:1 secret "secret/app"

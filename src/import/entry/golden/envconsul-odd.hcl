@@ -15,19 +15,6 @@ once = true
 [secret.b]
 path = "a/b"
 
-[output]
-dir = "/run/squire"
-
-[[file]]
-# Every field as a variable; the shell of [process] reads it before the program begins.
-path = "variables.sh"
-inline = '''
-{{#each b}}
-export {{env_name (replace (replace @key "-" "_") "." "_")}}={{shell this}}
-{{/each}}
-'''
-mode = "0400"
-
 [process]
 # LEFT OUT: envconsul-odd.hcl:1: secret.format: only `{{ key }}` with text around it is taken over; name each variable
 #   in [process.env]
@@ -36,6 +23,7 @@ mode = "0400"
 # The command follows `--`: squire run -c squire.toml -- PROGRAM
 on_change = "none"
 env_clear = true
+env_from = [{ secret = "b", sanitize = true }]
 ---- left 1:1 secret.format
 ---- told 1:1 secret "a/b"
 ---- left 2:1 prefix

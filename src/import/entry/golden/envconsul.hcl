@@ -34,30 +34,17 @@ path = "database/creds/app"
 [secret.one]
 path = "secret/one"
 
-[output]
-dir = "/run/squire"
-
-[[file]]
-# Every field as a variable; the shell of [process] reads it before the program begins.
-path = "variables.sh"
-inline = '''
-{{#each app}}
-export APP_{{env_name (upper (replace (replace @key "-" "_") "." "_"))}}={{shell this}}
-{{/each}}
-{{#each creds_app}}
-export DATABASE_CREDS_APP_{{env_name (upper (replace (replace @key "-" "_") "." "_"))}}={{shell this}}
-{{/each}}
-export PASS_WORD={{shell (lookup one "pass-word")}}
-'''
-mode = "0400"
-
 [process]
 # LEFT OUT: envconsul.hcl:13: splay: Squire spreads what it asks of a server, not the restarts of a fleet; keep machines
 #   apart by `rollout.window`
-command = ["sh", "-c", "set -a; . \"$1\"; shift; set +a; exec \"$@\"", "sh", "/run/squire/variables.sh", "app", "--port", "80"]
+command = ["app", "--port", "80"]
 stop_timeout = "2s"
 env_clear = true
 env_deny = ["X"]
+env_from = [{ secret = "app", prefix = "APP_", upper = true, sanitize = true }, { secret = "creds_app", prefix = "DATABASE_CREDS_APP_", upper = true, sanitize = true }]
+
+[process.env]
+PASS_WORD = '{{lookup one "pass-word"}}'
 ---- told 1:55 retry
 ---- left 13:3 splay
 ---- told 17:1 kill_signal
