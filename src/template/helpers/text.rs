@@ -42,18 +42,25 @@ pub(super) fn lower(arguments: &Arguments<'_>) -> Result<Value, Complaint> {
     Ok(arguments.text(0)?.to_lowercase().into())
 }
 
-/// The first letter of each word in upper case, and the others as they are.
+/// The first letter of each word in upper case, and the others as they are. An apostrophe, a point or a colon between letters is inside of a
+/// word.
 pub(super) fn title(arguments: &Arguments<'_>) -> Result<Value, Complaint> {
     let text = arguments.text(0)?;
     let mut titled = String::with_capacity(text.len());
-    let mut begins = true;
-    for letter in text.chars() {
-        if begins {
+    let (mut is_first, mut letters) = (true, text.chars().peekable());
+    while let Some(letter) = letters.next() {
+        if letter.is_alphabetic() && is_first {
             titled.extend(letter.to_uppercase());
         } else {
             titled.push(letter);
         }
-        begins = !(letter.is_alphanumeric() || matches!(letter, '_' | '\''));
+        let next_is_letter = letters.peek().is_some_and(|next| next.is_alphanumeric());
+        let is_inside = next_is_letter && matches!(letter, '\'' | '’' | '.' | ':' | '·');
+        is_first = if letter.is_alphanumeric() || letter == '_' || is_inside {
+            is_first && !letter.is_alphabetic()
+        } else {
+            true
+        };
     }
     Ok(titled.into())
 }

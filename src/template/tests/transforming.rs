@@ -16,7 +16,7 @@ fn texts_are_changed() {
     assert_renders(&[
         ("{{trim_prefix \"refs/heads/a\" \"refs/\"}} {{trim_prefix \"a\" \"b\"}}", "heads/a a"),
         ("{{trim_suffix \"a.pem.pem\" \".pem\"}} {{trim_suffix db.empty \"x\"}}", "a.pem "),
-        ("{{title \"ann o'hara, of é_a 1b\"}}", "Ann O'hara, Of É_a 1b"),
+        ("{{title \"ann o'hara, of é_a 1b x.y .z\"}}", "Ann O'hara, Of É_a 1B X.y .Z"),
         ("{{regex_replace db.username \"p+\" \"-\"}}", "a-"),
         ("{{regex_replace \"key=a, key=b\" \"key=(\\\\w)\" \"${1}1\"}}", "a1, b1"),
         ("{{regex_replace \"abc\" \"x*\" \"-\"}}", "-a-b-c-"),
