@@ -1,4 +1,4 @@
-//! Reads YAML 1.2 by its core schema, with the place of each node.
+//! Reads YAML 1.2, with the place of each node: as a tree, and by the core schema as a value.
 //!
 //! *Invariant:* what is read is bounded, also where aliases multiply it, and no error contains what was read. Numbers stay as they were
 //! written.
@@ -7,8 +7,7 @@ mod schema;
 
 use std::collections::BTreeMap;
 
-use saphyr_parser::{Event, Parser, Span};
-use serde_json::{Map, Value};
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Tag};
 
 /// The most nodes that a text may have, those counted again that an alias repeats.
 const NODES: usize = 100_000;
@@ -17,95 +16,74 @@ const DEPTH: usize = 127;
 /// The most bytes of all scalars together: 8 MiB.
 const BYTES: usize = 8 << 20;
 
-/// A value, and where it begins.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Node {
+/// A place in a text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Spot {
     /// Counted from 1.
     pub(crate) line: usize,
     /// In characters, counted from 1.
     pub(crate) column: usize,
-    /// What it is.
-    pub(crate) kind: Kind,
-    /// How many nodes it has, with itself.
-    nodes: usize,
-    /// The bytes of its scalars.
-    bytes: usize,
 }
 
-/// What a node is.
+/// A value, and where it begins.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Kind {
-    /// Text, a number, a boolean or null.
-    Scalar(Value),
+pub(crate) struct Node {
+    pub(crate) at: Spot,
+    pub(crate) is: Yaml,
+}
+
+/// What a value is.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Yaml {
+    /// Text as it is read, and whether it may stand for a number, a boolean or null: it has no quotes and no tag that says otherwise.
+    Scalar(String, bool),
     /// Items in their order.
     List(Vec<Node>),
-    /// Entries in the order in which they are written.
-    Map(Vec<(String, Node)>),
+    /// Keys with their values, in the order in which they are written.
+    Map(Vec<(Node, Node)>),
 }
 
 /// Why a text is not read. Says nothing of what is in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Wrong {
-    /// Counted from 1.
-    pub(crate) line: usize,
-    /// In characters, counted from 1.
-    pub(crate) column: usize,
+    pub(crate) at: Spot,
     /// As in "line 3: …".
     pub(crate) why: &'static str,
 }
 
+impl Spot {
+    fn of(marker: &Marker) -> Self {
+        Self { line: marker.line(), column: marker.col() + 1 }
+    }
+
+    fn wrong(self, why: &'static str) -> Wrong {
+        Wrong { at: self, why }
+    }
+}
+
 impl Node {
-    /// The value without its places.
-    pub(crate) fn into_value(self) -> Value {
-        match self.kind {
-            Kind::Scalar(value) => value,
-            Kind::List(items) => items.into_iter().map(Self::into_value).collect(),
-            Kind::Map(entries) => {
-                let entries = entries.into_iter().map(|(key, node)| (key, node.into_value()));
-                Value::Object(entries.collect::<Map<_, _>>())
-            }
-        }
-    }
-
-    /// What a map has under this name.
-    #[cfg(test)]
-    pub(crate) fn get(&self, name: &str) -> Option<&Self> {
-        match &self.kind {
-            Kind::Map(entries) => entries.iter().find(|(key, _)| key == name).map(|(_, node)| node),
-            Kind::Scalar(_) | Kind::List(_) => None,
-        }
-    }
-
-    fn of(span: Span, kind: Kind) -> Self {
-        let children: Vec<&Self> = match &kind {
-            Kind::Scalar(_) => Vec::new(),
-            Kind::List(items) => items.iter().collect(),
-            Kind::Map(entries) => entries.iter().map(|(_, node)| node).collect(),
+    /// How many nodes it has with itself, and the bytes of their scalars.
+    fn size(&self) -> (usize, usize) {
+        let sum = |sizes: &mut dyn Iterator<Item = (usize, usize)>| {
+            sizes.fold((1, 0), |(nodes, bytes), (more, larger)| (nodes + more, bytes + larger))
         };
-        let nodes = 1 + children.iter().map(|child| child.nodes).sum::<usize>();
-        let own = match &kind {
-            Kind::Scalar(Value::String(text)) => text.len(),
-            Kind::Scalar(_) | Kind::List(_) | Kind::Map(_) => 0,
-        };
-        let bytes = own + children.iter().map(|child| child.bytes).sum::<usize>();
-        let (line, column) = (span.start.line(), span.start.col() + 1);
-        Self { line, column, kind, nodes, bytes }
+        match &self.is {
+            Yaml::Scalar(text, _) => (1, text.len()),
+            Yaml::List(items) => sum(&mut items.iter().map(Self::size)),
+            Yaml::Map(pairs) => sum(&mut pairs.iter().flat_map(|(key, value)| [key.size(), value.size()])),
+        }
     }
 }
 
 /// The documents of a text.
 ///
 /// # Errors
-/// The first place that is no YAML, or not of the kind that is read here: a key that is no text, a name twice in one map, an alias of
-/// nothing, more than 100,000 nodes, 127 levels or 8 MiB.
+/// The first place that is no YAML, or more than is read: an alias of nothing, more than 100,000 nodes, 127 levels or 8 MiB.
 pub(crate) fn documents(text: &str) -> Result<Vec<Node>, Wrong> {
     let mut reading = Reading::default();
     for event in Parser::new_from_str(text) {
-        let (event, span) = event.map_err(|error| {
-            let (line, column) = (error.marker().line(), error.marker().col() + 1);
-            Wrong { line, column, why: "is no YAML" }
-        })?;
-        reading.take(event, span)?;
+        let (event, span) = event.map_err(|error| Spot::of(error.marker()).wrong("is no YAML"))?;
+        reading.take(event, Spot::of(&span.start))?;
     }
     Ok(reading.documents)
 }
@@ -122,35 +100,35 @@ struct Reading {
 
 /// A list or map whose end did not come yet.
 struct Open {
-    span: Span,
+    at: Spot,
     anchor: usize,
     items: Vec<Node>,
     is_map: bool,
 }
 
 impl Reading {
-    fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Wrong> {
+    fn take(&mut self, event: Event<'_>, at: Spot) -> Result<(), Wrong> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
-                let node = Node::of(span, Kind::Scalar(schema::scalar(&text, style, tag.as_deref())));
-                self.count(&node, span)?;
-                self.close(node, anchor);
+                let is_text = tag.is_some_and(|tag| is_text(&tag));
+                let is = Yaml::Scalar(text.into_owned(), style == ScalarStyle::Plain && !is_text);
+                self.whole(Node { at, is }, anchor)?;
             }
-            Event::SequenceStart(anchor, _) => self.begin(span, anchor, false)?,
-            Event::MappingStart(anchor, _) => self.begin(span, anchor, true)?,
+            Event::SequenceStart(anchor, _) => self.begin(at, anchor, false)?,
+            Event::MappingStart(anchor, _) => self.begin(at, anchor, true)?,
             Event::SequenceEnd | Event::MappingEnd => {
-                if let Some(Open { span, anchor, items, is_map }) = self.open.pop() {
-                    let kind = if is_map { Kind::Map(entries(items)?) } else { Kind::List(items) };
-                    self.close(Node::of(span, kind), anchor);
+                if let Some(Open { at, anchor, items, is_map }) = self.open.pop() {
+                    let is = if is_map { Yaml::Map(pairs(items)) } else { Yaml::List(items) };
+                    self.close(Node { at, is }, anchor);
                 }
             }
             Event::Alias(anchor) => {
-                let Some(mut node) = self.anchors.get(&anchor).cloned() else {
-                    return Err(wrong(span, "has an alias of what does not stand before it"));
-                };
-                self.count(&node, span)?;
-                (node.line, node.column) = (span.start.line(), span.start.col() + 1);
-                self.close(node, 0);
+                let known = self.anchors.get(&anchor);
+                let is = known
+                    .ok_or_else(|| at.wrong("has an alias of what does not stand before it"))?
+                    .is
+                    .clone();
+                self.whole(Node { at, is }, 0)?;
             }
             Event::Nothing
             | Event::StreamStart
@@ -161,24 +139,27 @@ impl Reading {
         Ok(())
     }
 
-    fn begin(&mut self, span: Span, anchor: usize, is_map: bool) -> Result<(), Wrong> {
+    fn begin(&mut self, at: Spot, anchor: usize, is_map: bool) -> Result<(), Wrong> {
         if self.open.len() >= DEPTH {
-            return Err(wrong(span, "is nested deeper than 127 levels"));
+            return Err(at.wrong("is nested deeper than 127 levels"));
         }
-        self.open.push(Open { span, anchor, items: Vec::new(), is_map });
+        self.nodes = self.nodes.saturating_add(1);
+        self.open.push(Open { at, anchor, items: Vec::new(), is_map });
         Ok(())
     }
 
-    fn count(&mut self, node: &Node, span: Span) -> Result<(), Wrong> {
-        self.nodes = self.nodes.saturating_add(node.nodes);
-        self.bytes = self.bytes.saturating_add(node.bytes);
+    /// A node that comes at once.
+    fn whole(&mut self, node: Node, anchor: usize) -> Result<(), Wrong> {
+        let (nodes, bytes) = node.size();
+        self.nodes = self.nodes.saturating_add(nodes);
+        self.bytes = self.bytes.saturating_add(bytes);
         if self.nodes > NODES || self.bytes > BYTES {
-            return Err(wrong(span, "makes it more than 100,000 values, or 8 MiB"));
+            return Err(node.at.wrong("makes it more than 100,000 values, or 8 MiB"));
         }
+        self.close(node, anchor);
         Ok(())
     }
 
-    /// A node is whole.
     fn close(&mut self, node: Node, anchor: usize) {
         if anchor != 0 {
             self.anchors.insert(anchor, node.clone());
@@ -190,36 +171,15 @@ impl Reading {
     }
 }
 
-/// Keys and values in turn → entries, with those of merged maps (`<<`) that have no entry of their own.
-fn entries(items: Vec<Node>) -> Result<Vec<(String, Node)>, Wrong> {
-    let mut entries: Vec<(String, Node)> = Vec::new();
-    let mut merged = Vec::new();
-    let mut items = items.into_iter();
-    while let (Some(key), Some(value)) = (items.next(), items.next()) {
-        let (line, column) = (key.line, key.column);
-        let wrong = |why| Wrong { line, column, why };
-        match (key.kind, value.kind) {
-            (Kind::Scalar(Value::String(name)), Kind::Map(others)) if name == "<<" => merged.extend(others),
-            (Kind::Scalar(name), kind) => {
-                let name = schema::name(name).ok_or_else(|| wrong("has a key that is null"))?;
-                if entries.iter().any(|(other, _)| *other == name) {
-                    return Err(wrong("has a key a second time"));
-                }
-                entries.push((name, Node { kind, ..value }));
-            }
-            (Kind::List(_) | Kind::Map(_), _) => return Err(wrong("has a key that is a list or a map")),
-        }
-    }
-    for (name, node) in merged {
-        if !entries.iter().any(|(other, _)| *other == name) {
-            entries.push((name, node));
-        }
-    }
-    Ok(entries)
+/// `!!str`
+fn is_text(tag: &Tag) -> bool {
+    tag.is_yaml_core_schema() && tag.suffix == "str"
 }
 
-fn wrong(span: Span, why: &'static str) -> Wrong {
-    Wrong { line: span.start.line(), column: span.start.col() + 1, why }
+/// Keys and values in turn → pairs.
+fn pairs(items: Vec<Node>) -> Vec<(Node, Node)> {
+    let mut items = items.into_iter();
+    std::iter::from_fn(|| Some((items.next()?, items.next()?))).collect()
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 mod fields;
 mod lexer;
 
+pub(super) use crate::yaml::Spot;
 pub(super) use fields::{Block, Fields, text_of, words_of};
 use lexer::{Lexer, Word};
 
@@ -31,13 +32,6 @@ impl Dialect {
     pub(super) fn of(text: &str) -> Self {
         if text.trim_start().starts_with('{') { Self::Json } else { Self::First }
     }
-}
-
-/// Where something stands; both counted from 1, the column in characters.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Spot {
-    pub(super) line: usize,
-    pub(super) column: usize,
 }
 
 /// Why a text cannot be read.

@@ -1,36 +1,11 @@
-//! Manifests → trees with places, and trees → YAML.
+//! Trees of manifests: taken apart, changed, and written as YAML.
 //!
-//! *Invariant:* pure; any text gives trees or one [`Flaw`]. Aliases are copied, and a text that grows too large by that is refused. What is
-//! written is read back as the same tree; comments are not kept.
-
-use std::collections::BTreeMap;
-
-use saphyr_parser::{Event, Parser, ScalarStyle};
+//! *Invariant:* pure. What is written is read back as the same tree; comments are not kept.
 
 use super::hcl::{Flaw, Spot};
+use crate::yaml::{self, Wrong};
 
-/// How many values all documents may have with their aliases.
-const MOST: usize = 200_000;
-/// How deep they may be nested.
-const DEEPEST: usize = 64;
-
-/// A value and where it stands.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Node {
-    pub(super) at: Spot,
-    pub(super) is: Yaml,
-}
-
-/// What a value is.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Yaml {
-    /// Text as it is read, and whether it was written without quotes: then it can be a number, `true` or nothing.
-    Scalar(String, bool),
-    /// `- …`
-    List(Vec<Node>),
-    /// `key: …`, in order.
-    Map(Vec<(Node, Node)>),
-}
+pub(super) use crate::yaml::{Node, Yaml};
 
 impl Node {
     /// Text in quotes.
@@ -121,122 +96,12 @@ impl Node {
     }
 }
 
-/// Reads every document of a text.
+/// Reads every document of a text; empty ones are none.
 pub(super) fn parse(text: &str) -> Result<Vec<Node>, Flaw> {
-    let mut reader =
-        Reader { parser: Parser::new_from_str(text), anchors: BTreeMap::new(), count: 0, depth: 0 };
-    let mut documents = Vec::new();
-    while let Some((event, at)) = reader.next()? {
-        match event {
-            Event::StreamStart
-            | Event::StreamEnd
-            | Event::DocumentStart(_)
-            | Event::DocumentEnd
-            | Event::Nothing => {}
-            Event::Scalar(text, ScalarStyle::Plain, ..) if text.is_empty() => {}
-            value @ (Event::Scalar(..)
-            | Event::Alias(_)
-            | Event::SequenceStart(..)
-            | Event::MappingStart(..)) => {
-                documents.push(reader.node(value, at)?);
-            }
-            Event::SequenceEnd | Event::MappingEnd => return Err(flaw(at, "ends what did not begin")),
-        }
-    }
-    Ok(documents)
-}
-
-struct Reader<'t> {
-    parser: Parser<'t, saphyr_parser::StrInput<'t>>,
-    anchors: BTreeMap<usize, Node>,
-    count: usize,
-    depth: usize,
-}
-
-impl<'t> Reader<'t> {
-    fn next(&mut self) -> Result<Option<(Event<'t>, Spot)>, Flaw> {
-        let spot = |marker: &saphyr_parser::Marker| Spot { line: marker.line(), column: marker.col() + 1 };
-        match self.parser.next_event() {
-            None => Ok(None),
-            Some(Ok((event, span))) => Ok(Some((event, spot(&span.start)))),
-            Some(Err(error)) => Err(flaw(spot(error.marker()), &format!("is no YAML: {}", error.info()))),
-        }
-    }
-
-    fn inner(&mut self, at: Spot) -> Result<(Event<'t>, Spot), Flaw> {
-        self.next()?.ok_or_else(|| flaw(at, "ends too early"))
-    }
-
-    /// The value that begins with this event.
-    fn node(&mut self, event: Event<'t>, at: Spot) -> Result<Node, Flaw> {
-        self.count += 1;
-        self.depth += 1;
-        if self.count > MOST || self.depth > DEEPEST {
-            return Err(flaw(at, "is too large or nested too deep"));
-        }
-        let (anchor, is) = match event {
-            Event::Scalar(text, style, anchor, _) => {
-                (anchor, Yaml::Scalar(text.into_owned(), style == ScalarStyle::Plain))
-            }
-            Event::Alias(anchor) => {
-                let node =
-                    self.anchors.get(&anchor).cloned().ok_or_else(|| flaw(at, "names an unknown anchor"))?;
-                self.count += size(&node);
-                (0, node.is)
-            }
-            Event::SequenceStart(anchor, _) => (anchor, self.list(at)?),
-            Event::MappingStart(anchor, _) => (anchor, self.map(at)?),
-            Event::Nothing
-            | Event::StreamStart
-            | Event::StreamEnd
-            | Event::DocumentStart(_)
-            | Event::DocumentEnd
-            | Event::SequenceEnd
-            | Event::MappingEnd => return Err(flaw(at, "lacks a value")),
-        };
-        self.depth -= 1;
-        let node = Node { at, is };
-        if anchor > 0 {
-            self.anchors.insert(anchor, node.clone());
-        }
-        Ok(node)
-    }
-
-    fn list(&mut self, at: Spot) -> Result<Yaml, Flaw> {
-        let mut items = Vec::new();
-        loop {
-            let (event, at) = self.inner(at)?;
-            if event == Event::SequenceEnd {
-                return Ok(Yaml::List(items));
-            }
-            items.push(self.node(event, at)?);
-        }
-    }
-
-    fn map(&mut self, at: Spot) -> Result<Yaml, Flaw> {
-        let mut pairs = Vec::new();
-        loop {
-            let (event, at) = self.inner(at)?;
-            if event == Event::MappingEnd {
-                return Ok(Yaml::Map(pairs));
-            }
-            let key = self.node(event, at)?;
-            let (event, at) = self.inner(at)?;
-            pairs.push((key, self.node(event, at)?));
-        }
-    }
-}
-
-fn size(node: &Node) -> usize {
-    match &node.is {
-        Yaml::Scalar(..) => 1,
-        Yaml::List(items) => 1 + items.iter().map(size).sum::<usize>(),
-        Yaml::Map(pairs) => 1 + pairs.iter().map(|(key, value)| size(key) + size(value)).sum::<usize>(),
-    }
-}
-
-fn flaw(at: Spot, message: &str) -> Flaw {
-    Flaw { at, message: message.to_owned() }
+    let documents = yaml::documents(text);
+    let documents = documents.map_err(|Wrong { at, why }| Flaw { at, message: why.to_owned() })?;
+    let is_empty = |node: &Node| matches!(&node.is, Yaml::Scalar(text, true) if text.is_empty());
+    Ok(documents.into_iter().filter(|node| !is_empty(node)).collect())
 }
 
 /// Documents as one text.

@@ -1,23 +1,49 @@
-//! The core schema of YAML 1.2 (section 10.3.2): what a scalar without quotes stands for.
+//! The core schema of YAML 1.2 (section 10.3.2): what a node stands for.
 //!
 //! *Invariant:* a number that JSON can write is kept digit by digit.
 
-use saphyr_parser::{ScalarStyle, Tag};
-use serde_json::{Number, Value};
+use serde_json::{Map, Number, Value};
 
-/// The value of a scalar.
-pub(super) fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Value {
-    let is_text = tag.is_some_and(|tag| tag.is_yaml_core_schema() && tag.suffix == "str");
-    if style == ScalarStyle::Plain && !is_text { plain(text) } else { Value::from(text) }
+use super::{Node, Wrong, Yaml};
+
+impl Node {
+    /// What it stands for. Maps that are merged (`<<`) give the entries that are not there otherwise.
+    ///
+    /// # Errors
+    /// A key that is a list, a map or null, or that is there a second time.
+    pub(crate) fn value(self) -> Result<Value, Wrong> {
+        match self.is {
+            Yaml::Scalar(text, is_plain) => Ok(if is_plain { plain(&text) } else { text.into() }),
+            Yaml::List(items) => items.into_iter().map(Self::value).collect(),
+            Yaml::Map(pairs) => map(pairs).map(Value::Object),
+        }
+    }
 }
 
-/// A key as text; nothing for null.
-pub(super) fn name(key: Value) -> Option<String> {
-    match key {
-        Value::String(text) => Some(text),
-        Value::Bool(_) | Value::Number(_) => Some(key.to_string()),
-        Value::Null | Value::Array(_) | Value::Object(_) => None,
+fn map(pairs: Vec<(Node, Node)>) -> Result<Map<String, Value>, Wrong> {
+    let (mut entries, mut merged) = (Map::new(), Map::new());
+    for (key, value) in pairs {
+        let at = key.at;
+        let merges = matches!(&key.is, Yaml::Scalar(name, true) if name == "<<");
+        let value = value.value()?;
+        match (key.value()?, value) {
+            (_, Value::Object(others)) if merges => merged.extend(others),
+            (Value::Array(_) | Value::Object(_), _) => {
+                return Err(at.wrong("has a key that is a list or a map"));
+            }
+            (Value::Null, _) => return Err(at.wrong("has a key that is null")),
+            (key @ (Value::String(_) | Value::Bool(_) | Value::Number(_)), value) => {
+                let name = key.as_str().map_or_else(|| key.to_string(), str::to_owned);
+                if entries.insert(name, value).is_some() {
+                    return Err(at.wrong("has a key a second time"));
+                }
+            }
+        }
     }
+    for (name, value) in merged {
+        entries.entry(name).or_insert(value);
+    }
+    Ok(entries)
 }
 
 fn plain(text: &str) -> Value {

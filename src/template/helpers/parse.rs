@@ -5,7 +5,7 @@
 use serde_json::Value;
 
 use super::{Arguments, Complaint};
-use crate::yaml;
+use crate::yaml::{self, Node, Wrong};
 
 /// JSON (RFC 8259).
 pub(super) fn parse_json(arguments: &Arguments<'_>) -> Result<Value, Complaint> {
@@ -15,12 +15,12 @@ pub(super) fn parse_json(arguments: &Arguments<'_>) -> Result<Value, Complaint> 
 
 /// One document of YAML.
 pub(super) fn parse_yaml(arguments: &Arguments<'_>) -> Result<Value, Complaint> {
-    let documents = yaml::documents(&arguments.text(0)?)
-        .map_err(|error| wrong(arguments, error.line, error.column, error.why))?;
-    let mut documents = documents.into_iter();
+    let why = |Wrong { at, why }| wrong(arguments, at.line, at.column, why);
+    let mut documents = yaml::documents(&arguments.text(0)?).map_err(why)?.into_iter();
     match (documents.next(), documents.next()) {
-        (first, None) => Ok(first.map(yaml::Node::into_value).unwrap_or_default()),
-        (_, Some(second)) => Err(wrong(arguments, second.line, second.column, "begins a second document")),
+        (None, _) => Ok(Value::Null),
+        (Some(only), None) => only.value().map_err(why),
+        (_, Some(Node { at, .. })) => Err(wrong(arguments, at.line, at.column, "begins a second document")),
     }
 }
 
