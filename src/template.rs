@@ -167,6 +167,8 @@ pub struct Data {
 
 /// The place of what is known of secrets in what Handlebars sees. No secret has such a name, so no path leads there.
 const META: &str = "@meta";
+/// The place of the time when the newest of them came.
+const NEWEST: &str = "@newest";
 
 impl Data {
     /// The fields of every secret, under its name.
@@ -207,6 +209,10 @@ impl Data {
         if !asked.is_empty() {
             let known = |name: &String| Some((name.clone(), Value::Object(self.metas.get(name)?.expose())));
             all.insert(META.to_owned(), Value::Object(asked.into_iter().filter_map(known).collect()));
+        }
+        let arrived = |name: &&str| self.metas.get(*name)?.arrived();
+        if let Some(newest) = wanted.keys().filter_map(arrived).max() {
+            all.insert(NEWEST.to_owned(), Value::from(newest));
         }
         Context::from(Value::Object(all))
     }

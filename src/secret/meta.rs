@@ -77,6 +77,11 @@ impl Meta {
         Self(Packed::of_all(&std::iter::once((key.to_owned(), map)).collect()))
     }
 
+    /// When the value came. All these times have one form, so the greater text is the later time.
+    pub fn arrived(&self) -> Option<String> {
+        self.0.expose_field(ARRIVED)?.as_str().map(str::to_owned)
+    }
+
     /// What a lease tells of itself, or what ends without one.
     pub fn of_lease(id: Option<&LeaseId>, ttl: Duration, renewable: bool) -> Self {
         Self::of([

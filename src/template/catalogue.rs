@@ -103,6 +103,7 @@ pub(super) const HELPERS: &[Helper] = &[
     inline("certificate", "{{certificate pem \"not_after\"}}", 2..=2),
     inline("chain", "{{chain pem}}", 1..=1),
     Helper { absence: Absence::FirstNull, ..inline("default", "{{default value \"fallback\"}}", 2..=2) },
+    inline("timestamp", "{{timestamp}}", 0..=0),
     inline("env", "{{env \"NAME\"}}", 1..=1),
     inline("file", "{{file \"/path\"}}", 1..=1),
     inline("lookup", "{{lookup fields \"name\"}}", 2..=2),

@@ -16,6 +16,7 @@ mod outside;
 mod parse;
 mod patterns;
 mod text;
+mod timestamp;
 mod values;
 
 use std::sync::Arc;
@@ -122,6 +123,7 @@ pub(super) fn register(registry: &mut Handlebars<'static>, surroundings: Surroun
             }
         }
     }
+    registry.register_helper("timestamp", Box::new(timestamp::Timestamp));
     values::register(registry);
 }
 

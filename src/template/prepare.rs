@@ -12,7 +12,7 @@ use handlebars::Template as Tree;
 use handlebars::template::{DecoratorTemplate, HelperTemplate, Parameter, Subexpression, TemplateElement};
 use serde_json::Value;
 
-use super::catalogue::{self, Absence};
+use super::catalogue::{self, Absence, Form};
 
 /// Prints text, a number or a boolean; anything else is an error.
 pub(super) const PRINT: &str = "@print";
@@ -74,7 +74,10 @@ fn rewrite_element(element: &mut TemplateElement) -> Option<TemplateElement> {
 /// `{{path}}`, `{{(helper …)}}` and `{{helper …}}` → `{{@print …}}`
 fn print(expression: &mut HelperTemplate) -> TemplateElement {
     let name = mem::replace(&mut expression.name, Parameter::Name(String::new()));
-    let mut shown = if expression.params.is_empty() && expression.hash.is_empty() {
+    let takes_nothing =
+        |helper: &catalogue::Helper| helper.form == Form::Inline && *helper.values.start() == 0;
+    let is_call = name.as_name().and_then(catalogue::find).is_some_and(takes_nothing);
+    let mut shown = if !is_call && expression.params.is_empty() && expression.hash.is_empty() {
         name
     } else {
         let (values, named) = (mem::take(&mut expression.params), mem::take(&mut expression.hash));

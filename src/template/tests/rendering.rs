@@ -59,6 +59,8 @@ fn the_fields_of_a_folder_are_its_entries() {
 fn what_is_known_of_a_secret_is_beside_its_fields() {
     assert_renders(&[
         ("{{meta db \"version\"}} {{meta db \"arrived\"}}", "3 2026-11-30T12:00:00Z"),
+        ("{{db.port}} {{timestamp}} {{upper (timestamp)}}", "5432 2026-11-30T12:00:00Z 2026-11-30T12:00:00Z"),
+        ("{{#each db.hosts}}{{timestamp}} {{/each}}", "2026-11-30T12:00:00Z 2026-11-30T12:00:00Z "),
         ("{{lookup (meta db \"custom_metadata\") \"owner\"}}", "ann"),
         ("{{#each (meta db \"custom_metadata\")}}{{@key}} {{/each}}", "canary owner "),
         (

@@ -130,6 +130,11 @@ fn what_cannot_be_done_is_said_without_the_value() {
             "{{certificate db.canary \"subject\"}}",
             "`certificate` takes 1 to 32 certificates in PEM, and `db.canary` is something else",
         ),
+        (
+            "{{timestamp}}",
+            "`timestamp` is when the newest secret of this template came, and the template refers to none",
+        ),
+        ("{{timestamp db}}", "`timestamp` does not take 1 values; usage: {{timestamp}}"),
         ("{{chain db.hosts}}", "`chain` takes 1 to 32 certificates in PEM, and `db.hosts` is something else"),
     ] {
         let rendered = render(text);
