@@ -141,6 +141,8 @@ pub enum Event {
     /// An action was done, or failed.
     #[expect(missing_docs, reason = "said above; `action` is its number")]
     Acted { action: u64, what: String, result: Result<(), String> },
+    /// A file that a template includes has another content.
+    IncludedChanged,
     /// Whether rollouts are allowed now.
     Window(bool),
     /// The reload of this number read and compiled a configuration.
@@ -291,6 +293,7 @@ impl Agent {
                 let result = result.map_err(|error| format!("{what}: {error}"));
                 self.roll(rollout::Event::Acted(action, result), now, &mut effects);
             }
+            Event::IncludedChanged => self.gather(snapshot::Event::RenderAsked, now, &mut effects),
             Event::Window(is_open) => self.roll(rollout::Event::Window(is_open), now, &mut effects),
             Event::Tried(attempt, result) => {
                 self.roll(rollout::Event::Tried(attempt, result), now, &mut effects);

@@ -48,6 +48,12 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The files that templates include.
+    pub fn included(&self) -> BTreeSet<PathBuf> {
+        let templates = self.files.iter().filter_map(|file| file.content.template()).chain(self.env.values());
+        templates.flat_map(|template| template.included().iter().cloned()).collect()
+    }
+
     /// Whether there is nothing to publish, nothing to pass on and no process.
     pub fn is_idle(&self) -> bool {
         self.files.is_empty() && self.env.is_empty() && self.env_from.is_empty() && self.process.is_none()

@@ -20,10 +20,12 @@ pub mod shipped;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use handlebars::{Context, Handlebars, Output, RenderContext, Renderable, Template as Tree};
 use serde_json::{Map, Value};
+
+use references::Needs;
 
 use crate::names::SecretName;
 use crate::secret::{Meta, Packed, Secret};
@@ -92,6 +94,7 @@ pub struct Template {
     text: blake3::Hash,
     tree: Tree,
     references: Vec<Reference>,
+    included: BTreeSet<PathBuf>,
     /// The lines without any tag.
     fixed_lines: BTreeSet<String>,
 }
@@ -106,12 +109,12 @@ impl Template {
     fn compile_text(origin: &str, text: &str) -> Result<Self, Problem> {
         scan::check(text)?;
         let mut tree = Tree::compile(text).map_err(|error| fault::syntax_problem(&error, text))?;
-        let references = references::find(&tree)?;
+        let Needs { references, included } = references::find(&tree)?;
         prepare::rewrite(&mut tree);
         let fixed_lines = text.lines().map(str::trim).filter(|line| !line.contains("{{"));
         let fixed_lines = fixed_lines.map(str::to_owned).collect();
         let digest = blake3::hash(text.as_bytes());
-        Ok(Self { origin: origin.to_owned(), text: digest, tree, references, fixed_lines })
+        Ok(Self { origin: origin.to_owned(), text: digest, tree, references, included, fixed_lines })
     }
 
     /// The lines of what it rendered that do not stand so in the template: nothing where it refers to no secret.
@@ -128,6 +131,11 @@ impl Template {
     /// The error for something that it rendered and that is not fit for its use.
     pub fn refuse(&self, message: String) -> TemplateError {
         Problem::new(Place::START, message).in_template(&self.origin)
+    }
+
+    /// The files that the template includes, as far as it names them literally. If one changes, it renders another text of the same secrets.
+    pub fn included(&self) -> &BTreeSet<PathBuf> {
+        &self.included
     }
 
     /// Every place where the template refers to a secret, in the order of the places. One inside of a partial is listed for

@@ -1,5 +1,6 @@
 //! Watches the files of credentials and of TLS, and sends notices to the keepers that use them when a file appears or changes. With
-//! `agent.reload = "watch"` it also watches the files of the configuration, and asks for a reload.
+//! `agent.reload = "watch"` it also watches the files of the configuration, and asks for a reload. A file that a template includes is always
+//! watched: if it changes, the same secrets render another text.
 //!
 //! Directories are watched, not files: whoever replaces a file by a rename, or a symlink in it as Kubernetes does, changes the directory. A
 //! symlink further above may be exchanged too, so each directory with a symlink on the way to a file is watched as well. Other machines may
@@ -15,7 +16,7 @@ use notify::event::{AccessKind, AccessMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 
-use super::reloads::{Asker, Seen};
+use super::reloads::{Asker, Files, Seen};
 use crate::files;
 use crate::links;
 use crate::secret::{Digest, DigestKey};
@@ -40,11 +41,20 @@ pub struct Credentials {
 /// The files of the configuration, as they were read last, and whom to ask for a reload. The first is what was read at the start.
 pub struct ConfigurationWatch {
     /// Each reload reads files, other ones perhaps.
-    pub seen: mpsc::UnboundedReceiver<Seen>,
+    pub files: mpsc::UnboundedReceiver<Files>,
     /// Who is asked.
     pub asker: Asker,
     /// Whether that is wanted.
     pub is_on: bool,
+    /// Who is told that an included file changed, which needs no reload.
+    pub changes: mpsc::UnboundedSender<super::Event>,
+}
+
+/// Whether there is another content.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Changed {
+    configuration: bool,
+    included: bool,
 }
 
 /// Whoever writes a file, or several, is given this long to finish.
@@ -72,15 +82,28 @@ pub async fn watch(
         while let Ok(new) = credentials.try_recv() {
             inbox.add(new);
         }
-        if inbox.look() {
+        let mut changed = inbox.look();
+        if changed != Changed::default() {
             tokio::time::sleep(SETTLE).await;
-            inbox.look();
+            let more = inbox.look();
+            changed.configuration |= more.configuration;
+            changed.included |= more.included;
+        }
+        if changed.configuration {
             configuration.asker.ask();
+        } else if changed.included {
+            // An agent that is gone renders nothing.
+            configuration.changes.send(super::Event::IncludedChanged).ok();
         }
         tokio::select! {
             _ = wake.recv(), if inbox.watches_all() => {}
             Some(new) = credentials.recv() => inbox.add(new),
-            Some(seen) = configuration.seen.recv() => if configuration.is_on { inbox.configuration = seen },
+            Some(files) = configuration.files.recv() => {
+                inbox.include(files.included);
+                if configuration.is_on {
+                    inbox.configuration = files.configuration;
+                }
+            }
             () = tokio::time::sleep(if inbox.watches_all() { LOOK_ANYWAY } else { LOOK_AGAIN }), if !inbox.is_empty() => {}
         }
     }
@@ -95,6 +118,8 @@ const LONGEST_OF_TLS: u64 = 4 << 20;
 struct Inbox {
     watched: Vec<Watched>,
     configuration: Seen,
+    /// What templates include.
+    included: Seen,
     watcher: Option<RecommendedWatcher>,
     /// Each with its device and inode, which tell it from another directory in its place.
     directories: BTreeMap<PathBuf, (u64, u64)>,
@@ -132,6 +157,7 @@ impl Inbox {
         Self {
             watched: Vec::new(),
             configuration: Seen::new(),
+            included: Seen::new(),
             watcher,
             directories: BTreeMap::new(),
             absent: BTreeSet::new(),
@@ -153,8 +179,15 @@ impl Inbox {
         self.watched.extend(watched);
     }
 
+    /// A file stays when no template includes it any more: a reload may be refused, and then the former templates still do.
+    fn include(&mut self, files: BTreeSet<PathBuf>) {
+        for file in files {
+            self.included.entry(file).or_insert_with_key(|file| hash(file));
+        }
+    }
+
     fn is_empty(&self) -> bool {
-        self.watched.is_empty() && self.configuration.is_empty()
+        self.watched.is_empty() && self.configuration.is_empty() && self.included.is_empty()
     }
 
     /// Without inotify, or while a directory is missing, files are looked at regularly instead.
@@ -162,8 +195,8 @@ impl Inbox {
         self.watcher.is_some() && !self.missing
     }
 
-    /// Sends notices of changes. Returns whether the configuration changed.
-    fn look(&mut self) -> bool {
+    /// Sends notices of changes. Returns what else changed.
+    fn look(&mut self) -> Changed {
         // The keeper of a source that changed is gone after a while.
         self.watched.retain(|watched| !watched.keeper.is_closed());
         self.look_at_directories();
@@ -176,15 +209,18 @@ impl Inbox {
                 drop(watched.keeper.send(watched.kind.notice()));
             }
         }
-        self.look_at_configuration()
+        let Self { configuration, included, absent, .. } = self;
+        Changed {
+            configuration: Self::have_changed(configuration, absent),
+            included: Self::have_changed(included, absent),
+        }
     }
 
     /// The same rules hold: only other contents are a change.
-    fn look_at_configuration(&mut self) -> bool {
+    fn have_changed(files: &mut Seen, absent: &BTreeSet<PathBuf>) -> bool {
         let mut has_changed = false;
-        for (file, seen) in &mut self.configuration {
-            let contents =
-                Some(()).filter(|()| !Self::is_absent(&self.absent, file)).and_then(|()| hash(file));
+        for (file, seen) in files {
+            let contents = Some(()).filter(|()| !Self::is_absent(absent, file)).and_then(|()| hash(file));
             if contents.is_some() && contents != *seen {
                 *seen = contents;
                 has_changed = true;
@@ -194,10 +230,11 @@ impl Inbox {
     }
 
     fn look_at_directories(&mut self) {
-        let Self { watched, configuration, watcher, directories, absent, missing, .. } = self;
+        let Self { watched, configuration, included, watcher, directories, absent, missing, .. } = self;
         absent.clear();
         *missing = false;
-        let files = watched.iter().map(|watched| &watched.file).chain(configuration.keys());
+        let files =
+            watched.iter().map(|watched| &watched.file).chain(configuration.keys()).chain(included.keys());
         let parents: BTreeSet<_> = files.clone().filter_map(|file| directory_of(file)).collect();
         let links: BTreeSet<PathBuf> = files.flat_map(|file| directories_of_links(file)).collect();
         directories.retain(|directory, _| {

@@ -13,7 +13,7 @@ use super::inbox::ConfigurationWatch;
 use super::keepers::Keepers;
 use super::publisher::{Desk, Job, Publisher};
 use super::reloading::Keeping;
-use super::reloads::{Load, Reloads, Seen};
+use super::reloads::{Files, Load, Reloads, Seen};
 use super::{Agent, Ask, Effect, Event, Task, inbox};
 use crate::config::{HttpCall, Opening, ProbeKind, ReloadWhen, SignalTarget, SignalTo, Window};
 use crate::fact::{Fact, chain};
@@ -45,11 +45,12 @@ pub async fn run(
     Rereading { load, seen }: Rereading,
 ) -> io::Result<(u8, Option<Release>)> {
     let (read, files) = mpsc::unbounded_channel();
-    read.send(seen).ok();
+    let included = task.setup.plan.included();
+    read.send(Files { configuration: seen, included }).ok();
     let config = &task.setup.config;
     let is_on = load.is_some() && config.agent.reload == ReloadWhen::Watch;
     let reloads = Reloads::new(load, read);
-    let configuration = ConfigurationWatch { seen: files, asker: reloads.asker(), is_on };
+    let configuration = ConfigurationWatch { files, asker: reloads.asker(), is_on, changes: sender.clone() };
     let watching = keepers
         .credentials()
         .map(|credentials| tokio::spawn(inbox::watch(credentials, configuration, task.key.clone())));

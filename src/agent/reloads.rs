@@ -5,7 +5,7 @@
 //!
 //! *Invariant:* whoever asks is answered once: with what changed, or with every reason why nothing did.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,6 +33,15 @@ pub struct Loaded {
 
 /// The files that a configuration is in, each with a digest of what was read; `None` where it could not be read.
 pub type Seen = BTreeMap<PathBuf, Option<blake3::Hash>>;
+
+/// The files that decide what is rendered.
+#[derive(Debug, Default)]
+pub struct Files {
+    /// Those of the configuration.
+    pub configuration: Seen,
+    /// Those that its templates include.
+    pub included: BTreeSet<PathBuf>,
+}
 
 /// Reads the configuration: the result, or every problem as `squire check` says it, and the files that were read for it.
 pub type Load = Box<dyn FnMut() -> (Result<Loaded, Vec<String>>, Seen) + Send>;
@@ -77,15 +86,15 @@ pub struct Reloads {
     is_asked_again: bool,
     answers: BTreeMap<u64, Vec<Answer>>,
     prepared: BTreeMap<u64, BTreeMap<SourceName, Prepared>>,
-    seen: mpsc::UnboundedSender<Seen>,
+    files: mpsc::UnboundedSender<Files>,
     ready: VecDeque<Event>,
 }
 
 type Read = (Result<Loaded, Vec<String>>, Seen);
 
 impl Reloads {
-    /// Loads by `load`, and tells `seen` which files it read.
-    pub fn new(load: Option<Load>, seen: mpsc::UnboundedSender<Seen>) -> Self {
+    /// Loads by `load`, and tells `files` which files it read.
+    pub fn new(load: Option<Load>, files: mpsc::UnboundedSender<Files>) -> Self {
         let (asker, asks) = mpsc::unbounded_channel();
         Self {
             load,
@@ -99,7 +108,7 @@ impl Reloads {
             is_asked_again: false,
             answers: BTreeMap::new(),
             prepared: BTreeMap::new(),
-            seen,
+            files,
             ready: VecDeque::new(),
         }
     }
@@ -172,7 +181,8 @@ impl Reloads {
 
     fn read(&mut self, result: Result<Loaded, Vec<String>>, seen: Seen) {
         let Some(number) = self.reading.take() else { return };
-        self.seen.send(seen).ok();
+        let included = result.as_ref().map(|loaded| loaded.setup.plan.included()).unwrap_or_default();
+        self.files.send(Files { configuration: seen, included }).ok();
         self.ready.push_back(match result {
             Ok(Loaded { setup, sources }) => {
                 self.prepared.insert(number, sources);

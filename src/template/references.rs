@@ -7,6 +7,7 @@
 //! *Invariant:* after the walk, every helper and partial in the template is known, and so is every secret that rendering can use.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use handlebars::template::{DecoratorTemplate, HelperTemplate, Parameter, Subexpression, TemplateElement};
 use handlebars::{Path, Template as Tree};
@@ -21,8 +22,16 @@ use crate::secret::meta::KEYS;
 /// The largest number of elements that a walk may visit: partials that call partials multiply.
 const ELEMENTS: usize = 200_000;
 
-/// Walks the template: each reference once, by place.
-pub(super) fn find(tree: &Tree) -> Result<Vec<Reference>, Problem> {
+/// What a template needs.
+pub(super) struct Needs {
+    /// Each reference once, by place.
+    pub(super) references: Vec<Reference>,
+    /// The files that it includes, as far as it names them literally.
+    pub(super) included: BTreeSet<PathBuf>,
+}
+
+/// Walks the template.
+pub(super) fn find(tree: &Tree) -> Result<Needs, Problem> {
     let mut walk = Walk {
         place: Place::START,
         scopes: Scopes::outermost(),
@@ -31,9 +40,10 @@ pub(super) fn find(tree: &Tree) -> Result<Vec<Reference>, Problem> {
         depth: 0,
         visited: 0,
         found: BTreeSet::new(),
+        included: BTreeSet::new(),
     };
     walk.template(tree)?;
-    Ok(walk.found.into_iter().collect())
+    Ok(Needs { references: walk.found.into_iter().collect(), included: walk.included })
 }
 
 struct Walk<'t> {
@@ -47,6 +57,7 @@ struct Walk<'t> {
     depth: usize,
     visited: usize,
     found: BTreeSet<Reference>,
+    included: BTreeSet<PathBuf>,
 }
 
 impl<'t> Walk<'t> {
@@ -158,6 +169,10 @@ impl<'t> Walk<'t> {
                 self.path_to_field(path, Some(key)).map(drop)
             }
             ("meta", [subject, key]) => self.meta(subject, key),
+            ("file", [Parameter::Literal(Value::String(path))]) => {
+                self.included.insert(PathBuf::from(path));
+                Ok(())
+            }
             (_, values) => self.values(values.iter().chain(call.hash.values())),
         }
     }

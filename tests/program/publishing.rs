@@ -145,6 +145,42 @@ fn a_secret_is_variables_of_its_fields() {
     assert_eq!(squire.stop(), 143);
 }
 
+/// A template includes a file: another content is another release of the same secrets, without a reload.
+#[test]
+fn an_included_file_that_changes_is_rendered_anew() {
+    let password = fresh("password");
+    let rig = rig_of_store(
+        &json!({ "password": password }),
+        r#"
+        [process]
+        command = ["sh", "-c", "trap 'echo heard >>@dir@/seen/heard' HUP; echo up >@dir@/seen/up; while :; do sleep 0.02; done"]
+        [output]
+        dir = "@dir@/out"
+        [[file]]
+        path      = "bundle"
+        inline    = "{{file \"@dir@/ca.pem\"}}{{db.password}} {{default (file \"@dir@/more\") \"none\"}}"
+        on_change = "SIGHUP"
+        "#,
+    );
+    rig.allow_secrets_in("out");
+    rig.write("ca.pem", "first\n");
+    let mut squire = rig.run();
+    squire.wait_until("the process runs", || rig.path("seen/up").exists());
+    assert_eq!(rig.read("out/bundle"), format!("first\n{password} none"));
+    rig.write("ca.pem", "second\n");
+    squire.wait_until("it is rendered", || rig.read("out/bundle") == format!("second\n{password} none"));
+    squire.wait_until("the process was told", || rig.read("seen/heard") == "heard\n");
+    // By a rename, as a rotation of authorities does it, and a file that was not there.
+    rig.write("new", "third\n");
+    std::fs::rename(rig.path("new"), rig.path("ca.pem")).unwrap();
+    squire.wait_until("it is rendered", || rig.read("out/bundle") == format!("third\n{password} none"));
+    rig.write("more", "more");
+    squire.wait_until("it is rendered", || rig.read("out/bundle") == format!("third\n{password} more"));
+    assert_eq!(squire.log().matches("secret fetched").count(), 1);
+    assert!(!squire.log().contains("reload"), "{}", squire.log());
+    assert_eq!(squire.stop(), 143);
+}
+
 #[test]
 fn files_have_their_modes_and_owners() {
     let tenant = Bao::shared().tenant();
