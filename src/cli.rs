@@ -16,6 +16,7 @@ mod otlp;
 mod output;
 mod policy;
 mod prepare;
+mod proxy;
 mod run;
 mod status;
 mod store;

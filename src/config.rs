@@ -16,6 +16,7 @@ mod params;
 mod passed;
 mod problem;
 mod process;
+mod proxy;
 mod reader;
 mod reference;
 mod rollout;
@@ -52,6 +53,7 @@ pub use auth::{COLLECTOR_VARIABLES, CREDENTIAL_VARIABLES};
 pub use file::{parse, survey};
 pub use passed::{PASSED_KEY, PASSED_SECRET_ID, passed};
 pub use problem::{Place, Problem};
+pub use proxy::{AutoAuth, ProxyConfig, ProxyListen};
 pub use reference::References;
 #[cfg(test)]
 pub(crate) use secret::TEMPLATE_WORDS;
@@ -87,6 +89,8 @@ pub struct Config {
     pub audit: Option<AuditConfig>,
     /// `[webhook]`
     pub webhook: Option<WebhookConfig>,
+    /// `[proxy]`
+    pub proxy: Option<ProxyConfig>,
     /// `startup_timeout`: how long to wait for the first release; `None` where it was not said.
     pub startup_timeout: Option<Duration>,
 }

@@ -14,7 +14,7 @@ mod process;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::config::{AuthConfig, Config, SourceConfig};
+use crate::config::{AuthConfig, Config, ProxyListen, SourceConfig};
 use crate::plan::Plan;
 use crate::source::wrapped::TPM_DEVICE;
 
@@ -36,6 +36,11 @@ pub fn places(config: &Config, plan: &Plan) -> BTreeSet<PathBuf> {
     let places = places.chain(config.sources.values().filter_map(used_up));
     let audit = config.audit.iter().flat_map(|audit| [audit.file.parent(), audit.anchor.parent()]);
     let places = places.chain(audit.flatten());
+    let proxy = config.proxy.iter().filter_map(|proxy| match &proxy.listen {
+        ProxyListen::Socket(path) => path.parent(),
+        ProxyListen::Loopback(_) => None,
+    });
+    let places = places.chain(proxy);
     // A file name without a directory is in the current directory.
     places.map(|place| if place.as_os_str().is_empty() { Path::new(".") } else { place }.to_owned()).collect()
 }

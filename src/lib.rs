@@ -89,6 +89,7 @@ pub mod webhook;
 
 pub mod render;
 
+pub mod proxy;
 pub mod publish;
 
 pub mod rollout;

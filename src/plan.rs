@@ -316,6 +316,14 @@ pub fn compile(
     for (name, secret) in used {
         wants.entry(secret.source.clone()).or_default().push(want(name, secret));
     }
+    if let Some(proxy) = &config.proxy {
+        // Its token is needed, even if nothing is fetched.
+        wants.entry(proxy.source.clone()).or_default();
+    }
+    let is_proxied = |secret: &SecretConfig| {
+        config.proxy.as_ref().is_some_and(|proxy| proxy.paths.is_none() && proxy.source == secret.source)
+    };
+    let unused = unused.into_iter().filter(|(_, secret)| !is_proxied(secret));
     Ok(Plan {
         wants,
         files,
@@ -323,7 +331,7 @@ pub fn compile(
         env_from: config.process.env_from.clone(),
         process,
         webhook,
-        unused: unused.into_iter().map(|(name, secret)| (name.clone(), secret.place.clone())).collect(),
+        unused: unused.map(|(name, secret)| (name.clone(), secret.place.clone())).collect(),
     })
 }
 
@@ -343,6 +351,12 @@ fn planned_process(
         listen: config.listen.clone(),
         setting,
     })
+}
+
+/// What all secrets of a source ask for, whether a template uses them or not.
+pub fn of_source(config: &Config, source: &SourceName) -> Vec<Want> {
+    let of_it = config.secrets.iter().filter(|(_, secret)| secret.source == *source);
+    of_it.map(|(name, secret)| want(name, secret)).collect()
 }
 
 fn want(name: &SecretName, secret: &SecretConfig) -> Want {

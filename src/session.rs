@@ -21,6 +21,7 @@ mod status;
 mod suspend;
 #[cfg(test)]
 mod tests;
+mod view;
 mod wanted;
 
 use std::collections::BTreeMap;
@@ -39,6 +40,7 @@ pub use grant::Serial;
 use grant::{Deaths, HeldGrant, Login};
 use held::{HeldLease, Mints, Tracked};
 pub use lack::{Lack, Outlook};
+pub use view::View;
 
 /// How many requests to one source are out at once.
 pub const IN_FLIGHT: usize = 16;
@@ -130,6 +132,8 @@ pub enum Event {
     CredentialChanged,
     /// The file that holds the token itself appeared or changed.
     GrantChanged,
+    /// Something was denied to whoever else uses this grant: it may be dead.
+    Doubted(Serial),
     /// Fetch these secrets now, whatever their schedule says; all if empty.
     RefreshAsked(Vec<SecretName>),
     /// No generation uses the revisions of this secret below this one any more.
@@ -255,6 +259,7 @@ impl Session {
             }
             Event::CredentialChanged => self.login.credential_changed(now),
             Event::GrantChanged => self.login.grant_changed(now),
+            Event::Doubted(serial) => self.doubt(serial),
             Event::RefreshAsked(names) => self.refresh(&names, now),
             Event::Released(secret, below) => self.release(&secret, below, now),
             Event::Rejected(secret, revision) => self.reject(&secret, revision, now),

@@ -146,11 +146,19 @@ impl Place {
     /// # Errors
     /// [`PlaceError`]: what stands in the way, and the way out.
     pub fn bind(&self) -> Result<Bound, PlaceError> {
+        self.bind_for(Mode::S_IRUSR | Mode::S_IWUSR)
+    }
+
+    /// Listens here, for those whom this mode lets in.
+    ///
+    /// # Errors
+    /// As [`Self::bind`].
+    pub fn bind_for(&self, mode: Mode) -> Result<Bound, PlaceError> {
         let address = self.address()?;
-        let listener = match (listener(&address), self) {
+        let listener = match (listener(&address, mode), self) {
             (Err(Errno::EADDRINUSE), Self::File(path)) => {
                 self.clear(path, &address)?;
-                listener(&address)
+                listener(&address, mode)
             }
             (result, _) => result,
         };
@@ -231,9 +239,9 @@ fn open(flags: SockFlag) -> nix::Result<OwnedFd> {
 
 /// The kernel makes the file with the mode of the socket. A mode that were set by its path might go to another file, to which a neighbour has
 /// put a link there. Where this has no effect, whoever connects is asked for its user all the same.
-fn listener(address: &UnixAddr) -> nix::Result<OwnedFd> {
+fn listener(address: &UnixAddr, mode: Mode) -> nix::Result<OwnedFd> {
     let socket = open(SockFlag::empty())?;
-    fchmod(&socket, Mode::S_IRUSR | Mode::S_IWUSR).ok();
+    fchmod(&socket, mode).ok();
     bind(socket.as_raw_fd(), address)?;
     listen(&socket, Backlog::new(BACKLOG)?)?;
     Ok(socket)

@@ -15,6 +15,7 @@ use crate::ledger::file::Ledger;
 use crate::names::Edition;
 use crate::secret::DigestKey;
 use crate::session::keeper::book::Book;
+use crate::session::keeper::tap::Tap;
 use crate::session::keeper::{Delivery, Keeper, Notice};
 use crate::session::{Session, Settings};
 use crate::source::Source;
@@ -25,6 +26,9 @@ const DELIVERIES: usize = 64;
 
 /// A session that does not say within this time how it stands is busy.
 const SAYS_WITHIN: Duration = Duration::from_secs(1);
+
+/// Makes the tap of a keeper, from the way to tell that keeper something.
+pub type Tapped = Box<dyn FnOnce(mpsc::WeakUnboundedSender<Notice>) -> Tap + Send>;
 
 /// One task for each source.
 pub struct Keepers {
@@ -55,16 +59,19 @@ impl Keepers {
     }
 
     /// Starts the session of one source. The first one takes over what an earlier run wrote into the ledger; one of a later edition stands
-    /// beside the keeper before it, which holds that, and writes nothing down before it is told to. Call it within the runtime.
+    /// beside the keeper before it, which holds that, and writes nothing down before it is told to. `tap` hears how its token stands. Call it
+    /// within the runtime.
     pub fn keep<S: Source>(
         &mut self,
-        source: S,
+        source: Arc<S>,
         mut settings: Settings,
         key: &DigestKey,
         ledger: Option<Arc<Ledger>>,
         edition: Edition,
+        tap: Option<Tapped>,
     ) {
         let (keeper, notices) = mpsc::unbounded_channel();
+        let tap = tap.map(|tapped| tapped(keeper.downgrade()));
         let name = settings.source.clone();
         let is_first = edition == Edition::default();
         let book = ledger.map(|ledger| Book::new(ledger, name.clone(), source.identity()));
@@ -78,7 +85,7 @@ impl Keepers {
         self.credentials.0.send(credentials).ok();
         let session = Session::new(settings, Instant::now()).of_edition(edition);
         let task = Keeper::new(source, session, key.clone(), self.deliveries.clone(), book);
-        let task = task.with_gate(self.gate.clone());
+        let task = task.with_gate(self.gate.clone()).with_tap(tap);
         let task = if is_first { task } else { task.beside_another() };
         let id = (name, edition);
         self.notices.insert(id.clone(), keeper);

@@ -14,7 +14,7 @@ use super::keepers::Keepers;
 use super::publisher::{Desk, Job, Publisher};
 use super::reloading::Keeping;
 use super::reloads::{Files, Load, Reloads, Seen};
-use super::{Agent, Ask, Effect, Event, Task, inbox};
+use super::{Agent, Ask, Effect, Event, Setup, Task, inbox};
 use crate::config::{HttpCall, Opening, ProbeKind, ReloadWhen, SignalTarget, SignalTo, Window};
 use crate::fact::{Fact, chain};
 use crate::render::Release;
@@ -29,7 +29,12 @@ pub struct Rereading {
     pub load: Option<Load>,
     /// What was read at the start.
     pub seen: Seen,
+    /// Told when another configuration holds for good.
+    pub settled: Settled,
 }
+
+/// Hears of a configuration that holds from now on.
+pub type Settled = Box<dyn Fn(&Setup) + Send>;
 
 /// Runs an agent until its end; returns the exit code of Squire, and the last committed release. The main thread reports through `events`.
 ///
@@ -42,7 +47,7 @@ pub async fn run(
     orders: Orders,
     (sender, events): (mpsc::UnboundedSender<Event>, mpsc::UnboundedReceiver<Event>),
     asks: mpsc::Receiver<Ask>,
-    Rereading { load, seen }: Rereading,
+    Rereading { load, seen, settled }: Rereading,
 ) -> io::Result<(u8, Option<Release>)> {
     let (read, files) = mpsc::unbounded_channel();
     let included = task.setup.plan.included();
@@ -57,7 +62,8 @@ pub async fn run(
     let desk = publisher.start(sender.clone())?;
     let clock = WallClock { window: config.rollout.window.clone(), is_open: true };
     let agent = Agent::new(task, Instant::now());
-    let ended = Lifecycle { agent, keepers, desk, orders, events, asks, answers: sender, clock, reloads };
+    let ended =
+        Lifecycle { agent, keepers, desk, orders, events, asks, answers: sender, clock, reloads, settled };
     let ended = Box::pin(ended.run()).await;
     watching.iter().for_each(JoinHandle::abort);
     Ok(ended)
@@ -73,6 +79,7 @@ struct Lifecycle {
     answers: mpsc::UnboundedSender<Event>,
     clock: WallClock,
     reloads: Reloads,
+    settled: Settled,
 }
 
 /// Reports when the window for rollouts opens or closes.
@@ -214,7 +221,10 @@ impl Lifecycle {
             Effect::Report(fact) => fact.tell(),
             Effect::Reload => self.reloads.ask(None),
             Effect::Examine { number, setup } => self.desk.hand(Job::Examine(number, setup)),
-            Effect::Settle(setup) => self.desk.hand(Job::Settle(setup)),
+            Effect::Settle(setup) => {
+                (self.settled)(&setup);
+                self.desk.hand(Job::Settle(setup));
+            }
             Effect::Keeping(keeping) => self.keeping(keeping),
             Effect::Window(window) => self.clock.window = window,
             Effect::Decided { number, outcome } => self.reloads.decided(number, &outcome),

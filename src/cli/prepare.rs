@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::agent::keepers::Keepers;
+use crate::agent::keepers::{Keepers, Tapped};
 use crate::agent::reloads::Prepared;
 use crate::agent::{Setup, chain};
 use crate::config::{AwsConfig, SourceConfig, StoreConfig, VaultConfig};
 use crate::ledger::file::Ledger;
 use crate::names::{Edition, SourceName};
 use crate::plan::Want;
+use crate::proxy::line::Line;
 use crate::secret::DigestKey;
 use crate::session::Settings;
 #[cfg(feature = "aws")]
@@ -21,6 +22,8 @@ use crate::source::vault::Vault;
 pub(super) struct Means {
     pub(super) key: DigestKey,
     pub(super) ledger: Option<Arc<Ledger>>,
+    /// The source whose token the proxy uses, and where it hears of it.
+    pub(super) proxied: Option<(SourceName, Line)>,
 }
 
 impl Means {
@@ -55,10 +58,13 @@ fn vault(means: &Means, name: &SourceName, config: &VaultConfig, seed: u64) -> R
         Some(ledger) => vault.with_ledger(Arc::clone(ledger), name.clone()),
         None => vault,
     };
-    let name = name.clone();
+    let (vault, name) = (Arc::new(vault), name.clone());
+    let line = means.proxied.as_ref().filter(|(proxied, _)| *proxied == name).map(|(_, line)| line.clone());
     Ok(Box::new(move |keepers: &mut Keepers, wants: Vec<Want>, edition: Edition| {
         let settings = Settings { source: name, wants, look_up_every, seed, adopt: None };
-        keepers.keep(vault, settings, &key, ledger, edition);
+        let proxied = Arc::clone(&vault);
+        let tap = line.map(|line| -> Tapped { Box::new(move |keeper| line.tap(proxied, keeper)) });
+        keepers.keep(vault, settings, &key, ledger, edition, tap);
     }))
 }
 
@@ -73,7 +79,7 @@ fn store(means: &Means, name: &SourceName, config: &StoreConfig, seed: u64) -> P
     Box::new(move |keepers: &mut Keepers, wants: Vec<Want>, edition: Edition| {
         let settings = Settings { source: name, wants, look_up_every, seed, adopt: None };
         // It has no lease that could outlive us, and no token: what it leaves in the ledger is its own.
-        keepers.keep(store, settings, &key, None, edition);
+        keepers.keep(Arc::new(store), settings, &key, None, edition, None);
     })
 }
 
@@ -85,7 +91,7 @@ fn aws(means: &Means, name: &SourceName, config: &AwsConfig, seed: u64) -> Resul
     Ok(Box::new(move |keepers: &mut Keepers, wants: Vec<Want>, edition: Edition| {
         let settings = Settings { source: name, wants, look_up_every, seed, adopt: None };
         // It has no lease either, and its credentials are kept by whoever gave them.
-        keepers.keep(aws, settings, &key, None, edition);
+        keepers.keep(Arc::new(aws), settings, &key, None, edition, None);
     }))
 }
 

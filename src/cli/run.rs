@@ -13,10 +13,10 @@ use tokio::sync::mpsc;
 use super::load::{Origin, Reader, STDOUT, complain, load, load_template};
 use super::output::say;
 use super::prepare::{Means, prepare, random};
-use super::{USAGE, admin, otlp};
+use super::{USAGE, admin, otlp, proxy};
 use crate::admin::place::Place;
 use crate::agent::keepers::Keepers;
-use crate::agent::lifecycle::Rereading;
+use crate::agent::lifecycle::{Rereading, Settled};
 use crate::agent::publisher::{Premises, Publisher};
 use crate::agent::reloads::{Loaded, Seen};
 use crate::agent::{Event, Mode, Patience, Setup, Task, chain, gives_back, lifecycle};
@@ -58,7 +58,7 @@ struct Again {
 
 impl Again {
     /// Reads the configuration, and makes the sources of its secrets: a file of certificates may be wrong, too.
-    fn rereading(self, means: Means) -> Rereading {
+    fn rereading(self, means: Means, settled: Settled) -> Rereading {
         let Self { reader, origin, command, seen } = self;
         let load = move || {
             let loaded = load(&reader, &origin, command.clone()).and_then(|setup| {
@@ -70,7 +70,7 @@ impl Again {
             });
             (loaded, reader.seen())
         };
-        Rereading { load: Some(Box::new(load)), seen }
+        Rereading { load: Some(Box::new(load)), seen, settled }
     }
 }
 
@@ -99,7 +99,7 @@ fn start(
             return USAGE;
         }
     };
-    if loaded.plan.is_idle() {
+    if loaded.plan.is_idle() && loaded.config.proxy.is_none() {
         complain(&[NOTHING_TO_DO.to_owned()]);
         return USAGE;
     }
@@ -229,19 +229,23 @@ async fn agent(
     let is_measured = collector.as_ref().is_some_and(otlp::Collector::is_measured);
     let opened = admin::open(config, place.as_ref(), is_measured, asks)?;
     let (followers, server) = opened.unzip();
+    let bound =
+        config.proxy.as_ref().filter(|_| mode == Mode::Run).map(|proxied| proxy::bind(proxied, config));
+    let bound = bound.transpose()?;
     let confined = confine(&setup, place.as_ref());
     let exports = collector.map(|collector| otlp::open(collector, server.as_ref()));
     let audience = Audience::gather(config.audit.clone(), followers, exports, heard, &events.0)
         .map_err(|error| chain(&error))?;
     let mut keepers = Keepers::new(audience.gate());
-    let means = Means { key: key.clone(), ledger };
+    let proxied = bound.map(|bound| bound.open(config, audience.gate())).transpose()?;
+    let means = Means { key: key.clone(), ledger, proxied: proxied.as_ref().map(proxy::Open::line) };
     for (name, wants) in &plan.wants {
         let Some(source) = config.sources.get(name) else { continue };
         prepare(&means, name, source)?(&mut keepers, wants.clone(), Edition::default());
     }
     let rereading = match again {
-        Some(again) => again.rereading(means),
-        None => Rereading { load: None, seen: Seen::new() },
+        Some(again) => again.rereading(means, proxy::settled(proxied.as_ref())),
+        None => Rereading { load: None, seen: Seen::new(), settled: proxy::settled(None) },
     };
     let task = Task {
         setup: Arc::new(setup),
@@ -254,6 +258,9 @@ async fn agent(
     };
     let run = lifecycle::run(task, keepers, publisher, orders, events, asked, rereading);
     let ended = Box::pin(run).await;
+    if let Some(proxied) = proxied {
+        proxied.end().await;
+    }
     audience.dismiss().await;
     let (code, live) = ended.map_err(|error| error.to_string())?;
     match live.as_ref().and_then(|live| live.env.get(STDOUT)).filter(|_| mode == Mode::Once) {

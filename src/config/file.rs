@@ -10,6 +10,7 @@ use super::agent;
 use super::audit;
 use super::output::{self, Output};
 use super::process;
+use super::proxy;
 use super::reader::{Reader, Table};
 use super::rollout;
 use super::secret;
@@ -64,6 +65,7 @@ fn document(mut root: Table<'_>) -> Config {
         agent.ledger.as_ref(),
     );
     let webhook = webhook::webhook(root.table("webhook", "a table: [webhook]"), &agent);
+    let proxy = proxy::proxy(root.table("proxy", "a table: [proxy]"), &sources.configs);
     root.finish();
     Config {
         sources: sources.configs,
@@ -76,6 +78,7 @@ fn document(mut root: Table<'_>) -> Config {
         agent,
         audit,
         webhook,
+        proxy,
         startup_timeout,
     }
 }

@@ -114,12 +114,13 @@ fn of_question(fact: &QuestionFact) -> Option<Record> {
             | QuestionKind::Fetch
             | QuestionKind::Renew
             | QuestionKind::LookUp
-            | QuestionKind::Revoke,
+            | QuestionKind::Revoke
+            | QuestionKind::Forward,
             _,
         ) => true,
     };
     let (secrets, lease) = match about {
-        Subject::Token => (Vec::new(), None),
+        Subject::Token | Subject::Path(_) => (Vec::new(), None),
         Subject::Secret { secret, path: _ } => (vec![secret.clone()], None),
         Subject::Lease(lease) => (Vec::new(), Some(lease.clone())),
     };

@@ -30,7 +30,8 @@ pub struct QuestionFact {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(
     missing_docs,
-    reason = "they are the methods of `Source`, of which those about the token and those about a lease are one kind"
+    reason = "they are the methods of `Source`, of which those about the token and those about a lease are one kind; \
+              `Forward` is what a client of the proxy asked"
 )]
 pub enum QuestionKind {
     LogIn,
@@ -38,6 +39,7 @@ pub enum QuestionKind {
     Renew,
     LookUp,
     Revoke,
+    Forward,
 }
 
 impl QuestionKind {
@@ -49,6 +51,7 @@ impl QuestionKind {
             Self::Renew => "renew",
             Self::LookUp => "look_up",
             Self::Revoke => "revoke",
+            Self::Forward => "forward",
         }
     }
 }
@@ -67,6 +70,8 @@ pub enum Subject {
     },
     /// A lease.
     Lease(LeaseId),
+    /// What a client of the proxy asked for: the path alone, without the query.
+    Path(String),
 }
 
 impl Subject {
@@ -74,7 +79,7 @@ impl Subject {
     pub(super) fn secret(&self) -> Option<&SecretName> {
         match self {
             Self::Secret { secret, .. } => Some(secret),
-            Self::Token | Self::Lease(_) => None,
+            Self::Token | Self::Lease(_) | Self::Path(_) => None,
         }
     }
 
@@ -82,7 +87,7 @@ impl Subject {
     pub fn path(&self) -> Option<&str> {
         match self {
             Self::Token => None,
-            Self::Secret { path, .. } => Some(path),
+            Self::Secret { path, .. } | Self::Path(path) => Some(path),
             Self::Lease(lease) => {
                 Some(lease.as_str().rsplit_once('/').map_or(lease.as_str(), |(path, _)| path))
             }

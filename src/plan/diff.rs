@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use super::{Plan, PlannedFile, PlannedProcess, PlannedWebhook, Setting, Want};
-use crate::config::{AgentConfig, Config, EnvFrom, OutputConfig, Place, Proof, RolloutConfig, SourceConfig};
+use crate::config::{
+    AgentConfig, Config, EnvFrom, OutputConfig, Place, Proof, ProxyConfig, RolloutConfig, SourceConfig,
+};
 use crate::names::{SecretName, SourceName};
 
 /// What was asked for: a configuration, and its plan.
@@ -87,6 +89,7 @@ pub fn diff(old: Asked<'_>, new: Asked<'_>) -> Diff {
         rollout,
         agent,
         audit,
+        proxy,
         output: _,
         mount: _,
         sources: _,
@@ -111,6 +114,7 @@ pub fn diff(old: Asked<'_>, new: Asked<'_>) -> Diff {
     diff.compare_output(old.config, new.config);
     diff.compare_agent(agent, &new.config.agent);
     diff.fix("audit", *audit == new.config.audit);
+    diff.fix("proxy", is_same_proxy(proxy.as_ref(), new.config.proxy.as_ref()));
     diff.note("webhook", is_same_webhook(webhook.as_ref(), new.plan.webhook.as_ref()));
     diff
 }
@@ -157,6 +161,12 @@ fn is_same_file(old: &PlannedFile, new: &PlannedFile) -> bool {
 fn is_same_from(old: &[EnvFrom], new: &[EnvFrom]) -> bool {
     let placeless = |from: &EnvFrom| EnvFrom { place: Place::default(), ..from.clone() };
     old.iter().map(placeless).eq(new.iter().map(placeless))
+}
+
+/// Where it stands in the file changes nothing about it.
+fn is_same_proxy(old: Option<&ProxyConfig>, new: Option<&ProxyConfig>) -> bool {
+    let placeless = |proxy: &ProxyConfig| ProxyConfig { place: Place::default(), ..proxy.clone() };
+    old.map(placeless) == new.map(placeless)
 }
 
 fn is_same_webhook(old: Option<&PlannedWebhook>, new: Option<&PlannedWebhook>) -> bool {

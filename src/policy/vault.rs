@@ -93,6 +93,24 @@ fn reads(wants: &[Want], known: &Known) -> Vec<Rule> {
     rights.into_iter().map(rule).collect()
 }
 
+/// What an agent with these wants asks its server for: a path, whether it is a pattern, and the capability.
+pub fn asked(wants: &[Want]) -> Vec<(String, bool, &'static str)> {
+    let known = Known::default();
+    let of = |want: &Want| {
+        let Some(list) = want.list else {
+            let capability = if want.params.is_some() { "update" } else { "read" };
+            return forms(want, &known).into_iter().map(|path| (path, false, capability)).collect::<Vec<_>>();
+        };
+        // A name that a policy would take for a pattern is left out: it would allow more than what is meant.
+        if !patterns(want, &known).is_empty() {
+            return Vec::new();
+        }
+        let rights = of_folder(want, list, &known).into_iter();
+        rights.flat_map(|(paths, right)| paths.into_iter().map(move |path| (path, true, right))).collect()
+    };
+    wants.iter().flat_map(of).collect()
+}
+
 /// The engine of a secret, as far as the configuration or the server says it.
 fn mounted(want: &Want, known: &Known) -> Option<Mounted> {
     match want.kind {

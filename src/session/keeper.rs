@@ -4,6 +4,7 @@ mod arrival;
 pub mod book;
 mod clock;
 mod put;
+pub mod tap;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::{Answer, Ask, Effect, Event, Lack, Session, Update};
+use super::{Answer, Ask, Effect, Event, Lack, Serial, Session, Update, View};
 use crate::audit::{self, Gate};
 use crate::names::{Edition, Revision, SecretName};
 use crate::plan::Want;
@@ -21,6 +22,7 @@ use crate::status::{Clock, SessionStatus};
 use book::Book;
 use clock::Suspensions;
 use put::{Asker, put};
+use tap::Tap;
 
 /// How long giving back may take before a stop goes on without it.
 const GIVE_BACK_WITHIN: Duration = Duration::from_secs(5);
@@ -35,6 +37,8 @@ pub enum Notice {
     CredentialChanged,
     /// A file by which the source is trusted, or we are known to it, changed.
     TlsChanged,
+    /// Something was denied to whoever else uses this grant.
+    Doubted(Serial),
     /// Fetch these now; all if empty.
     Refresh(Vec<SecretName>),
     /// Nothing uses the revisions of this secret below this one any more.
@@ -80,12 +84,13 @@ pub struct Keeper<S> {
     gate: Gate,
     /// The page of the source is this keeper's.
     is_enrolled: bool,
+    tap: Option<Tap>,
 }
 
 impl<S: Source> Keeper<S> {
     /// A keeper that hands what it has to `deliveries`, and writes down in `book` what has to outlive it.
     pub fn new(
-        source: S,
+        source: Arc<S>,
         session: Session,
         key: DigestKey,
         deliveries: mpsc::Sender<Delivery>,
@@ -93,7 +98,7 @@ impl<S: Source> Keeper<S> {
     ) -> Self {
         let asker = Asker::new(session.source(), &source.identity());
         Self {
-            source: Arc::new(source),
+            source,
             session,
             key,
             questions: JoinSet::new(),
@@ -105,6 +110,7 @@ impl<S: Source> Keeper<S> {
             asker,
             gate: Gate::default(),
             is_enrolled: true,
+            tap: None,
         }
     }
 
@@ -112,6 +118,12 @@ impl<S: Source> Keeper<S> {
     #[must_use]
     pub fn with_gate(self, gate: Gate) -> Self {
         Self { gate, ..self }
+    }
+
+    /// Tells this tap how its token stands.
+    #[must_use]
+    pub fn with_tap(self, tap: Option<Tap>) -> Self {
+        Self { tap, ..self }
     }
 
     /// The same, beside another keeper of its source: it writes nothing down until it is told to.
@@ -137,10 +149,12 @@ impl<S: Source> Keeper<S> {
             for event in slept.into_iter().chain([event]) {
                 for effect in self.session.step(event, Instant::now()) {
                     if self.perform(effect).await.is_ended() {
+                        self.tell_tap();
                         return;
                     }
                 }
             }
+            self.tell_tap();
             event = self.next_event(&mut notices).await;
             if self.give_back_by.is_some_and(|by| by <= Instant::now()) {
                 tracing::warn!("source did not answer in time, stopping without giving back");
@@ -158,7 +172,10 @@ impl<S: Source> Keeper<S> {
             [self.session.deadline(), self.give_back_by].into_iter().flatten().fold(look, Instant::min);
         tokio::select! {
             Some(done) = self.questions.join_next() => match done {
-                Ok((sent, answer)) => Event::Answered { sent, answer },
+                Ok((sent, answer)) => {
+                    self.note_look(&answer);
+                    Event::Answered { sent, answer }
+                }
                 // A question is never cancelled, so it was lost by a panic: a bug, which ends the keeper too.
                 Err(error) => std::panic::resume_unwind(error.into_panic()),
             },
@@ -180,6 +197,7 @@ impl<S: Source> Keeper<S> {
                 self.source.look_at_tls();
                 Event::Due
             }
+            Notice::Doubted(serial) => Event::Doubted(serial),
             Notice::Refresh(names) => Event::RefreshAsked(names),
             Notice::Released(secret, below) => Event::Released(secret, below),
             Notice::Status(clock, answer) => {
@@ -207,8 +225,23 @@ impl<S: Source> Keeper<S> {
     /// What is held is written down when the page becomes this keeper's.
     fn enrol(&mut self, is_enrolled: bool) {
         self.is_enrolled = is_enrolled;
+        self.tap.iter_mut().for_each(Tap::forget);
         if let Some(holdings) = self.session.holdings() {
             self.book().for_each(|book| book.record(holdings.clone()));
+        }
+    }
+
+    fn note_look(&mut self, answer: &Answer) {
+        if let (Answer::LookUpGrant(..), Some(tap)) = (answer, &mut self.tap) {
+            tap.looked();
+        }
+    }
+
+    /// The keeper that has the page has the word; at the end there is no token any more.
+    fn tell_tap(&mut self) {
+        if let Some(tap) = self.tap.as_mut().filter(|_| self.is_enrolled) {
+            let is_ending = self.give_back_by.is_some();
+            tap.tell(if is_ending { View::default() } else { self.session.view() });
         }
     }
 

@@ -12,6 +12,7 @@ mod failure;
 #[cfg(test)]
 mod fuzz;
 mod line;
+mod open;
 mod origin;
 mod problem;
 mod reach;
@@ -39,6 +40,7 @@ pub(crate) use connections::Connections;
 pub(crate) use explain::Keys;
 pub(crate) use failure::causes;
 use failure::{Failure, chained, together, usable};
+pub(crate) use open::Opened;
 use origin::{Address, Origin};
 pub use problem::HttpError;
 #[cfg(feature = "otlp")]
@@ -258,13 +260,7 @@ impl Http {
     /// Sends the request to one server and reads the whole answer, whatever its status.
     async fn exchange(&self, origin: &Origin, path: &str, request: &Request) -> Result<Answer, Failure> {
         let exchange = async {
-            let message = message(origin, path, request)?;
-            let response = self.connections.request(message, self.limits.connect).await;
-            let response = response.map_err(|unanswered| {
-                let why = format!("{origin}: {}", unanswered.words(Keys::Vault));
-                if unanswered.is_unsent() { Failure::unsent(why) } else { Failure::perhaps_sent(why) }
-            })?;
-            let (head, body) = response.into_parts();
+            let (head, body) = self.begun(origin, path, request).await?.into_parts();
             let body = self.whole(origin, body, request.longest).await?;
             Ok(Answer { status: head.status, headers: head.headers, body: Secret::new(body) })
         };
@@ -272,6 +268,21 @@ impl Http {
             Ok(outcome) => outcome,
             Err(_elapsed) => Err(self.too_late(origin, request.repeat)),
         }
+    }
+
+    /// Sends the request to one server, up to the head of the answer.
+    async fn begun(
+        &self,
+        origin: &Origin,
+        path: &str,
+        request: &Request,
+    ) -> Result<hyper::Response<Incoming>, Failure> {
+        let message = message(origin, path, request)?;
+        let response = self.connections.request(message, self.limits.connect).await;
+        response.map_err(|unanswered| {
+            let why = format!("{origin}: {}", unanswered.words(Keys::Vault));
+            if unanswered.is_unsent() { Failure::unsent(why) } else { Failure::perhaps_sent(why) }
+        })
     }
 
     fn too_late(&self, origin: &Origin, repeat: Repeat) -> Failure {
@@ -324,7 +335,8 @@ fn message(origin: &Origin, path: &str, request: &Request) -> Result<hyper::Requ
         message.headers_mut().insert(HOST, HeaderValue::from_static("localhost"));
     }
     if request.body.is_some() {
-        message.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let json = HeaderValue::from_static("application/json");
+        message.headers_mut().entry(CONTENT_TYPE).or_insert(json);
     }
     Ok(message)
 }

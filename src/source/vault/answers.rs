@@ -310,7 +310,7 @@ impl Versioned {
 }
 
 /// What the server calls the request of this answer. Nothing behind it is read: in most answers it stands first.
-pub(super) fn request_id(body: &[u8]) -> Option<RequestId> {
+pub(crate) fn request_id(body: &[u8]) -> Option<RequestId> {
     struct Search<'a>(&'a mut Option<RequestId>);
 
     impl<'de> Visitor<'de> for Search<'_> {

@@ -9,13 +9,14 @@ use hyper::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::Passed;
 use super::answers::{Envelope, Versioned, request_id};
 use super::index::NewestIndex;
 use super::path::encoded;
 use crate::secret::Secret;
 use crate::source::Fault;
 use crate::source::heard;
-use crate::source::http::{Answer, Http, HttpError, Longest, Repeat, Request, words};
+use crate::source::http::{Answer, Http, HttpError, Longest, Opened, Repeat, Request, words};
 
 const REQUEST: HeaderName = HeaderName::from_static("x-vault-request");
 const NAMESPACE: HeaderName = HeaderName::from_static("x-vault-namespace");
@@ -88,6 +89,23 @@ impl Api {
         }
         heard::request(request_id(answer.body.expose()));
         Ok(answer)
+    }
+
+    /// Passes a request on, and returns the beginning of its answer. The namespace is that of the configuration.
+    pub(super) async fn pass_on(&self, token: &Secret<str>, passed: Passed) -> Result<Opened, Fault> {
+        let Passed { method, path, query, headers: mut all, body, repeat } = passed;
+        all.extend(self.headers(Some(token))?);
+        let path = encoded(&path, query.as_deref());
+        let request = Request { method, path, headers: all, body, repeat, longest: Longest::Usual };
+        let opened = self.http.open(&request).await?;
+        let headers = match &opened {
+            Opened::Whole(answer) => &answer.headers,
+            Opened::Head(response) => response.headers(),
+        };
+        if let Some(index) = headers.get(INDEX) {
+            self.index.saw(index);
+        }
+        Ok(opened)
     }
 
     fn headers(&self, token: Option<&Secret<str>>) -> Result<HeaderMap, Fault> {
