@@ -88,8 +88,6 @@ pub(crate) struct Admitted {
     pub(crate) headers: HeaderMap,
     /// The client's own token, where it counts.
     pub(crate) token: Option<Secret<str>>,
-    /// The answer is put into a wrapping token, which is good for one client.
-    pub(crate) is_wrapped: bool,
 }
 
 /// Why a request is refused.
@@ -170,7 +168,6 @@ pub(crate) fn admit(
         query: query.text,
         headers: passed(headers),
         token: own_token(rules.auto_auth, headers)?,
-        is_wrapped: headers.contains_key(WRAP),
     })
 }
 

@@ -89,6 +89,8 @@ pub struct SourceStatus {
     pub not_before: Option<Moment>,
     /// The number of leases that are held, those that wait for their end included.
     pub leases: usize,
+    /// The number of leases that clients of the proxy have, where there is a proxy to this source.
+    pub client_leases: Option<usize>,
     /// The number of questions that are out.
     pub in_flight: usize,
     /// How the rotations stand that are planned there, where it tells.
@@ -461,6 +463,7 @@ impl SessionStatus {
             login_failures: 0,
             not_before: None,
             leases: 0,
+            client_leases: None,
             in_flight: 0,
             rotations: None,
         };

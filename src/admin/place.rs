@@ -17,7 +17,7 @@ use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, getsockopt, listen, setsockopt,
     socket,
 };
-use nix::sys::stat::{Mode, fchmod};
+use nix::sys::stat::{Mode, fchmod, umask};
 use nix::sys::time::{TimeVal, TimeValLike};
 use nix::unistd::geteuid;
 
@@ -242,7 +242,11 @@ fn open(flags: SockFlag) -> nix::Result<OwnedFd> {
 fn listener(address: &UnixAddr, mode: Mode) -> nix::Result<OwnedFd> {
     let socket = open(SockFlag::empty())?;
     fchmod(&socket, mode).ok();
-    bind(socket.as_raw_fd(), address)?;
+    // The kernel takes the umask from it. It is that of the whole program, and nothing else is made at that moment: no process has been started.
+    let before = umask(Mode::from_bits_truncate(!mode.bits() & 0o777));
+    let bound = bind(socket.as_raw_fd(), address);
+    umask(before);
+    bound?;
     listen(&socket, Backlog::new(BACKLOG)?)?;
     Ok(socket)
 }

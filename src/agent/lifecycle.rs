@@ -4,6 +4,7 @@
 //! publisher has one of its own.
 
 use std::io;
+use std::pin::Pin;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::mpsc;
@@ -31,7 +32,12 @@ pub struct Rereading {
     pub seen: Seen,
     /// Told when another configuration holds for good.
     pub settled: Settled,
+    /// What is over before the sessions give back what they hold.
+    pub farewell: Farewell,
 }
+
+/// What others give back at the end with a session's token.
+pub type Farewell = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Hears of a configuration that holds from now on.
 pub type Settled = Box<dyn Fn(&Setup) + Send>;
@@ -47,7 +53,7 @@ pub async fn run(
     orders: Orders,
     (sender, events): (mpsc::UnboundedSender<Event>, mpsc::UnboundedReceiver<Event>),
     asks: mpsc::Receiver<Ask>,
-    Rereading { load, seen, settled }: Rereading,
+    Rereading { load, seen, settled, farewell }: Rereading,
 ) -> io::Result<(u8, Option<Release>)> {
     let (read, files) = mpsc::unbounded_channel();
     let included = task.setup.plan.included();
@@ -62,8 +68,19 @@ pub async fn run(
     let desk = publisher.start(sender.clone())?;
     let clock = WallClock { window: config.rollout.window.clone(), is_open: true };
     let agent = Agent::new(task, Instant::now());
-    let ended =
-        Lifecycle { agent, keepers, desk, orders, events, asks, answers: sender, clock, reloads, settled };
+    let ended = Lifecycle {
+        agent,
+        keepers,
+        desk,
+        orders,
+        events,
+        asks,
+        answers: sender,
+        clock,
+        reloads,
+        settled,
+        farewell,
+    };
     let ended = Box::pin(ended.run()).await;
     watching.iter().for_each(JoinHandle::abort);
     Ok(ended)
@@ -80,6 +97,7 @@ struct Lifecycle {
     clock: WallClock,
     reloads: Reloads,
     settled: Settled,
+    farewell: Farewell,
 }
 
 /// Reports when the window for rollouts opens or closes.
@@ -277,6 +295,7 @@ impl Lifecycle {
     /// Files are removed first, since that is quick: a reader that finds them missing knows that the process is gone.
     async fn close(self, end: &End) {
         self.desk.hand(if end.sweep { Job::Sweep } else { Job::Discard });
+        self.farewell.await;
         if end.give_back {
             // What gives back only because nothing was published yet is tried again, and needs its credential then.
             self.keepers.stop(end.sweep).await;

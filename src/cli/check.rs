@@ -68,7 +68,7 @@ pub(super) fn check(origin: &Origin, command: Option<Vec<String>>, asked: &Check
             .to_owned()]);
     }
     complain_of_audit(config);
-    if plan.is_idle() {
+    if plan.is_idle() && config.proxy.is_none() {
         complain(&[format!("warning: {NOTHING_TO_DO}")]);
     }
     for (name, source) in &config.sources {

@@ -6,7 +6,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::User;
 
 use crate::admin::place::{Bound, Place};
-use crate::agent::lifecycle::Settled;
+use crate::agent::lifecycle::{Farewell, Settled};
 use crate::audit::Gate;
 use crate::config::{Account, Config, ProxyConfig, ProxyListen, SourceConfig};
 use crate::names::SourceName;
@@ -103,11 +103,15 @@ impl Open {
     pub(super) fn line(&self) -> (SourceName, Line) {
         (self.source.clone(), self.line.clone())
     }
+}
 
-    /// Gives back what its clients hold.
-    pub(super) async fn end(self) {
-        self.proxy.end().await;
-    }
+/// Gives back what the proxy's clients hold; its socket goes with it.
+pub(super) fn farewell(open: Option<Open>) -> Farewell {
+    Box::pin(async move {
+        if let Some(open) = open {
+            open.proxy.end().await;
+        }
+    })
 }
 
 /// After a reload the proxy allows what the new configuration does.

@@ -16,7 +16,7 @@ use super::prepare::{Means, prepare, random};
 use super::{USAGE, admin, otlp, proxy};
 use crate::admin::place::Place;
 use crate::agent::keepers::Keepers;
-use crate::agent::lifecycle::{Rereading, Settled};
+use crate::agent::lifecycle::{Farewell, Rereading, Settled};
 use crate::agent::publisher::{Premises, Publisher};
 use crate::agent::reloads::{Loaded, Seen};
 use crate::agent::{Event, Mode, Patience, Setup, Task, chain, gives_back, lifecycle};
@@ -58,7 +58,7 @@ struct Again {
 
 impl Again {
     /// Reads the configuration, and makes the sources of its secrets: a file of certificates may be wrong, too.
-    fn rereading(self, means: Means, settled: Settled) -> Rereading {
+    fn rereading(self, means: Means, settled: Settled, farewell: Farewell) -> Rereading {
         let Self { reader, origin, command, seen } = self;
         let load = move || {
             let loaded = load(&reader, &origin, command.clone()).and_then(|setup| {
@@ -70,7 +70,7 @@ impl Again {
             });
             (loaded, reader.seen())
         };
-        Rereading { load: Some(Box::new(load)), seen, settled }
+        Rereading { load: Some(Box::new(load)), seen, settled, farewell }
     }
 }
 
@@ -243,9 +243,10 @@ async fn agent(
         let Some(source) = config.sources.get(name) else { continue };
         prepare(&means, name, source)?(&mut keepers, wants.clone(), Edition::default());
     }
+    let (settled, farewell) = (proxy::settled(proxied.as_ref()), proxy::farewell(proxied));
     let rereading = match again {
-        Some(again) => again.rereading(means, proxy::settled(proxied.as_ref())),
-        None => Rereading { load: None, seen: Seen::new(), settled: proxy::settled(None) },
+        Some(again) => again.rereading(means, settled, farewell),
+        None => Rereading { load: None, seen: Seen::new(), settled, farewell },
     };
     let task = Task {
         setup: Arc::new(setup),
@@ -258,9 +259,6 @@ async fn agent(
     };
     let run = lifecycle::run(task, keepers, publisher, orders, events, asked, rereading);
     let ended = Box::pin(run).await;
-    if let Some(proxied) = proxied {
-        proxied.end().await;
-    }
     audience.dismiss().await;
     let (code, live) = ended.map_err(|error| error.to_string())?;
     match live.as_ref().and_then(|live| live.env.get(STDOUT)).filter(|_| mode == Mode::Once) {

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::reader::{Table, Value, every};
-use super::value::{ACCOUNT, Account, DURATION, Form, WORD};
-use super::{Place, SourceConfig};
+use super::value::{Account, DURATION, Form, WORD};
+use super::{Place, SourceConfig, output};
 use crate::names::SourceName;
 
 /// `[proxy]`
@@ -75,7 +75,7 @@ pub(super) fn proxy(
     }
     let users = users.map(|value| {
         let items = value.list("a list of users, such as [\"app\", 1000]");
-        items.and_then(|items| every(items.iter().map(|item| item.read(&ACCOUNT)))).unwrap_or_default()
+        items.and_then(|items| every(items.iter().map(output::account))).unwrap_or_default()
     });
     let auto_auth = table.read("auto_auth", &AUTO_AUTH).unwrap_or(AutoAuth::Always);
     let rate = table.take("rate").and_then(|value| rate(&value)).unwrap_or(USUAL_RATE);
@@ -138,11 +138,11 @@ fn paths(value: &Value<'_>) -> Option<Vec<String>> {
 }
 
 fn rate(value: &Value<'_>) -> Option<u32> {
-    let number = value.integer()?;
-    let rate = u32::try_from(number).ok().filter(|rate| (1..=FASTEST).contains(rate));
+    let rate = value.integer().and_then(|number| u32::try_from(number).ok());
+    let rate = rate.filter(|rate| (1..=FASTEST).contains(rate));
     if rate.is_none() {
         value.report(format!(
-            "has to be from 1 to {FASTEST}: how many requests a second each client may send"
+            "takes a number from 1 to {FASTEST}: how many requests a second each client may send"
         ));
     }
     rate
@@ -204,3 +204,59 @@ const PATTERN: Form<String> = Form {
         Ok(bare.to_owned())
     },
 };
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::config::{AutoAuth, Config, ProxyListen, parse};
+
+    fn read(lines: &str) -> Result<Config, String> {
+        let source = "[source.vault]\naddress = 'https://a'\nauth.token.file = '/t'\n[source.own]\ntype = 'store'\nfile = '/s'\nkey_file = '/k'\n";
+        let problems = |problems: Vec<crate::config::Problem>| {
+            problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+        };
+        parse(Path::new("/squire.toml"), &format!("{source}[proxy]\n{lines}"), &|_| None).map_err(problems)
+    }
+
+    #[test]
+    fn what_is_left_out_is_the_careful_choice() {
+        let proxy = read("listen = 'unix:/run/v.sock'").unwrap().proxy.unwrap();
+        assert_eq!(proxy.listen, ProxyListen::Socket("/run/v.sock".into()));
+        assert_eq!((proxy.source.as_str(), proxy.auto_auth, proxy.rate), ("vault", AutoAuth::Always, 50));
+        assert!(
+            proxy.paths.is_none() && proxy.users.is_none() && proxy.cache.is_zero() && proxy.stale.is_zero()
+        );
+        let proxy =
+            read("listen = 'unix:///run/v.sock'\npaths = ['/v1/a/+/b*', 'c']").unwrap().proxy.unwrap();
+        assert_eq!(proxy.listen, ProxyListen::Socket("/run/v.sock".into()));
+        assert_eq!(proxy.paths.unwrap(), ["a/+/b*", "c"]);
+    }
+
+    #[test]
+    fn what_makes_no_sense_or_opens_too_much_is_a_problem() {
+        for (lines, problem) in [
+            ("", "proxy.listen"),
+            ("listen = '0.0.0.0:8200'", "is not of this machine alone"),
+            ("listen = '[::]:8200'", "is not of this machine alone"),
+            ("listen = '[::ffff:10.0.0.1]:8200'", "is not of this machine alone"),
+            ("listen = 'unix:v.sock'", "is no absolute path"),
+            ("listen = 'localhost:8200'", "is neither a socket nor an address"),
+            ("listen = '127.0.0.1:8200'\nusers = ['app']", "nobody can tell whose program asks"),
+            ("listen = 'unix:/v'\nsource = 'own'", "is no server with the API of Vault"),
+            ("listen = 'unix:/v'\nsource = 'none'", "there is no source of this name"),
+            ("listen = 'unix:/v'\npaths = []", "allows nothing"),
+            ("listen = 'unix:/v'\npaths = ['a/*/b']", "reads as in a policy"),
+            ("listen = 'unix:/v'\npaths = ['a/x+']", "reads as in a policy"),
+            ("listen = 'unix:/v'\npaths = ['a//b']", "is no path of the API"),
+            ("listen = 'unix:/v'\npaths = ['a/../b']", "is no path of the API"),
+            ("listen = 'unix:/v'\nrate = 0", "takes a number from 1"),
+            ("listen = 'unix:/v'\nrate = 'many'", "takes a number from 1"),
+            ("listen = 'unix:/v'\nauto_auth = 'never'", "is unknown"),
+            ("listen = 'unix:/v'\ncach = '1s'", "cach"),
+        ] {
+            let said = read(lines).unwrap_err();
+            assert!(said.contains(problem), "{lines}: {said}");
+        }
+    }
+}

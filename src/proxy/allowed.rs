@@ -55,6 +55,12 @@ impl Allowed {
         self.0.iter().any(|entry| entry.has(path))
     }
 
+    /// Whether something is allowed below it: it may be a mount.
+    fn has_below(&self, beginning: &str) -> bool {
+        let beginning = format!("{}/", beginning.trim_end_matches('/'));
+        self.0.iter().any(|entry| entry.path.starts_with(&beginning))
+    }
+
     /// Whether it asks for what is mounted where an allowed path is, in the form of the server's own tools or of the API.
     fn tells_mount(&self, path: &str) -> bool {
         let Some(about) = path.strip_prefix(MOUNTS) else { return false };
@@ -63,7 +69,8 @@ impl Allowed {
             let (mount, rest) = about.split_at(at);
             ["data", "metadata"].map(|form| format!("{mount}/{form}{rest}"))
         });
-        self.knows(about)
+        self.has_below(about)
+            || self.knows(about)
             || self.knows(&format!("{about}/"))
             || forms.into_iter().any(|form| self.knows(&form))
     }
@@ -158,6 +165,8 @@ mod tests {
             (Verb::Read, "sys/internal/ui/mounts/secret/app", true),
             (Verb::Read, "sys/internal/ui/mounts/secret/data/app", true),
             (Verb::Read, "sys/internal/ui/mounts/kv/team", true),
+            (Verb::Read, "sys/internal/ui/mounts/secret", true),
+            (Verb::Read, "sys/internal/ui/mounts/sec", false),
             (Verb::Read, "sys/internal/ui/mounts/secret/other", false),
             (Verb::Read, "sys/internal/ui/mounts", false),
             (Verb::Write, "sys/internal/ui/mounts/secret/app", false),

@@ -117,6 +117,11 @@ impl HttpBody for Rest {
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::default()
+        // An answer of a known length goes on as one.
+        let begun = self.beginning.as_ref().map_or(0, |beginning| beginning.len() as u64);
+        self.rest
+            .size_hint()
+            .exact()
+            .map_or_else(SizeHint::default, |rest| SizeHint::with_exact(begun + rest))
     }
 }

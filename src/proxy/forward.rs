@@ -14,7 +14,7 @@ use super::answer::{Body, STALE, error, full, later};
 use super::body::{Read, of_answer, rest};
 use super::client::Visitor;
 use super::leases::{Envelope, Held};
-use super::serve::Proxy;
+use super::serve::{Proxy, locked};
 use super::shared::{Leader, Outcome as SharedOutcome, Way, Whole};
 use super::{Admitted, Verb};
 use crate::audit;
@@ -33,6 +33,9 @@ const AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// A client whose request could not be served may ask again after this time.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
+
+/// A server that could not be reached is not asked again for so long: its clients need not wait for it one by one.
+const REST: Duration = Duration::from_secs(1);
 
 /// What goes back of an answer's headers.
 const RETURNED: [HeaderName; 4] = [
@@ -218,6 +221,9 @@ impl Proxy {
         if !upstream.view.is_reachable {
             return Err(Trouble::Unreachable("cannot be reached".to_owned(), None));
         }
+        if let Some((_, trouble)) = locked(&self.down).clone().filter(|(until, _)| *until > Instant::now()) {
+            return Err(trouble);
+        }
         let vault = Arc::clone(&upstream.vault);
         if let Some(token) = &admitted.token {
             let sent = Instant::now();
@@ -271,7 +277,10 @@ impl Proxy {
             request,
         };
         Fact::Question(self.source.clone(), fact).tell();
-        result.map_err(Trouble::of)
+        let result = result.map_err(Trouble::of);
+        let outage = result.as_ref().err().filter(|trouble| trouble.is_outage());
+        *locked(&self.down) = outage.map(|trouble| (Instant::now() + REST, trouble.clone()));
+        result
     }
 
     async fn exchange_once(

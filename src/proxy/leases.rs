@@ -6,6 +6,7 @@
 //!
 //! *Invariant:* there are at most [`MOST_LEASES`]; one that there is no room for is given back before its client has it.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -87,29 +88,42 @@ pub(super) struct Held {
 pub(super) struct Leases {
     tasks: Mutex<JoinSet<()>>,
     end: watch::Sender<bool>,
+    number: Arc<AtomicUsize>,
 }
 
-impl Default for Leases {
-    fn default() -> Self {
-        Self { tasks: Mutex::default(), end: watch::Sender::new(false) }
+/// One of those that are counted.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(number: &Arc<AtomicUsize>) -> Self {
+        number.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(number))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Leases {
-    /// How many there are.
-    pub(super) fn count(&self) -> usize {
-        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        while tasks.try_join_next().is_some() {}
-        tasks.len()
+    /// None yet; their number is told there.
+    pub(super) fn new(number: Arc<AtomicUsize>) -> Self {
+        Self { tasks: Mutex::default(), end: watch::Sender::new(false), number }
     }
 
     /// Keeps one; `false` if there is no room, and then it is given back.
     pub(super) fn hold(&self, held: Held, envelope: &Envelope) -> bool {
-        let has_room = self.count() < MOST_LEASES;
+        let has_room = self.number.load(Ordering::Relaxed) < MOST_LEASES;
+        let counted = Counted::new(&self.number);
         let (ttl, renewable) = (envelope.ttl(), envelope.renewable.unwrap_or_default());
         let end = self.end.subscribe();
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those that are over are forgotten here, so that there are never more than what is held.
+        while tasks.try_join_next().is_some() {}
         tasks.spawn(async move {
+            let _counted = counted;
             if has_room && !held.keep(ttl, renewable, end).await {
                 return;
             }

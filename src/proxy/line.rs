@@ -3,6 +3,7 @@
 //! *Invariant:* the token is the session's. Nobody here logs in.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
@@ -17,8 +18,8 @@ use crate::source::vault::Vault;
 /// A look at a token that was refused something takes no longer, a login after it neither; else the client has the refusal.
 const SETTLED_WITHIN: Duration = Duration::from_secs(5);
 
-/// A token that was looked at just now is not looked at again: what it is refused is not its fault.
-const VOUCHED_FOR: Duration = Duration::from_secs(1);
+/// From one look at a token that was refused something to the next: a client that asks for what it may not costs no more.
+const APART: Duration = Duration::from_secs(1);
 
 /// The source as its keeper says it stands.
 #[derive(Clone, Debug)]
@@ -32,19 +33,24 @@ pub struct Upstream {
 
 /// Where keepers say it, and the proxy reads it.
 #[derive(Clone, Debug)]
-pub struct Line(watch::Sender<Option<Upstream>>);
+pub struct Line {
+    upstream: watch::Sender<Option<Upstream>>,
+    /// How many leases clients have.
+    pub(super) leases: Arc<AtomicUsize>,
+}
 
 impl Default for Line {
     fn default() -> Self {
-        Self(watch::Sender::new(None))
+        Self { upstream: watch::Sender::new(None), leases: Arc::default() }
     }
 }
 
 impl Line {
     /// The tap of a keeper of this source.
     pub fn tap(&self, vault: Arc<Vault>, notices: mpsc::WeakUnboundedSender<Notice>) -> Tap {
-        let line = self.0.clone();
-        Tap::new(Box::new(move |view, looks| {
+        let (line, leases) = (self.upstream.clone(), Arc::clone(&self.leases));
+        let count = Box::new(move || leases.load(Ordering::Relaxed));
+        let tell = Box::new(move |view, looks| {
             line.send_modify(|upstream| {
                 let before = upstream.as_ref().map(|upstream| (upstream.looks, upstream.looked));
                 let looked = match before {
@@ -55,17 +61,18 @@ impl Line {
                 let (vault, notices) = (Arc::clone(&vault), notices.clone());
                 *upstream = Some(Upstream { vault, notices, view, looks, looked });
             });
-        }))
+        });
+        Tap::new(tell, count)
     }
 
     /// How it stands now; `None` before the first word of a keeper.
     pub(super) fn now(&self) -> Option<Upstream> {
-        self.0.borrow().clone()
+        self.upstream.borrow().clone()
     }
 
     /// How it stands once there is a token, or after this time.
     pub(super) async fn with_token(&self, within: Duration) -> Option<Upstream> {
-        let mut changes = self.0.subscribe();
+        let mut changes = self.upstream.subscribe();
         let has_token = |upstream: &Option<Upstream>| {
             upstream.as_ref().is_some_and(|upstream| upstream.view.grant.is_some())
         };
@@ -75,30 +82,32 @@ impl Line {
 
     /// This token was refused something: whether it is dead is found out. The token after it, if there is one soon.
     pub(super) async fn after(&self, doubted: Serial) -> Option<(Serial, Grant)> {
+        let by = Instant::now() + SETTLED_WITHIN;
         let before = self.now()?;
-        if before.looked.is_some_and(|at| at.elapsed() < VOUCHED_FOR) && before.has(doubted) {
-            return None;
+        // Somebody else may have it looked at meanwhile; if not, one look in a while is enough.
+        let next = before.looked.map_or(Instant::now(), |at| at + APART);
+        if let Some(upstream) = self.settled(doubted, before.looks, next).await {
+            return upstream.successor(doubted);
         }
         before.notices.upgrade()?.send(Notice::Doubted(doubted)).ok()?;
-        let by = tokio::time::Instant::now() + SETTLED_WITHIN;
-        let mut changes = self.0.subscribe();
-        let looks = before.looks;
-        let settled = |upstream: &Option<Upstream>| {
-            upstream.as_ref().is_some_and(|upstream| {
-                upstream.has_other(doubted) || (upstream.has(doubted) && upstream.looks > looks)
+        self.settled(doubted, before.looks, by).await?.successor(doubted)
+    }
+
+    /// How it stands once the token was looked at, or there is another one.
+    async fn settled(&self, doubted: Serial, looks: u64, by: Instant) -> Option<Upstream> {
+        let is_settled = |upstream: &Option<Upstream>| {
+            upstream.as_ref().is_some_and(|upstream| match &upstream.view.grant {
+                Some((serial, _)) => *serial != doubted || upstream.looks > looks,
+                // It was dead: there will be another.
+                None => false,
             })
         };
-        let upstream = timeout_at(by, changes.wait_for(settled)).await.ok()?.ok()?.clone()?;
-        upstream.view.grant.filter(|(serial, _)| *serial != doubted)
+        timeout_at(by.into(), self.upstream.subscribe().wait_for(is_settled)).await.ok()?.ok()?.clone()
     }
 }
 
 impl Upstream {
-    fn has(&self, wanted: Serial) -> bool {
-        self.view.grant.as_ref().is_some_and(|(serial, _)| *serial == wanted)
-    }
-
-    fn has_other(&self, than: Serial) -> bool {
-        self.view.grant.as_ref().is_some_and(|(serial, _)| *serial != than)
+    fn successor(self, of: Serial) -> Option<(Serial, Grant)> {
+        self.view.grant.filter(|(serial, _)| *serial != of)
     }
 }

@@ -23,6 +23,7 @@ use tokio::sync::{Semaphore, watch};
 use super::answer::{Body, error, later, refused};
 use super::body::{Missing, of_request};
 use super::client::{Users, Visitor, by_address, by_socket};
+use super::forward::Trouble;
 use super::leases::Leases;
 use super::line::Line;
 use super::pace::{Client, Pace};
@@ -68,6 +69,8 @@ pub struct Inner {
     pub(super) gate: Gate,
     pub(super) shared: Shared,
     pub(super) leases: Leases,
+    /// Until then the server is not asked, and why.
+    pub(super) down: Mutex<Option<(Instant, Trouble)>>,
     rules: Mutex<Arc<Rules>>,
     pace: Mutex<Pace>,
     seats: Mutex<BTreeMap<Client, usize>>,
@@ -87,10 +90,11 @@ impl Proxy {
     pub(crate) fn new(config: &ProxyConfig, rules: Rules, line: Line, gate: Gate) -> Self {
         Self(Arc::new(Inner {
             source: config.source.clone(),
-            line,
             gate,
             shared: Shared::new(config.cache, config.stale),
-            leases: Leases::default(),
+            leases: Leases::new(Arc::clone(&line.leases)),
+            line,
+            down: Mutex::default(),
             rules: Mutex::new(Arc::new(rules)),
             pace: Mutex::new(Pace::new(config.rate)),
             seats: Mutex::default(),
@@ -101,11 +105,6 @@ impl Proxy {
     /// From now on these rules hold.
     pub(crate) fn set_rules(&self, rules: Rules) {
         *locked(&self.rules) = Arc::new(rules);
-    }
-
-    /// How many leases of clients are held.
-    pub fn leases(&self) -> usize {
-        self.0.leases.count()
     }
 
     /// The end: leases of clients are given back.
@@ -286,7 +285,7 @@ fn allowed(refusal: Refusal, mut response: Response<Body>) -> Response<Body> {
 }
 
 /// Nothing in there can panic half-way.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

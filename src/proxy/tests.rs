@@ -93,7 +93,7 @@ fn only_named_headers_go_on_and_a_token_only_where_it_counts() {
     let mut names: Vec<_> = always.headers.keys().map(HeaderName::as_str).collect();
     names.sort_unstable();
     assert_eq!(names, ["content-type", "x-vault-wrap-ttl"]);
-    assert!(always.token.is_none() && always.is_wrapped);
+    assert!(always.token.is_none());
     let if_missing = rules(AutoAuth::IfMissing, "");
     let token = |lines: &[(&str, &str)]| {
         let admitted = judged(&if_missing, "GET /v1/secret/data/app", lines).unwrap();

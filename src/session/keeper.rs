@@ -203,6 +203,7 @@ impl<S: Source> Keeper<S> {
             Notice::Status(clock, answer) => {
                 let mut status = self.session.status(S::KIND, self.source.credential(), &clock);
                 status.source.rotations = self.source.rotations(&clock);
+                status.source.client_leases = self.tap.as_ref().map(Tap::leases);
                 // Whoever asked may have gone.
                 drop(answer.send(status));
                 Event::Due

@@ -26,6 +26,7 @@ impl Session {
             login_failures: self.login_failures,
             not_before: self.not_before.filter(|gate| *gate > clock.now).map(|gate| clock.at(gate)),
             leases: self.leases.len(),
+            client_leases: None,
             in_flight: self.in_flight,
             rotations: None,
         };

@@ -152,6 +152,7 @@ make_dir = {}
 on_change = { run = ["a"] }
 [process]
 command = ["a"]
+env_from = [{ secret = "NAME" }]
 [rollout]
 check = [{ run = ["a"] }]
 probe = { tcp = "a:1" }
@@ -162,6 +163,8 @@ file = "/var/log/audit"
 anchor = "/var/lib/anchor"
 [webhook]
 key = "{{NAME.key}}"
+[proxy]
+listen = "unix:/run/vault.sock"
 "#;
 
 /// [`WHOLE`], with what this key needs in its table.

@@ -50,6 +50,7 @@ mod page;
 mod policy;
 mod process;
 mod proxies;
+mod proxy;
 mod publishing;
 mod reactions;
 mod references;

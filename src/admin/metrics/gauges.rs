@@ -102,6 +102,8 @@ impl Gauges {
             Some(f64::from(source.login_failures))
         });
         each("leases", "The leases that are held", |source| Some(count(source.leases)));
+        let clients = "The leases that clients of the proxy have";
+        each("client_leases", clients, |source| source.client_leases.map(count));
         each("questions", "The questions that are out", |source| Some(count(source.in_flight)));
         each("token_end_time_seconds", "When the token ends, in seconds since 1970", |source| {
             source.token.as_ref()?.ends.map(Moment::unix_s)

@@ -31,6 +31,7 @@ fn source(name: &str) -> SourceStatus {
         login_failures: 3,
         not_before: None,
         leases: 2,
+        client_leases: Some(3),
         in_flight: 1,
         rotations: Some(Rotations { overdue: 4, failing: 1, next: Some(at(700)) }),
     }
@@ -91,6 +92,7 @@ squire_generation_pending 0.0
 squire_breaker_open{source="vault"} 1.0
 squire_login_failures{source="vault"} 3.0
 squire_leases{source="vault"} 2.0
+squire_client_leases{source="vault"} 3.0
 squire_questions{source="vault"} 1.0
 squire_token_end_time_seconds{source="vault"} 500.0
 squire_credential_end_time_seconds{source="vault"} 800.0

@@ -7,17 +7,26 @@ use crate::session::View;
 /// Takes what a keeper says; beside it, how often the token was looked up.
 pub type Tell = Box<dyn Fn(View, u64) + Send>;
 
+/// Says how many leases those have who use the token through it.
+pub type Count = Box<dyn Fn() -> usize + Send>;
+
 /// See the module.
 pub struct Tap {
     told: Option<(View, u64)>,
     looks: u64,
     tell: Tell,
+    count: Count,
 }
 
 impl Tap {
-    /// A tap that passes on what it is told.
-    pub fn new(tell: Tell) -> Self {
-        Self { told: None, looks: 0, tell }
+    /// A tap that passes on what it is told, and knows how many leases there are beside the session's.
+    pub fn new(tell: Tell, count: Count) -> Self {
+        Self { told: None, looks: 0, tell, count }
+    }
+
+    /// How many leases there are beside the session's.
+    pub(super) fn leases(&self) -> usize {
+        (self.count)()
     }
 
     /// The token was looked up, whatever came of it.
