@@ -13,6 +13,15 @@ pub fn plain(text: &str) -> Cow<'_, str> {
     replaced(text, |shown, c| write!(shown, "{}", c.escape_debug()))
 }
 
+/// A name from outside, harmless and shortened: whoever chooses it must not fill the log with it.
+pub fn short(name: &str) -> String {
+    const LONGEST: usize = 80;
+    match name.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", plain(name.get(..end).unwrap_or_default())),
+        None => plain(name).into_owned(),
+    }
+}
+
 /// A JSON document with the same meaning, in bytes that have no effect on a terminal.
 pub fn plain_json(document: &str) -> Cow<'_, str> {
     // Outside of strings, JSON has no such character. Inside strings, each may be written as a number.
@@ -22,12 +31,12 @@ pub fn plain_json(document: &str) -> Cow<'_, str> {
 }
 
 fn replaced(text: &str, replace: impl Fn(&mut String, char) -> std::fmt::Result) -> Cow<'_, str> {
-    if text.chars().all(is_plain) {
+    if text.chars().all(is_seen) {
         return Cow::Borrowed(text);
     }
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
-        if is_plain(c) {
+        if is_seen(c) {
             shown.push(c);
         } else {
             // Writing to a `String` cannot fail.
@@ -39,7 +48,7 @@ fn replaced(text: &str, replace: impl Fn(&mut String, char) -> std::fmt::Result)
 
 /// Whether a reader sees this character. The standard library writes as `\u{…}` every character that is no letter, mark, digit or sign:
 /// controls, formats such as those for directions, separators other than the space, and unassigned characters.
-fn is_plain(c: char) -> bool {
+pub fn is_seen(c: char) -> bool {
     !c.is_control() && (c.is_alphanumeric() || c.escape_debug().len() <= 2)
 }
 
@@ -81,7 +90,7 @@ mod tests {
             let value = serde_json::json!({ text: other });
             let document = value.to_string();
             let shown = plain_json(&document);
-            prop_assert!(shown.chars().all(is_plain));
+            prop_assert!(shown.chars().all(is_seen));
             prop_assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap(), value);
         }
     }

@@ -61,17 +61,44 @@ impl Spot {
     }
 }
 
-impl Node {
-    /// How many nodes it has with itself, and the bytes of their scalars.
-    fn size(&self) -> (usize, usize) {
-        let sum = |sizes: &mut dyn Iterator<Item = (usize, usize)>| {
-            sizes.fold((1, 0), |(nodes, bytes), (more, larger)| (nodes + more, bytes + larger))
-        };
-        match &self.is {
-            Yaml::Scalar(text, _) => (1, text.len()),
-            Yaml::List(items) => sum(&mut items.iter().map(Self::size)),
-            Yaml::Map(pairs) => sum(&mut pairs.iter().flat_map(|(key, value)| [key.size(), value.size()])),
+/// What counts against [`NODES`], [`BYTES`] and [`DEPTH`].
+#[derive(Clone, Copy, Default)]
+struct Size {
+    nodes: usize,
+    bytes: usize,
+    levels: usize,
+}
+
+impl Size {
+    fn and(self, other: Self) -> Self {
+        Self {
+            nodes: self.nodes.saturating_add(other.nodes),
+            bytes: self.bytes.saturating_add(other.bytes),
+            levels: self.levels.max(other.levels),
         }
+    }
+
+    /// Adds what came at this place.
+    fn add(&mut self, more: Self, at: Spot) -> Result<(), Wrong> {
+        *self = self.and(more);
+        if self.nodes > NODES || self.bytes > BYTES {
+            return Err(at.wrong("makes it more than 100,000 values, or 8 MiB"));
+        }
+        Ok(())
+    }
+}
+
+impl Node {
+    fn size(&self) -> Size {
+        let children = match &self.is {
+            Yaml::Scalar(text, _) => return Size { nodes: 1, bytes: text.len(), levels: 0 },
+            Yaml::List(items) => items.iter().map(Self::size).fold(Size::default(), Size::and),
+            Yaml::Map(pairs) => {
+                let sizes = pairs.iter().flat_map(|(key, value)| [key.size(), value.size()]);
+                sizes.fold(Size::default(), Size::and)
+            }
+        };
+        Size { nodes: 1 + children.nodes, levels: 1 + children.levels, ..children }
     }
 }
 
@@ -94,8 +121,10 @@ struct Reading {
     documents: Vec<Node>,
     open: Vec<Open>,
     anchors: BTreeMap<usize, Node>,
-    nodes: usize,
-    bytes: usize,
+    /// All that was written, and what aliases repeat.
+    total: Size,
+    /// The copies that anchors keep.
+    kept: Size,
 }
 
 /// A list or map whose end did not come yet.
@@ -112,23 +141,28 @@ impl Reading {
             Event::Scalar(text, style, anchor, tag) => {
                 let is_text = tag.is_some_and(|tag| is_text(&tag));
                 let is = Yaml::Scalar(text.into_owned(), style == ScalarStyle::Plain && !is_text);
-                self.whole(Node { at, is }, anchor)?;
+                let node = Node { at, is };
+                self.total.add(node.size(), at)?;
+                self.close(node, anchor)?;
             }
             Event::SequenceStart(anchor, _) => self.begin(at, anchor, false)?,
             Event::MappingStart(anchor, _) => self.begin(at, anchor, true)?,
             Event::SequenceEnd | Event::MappingEnd => {
                 if let Some(Open { at, anchor, items, is_map }) = self.open.pop() {
                     let is = if is_map { Yaml::Map(pairs(items)) } else { Yaml::List(items) };
-                    self.close(Node { at, is }, anchor);
+                    self.close(Node { at, is }, anchor)?;
                 }
             }
             Event::Alias(anchor) => {
                 let known = self.anchors.get(&anchor);
-                let is = known
-                    .ok_or_else(|| at.wrong("has an alias of what does not stand before it"))?
-                    .is
-                    .clone();
-                self.whole(Node { at, is }, 0)?;
+                let known = known.ok_or_else(|| at.wrong("has an alias of what does not stand before it"))?;
+                let (size, is) = (known.size(), &known.is);
+                self.total.add(size, at)?;
+                if self.open.len() + size.levels > DEPTH {
+                    return Err(at.wrong(TOO_DEEP));
+                }
+                let node = Node { at, is: is.clone() };
+                self.close(node, 0)?;
             }
             Event::Nothing
             | Event::StreamStart
@@ -141,35 +175,28 @@ impl Reading {
 
     fn begin(&mut self, at: Spot, anchor: usize, is_map: bool) -> Result<(), Wrong> {
         if self.open.len() >= DEPTH {
-            return Err(at.wrong("is nested deeper than 127 levels"));
+            return Err(at.wrong(TOO_DEEP));
         }
-        self.nodes = self.nodes.saturating_add(1);
+        self.total.add(Size { nodes: 1, ..Size::default() }, at)?;
         self.open.push(Open { at, anchor, items: Vec::new(), is_map });
         Ok(())
     }
 
-    /// A node that comes at once.
-    fn whole(&mut self, node: Node, anchor: usize) -> Result<(), Wrong> {
-        let (nodes, bytes) = node.size();
-        self.nodes = self.nodes.saturating_add(nodes);
-        self.bytes = self.bytes.saturating_add(bytes);
-        if self.nodes > NODES || self.bytes > BYTES {
-            return Err(node.at.wrong("makes it more than 100,000 values, or 8 MiB"));
-        }
-        self.close(node, anchor);
-        Ok(())
-    }
-
-    fn close(&mut self, node: Node, anchor: usize) {
+    /// A node is whole. Anchors within each other keep what is innermost once each, so their copies are bounded too.
+    fn close(&mut self, node: Node, anchor: usize) -> Result<(), Wrong> {
         if anchor != 0 {
+            self.kept.add(node.size(), node.at)?;
             self.anchors.insert(anchor, node.clone());
         }
         match self.open.last_mut() {
             Some(open) => open.items.push(node),
             None => self.documents.push(node),
         }
+        Ok(())
     }
 }
+
+const TOO_DEEP: &str = "is nested deeper than 127 levels";
 
 /// `!!str`
 fn is_text(tag: &Tag) -> bool {

@@ -3,6 +3,7 @@
 //! *Invariant:* pure. What is written is read back as the same tree; comments are not kept.
 
 use super::hcl::{Flaw, Spot};
+use crate::plain::is_seen;
 use crate::yaml::{self, Wrong};
 
 pub(super) use crate::yaml::{Node, Yaml};
@@ -190,9 +191,7 @@ fn is_literal(text: &str) -> bool {
     body.contains('\n')
         && !body.ends_with('\n')
         && !body.starts_with(['\n', ' ', '\t'])
-        && body.chars().all(|c| {
-            c == '\n' || c == '\t' || (!c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}'))
-        })
+        && body.chars().all(|c| c == '\n' || c == '\t' || is_seen(c))
         && !body.lines().any(|line| !line.is_empty() && line.trim().is_empty())
 }
 
@@ -247,6 +246,9 @@ mod tests {
         }
         assert!(parse(&text).is_err());
         assert!(parse(&"[".repeat(10_000)).is_err());
+        let aliases = |anchor: &str| format!("a: &a {anchor}\nb: [{}]\n", "*a, ".repeat(1000));
+        assert!(parse(&aliases(&"x".repeat(100_000))).is_err(), "long scalars");
+        assert!(parse(&aliases("{k: [1, 2]}")).is_ok());
     }
 
     fn node() -> impl Strategy<Value = Node> {

@@ -5,6 +5,8 @@
 use std::fmt::Write as _;
 use std::ops::RangeInclusive;
 
+pub(super) use crate::plain::short as plain;
+
 /// A helper as templates know it.
 #[derive(Debug)]
 pub(super) struct Helper {
@@ -168,13 +170,4 @@ pub(super) fn list<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String 
         write!(text, " and {more} more").unwrap_or_default();
     }
     text
-}
-
-/// A name on one line, shortened if it is long.
-pub(super) fn plain(name: &str) -> String {
-    const LONGEST: usize = 80;
-    match name.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}…", crate::plain::plain(name.get(..end).unwrap_or_default())),
-        None => crate::plain::plain(name).into_owned(),
-    }
 }

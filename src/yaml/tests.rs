@@ -70,6 +70,22 @@ fn what_is_not_read_is_said_with_its_place_and_without_its_text() {
         let inner = level - 1;
         format!("{text}a{level}: &a{level} [*a{inner}, *a{inner}, *a{inner}, *a{inner}, *a{inner}]\n")
     });
+    let aliases = |anchor: &str| format!("a: &a {anchor}\nb: [{}]\n", "*a, ".repeat(1000));
+    let named = aliases(&format!("{{? {} : 1}}", "n".repeat(100_000)));
+    let anchors = (0..100).map(|level| format!("&a{level} [")).collect::<String>();
+    let anchors = format!("{anchors}{}{}", "1,".repeat(2000), "]".repeat(100));
+    let deeper = |level: usize| format!("b{level}: &b{level} [*b{}]\n", level - 1);
+    let deep = (1..200).map(deeper).fold("b0: &b0 []\n".to_owned(), |text, line| text + &line);
+    let large = "makes it more than 100,000 values, or 8 MiB";
+    for (text, line, why) in [
+        (named, 2, large),
+        (anchors, 1, large),
+        (deep, 127, "is nested deeper than 127 levels"),
+        (aliases(&"1".repeat(9000)), 2, large),
+    ] {
+        let wrong = value(&text).unwrap_err();
+        assert_eq!((wrong.at.line, wrong.why), (line, why));
+    }
     for (text, place, why) in [
         ("a: [1", (2, 1), "is no YAML"),
         ("a: 1\nb: *x\n", (2, 4), "is no YAML"),
@@ -84,6 +100,16 @@ fn what_is_not_read_is_said_with_its_place_and_without_its_text() {
         assert_eq!(wrong.at.line, place.0, "{text}");
         assert!(place.1 == 0 || wrong.at.column == place.1, "{wrong:?} {text}");
     }
+}
+
+#[test]
+fn the_time_for_a_map_is_no_square_of_its_names() {
+    let names: String = (0..49_000).map(|name| format!("n{name}: \n")).collect();
+    assert_eq!(value(&names).unwrap().as_object().unwrap().len(), 49_000);
+    let merged: String = (0..24_000).map(|name| format!(" n{name}: \n")).collect();
+    let merged = value(&format!("a: &a\n{merged}b:\n <<: *a\n n1: 1\n")).unwrap();
+    assert_eq!(merged["b"].as_object().unwrap().len(), 24_000);
+    assert_eq!(merged["b"]["n1"], 1);
 }
 
 proptest! {

@@ -1,11 +1,12 @@
 //! A text of TOML that grows: tables, pairs, comments, and the quoting of each.
 //!
-//! *Invariant:* nothing that is put in can end a text, a comment or a line before its time.
+//! *Invariant:* nothing that is put in can end a text, a comment or a line before its time, or make it look like another one.
 
 use std::collections::BTreeSet;
 
 use super::super::foreign::{Remarks, VARIABLE};
 use super::super::{Note, Notes, Weight};
+use crate::plain::is_seen;
 
 /// A page of TOML.
 pub(super) struct Page<'n> {
@@ -94,7 +95,7 @@ fn remark(note: &Note) -> String {
 /// One line, without characters that a reader does not see.
 fn harmless(text: &str) -> String {
     let flat: Vec<&str> = text.split_whitespace().collect();
-    flat.join(" ").chars().map(|c| if c.is_control() || c == '\u{feff}' { '\u{fffd}' } else { c }).collect()
+    flat.join(" ").chars().map(|c| if is_seen(c) { c } else { '\u{fffd}' }).collect()
 }
 
 fn wrapped(text: &str) -> Vec<String> {
@@ -121,7 +122,7 @@ pub(super) fn quoted(text: &str) -> String {
 
 /// A template, in which `${` means nothing: in the form that is read most easily.
 pub(super) fn template_text(template: &str) -> String {
-    let is_plain = template.chars().all(|c| !c.is_control() || c == '\n' || c == '\t');
+    let is_plain = template.chars().all(|c| is_seen(c) || c == '\n' || c == '\t');
     if is_plain && template.contains('\n') && !template.contains("'''") && !template.ends_with('\'') {
         return format!("'''\n{template}'''");
     }
@@ -142,7 +143,7 @@ pub(super) fn as_it_is(text: &str) -> String {
             '\n' => quoted.push_str("\\n"),
             '\r' => quoted.push_str("\\r"),
             '\t' => quoted.push_str("\\t"),
-            c if c.is_control() => quoted.extend(["\\u", &format!("{:04X}", u32::from(c))]),
+            c if !is_seen(c) => quoted.extend(["\\U", &format!("{:08X}", u32::from(c))]),
             c => quoted.push(c),
         }
     }
@@ -169,13 +170,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_text_comes_back_through_toml(text in "([a-z'\"\\\\ \n\t\r\u{0}]|'''|\\$\\{|é|\u{feff}){0,20}", key in "\\PC{0,8}") {
+        fn every_text_comes_back_through_toml(text in "([a-z'\"\\\\ \n\t\r\u{0}]|'''|\\$\\{|é|\u{feff}|\u{202e}|\u{2028}|\u{e0001}){0,20}", key in "\\PC{0,8}") {
             let notes = Notes::default();
             let mut page = Page::new(&notes);
             page.comment(&text);
             page.pair(&bare_or_quoted(&key), &quoted(&text));
             page.pair("template_of_a_long_name", &template_text(&text));
-            let table: toml::Table = toml::from_str(&page.into_text(&[])).unwrap();
+            let made = page.into_text(&[]);
+            prop_assert!(made.chars().all(|c| is_seen(c) || c == '\n' || c == '\t'), "{:?}", made);
+            let table: toml::Table = toml::from_str(&made).unwrap();
             let doubled = text.replace("${", "$${");
             prop_assert_eq!(table[&key].as_str(), Some(doubled.as_str()));
             prop_assert_eq!(table["template_of_a_long_name"].as_str(), Some(text.as_str()));
