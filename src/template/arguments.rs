@@ -79,6 +79,11 @@ impl<'a> Arguments<'a> {
         self.values.get(index)?.try_get_constant_value()?.as_str()
     }
 
+    /// Whether it is a part of a secret as it is held, and no text that a helper has read: names in that are a part of its value.
+    pub(super) fn is_stored(&self, index: usize) -> bool {
+        self.values.get(index).is_some_and(|value| value.context_path().is_some())
+    }
+
     fn mismatch(&self, index: usize, wanted: &str) -> Complaint {
         let (name, usage) = (self.helper.name, self.helper.usage);
         let (label, found) = (self.label(index), kind(self.value(index)));

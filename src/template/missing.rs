@@ -1,6 +1,7 @@
 //! Says what is missing if a path of a template leads nowhere: which secret, which field, and which fields exist.
 //!
-//! *Invariant:* contains names of secrets and fields, and the kind of a value; never a value.
+//! *Invariant:* contains names of secrets and fields, and the kind of a value; never a value. What a helper made has no fields, only names
+//! that stood in a value.
 
 use handlebars::{Context, Path, PathAndJson, PathSeg, RenderContext, ScopedJson};
 use serde_json::Value;
@@ -62,6 +63,7 @@ fn explain_step(holder: &ScopedJson<'_>, written: &[&str], name: &str) -> String
     let name = catalogue::plain(name);
     match holder.as_json() {
         Value::Object(fields) if fields.is_empty() => format!("{owner} has no field `{name}`; it has none"),
+        Value::Object(_) if holder.context_path().is_none() => format!("{owner} has no field `{name}`"),
         Value::Object(fields) => {
             let known = catalogue::list(fields.keys().map(String::as_str));
             format!("{owner} has no field `{name}`; it has {known}")

@@ -32,6 +32,9 @@ pub(super) fn only(arguments: &Arguments<'_>) -> Result<Value, Complaint> {
     match (values.next(), values.next()) {
         (Some(value), None) => Ok(value.clone()),
         (None, _) => Err(Complaint::new(format_args!("{label} has no field at all"))),
+        (Some(_), Some(_)) if !arguments.is_stored(0) => {
+            Err(Complaint::new(format_args!("{label} has more than one field; say which one is meant")))
+        }
         (Some(_), Some(_)) => {
             let known = catalogue::list(fields.keys().map(String::as_str));
             Err(Complaint::new(format_args!(
@@ -70,6 +73,7 @@ pub(super) fn absent_item(arguments: &Arguments<'_>, value: &Value, step: usize)
     let key = arguments.literal(step).map(|key| format!(" `{}`", catalogue::plain(key))).unwrap_or_default();
     match value {
         Value::Object(fields) if fields.is_empty() => format!("{label} has no field{key}; it has none"),
+        Value::Object(_) if !arguments.is_stored(0) => format!("{label} has no field{key}"),
         Value::Object(fields) => {
             let known = catalogue::list(fields.keys().map(String::as_str));
             format!("{label} has no field{key}; it has {known}")
@@ -136,6 +140,10 @@ fn printed(values: &[PathAndJson<'_>]) -> Result<Value, Complaint> {
     let Some(value) = values.first() else { return Ok(Value::Null) };
     match (text(value.value()), value.value()) {
         (Some(text), _) => Ok(text.into()),
+        (None, Value::Object(_)) if value.context_path().is_none() => Err(Complaint::new(format_args!(
+            "{} is a map: take a value out of it with `index`, or use `json`",
+            label(value)
+        ))),
         (None, Value::Object(fields)) => Err(Complaint::new(format_args!(
             "{} is a map: name one of its fields ({}), or use `json`",
             label(value),

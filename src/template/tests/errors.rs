@@ -168,10 +168,7 @@ fn what_is_missing_is_named_with_what_is_there() {
         ("{{#each web.kye}}{{/each}}", "1:1: `web` has no field `kye`; it has `empty`, `key`"),
         ("{{#with web.kye}}{{/with}}", "1:1: `web` has no field `kye`; it has `empty`, `key`"),
         ("{{@key}}", "1:1: `@key` has no value here"),
-        (
-            "{{#*inline \"p\"}}{{kye}}{{/inline}}\n{{> p web}}",
-            "1:17: the value here has no field `kye`; it has `empty`, `key`",
-        ),
+        ("{{#*inline \"p\"}}{{kye}}{{/inline}}\n{{> p web}}", "1:17: the value here has no field `kye`"),
         (
             "{{env \"UNSET\"}}",
             "1:1: the environment variable `UNSET` is not set; `default` gives a value to use then",
@@ -283,7 +280,7 @@ fn what_is_not_known_of_a_secret_is_said_with_what_is() {
         ("{{meta db}}", "1:1: `meta` does not take 1 values; usage: {{meta secret \"version\"}}"),
         (
             "{{meta db \"custom_metadata\"}}",
-            "1:1: the value is a map: name one of its fields (`canary`, `owner`), or use `json`",
+            "1:1: the value is a map: take a value out of it with `index`, or use `json`",
         ),
         ("{{db.[@meta]}}{{[@meta].db.version}}", "1:1: `db` has no field `@meta`"),
     ] {

@@ -205,3 +205,62 @@ fn certificates() -> [String; 3] {
     let leaf = leaf.signed_by(&keys[2], &by_middle).unwrap();
     [root, middle, leaf].map(|certificate| unix(certificate.pem()))
 }
+
+#[test]
+fn a_text_cannot_choose_how_long_an_expression_computes() {
+    let texts = json!({"text": "a".repeat(1 << 20), "expression": "(?:a?){4000}b", "usual": "^a+"});
+    let data = data(json!({"s": texts}));
+    for (text, expected) in [
+        ("{{regex_replace s.text \"a.*z|a\" \"b\"}}", "`regex_replace` needs more than 2 s for `s.text`"),
+        (
+            "{{regex_match s.text s.usual}}",
+            "`regex_match` takes a text of at most 64 KiB where the expression is a value",
+        ),
+        ("{{regex_match \"a\" s.expression}}", "`s.expression` is none: it is too large"),
+    ] {
+        let error = render_with(text, &data).unwrap_err();
+        assert!(error.contains(expected), "{error}");
+    }
+    assert_eq!(render_with("{{#if (regex_match \"aa\" s.usual)}}yes{{/if}}", &data).unwrap(), "yes");
+}
+
+#[test]
+fn numbers_that_one_fraction_cannot_tell_apart_are_sorted() {
+    let many: Vec<String> = (0..300_u64)
+        .map(|item| (1 << 53) + item * 7919 % 41)
+        .enumerate()
+        .map(|(at, number)| if at % 2 == 0 { number.to_string() } else { format!("{number}.0") })
+        .collect();
+    let many = format!("[{}]", many.join(", "));
+    let wide = "[18446744073709551615, 18446744073709551614, 1e300, -1]";
+    let data = data(json!({"s": {"many": many, "wide": wide}}));
+    let sorted = render_with("{{join (sort (parse_json s.many)) \",\"}}", &data).unwrap();
+    let whole: Vec<u64> = sorted.split(',').filter_map(|number| number.parse().ok()).collect();
+    assert!(whole.len() == 150 && whole.is_sorted(), "{sorted}");
+    assert_eq!(
+        render_with("{{join (sort (parse_json s.wide)) \",\"}}", &data).unwrap(),
+        "-1,18446744073709551614,18446744073709551615,1e+300"
+    );
+}
+
+#[test]
+fn names_in_a_text_that_was_read_are_a_part_of_its_value() {
+    let data =
+        data(json!({"s": {"json": json!({CANARY: {CANARY: 1}}).to_string(), "yaml": format!("{CANARY}:")}}));
+    for text in [
+        "{{index (parse_json s.json) \"x\"}}",
+        "{{lookup (parse_yaml s.yaml) \"x\"}}",
+        "{{#with (parse_json s.json)}}{{x}}{{/with}}",
+        "{{#each (parse_json s.json)}}{{x}}{{/each}}",
+        "{{#each (parse_json s.json) as |one|}}{{one.x}}{{/each}}",
+        "{{parse_json s.json}}",
+        "{{only (parse_json s.json)}}",
+        "{{#with (parse_json s.json)}}{{lookup this \"x\"}}{{/with}}",
+        "{{#with (parse_json s.json)}}{{#each this}}{{index this \"x\"}}{{/each}}{{/with}}",
+        "{{only (parse_json \"{\\\"a\\\": 1, \\\"b\\\": 2}\")}}",
+        "{{toml (parse_json s.json)}}{{add (parse_json s.json) 1}}",
+    ] {
+        let error = render_with(text, &data).unwrap_err();
+        assert!(!error.contains(CANARY) && !error.contains("`b`"), "{text}: {error}");
+    }
+}
