@@ -8,37 +8,85 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::config::EnvFrom;
-use crate::plain::plain;
+use crate::plain::short;
 use crate::secret::{Packed, Secret};
 
-/// Beginnings of the names that the dynamic loader obeys.
-const LOADERS: [&str; 2] = ["LD_", "DYLD_"];
+/// Beginnings of the names that loaders and interpreters obey, and of those by which Squire tells the process about its sockets.
+const BEGINNINGS: [&str; 8] =
+    ["LD_", "DYLD_", "LISTEN_", "CORECLR_", "COR_", "GIT_CONFIG_", "LUA_INIT", "PERL5"];
 
 /// Names by which shells and interpreters load or run something before, or in place of, the program that is meant.
-const INTERPRETERS: [&str; 24] = [
+const INTERPRETERS: [&str; 71] = [
+    "BASHOPTS",
     "BASH_ENV",
+    "BROWSER",
+    "BUNDLE_GEMFILE",
+    "CATALINA_OPTS",
+    "CDPATH",
     "CLASSPATH",
+    "DOTNET_ADDITIONAL_DEPS",
+    "DOTNET_STARTUP_HOOKS",
+    "EDITOR",
+    "ELIXIR_ERL_OPTIONS",
     "ENV",
+    "ERL_AFLAGS",
+    "ERL_FLAGS",
+    "ERL_LIBS",
+    "ERL_ZFLAGS",
     "GCONV_PATH",
+    "GEM_HOME",
+    "GEM_PATH",
+    "GIT_ASKPASS",
+    "GIT_EDITOR",
+    "GIT_EXEC_PATH",
+    "GIT_EXTERNAL_DIFF",
+    "GIT_PAGER",
+    "GIT_PROXY_COMMAND",
     "GIT_SSH",
     "GIT_SSH_COMMAND",
+    "GIT_TEMPLATE_DIR",
     "GLIBC_TUNABLES",
+    "IBM_JAVA_OPTIONS",
     "IFS",
+    "JAVA_OPTS",
     "JAVA_TOOL_OPTIONS",
     "JDK_JAVA_OPTIONS",
+    "JULIA_LOAD_PATH",
+    "LESSCLOSE",
+    "LESSOPEN",
+    "LOCPATH",
+    "LUA_CPATH",
+    "LUA_PATH",
+    "NLSPATH",
     "NODE_OPTIONS",
     "NODE_PATH",
+    "NODE_REPL_EXTERNAL_MODULE",
+    "NOTIFY_SOCKET",
+    "OPENJ9_JAVA_OPTIONS",
+    "OPENSSL_CONF",
+    "OPENSSL_ENGINES",
+    "OPENSSL_MODULES",
+    "PAGER",
     "PATH",
-    "PERL5DB",
-    "PERL5LIB",
-    "PERL5OPT",
+    "PERLLIB",
+    "PHPRC",
+    "PHP_INI_SCAN_DIR",
     "PROMPT_COMMAND",
     "PS4",
+    "PYTHONBREAKPOINT",
+    "PYTHONEXECUTABLE",
     "PYTHONHOME",
+    "PYTHONINSPECT",
     "PYTHONPATH",
     "PYTHONSTARTUP",
+    "PYTHONUSERBASE",
+    "PYTHONWARNINGS",
     "RUBYLIB",
     "RUBYOPT",
+    "SHELLOPTS",
+    "SSH_ASKPASS",
+    "TCLLIBPATH",
+    "VISUAL",
     "_JAVA_OPTIONS",
 ];
 
@@ -55,13 +103,16 @@ pub(super) fn variables(from: &EnvFrom, fields: &Packed) -> Result<BTreeMap<Stri
             let way_out = "write it under process.env, with a name of its own";
             format!(
                 "the field `{}` cannot be the variable `{}`, which {why}: {way_out}",
-                plain(&field),
-                plain(&name)
+                short(&field),
+                short(&name)
             )
         })?;
         if let Some(other) = named.insert(name.clone(), field.clone()) {
-            let (one, other) = (plain(&other), plain(&field));
-            return Err(format!("the fields `{one}` and `{other}` would both be the variable `{name}`"));
+            let (one, other) = (short(&other), short(&field));
+            return Err(format!(
+                "the fields `{one}` and `{other}` would both be the variable `{}`",
+                short(&name)
+            ));
         }
         variables.insert(name, text(&value));
     }
@@ -89,7 +140,7 @@ fn fits(name: &str) -> Result<(), &'static str> {
             "is no name: it has other characters than letters, digits and `_` (`sanitize = true` replaces them), or begins with a digit",
         );
     }
-    if LOADERS.iter().any(|beginning| name.starts_with(beginning)) || INTERPRETERS.contains(&name) {
+    if BEGINNINGS.iter().any(|beginning| name.starts_with(beginning)) || INTERPRETERS.contains(&name) {
         return Err("can choose what runs, so whoever may write the secret could");
     }
     Ok(())
@@ -149,6 +200,11 @@ mod tests {
             (from("LD_", false, false), json!({"PRELOAD": "canary"}), "can choose what runs"),
             (from("", true, false), json!({"path": "canary"}), "can choose what runs"),
             (from("BASH_", false, false), json!({"ENV": "canary"}), "can choose what runs"),
+            (from("", true, false), json!({"listen_fds": "canary"}), "can choose what runs"),
+            (from("", false, false), json!({"NOTIFY_SOCKET": "canary"}), "can choose what runs"),
+            (from("", false, false), json!({"OPENSSL_CONF": "canary"}), "can choose what runs"),
+            (from("", false, false), json!({"DOTNET_STARTUP_HOOKS": "canary"}), "can choose what runs"),
+            (from("", true, true), json!({"git.config.count": "canary"}), "can choose what runs"),
             (
                 from("", false, true),
                 json!({"a-b": "canary", "a.b": "canary"}),
@@ -158,6 +214,8 @@ mod tests {
             let error = made(&from, &fields).unwrap_err();
             assert!(error.contains(why) && !error.contains("canary"), "{fields}: {error}");
         }
+        let long = made(&from("", false, false), &json!({ "n-".repeat(100_000): "canary" })).unwrap_err();
+        assert!(long.len() < 500, "{long}");
         assert!(made(&from("APP_", false, false), &json!({"PATH": "x", "LD_PRELOAD": "y"})).is_ok());
     }
 }
