@@ -8,6 +8,7 @@ use tracing::{debug, error, info, warn};
 
 use super::{listed, seconds};
 use crate::names::{Generation, Revision, SecretName};
+use crate::plain::short;
 use crate::publish::Exposure;
 use crate::status::{Outcome, Step};
 
@@ -272,6 +273,27 @@ impl RolloutFact {
     }
 }
 
+/// The first of them: `each` makes a file of each field, and whoever may write the secret must not fill the log.
 fn names(paths: &BTreeSet<PathBuf>) -> String {
-    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+    const MOST: usize = 50;
+    let mut names: Vec<String> = paths.iter().take(MOST).map(|path| short(&path.to_string_lossy())).collect();
+    if let Some(more @ 1..) = paths.len().checked_sub(MOST) {
+        names.push(format!("and {more} more"));
+    }
+    names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_many_files_are_some_and_their_number() {
+        let paths = |count: usize| (0..count).map(|at| PathBuf::from(format!("{at:05}"))).collect();
+        assert_eq!(names(&paths(0)), "");
+        assert_eq!(names(&paths(2)), "00000, 00001");
+        assert!(names(&paths(50)).ends_with(", 00049"));
+        assert!(names(&paths(30_000)).ends_with(", 00049, and 29950 more"));
+        assert!(names(&[PathBuf::from("n".repeat(5000)), "\u{202e}".into()].into()).len() < 100);
+    }
 }

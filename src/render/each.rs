@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::plain::plain;
+use crate::plain::short;
 use crate::secret::{Packed, Secret};
 
 /// The longest name that a file may have on Linux, in bytes.
@@ -48,7 +48,7 @@ fn entry(directory: &Path, name: &str) -> Result<PathBuf, String> {
         None => Ok(directory.join(name)),
         Some(why) => Err(format!(
             "the secret `{}` cannot be a directory: a part of its name {why}; leave it out of the folder",
-            plain(name)
+            short(name)
         )),
     }
 }
@@ -58,7 +58,7 @@ fn file(directory: &Path, name: &str, value: &Value) -> Result<Contents, String>
         None => Ok((directory.join(name), contents(value))),
         Some(why) => Err(format!(
             "the field `{}` cannot be a file: its name {why}; write a [[file]] with a template for it",
-            plain(name)
+            short(name)
         )),
     }
 }
@@ -72,7 +72,7 @@ fn refuse_collisions(files: &[Contents]) -> Result<(), String> {
         None => Ok(()),
         Some(path) => Err(format!(
             "`{}` would be both the file of a field and the directory of a secret",
-            plain(&path.to_string_lossy())
+            short(&path.to_string_lossy())
         )),
     }
 }
@@ -176,6 +176,15 @@ mod tests {
             let error = files_in(&folder, true).unwrap_err();
             assert!(error.contains(why) && !error.contains("canary"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_name_that_is_refused_does_not_fill_the_log() {
+        let name = format!("{}/\u{202e}", "n".repeat(100_000));
+        let error = files_of(&json!({ name.as_str(): "canary" })).unwrap_err();
+        assert!(error.len() < 300 && error.contains("has a slash"), "{error}");
+        let error = files_in(&json!({ "n".repeat(100_000): {"a": "canary"} }), true).unwrap_err();
+        assert!(error.len() < 300 && error.contains("more than 255 bytes"), "{error}");
     }
 
     proptest! {
