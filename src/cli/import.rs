@@ -10,6 +10,7 @@ use clap::{Args, ValueEnum};
 use super::USAGE;
 use super::load::complain;
 use super::output::say;
+use crate::files;
 use crate::import::{self, Files, Imported, Input, Kind, Note, Place, Weight};
 
 /// The longest text that is imported, in bytes: 4 MiB.
@@ -166,7 +167,9 @@ fn limited(from: impl Read) -> io::Result<String> {
 fn open(files: &[PathBuf], name: &str) -> Option<String> {
     let beside = files.iter().filter_map(|file| Some(file.parent()?.join(name)));
     let places = std::iter::once(PathBuf::from(name)).chain(beside);
-    places.into_iter().find_map(|place| fs::File::open(place).and_then(limited).ok())
+    // A configuration names it, which may be somebody else's: nothing that has no end, and nobody to wait for.
+    let read = |place: PathBuf| files::read(&place, LONGEST)?.text().map(str::to_owned);
+    places.into_iter().find_map(|place| read(place).ok())
 }
 
 /// Writes everything into the directory, or says what cannot be written.
@@ -174,7 +177,7 @@ fn write(imported: &Imported, directory: &Path, force: bool) -> u8 {
     let mut files = vec![("squire.toml", &imported.toml)];
     files.extend(imported.templates.iter().map(|template| (template.name.as_str(), &template.text)));
     files.extend(imported.manifest.iter().map(|manifest| ("pod.yaml", manifest)));
-    let taken = |(name, _): &&(&str, &String)| !force && directory.join(name).exists();
+    let taken = |(name, _): &&(&str, &String)| !force && directory.join(name).symlink_metadata().is_ok();
     if let Some((name, _)) = files.iter().find(taken) {
         let file = directory.join(name);
         complain(&[format!(
@@ -185,8 +188,12 @@ fn write(imported: &Imported, directory: &Path, force: bool) -> u8 {
     }
     let written = fs::create_dir_all(directory).and_then(|()| {
         files.iter().try_for_each(|(name, text)| {
-            let mut options = fs::OpenOptions::new();
-            let file = options.write(true).create(true).truncate(true).mode(0o644).open(directory.join(name));
+            let place = directory.join(name);
+            if force {
+                absent(fs::remove_file(&place))?;
+            }
+            // Never through a link that somebody put there: it may lead to any file of the machine.
+            let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(place);
             file.and_then(|mut file| io::Write::write_all(&mut file, text.as_bytes()))
         })
     });
@@ -196,5 +203,53 @@ fn write(imported: &Imported, directory: &Path, force: bool) -> u8 {
             complain(&[format!("cannot write into {}: {error}", directory.display())]);
             1
         }
+    }
+}
+
+/// What was removed, or was not there.
+fn absent(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn imported() -> Imported {
+        let text = "template {\n contents = \"x\"\n destination = \"/run/x\"\n}\n".to_owned();
+        let input = Input { name: "agent.hcl".to_owned(), text };
+        import::import(&[input], Some(Kind::Agent), Files::Beside, &|_| None).unwrap()
+    }
+
+    #[test]
+    fn nothing_is_written_through_a_link() {
+        let directory = tempfile::tempdir().unwrap();
+        let (to, victim) = (directory.path().join("to"), directory.path().join("victim"));
+        fs::create_dir(&to).unwrap();
+        symlink(&victim, to.join("squire.toml")).unwrap();
+        assert_eq!(write(&imported(), &to, false), 1, "a link that leads nowhere is there too");
+        assert!(!victim.exists());
+        fs::write(&victim, "of somebody else").unwrap();
+        assert_eq!(write(&imported(), &to, true), 0);
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "of somebody else");
+        assert!(to.join("squire.toml").symlink_metadata().unwrap().is_file());
+        assert_eq!(write(&imported(), &to, true), 0, "again");
+        assert_eq!(write(&imported(), &to, false), 1);
+    }
+
+    #[test]
+    fn a_template_that_never_ends_holds_up_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = directory.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(open(&[], pipe.to_str().unwrap()), None);
+        assert_eq!(open(&[], "/dev/zero"), None);
+        fs::write(directory.path().join("a.tpl"), "text").unwrap();
+        assert_eq!(open(&[directory.path().join("agent.hcl")], "a.tpl").as_deref(), Some("text"));
     }
 }
