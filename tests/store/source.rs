@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use squire::config::{ServerVariables, StoreConfig, StoreLogin};
+use squire::config::{Listing, ServerVariables, StoreConfig, StoreLogin};
 use squire::names::{SecretName, SourceName};
 use squire::plan::Want;
 use squire::source::store::Embedded;
@@ -104,6 +104,38 @@ async fn a_name_that_stands_for_another_path_has_the_value_of_that_one() {
     for (path, expected) in [("prod/app", "one"), ("prod/other", "another"), ("prod/app", "one")] {
         assert_eq!(read_at(&source, &grant, path).await.unwrap(), expected, "{path}");
     }
+}
+
+/// Whoever may write into it could fill the audit otherwise: what is refused is asked for again and again.
+#[tokio::test]
+async fn a_folder_that_is_too_large_is_read_once_and_not_at_each_try() {
+    let (bench, source, grant) = opened().await;
+    store(&bench, &["put", "prod/large"], &"x".repeat(2000));
+    store(&bench, &["put", "prod/small"], "x");
+    let folder = |max_size| Want {
+        name: SecretName::new("all"),
+        source: SourceName::new("store"),
+        path: "prod".to_owned(),
+        params: None,
+        version: None,
+        kind: None,
+        list: Some(Listing::Level),
+        refresh: Duration::from_mins(5),
+        max_size,
+    };
+    let records = || {
+        let db = rusqlite::Connection::open(bench.path(STORE)).unwrap();
+        db.query_row("SELECT count(*) FROM audit", [], |row| row.get::<_, u64>(0)).unwrap()
+    };
+    let try_it = async |max_size| source.fetch(&grant, &folder(max_size)).await;
+    assert!(matches!(try_it(2100).await, Err(Fault::Malformed { .. })));
+    let before = records();
+    for _ in 0..5 {
+        assert!(matches!(try_it(2100).await, Err(Fault::Malformed { .. })));
+    }
+    assert_eq!(records(), before);
+    assert_eq!(try_it(squire::size::USUAL).await.unwrap().fields.expose().len(), 3);
+    assert_eq!(records(), before + 1, "the one that was not read yet");
 }
 
 #[tokio::test]

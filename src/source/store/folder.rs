@@ -3,7 +3,7 @@
 //! *Invariant:* an entry is read again only if it has another version, and the folder is listed for the record only if it has other
 //! entries: reading unchanged secrets again would fill the audit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::open::{Open, meta};
 use super::{Fault, Fetched};
@@ -12,11 +12,13 @@ use crate::plan::Want;
 use crate::source::folder::{Folder, Names, lock};
 use crate::store::{SecretPath, StoreError};
 
-/// What was read of a folder last.
+/// What was read of a folder last, also where the folder as a whole is refused: it is tried again and again.
 #[derive(Debug, Default)]
 pub(super) struct KnownFolder {
     path: String,
-    /// By the names from the folder on: the version, and its fields.
+    /// The names from the folder on that were listed.
+    listed: BTreeSet<String>,
+    /// By these names: the version, and its fields.
     entries: BTreeMap<String, (u64, Fetched)>,
 }
 
@@ -40,23 +42,38 @@ impl Open {
         }
         let before = self.folders.remove(&want.name).filter(|known| known.path == want.path);
         let before = before.unwrap_or_default();
-        if !before.entries.keys().eq(present.keys()) {
-            self.store.list(&folder)?;
+        let mut known =
+            KnownFolder { path: want.path.clone(), listed: before.listed, entries: BTreeMap::new() };
+        let whole = self.gather(want, (&folder, present), before.entries, &mut known);
+        self.folders.insert(want.name.clone(), known);
+        whole
+    }
+
+    /// Puts what is present together, and what was read of it into `known`.
+    fn gather(
+        &mut self,
+        want: &Want,
+        (folder, present): (&str, BTreeMap<String, u64>),
+        mut before: BTreeMap<String, (u64, Fetched)>,
+        known: &mut KnownFolder,
+    ) -> Result<Result<Fetched, Fault>, StoreError> {
+        if !known.listed.iter().eq(present.keys()) {
+            self.store.list(folder)?;
+            known.listed = present.keys().cloned().collect();
         }
-        let (whole, mut entries) = (Folder::new(want), BTreeMap::new());
+        let whole = Folder::new(want);
         for (name, version) in present {
-            let known = before.entries.get(&name).filter(|(known, _)| *known == version);
-            let Some(entry) =
-                known.cloned().map_or_else(|| self.read_entry(want, &name), |known| Ok(Some(known)))?
+            let same = before.remove(&name).filter(|(known, _)| *known == version);
+            let Some(entry) = same.map_or_else(|| self.read_entry(want, &name), |known| Ok(Some(known)))?
             else {
                 continue;
             };
-            if let Err(fault) = lock(&whole).add(name.clone(), entry.1.clone()) {
+            let added = lock(&whole).add(name.clone(), entry.1.clone());
+            known.entries.insert(name, entry);
+            if let Err(fault) = added {
                 return Ok(Err(fault));
             }
-            entries.insert(name, entry);
         }
-        self.folders.insert(want.name.clone(), KnownFolder { path: want.path.clone(), entries });
         Ok(Ok(lock(&whole).whole()))
     }
 
