@@ -3,7 +3,8 @@
 //! Each process has a socket of its own. `/proc/net/unix` shows its name to every user of the network namespace, also to all containers of
 //! a pod. So Squire asks the kernel for the sender: the process itself, one of its group, and its descendants count. A short-lived one, such
 //! as `systemd-notify`, may be gone before Squire looks: then its user decides. Who has the user of the process and sees it could as well
-//! end it, and who does not see it has no number here.
+//! end it. A container beside Squire's has no number here. What is left is a container of the same user below Squire's own PID namespace
+//! and in its network namespace, as one with the host's network is to a Squire on the host: it can say READY=1, and nothing else.
 //!
 //! *Invariant:* a message other than `READY=1`, or from another sender, changes nothing, however long and however often it comes.
 
