@@ -18,6 +18,7 @@ use crate::names::Trace;
 
 pub use meta::Meta;
 pub use packed::Packed;
+pub(crate) use packed::readable;
 
 /// The fields of one secret as its source gave them: text, numbers, booleans, lists and further fields, by name in order. A tree; what
 /// is held is [`Packed`].

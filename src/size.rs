@@ -14,6 +14,11 @@ const A_VALUE: usize = 32;
 ///
 /// It need not be JSON: of anything else this is a number too.
 pub fn weight(json: &[u8]) -> usize {
+    json.len().max(values(json).saturating_mul(A_VALUE))
+}
+
+/// How many values and names this JSON has.
+pub fn values(json: &[u8]) -> usize {
     let (mut values, mut in_text, mut is_escaped) = (1_usize, false, false);
     for byte in json {
         match byte {
@@ -24,7 +29,7 @@ pub fn weight(json: &[u8]) -> usize {
             _ => {}
         }
     }
-    json.len().max(values.saturating_mul(A_VALUE))
+    values
 }
 
 /// Why a secret that weighs more than it may is not taken.

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Tag};
 
 /// The most nodes that a text may have, those counted again that an alias repeats.
-const NODES: usize = 100_000;
+pub(crate) const NODES: usize = 100_000;
 /// How deep lists and maps may be nested: as deep as in JSON.
 const DEPTH: usize = 127;
 /// The most bytes of all scalars together: 8 MiB.

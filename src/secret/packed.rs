@@ -11,8 +11,8 @@ use std::fmt;
 use serde::de::{self, MapAccess, SeqAccess, Visitor};
 use serde::ser::{self, SerializeMap};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Number, Value};
 
 use super::{Digest, DigestKey, Fields, Secret};
 
@@ -161,8 +161,7 @@ impl<'de> Visitor<'de> for Fieldwise {
         let mut fields = BTreeMap::new();
         while let Some((name, json)) = map.next_entry::<String, Box<RawValue>>()? {
             // A raw value is not read to its letters, and what cannot be read is to be known now.
-            serde_json::from_str::<Readable>(json.get())
-                .map_err(|_| de::Error::custom("a value that cannot be read"))?;
+            readable(json.get()).map_err(|_| de::Error::custom("a value that cannot be read"))?;
             fields.insert(name, json);
         }
         let layout = Layout::of(fields.iter().map(|(name, json)| (name.as_str(), json.get())));
@@ -217,10 +216,34 @@ impl<'de> Visitor<'de> for Readable {
 
     /// A number too, if it is none of a machine's.
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self, A::Error> {
-        while map.next_entry::<Self, Self>()?.is_some() {}
+        while let Some(name) = map.next_key::<String>()? {
+            match name.as_str() {
+                HIDDEN => return Err(de::Error::custom("a name that the library takes for its own")),
+                NUMBER => {
+                    map.next_value::<String>()?.parse::<Number>().map_err(de::Error::custom)?;
+                }
+                _ => {
+                    map.next_value::<Self>()?;
+                }
+            }
+        }
         Ok(self)
     }
 }
+
+/// Whether a tree can be made of this JSON, and would be what stands there. A map with a certain name would be what its text reads as: more
+/// values than were counted, at any depth.
+///
+/// # Errors
+/// Where it is no JSON, or has that name.
+pub(crate) fn readable(json: &str) -> serde_json::Result<()> {
+    serde_json::from_str::<Readable>(json).map(drop)
+}
+
+/// The name by which the library marks a text of JSON.
+const HIDDEN: &str = "$serde_json::private::RawValue";
+/// The name by which it marks a number.
+const NUMBER: &str = "$serde_json::private::Number";
 
 #[cfg(test)]
 mod tests {
@@ -228,6 +251,22 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_value_is_what_stands_there_and_no_text_of_it_is_read_as_more() {
+        for hidden in ["$serde_json::private::RawValue", "\\u0024serde_json::private::RawValue"] {
+            for value in
+                [format!("{{\"{hidden}\": \"[0,0]\"}}"), format!("[{{\"x\": 1, \"{hidden}\": \"0\"}}]")]
+            {
+                assert!(serde_json::from_str::<Packed>(&format!("{{\"a\": {value}}}")).is_err(), "{value}");
+            }
+        }
+        for (number, is_read) in [("\"17\"", true), ("\"x\"", false), ("[0]", false)] {
+            let value = format!("{{\"a\": {{\"$serde_json::private::Number\": {number}}}}}");
+            assert_eq!(serde_json::from_str::<Packed>(&value).is_ok(), is_read, "{value}");
+        }
+        assert!(serde_json::from_str::<Packed>("{\"a\": [1, 1.50, 1e400, {\"b\": -0}]}").is_ok());
+    }
 
     fn fields(value: Value) -> Fields {
         let Value::Object(fields) = value else { panic!("fields are a map") };

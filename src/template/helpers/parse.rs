@@ -5,11 +5,22 @@
 use serde_json::Value;
 
 use super::{Arguments, Complaint};
+use crate::secret::readable;
+use crate::size;
 use crate::yaml::{self, Node, Wrong};
 
 /// JSON (RFC 8259).
 pub(super) fn parse_json(arguments: &Arguments<'_>) -> Result<Value, Complaint> {
-    serde_json::from_str(&arguments.text(0)?)
+    let text = arguments.text(0)?;
+    if size::values(text.as_bytes()) > yaml::NODES {
+        let (name, label) = (arguments.name(), arguments.label(0));
+        let most = yaml::NODES;
+        return Err(Complaint::new(format_args!(
+            "`{name}` takes at most {most} values, and {label} has more"
+        )));
+    }
+    readable(&text)
+        .and_then(|()| serde_json::from_str(&text))
         .map_err(|error| wrong(arguments, error.line(), error.column(), "is no JSON"))
 }
 

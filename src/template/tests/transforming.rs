@@ -264,3 +264,18 @@ fn names_in_a_text_that_was_read_are_a_part_of_its_value() {
         assert!(!error.contains(CANARY) && !error.contains("`b`"), "{text}: {error}");
     }
 }
+
+#[test]
+fn a_text_of_json_is_bounded_also_where_it_hides_values() {
+    let zeros = |count: usize| format!("[{}0]", "0,".repeat(count));
+    let hidden = json!({"$serde_json::private::RawValue": zeros(200_000)}).to_string();
+    let data = data(json!({"s": {"many": zeros(100_000), "hidden": hidden, "enough": zeros(99_000)}}));
+    for (text, expected) in [
+        ("{{len (parse_json s.many)}}", "`parse_json` takes at most 100000 values, and `s.many` has more"),
+        ("{{len (parse_json s.hidden)}}", "`parse_json` cannot read `s.hidden`: its line 1"),
+    ] {
+        let error = render_with(text, &data).unwrap_err();
+        assert!(error.contains(expected), "{error}");
+    }
+    assert_eq!(render_with("{{len (parse_json s.enough)}}", &data).unwrap(), "99001");
+}
