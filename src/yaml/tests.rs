@@ -72,7 +72,7 @@ fn what_is_not_read_is_said_with_its_place_and_without_its_text() {
     });
     let aliases = |anchor: &str| format!("a: &a {anchor}\nb: [{}]\n", "*a, ".repeat(1000));
     let named = aliases(&format!("{{? {} : 1}}", "n".repeat(100_000)));
-    let anchors = (0..100).map(|level| format!("&a{level} [")).collect::<String>();
+    let anchors = (0..100).map(|level| format!("&a{level} [")).collect::<Vec<_>>().concat();
     let anchors = format!("{anchors}{}{}", "1,".repeat(2000), "]".repeat(100));
     let deeper = |level: usize| format!("b{level}: &b{level} [*b{}]\n", level - 1);
     let deep = (1..200).map(deeper).fold("b0: &b0 []\n".to_owned(), |text, line| text + &line);
@@ -104,9 +104,9 @@ fn what_is_not_read_is_said_with_its_place_and_without_its_text() {
 
 #[test]
 fn the_time_for_a_map_is_no_square_of_its_names() {
-    let names: String = (0..49_000).map(|name| format!("n{name}: \n")).collect();
+    let names = (0..49_000).map(|name| format!("n{name}: \n")).collect::<Vec<_>>().concat();
     assert_eq!(value(&names).unwrap().as_object().unwrap().len(), 49_000);
-    let merged: String = (0..24_000).map(|name| format!(" n{name}: \n")).collect();
+    let merged = (0..24_000).map(|name| format!(" n{name}: \n")).collect::<Vec<_>>().concat();
     let merged = value(&format!("a: &a\n{merged}b:\n <<: *a\n n1: 1\n")).unwrap();
     assert_eq!(merged["b"].as_object().unwrap().len(), 24_000);
     assert_eq!(merged["b"]["n1"], 1);
