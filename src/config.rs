@@ -302,6 +302,87 @@ pub enum AuthConfig {
     Kubernetes(JwtConfig),
     /// `[source.NAME.auth.cert]`: the source's client certificate, which is there.
     Cert(CertConfig),
+    /// `[source.NAME.auth.userpass]` and `[source.NAME.auth.ldap]`: a user with a password in a file.
+    Password(PasswordConfig),
+    /// `[source.NAME.auth.aws]`: a request to AWS that only its identity can have signed.
+    Aws(Box<AwsLoginConfig>),
+    /// `[source.NAME.auth.gcp]`: what Google's metadata service says of this machine.
+    Gcp(GcpLoginConfig),
+    /// `[source.NAME.auth.azure]`: the same of Azure's.
+    Azure(AzureLoginConfig),
+}
+
+/// A login with a name and a password.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PasswordConfig {
+    /// Which method it is.
+    pub kind: PasswordKind,
+    /// `mount`: where the method is mounted below `auth/`. Default the name of the method.
+    pub mount: String,
+    /// `username`: a name without a slash.
+    pub username: String,
+    /// `password_file`; read again at each login.
+    pub file: PathBuf,
+}
+
+/// The methods that take a password. They are asked in the same way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PasswordKind {
+    /// The server knows the users itself.
+    Userpass,
+    /// A directory knows them.
+    Ldap,
+}
+
+impl PasswordKind {
+    /// The name of the method.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Userpass => "userpass",
+            Self::Ldap => "ldap",
+        }
+    }
+}
+
+/// A login with an identity of AWS's IAM.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AwsLoginConfig {
+    /// `mount`: where the method is mounted below `auth/`. Default `aws`.
+    pub mount: String,
+    /// `role`
+    pub role: String,
+    /// `region`: of the STS that the request is for. Default `us-east-1`, which has the address without a region.
+    pub region: String,
+    /// `server_id`: signed with the request, where the server asks for it, so that no other server can use that.
+    pub server_id: Option<String>,
+    /// Where the credentials are.
+    pub account: AwsConfig,
+}
+
+/// A login of a machine of Google's cloud.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GcpLoginConfig {
+    /// `mount`: where the method is mounted below `auth/`. Default `gcp`.
+    pub mount: String,
+    /// `role`
+    pub role: String,
+    /// `metadata`: the address of the metadata service.
+    pub metadata: String,
+}
+
+/// A login of a machine of Azure.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AzureLoginConfig {
+    /// `mount`: where the method is mounted below `auth/`. Default `azure`.
+    pub mount: String,
+    /// `role`
+    pub role: String,
+    /// `resource`: whom the token is for; as in the configuration of the server's method.
+    pub resource: String,
+    /// `client_id`: which managed identity, if the machine has several.
+    pub client_id: Option<String>,
+    /// `metadata`: the address of the metadata service.
+    pub metadata: String,
 }
 
 /// An AppRole login.

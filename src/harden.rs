@@ -64,8 +64,13 @@ fn used_up(source: &SourceConfig) -> Option<&Path> {
         AuthConfig::AppRole(role) => {
             role.secret_id.as_ref().filter(|secret_id| secret_id.delete)?.from.file()?.parent()
         }
-        AuthConfig::Token { .. } | AuthConfig::Jwt(_) | AuthConfig::Kubernetes(_) | AuthConfig::Cert(_) => {
-            None
-        }
+        AuthConfig::Token { .. }
+        | AuthConfig::Jwt(_)
+        | AuthConfig::Kubernetes(_)
+        | AuthConfig::Cert(_)
+        | AuthConfig::Password(_)
+        | AuthConfig::Aws(_)
+        | AuthConfig::Gcp(_)
+        | AuthConfig::Azure(_) => None,
     }
 }

@@ -16,8 +16,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{
-    AWS_VARIABLES, Account, COLLECTOR_VARIABLES, Config, DirectoryConfig, EngineKind, EnvConfig, EnvFrom,
-    FileConfig, Limit, Listen, Listing, Mode, Place, ProbeConfig, ProbeKind, Problem, ProcessConfig,
+    AWS_VARIABLES, Account, AuthConfig, COLLECTOR_VARIABLES, Config, DirectoryConfig, EngineKind, EnvConfig,
+    EnvFrom, FileConfig, Limit, Listen, Listing, Mode, Place, ProbeConfig, ProbeKind, Problem, ProcessConfig,
     Reaction, RestartConfig, RestartMode, SecretConfig, SettingConfig, SourceConfig, TemplateSource, Version,
 };
 use crate::names::{SecretName, SourceName};
@@ -523,9 +523,13 @@ impl Compiler<'_> {
         }
     }
 
-    /// If AWS is a source, its keys are Squire's. Otherwise they may well be the process's.
+    /// If AWS is a source, or says who logs in to one, its keys are Squire's. Otherwise they may well be the process's.
     fn own_credentials(&self) -> Vec<&'static str> {
-        let is_aws = |source: &SourceConfig| matches!(source, SourceConfig::Aws(_));
+        let is_aws = |source: &SourceConfig| match source {
+            SourceConfig::Aws(_) => true,
+            SourceConfig::Vault(vault) => matches!(vault.auth, AuthConfig::Aws(_)),
+            SourceConfig::Store(_) => false,
+        };
         let of_aws = if self.config.sources.values().any(is_aws) { &AWS_VARIABLES[..] } else { &[] };
         [of_aws, COLLECTOR_VARIABLES].concat()
     }

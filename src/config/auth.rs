@@ -4,6 +4,9 @@
 //!
 //! *Invariant:* no secret value is accepted from the configuration, only the names of files that hold one.
 
+mod machine;
+mod password;
+
 use std::path::PathBuf;
 
 use super::reader::Table;
@@ -18,8 +21,18 @@ const SERVICE_ACCOUNT_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccou
 type Read = fn(Table<'_>) -> Option<AuthConfig>;
 
 /// Every login method by the name of its table.
-const METHODS: [(&str, Read); 5] =
-    [("approle", approle), ("token", token), ("jwt", jwt), ("kubernetes", kubernetes), ("cert", cert)];
+const METHODS: [(&str, Read); 10] = [
+    ("approle", approle),
+    ("token", token),
+    ("jwt", jwt),
+    ("kubernetes", kubernetes),
+    ("cert", cert),
+    ("userpass", password::userpass),
+    ("ldap", password::ldap),
+    ("aws", machine::aws),
+    ("gcp", machine::gcp),
+    ("azure", machine::azure),
+];
 
 /// Reads the one login method of a source.
 pub(super) fn auth(table: &mut Table<'_>) -> Option<AuthConfig> {
@@ -27,7 +40,7 @@ pub(super) fn auth(table: &mut Table<'_>) -> Option<AuthConfig> {
         let name = table.place().key.split('.').nth(1).unwrap_or("NAME");
         table.report(format!(
             "no login; add [source.{name}.auth.approle] with role_id_file and secret_id_file, \
-             or a table of another method: token, jwt, kubernetes, cert; or set VAULT_ROLE_ID and VAULT_SECRET_ID, or VAULT_TOKEN"
+             or a table of another method: token, jwt, kubernetes, cert, userpass, ldap, aws, gcp, azure; or set VAULT_ROLE_ID and VAULT_SECRET_ID, or VAULT_TOKEN"
         ));
     };
     let Some(auth) = table.take("auth") else {

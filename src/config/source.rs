@@ -2,7 +2,7 @@
 //!
 //! *Invariant:* no secret value is accepted, only the names of files that hold one.
 
-mod address;
+pub(super) mod address;
 pub(super) mod aws;
 mod proxy;
 mod store;

@@ -533,7 +533,7 @@ eight = "vault"
     29: source."a b".addresses[1]: contains a user name or password; the login goes into [source.NAME.auth.…]
     29: source."a b".addresses[2]: expected an address in quotes, such as "https://vault.internal:8200", found the number 3
     30: source."a b".client_key_file: needs `client_cert_file` beside it
-    31: source."a b".auth: no login; add [source."a b".auth.approle] with role_id_file and secret_id_file, or a table of another method: token, jwt, kubernetes, cert; or set VAULT_ROLE_ID and VAULT_SECRET_ID, or VAULT_TOKEN
+    31: source."a b".auth: no login; add [source."a b".auth.approle] with role_id_file and secret_id_file, or a table of another method: token, jwt, kubernetes, cert, userpass, ldap, aws, gcp, azure; or set VAULT_ROLE_ID and VAULT_SECRET_ID, or VAULT_TOKEN
     32: source.four: no address; write address = "https://vault.internal:8200" or addresses = ["…", "…"], or set the environment variable VAULT_ADDR or BAO_ADDR
     35: source.four.auth.approl: unknown login method; did you mean `approle`?
     36: source.five: no store; write file = "/var/lib/squire/app.store", or set the environment variable SQUIRE_STORE
@@ -575,6 +575,12 @@ fn each_login_method_means_what_it_says() {
         shown("auth.kubernetes = { mount = 'k8s', role = 'app', token_file = 'token' }"),
         shown(&format!("{identity}\n[source.vault.auth.cert]")),
         shown(&format!("{identity}\nauth.cert = {{ mount = 'tls', name = 'web' }}")),
+        shown("auth.userpass = { username = 'app', password_file = 'p' }"),
+        shown("auth.ldap = { mount = 'corp/ldap', username = 'a@b', password_file = '/run/p' }"),
+        shown("auth.gcp = { role = 'app' }"),
+        shown(
+            "auth.azure = { role = 'app', resource = 'https://vault', client_id = 'c', metadata = 'http://10.0.0.1' }",
+        ),
     ];
     assert_snapshot!(lines.join("\n"), @r#"
     AppRole(AppRoleConfig { mount: "approle", role_id: Inline("r"), secret_id: Some(SecretIdConfig { from: File("s"), unwrap: false, delete: false, keep: false }) })
@@ -589,6 +595,10 @@ fn each_login_method_means_what_it_says() {
     Kubernetes(JwtConfig { mount: "k8s", role: "app", file: "token" })
     Cert(CertConfig { mount: "cert", name: None })
     Cert(CertConfig { mount: "tls", name: Some("web") })
+    Password(PasswordConfig { kind: Userpass, mount: "userpass", username: "app", file: "p" })
+    Password(PasswordConfig { kind: Ldap, mount: "corp/ldap", username: "a@b", file: "/run/p" })
+    Gcp(GcpLoginConfig { mount: "gcp", role: "app", metadata: "http://metadata.google.internal" })
+    Azure(AzureLoginConfig { mount: "azure", role: "app", resource: "https://vault", client_id: Some("c"), metadata: "http://10.0.0.1" })
     "#);
 }
 
@@ -644,7 +654,7 @@ auth.token = "hvs.x"
 type = "vault"
 address = "https://a"
 auth.kubernets.role = "app"
-auth.ldap.user = "x"
+auth.radius.user = "x"
 [source.i]
 type = "vault"
 address = "https://a"
@@ -673,9 +683,59 @@ auth.approle = { role_id = "r", keep_secret_id = true }
     45: source.g.auth.jwt.jwt_file: is empty
     46: source.g.auth.token: expected a table: [source.NAME.auth.token], found text in quotes
     50: source.h.auth.kubernets: unknown login method; did you mean `kubernetes`?
-    51: source.h.auth.ldap: unknown login method; known here: approle, token, jwt, kubernetes, cert
+    51: source.h.auth.radius: unknown login method; known here: approle, token, jwt, kubernetes, cert, userpass, ldap, aws, gcp, azure
     55: source.i.auth.approle.keep_secret_id: needs `secret_id_file` beside it
     "#);
+}
+
+#[test]
+fn problems_of_logins_of_users_and_machines() {
+    assert_snapshot!(problems(r#"
+[source.a]
+type = "vault"
+address = "https://a"
+[source.a.auth.userpass]
+username = "a/b"
+password = "no"
+[source.b]
+type = "vault"
+address = "https://a"
+[source.b.auth.ldap]
+password_file = "/p"
+user = "x"
+[source.d]
+type = "vault"
+address = "https://a"
+[source.d.auth.azure]
+role = "app"
+metadata = "169.254.169.254"
+resource = ""
+"#), @r#"
+    5: source.a.auth.userpass: `password_file` is missing; write password_file = "/run/squire-id/password"
+    6: source.a.auth.userpass.username: "a/b" is no name of a user; it may have no slash in it
+    7: source.a.auth.userpass.password: no password is written in the configuration; put it into a file and name that with `password_file`
+    11: source.b.auth.ldap: `username` is missing; write username = "app"
+    13: source.b.auth.ldap.user: unknown key; did you mean `username`?
+    19: source.d.auth.azure.metadata: has to begin with https:// or http://; write for example "https://vault.internal:8200"
+    20: source.d.auth.azure.resource: is empty
+    "#);
+}
+
+#[cfg(feature = "aws")]
+#[test]
+fn a_login_by_aws_has_the_keys_of_the_environment_and_none_of_the_configuration() {
+    let text = "[source.vault]\naddress = 'https://a'\n[source.vault.auth.aws]\nrole = 'app'\n";
+    let variables =
+        [("AWS_ACCESS_KEY_ID", "AKID"), ("AWS_SECRET_ACCESS_KEY", "canary"), ("AWS_REGION", "eu-west-1")];
+    let config = parse_with(&variables, text).unwrap();
+    let SourceConfig::Vault(vault) = &config.sources["vault"] else { panic!("no vault") };
+    let AuthConfig::Aws(login) = &vault.auth else { panic!("{:?}", vault.auth) };
+    assert_eq!((login.region.as_str(), login.account.region.as_deref()), ("us-east-1", Some("eu-west-1")));
+    let keys = login.account.keys.as_ref().unwrap();
+    assert_eq!((keys.id.as_str(), keys.key.expose()), ("AKID", "canary"));
+    assert!(!format!("{config:?}").contains("canary"));
+    let wrong = problems(&format!("{text}secret_access_key = 'x'\nserver_id = 'a b'\nregion = 'Here'\n"));
+    assert_eq!(wrong.lines().count(), 3, "{wrong}");
 }
 
 #[test]

@@ -28,7 +28,7 @@ impl Collector {
     pub(super) fn new(settings: Settings) -> Result<Self, HttpError> {
         let Settings { endpoint, headers, timeout, authorities, resource } = settings;
         let is_https = endpoint.scheme_str() == Some("https");
-        let connections = Connections::new(Reach::collector(is_https, authorities), timeout)?;
+        let connections = Connections::new(Reach::directly(is_https, authorities), timeout)?;
         let mut request = Request::new(());
         *request.method_mut() = Method::POST;
         *request.uri_mut() = endpoint;

@@ -18,6 +18,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use aws_credential_types::Credentials;
+
 use super::http::{Connections, HttpError};
 use super::{Fault, Fetched, Grant, GrantLife, LONGEST_LIFE, Life, Source, heard};
 use crate::config::{AwsConfig, Version};
@@ -93,6 +95,15 @@ impl Aws {
             })),
         }
     }
+}
+
+/// The credentials that every tool of AWS would find now, for a login elsewhere.
+pub(in crate::source) async fn credentials(config: &AwsConfig) -> Result<Credentials, Fault> {
+    let connections = Connections::new(config.into(), ANSWER_WITHIN);
+    let connections =
+        connections.map_err(|error| Fault::Refused { why: chain(&error), again_in: Some(AGAIN_IN) })?;
+    let carrier = Carrier { connections: Arc::new(connections), longest: Longest::default() };
+    account::credentials(config, &carrier).await
 }
 
 impl Source for Aws {

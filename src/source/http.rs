@@ -32,7 +32,7 @@ use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderValue, LOCATION};
 use hyper::{Method, StatusCode};
 
 use super::Fault;
-use crate::config::VaultConfig;
+use crate::config::{Authorities, VaultConfig};
 use crate::secret::Secret;
 use crate::size;
 
@@ -43,7 +43,6 @@ use failure::{Failure, chained, together, usable};
 pub(crate) use open::Opened;
 use origin::{Address, Origin};
 pub use problem::HttpError;
-#[cfg(feature = "otlp")]
 pub(crate) use reach::Reach;
 pub(super) use words::words;
 
@@ -168,6 +167,15 @@ impl Http {
         let connections = Connections::new(config.into(), limits.request)?;
         let allow_redirects = config.allow_redirects;
         Ok(Self { allow_redirects, connections, addresses, answering: AtomicUsize::new(0), limits })
+    }
+
+    /// A client for a service of this machine's surroundings: one address, never through a proxy, and without redirects.
+    pub(super) fn near(address: &str, limits: Limits) -> Result<Self, HttpError> {
+        let addresses = vec![Address::parse(address)?];
+        let is_https = addresses.iter().any(|address| address.origin.is_https());
+        let reach = Reach::directly(is_https, Authorities::System);
+        let connections = Connections::new(reach, limits.request)?;
+        Ok(Self { allow_redirects: false, connections, addresses, answering: AtomicUsize::new(0), limits })
     }
 
     /// Reads the TLS files again: authorities, and the client certificate. New connections use them.

@@ -175,6 +175,11 @@ fn around(table: &str, key: &str) -> Table {
         Some("jwt") => "jwt = { role = 'r', jwt_file = '/j' }",
         Some("kubernetes") => "kubernetes = { role = 'r' }",
         Some("cert") => "cert = {}",
+        Some("userpass") => "userpass = { username = 'u', password_file = '/p' }",
+        Some("ldap") => "ldap = { username = 'u', password_file = '/p' }",
+        Some("aws") => "aws = { role = 'r' }",
+        Some("gcp") => "gcp = { role = 'r' }",
+        Some("azure") => "azure = { role = 'r' }",
         _ => "approle = { role_id = 'r', secret_id_file = '/s' }",
     };
     let source = whole["source"]["vault"].as_table_mut().unwrap();

@@ -47,6 +47,7 @@ mod online;
 mod otlp;
 mod outages;
 mod page;
+mod passwords;
 mod policy;
 mod process;
 mod proxies;

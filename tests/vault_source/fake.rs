@@ -31,7 +31,7 @@ pub(crate) struct Fake {
 }
 
 impl Fake {
-    /// A server whose answer depends on the head of the request.
+    /// A server whose answer depends on the request: its head, and its body after an empty line.
     pub(crate) async fn new(reply: impl Fn(&str) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
@@ -85,6 +85,12 @@ impl Fake {
     }
 }
 
+fn length_of_body(head: &str) -> usize {
+    let head = head.to_ascii_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
+    length.map_or(0, |length| length.trim().parse().unwrap())
+}
+
 async fn answer(
     mut stream: TcpStream,
     reply: Arc<impl Fn(&str) -> Reply + Send + Sync>,
@@ -92,6 +98,13 @@ async fn answer(
 ) {
     let mut head = Vec::new();
     while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+        if stream.read_buf(&mut head).await.unwrap_or(0) == 0 {
+            return;
+        }
+    }
+    let end = head.windows(4).position(|end| end == b"\r\n\r\n").unwrap() + 4;
+    let whole = end + length_of_body(&String::from_utf8_lossy(&head[..end]));
+    while head.len() < whole {
         if stream.read_buf(&mut head).await.unwrap_or(0) == 0 {
             return;
         }

@@ -13,7 +13,7 @@ pub(super) const SERVER: Form<String> =
     });
 
 /// The same for addresses that cannot be a socket.
-pub(super) const ENDPOINT: Form<String> =
+pub(in crate::config) const ENDPOINT: Form<String> =
     Form::unshown("an address in quotes, such as \"https://vault.internal:8200\"", over_the_network);
 
 const EXAMPLE: &str = "write for example \"https://vault.internal:8200\"";

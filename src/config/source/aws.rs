@@ -4,7 +4,7 @@
 
 use super::{REFRESH, address, from_variable, path_setting, proxy, said_in_clear, setting};
 use crate::config::reader::{Table, Value};
-use crate::config::value::{Form, POSITIVE_DURATION, TEXT, WORD};
+use crate::config::value::{Form, PATH, POSITIVE_DURATION, TEXT, WORD};
 use crate::config::{AssumedRole, Authorities, AwsConfig, AwsKeys};
 use crate::secret::Secret;
 
@@ -12,13 +12,7 @@ use crate::secret::Secret;
 pub const AWS_VARIABLES: [&str; 3] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
 
 pub(super) fn aws(mut table: Table<'_>) -> Option<AwsConfig> {
-    for key in ["access_key_id", "secret_access_key", "session_token", "access_key", "secret_key"] {
-        table.refuse(
-            key,
-            "no key is written in the configuration; give it in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or in a profile, \
-             or leave it to the role of the machine or container",
-        );
-    }
+    refuse_keys(&mut table);
     let region = setting(&mut table, "region", ["AWS_REGION", "AWS_DEFAULT_REGION"], &REGION);
     let endpoint = table.read("endpoint", &address::ENDPOINT);
     let profile = table.read("profile", &WORD);
@@ -35,6 +29,33 @@ pub(super) fn aws(mut table: Table<'_>) -> Option<AwsConfig> {
         return None;
     }
     Some(AwsConfig { region, endpoint, profile, authorities, proxy, refresh, assume_role, keys, cautions })
+}
+
+/// No key of AWS is taken from a configuration.
+pub(in crate::config) fn refuse_keys(table: &mut Table<'_>) {
+    for key in ["access_key_id", "secret_access_key", "session_token", "access_key", "secret_key"] {
+        table.refuse(
+            key,
+            "no key is written in the configuration; give it in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or in a profile, \
+             or leave it to the role of the machine or container",
+        );
+    }
+}
+
+/// An account that nothing is asked of: its credentials are for a login elsewhere, and all of it is found where every tool of AWS finds it.
+pub(in crate::config) fn of_login(table: &Table<'_>) -> AwsConfig {
+    let ca_file = from_variable(table, ["AWS_CA_BUNDLE"; 2], &PATH);
+    AwsConfig {
+        region: from_variable(table, ["AWS_REGION", "AWS_DEFAULT_REGION"], &REGION),
+        endpoint: None,
+        profile: None,
+        authorities: ca_file.map_or(Authorities::System, Authorities::File),
+        proxy: proxy::of_environment(table),
+        refresh: REFRESH,
+        assume_role: None,
+        keys: keys(table),
+        cautions: Vec::new(),
+    }
 }
 
 /// The SDK reads AWS's own variables for the address; Squire only warns about them.
@@ -88,7 +109,7 @@ fn secret_id(text: &str) -> Result<String, String> {
     }
 }
 
-const REGION: Form<String> =
+pub(in crate::config) const REGION: Form<String> =
     Form { expected: "a region in quotes, such as \"eu-central-1\"", shown: true, read: region };
 
 fn region(text: &str) -> Result<String, String> {

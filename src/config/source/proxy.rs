@@ -15,10 +15,13 @@ fn proxy(table: &mut Table<'_>, always: &[[&'static str; 2]]) -> Proxy {
     if let Some(value) = table.take("proxy") {
         return value.read(&KEY).unwrap_or_default();
     }
+    let always = always.iter().find_map(|names| super::from_variable(table, *names, &ADDRESS));
+    always.map_or_else(|| of_environment(table), Proxy::Always)
+}
+
+/// The variables that every program knows.
+pub(super) fn of_environment(table: &Table<'_>) -> Proxy {
     let variable = |names| super::from_variable(table, names, &ADDRESS);
-    if let Some(proxy) = always.iter().find_map(|names| variable(*names)) {
-        return Proxy::Always(proxy);
-    }
     let https = variable(["HTTPS_PROXY", "https_proxy"]);
     let http = variable(["HTTP_PROXY", "http_proxy"]);
     let except = table.variable(["NO_PROXY", "no_proxy"]).map(|(_, except)| except).unwrap_or_default();

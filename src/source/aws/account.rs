@@ -42,13 +42,7 @@ pub(super) struct Account {
 impl Account {
     /// Looks for region and credentials where they may be by now.
     pub(super) async fn find(config: &AwsConfig, carrier: &Carrier) -> Result<Self, Fault> {
-        match tokio::time::timeout(FIND_WITHIN, Self::find_at_length(config, carrier)).await {
-            Ok(found) => found,
-            Err(_) => Err(Fault::Unreachable {
-                why: format!("found no credentials within {} s", FIND_WITHIN.as_secs()),
-                retry_after: None,
-            }),
-        }
+        in_time(Box::pin(Self::find_at_length(config, carrier))).await
     }
 
     async fn find_at_length(config: &AwsConfig, carrier: &Carrier) -> Result<Self, Fault> {
@@ -61,8 +55,7 @@ impl Account {
             Some(role) => assume(role, &sdk).await,
             None => sdk,
         };
-        let provider = sdk.credentials_provider().ok_or_else(|| refused(NONE.to_owned()))?;
-        let credentials = provider.provide_credentials().await.map_err(|error| not_found(&error))?;
+        let credentials = provided(&sdk).await?;
         let mut client = Builder::from(&sdk);
         // Else it is AWS's own, or what AWS's own variables say of this service.
         if let Some(endpoint) = &config.endpoint {
@@ -92,6 +85,27 @@ impl Account {
     /// That its credentials were refused, in these words.
     pub(super) fn refused(&self, why: &str) -> Refused {
         Refused { credentials: self.credentials.clone(), why: why.to_owned() }
+    }
+}
+
+/// The credentials alone, for a login elsewhere.
+pub(super) async fn credentials(config: &AwsConfig, carrier: &Carrier) -> Result<Credentials, Fault> {
+    in_time(Box::pin(async { provided(&loader(config, carrier).load().await).await })).await
+}
+
+async fn provided(sdk: &SdkConfig) -> Result<Credentials, Fault> {
+    let provider = sdk.credentials_provider().ok_or_else(|| refused(NONE.to_owned()))?;
+    provider.provide_credentials().await.map_err(|error| not_found(&error))
+}
+
+/// What the SDK does for it is large, so it comes in a box.
+async fn in_time<T>(search: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    match tokio::time::timeout(FIND_WITHIN, search).await {
+        Ok(found) => found,
+        Err(_) => Err(Fault::Unreachable {
+            why: format!("found no credentials within {} s", FIND_WITHIN.as_secs()),
+            retry_after: None,
+        }),
     }
 }
 

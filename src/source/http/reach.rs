@@ -66,10 +66,9 @@ impl From<&AwsConfig> for Reach {
     }
 }
 
-#[cfg(feature = "otlp")]
 impl Reach {
-    /// A collector of OpenTelemetry: directly, since it is near.
-    pub(crate) fn collector(is_https: bool, authorities: Authorities) -> Self {
+    /// Who is near: a collector of OpenTelemetry, or what a cloud has for its machines.
+    pub(crate) fn directly(is_https: bool, authorities: Authorities) -> Self {
         let tls = if is_https { Expected::Yes } else { Expected::No };
         Self { authorities, tls, identity: None, server_name: None, proxy: Proxy::None, insecure: false }
     }

@@ -3,9 +3,15 @@
 //! *Invariant:* the content of a credential file is in no fault and no log line, and is sent only to the server.
 
 mod approle;
+#[cfg(feature = "aws")]
+mod aws;
+mod azure;
 mod credential;
 mod drawer;
+mod gcp;
 mod jwt;
+mod metadata;
+mod password;
 mod secret_id;
 mod token;
 mod wrapping;
@@ -19,7 +25,9 @@ use tokio::sync::Mutex;
 
 use super::answers::{AuthAnswer, Envelope};
 use super::api::{self, Api, Call};
-use crate::config::{AuthConfig, CertConfig, ClientIdentity, CredentialFrom, RoleId, VaultConfig};
+use crate::config::{
+    AuthConfig, AwsLoginConfig, CertConfig, ClientIdentity, CredentialFrom, RoleId, VaultConfig,
+};
 use crate::source::http::{Answer, Keys, Repeat, causes, words};
 use crate::source::{Fault, Grant, heard};
 use crate::status::{CredentialPlace, CredentialStatus};
@@ -51,7 +59,11 @@ impl Login {
             | AuthConfig::Token { .. }
             | AuthConfig::Jwt(_)
             | AuthConfig::Kubernetes(_)
-            | AuthConfig::Cert(_) => drawer.forget(),
+            | AuthConfig::Cert(_)
+            | AuthConfig::Password(_)
+            | AuthConfig::Aws(_)
+            | AuthConfig::Gcp(_)
+            | AuthConfig::Azure(_) => drawer.forget(),
         }
     }
 
@@ -71,6 +83,11 @@ impl Login {
             AuthConfig::Jwt(config) => jwt::log_in(api, config, &JWT).await,
             AuthConfig::Kubernetes(config) => jwt::log_in(api, config, &KUBERNETES).await,
             AuthConfig::Cert(config) => with_certificate(api, config).await,
+            AuthConfig::Password(config) => password::log_in(api, config).await,
+            // Those that ask several are large, and few need them.
+            AuthConfig::Aws(config) => Box::pin(with_aws(api, config)).await,
+            AuthConfig::Gcp(config) => Box::pin(gcp::log_in(api, config)).await,
+            AuthConfig::Azure(config) => Box::pin(azure::log_in(api, config)).await,
         }
     }
 
@@ -83,6 +100,9 @@ impl Login {
             AuthConfig::Token { from } => from.to_string(),
             AuthConfig::Jwt(config) | AuthConfig::Kubernetes(config) => config.file.display().to_string(),
             AuthConfig::Cert(_) => self.identity.as_ref()?.cert_file.display().to_string(),
+            AuthConfig::Password(config) => config.file.display().to_string(),
+            // Nobody wrote one down.
+            AuthConfig::Aws(_) | AuthConfig::Gcp(_) | AuthConfig::Azure(_) => return None,
         };
         Some(CredentialStatus { from: CredentialPlace::File, written_in, uses_left: None, ends: None })
     }
@@ -120,6 +140,12 @@ impl Login {
                 ("kubernetes", Some(config.mount.clone()), Some(config.role.clone()))
             }
             AuthConfig::Cert(config) => ("cert", Some(config.mount.clone()), config.name.clone()),
+            AuthConfig::Password(config) => {
+                (config.kind.word(), Some(config.mount.clone()), Some(config.username.clone()))
+            }
+            AuthConfig::Aws(config) => ("aws", Some(config.mount.clone()), Some(config.role.clone())),
+            AuthConfig::Gcp(config) => ("gcp", Some(config.mount.clone()), Some(config.role.clone())),
+            AuthConfig::Azure(config) => ("azure", Some(config.mount.clone()), Some(config.role.clone())),
         }
     }
 
@@ -136,7 +162,10 @@ impl Login {
             }
             AuthConfig::Token { from } => from.file().map(Path::to_owned).into_iter().collect(),
             AuthConfig::Jwt(config) | AuthConfig::Kubernetes(config) => vec![config.file.clone()],
-            AuthConfig::Cert(_) => Vec::new(),
+            AuthConfig::Password(config) => vec![config.file.clone()],
+            AuthConfig::Cert(_) | AuthConfig::Aws(_) | AuthConfig::Gcp(_) | AuthConfig::Azure(_) => {
+                Vec::new()
+            }
         };
         // For a token source, only the token's file may change the grant.
         if let Some(identity) = self.identity.iter().find(|_| !self.is_grant()) {
@@ -168,7 +197,7 @@ struct Meaning {
     again_in: Option<Duration>,
 }
 
-/// No server locks a role for a wrong JWT or certificate, and the cause may be on the server: a role that is not written yet, or a cluster
+/// No server locks a role for a wrong JWT, certificate or machine, and the cause may be on the server: a role that is not written yet, or a cluster
 /// that cannot be asked now, which is a 403 too.
 const NOTHING_LOCKS: Option<Duration> = Some(Duration::from_mins(1));
 
@@ -195,6 +224,19 @@ async fn with_certificate(api: &Api, config: &CertConfig) -> Result<Grant, Fault
     let body = config.name.as_ref().map_or_else(|| json!({}), |name| json!({ "name": name }));
     let path = login_path(&config.mount);
     grant(&post(api, &path, &body).await?, &path, &CERTIFICATE)
+}
+
+#[cfg(feature = "aws")]
+async fn with_aws(api: &Api, config: &AwsLoginConfig) -> Result<Grant, Fault> {
+    aws::log_in(api, config).await
+}
+
+/// No configuration leads here: its reader knows the features.
+#[cfg(not(feature = "aws"))]
+#[expect(clippy::unused_async, reason = "the other one asks")]
+async fn with_aws(_: &Api, _: &AwsLoginConfig) -> Result<Grant, Fault> {
+    let why = "`auth.aws` is not in this build; build Squire with its feature `aws`".to_owned();
+    Err(Fault::Refused { why, again_in: None })
 }
 
 fn login_path(mount: &str) -> String {

@@ -1,0 +1,102 @@
+//! Logins with a name and a password: `userpass` by OpenBao itself, `ldap`, which OpenBao lacks, by a server that checks the request.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use squire::config::{AuthConfig, PasswordConfig, PasswordKind, VaultConfig};
+use squire::source::vault::Vault;
+use squire::source::{Fault, Source as _};
+
+use crate::bao::Bao;
+use crate::config;
+use crate::fake::{Fake, json as reply};
+use crate::login::{log_in, refused};
+
+/// What a server answers to a login.
+pub(crate) fn token(name: &str) -> String {
+    let auth = json!({ "client_token": name, "lease_duration": 20, "renewable": true, "accessor": "a" });
+    json!({ "auth": auth }).to_string()
+}
+
+/// The first line of a request, and its body.
+pub(crate) fn parts(request: &str) -> (String, Value) {
+    let (head, body) = request.split_once("\r\n\r\n").unwrap();
+    (head.lines().next().unwrap().to_owned(), serde_json::from_str(body).unwrap_or_default())
+}
+
+#[tokio::test]
+async fn a_user_logs_in_with_what_the_file_holds_now() {
+    let bao = Bao::dev().await;
+    bao.post("sys/auth/people", json!({ "type": "userpass" })).await;
+    let user = json!({ "password": "right word", "token_ttl": "20s" });
+    bao.post("auth/people/users/app", user).await;
+    let file = bao.file("password", "right word\n");
+    let with = |mount: &str, username: &str| {
+        let password = PasswordConfig {
+            kind: PasswordKind::Userpass,
+            mount: mount.into(),
+            username: username.into(),
+            file: file.clone(),
+        };
+        VaultConfig { auth: AuthConfig::Password(password), ..config(&[&bao.address], Path::new("")) }
+    };
+    let vault = Vault::new(&with("people", "app")).unwrap();
+    assert_eq!(vault.credential_files(), std::slice::from_ref(&file));
+    assert!(!vault.credential_is_grant());
+    let grant = vault.log_in().await.unwrap();
+    assert!(grant.revocable && grant.life.renewable, "{grant:?}");
+    vault.revoke_grant(&grant).await.unwrap();
+
+    // Nothing but the file, or the time after which no user is locked, makes it send the password again.
+    bao.file("password", "canary of a password");
+    let outcome = vault.log_in().await;
+    refused(&outcome, "check username and password");
+    assert!(matches!(outcome, Err(Fault::Refused { again_in: None, .. })), "{outcome:?}");
+    assert!(!format!("{outcome:?}").contains("canary"), "{outcome:?}");
+    bao.file("password", "right word");
+    vault.log_in().await.unwrap();
+    refused(&log_in(&with("nowhere", "app")).await, "nothing is mounted there");
+
+    bao.file("password", "wrong");
+    for _ in 0..5 {
+        refused(&vault.log_in().await, "400");
+    }
+    refused(&vault.log_in().await, "the user is locked");
+    std::fs::remove_file(&file).unwrap();
+    assert!(matches!(vault.log_in().await, Err(Fault::Awaiting { file: awaited, .. }) if awaited == file));
+}
+
+#[tokio::test]
+async fn a_user_of_a_directory_is_asked_for_in_the_same_way() {
+    let server = Fake::new(|request| {
+        let (line, body) = parts(request);
+        assert!(request.to_ascii_lowercase().contains("\r\nx-vault-request: true\r\n"), "{request}");
+        match (line.as_str(), body == json!({ "password": "right" })) {
+            ("POST /v1/auth/corp/ldap/login/app%40corp HTTP/1.1", true) => {
+                reply("200 OK", &[], &token("s.t"))
+            }
+            ("POST /v1/auth/corp/ldap/login/app%40corp HTTP/1.1", false) => {
+                reply("400 Bad Request", &[], &json!({ "errors": ["ldap operation failed"] }).to_string())
+            }
+            _ => reply("404 Not Found", &[], "{}"),
+        }
+    })
+    .await;
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("password");
+    let password = PasswordConfig {
+        kind: PasswordKind::Ldap,
+        mount: "corp/ldap".into(),
+        username: "app@corp".into(),
+        file: file.clone(),
+    };
+    let config =
+        VaultConfig { auth: AuthConfig::Password(password), ..config(&[&server.address], Path::new("")) };
+    std::fs::write(&file, "right\n").unwrap();
+    assert_eq!(log_in(&config).await.unwrap().token.expose(), "s.t");
+    std::fs::write(&file, "wrong\n").unwrap();
+    refused(
+        &log_in(&config).await,
+        "ldap operation failed (check username and password, and that the server reaches",
+    );
+}
