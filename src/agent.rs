@@ -24,6 +24,7 @@ mod rolling;
 mod startup;
 mod status;
 mod supervising;
+mod tokens;
 mod webhooks;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,9 +42,10 @@ pub(crate) use crate::fact::chain;
 use crate::fact::{Fact, ProcessFact, RolloutFact};
 use crate::names::{Generation, Revision, SecretName};
 use crate::plan::Plan;
-use crate::render::{self, Release};
+use crate::render::{self, Release, RenderedFile};
 use crate::rollout::{self, Rollout};
 use crate::secret::DigestKey;
+use crate::session::keeper::Shown;
 use crate::session::{Lack, Update};
 use crate::snapshot::{self, Gatherer, Snapshot};
 use crate::source::Errand;
@@ -58,6 +60,7 @@ use reloading::{Keeping, Reloading};
 pub use reloading::{Outcome, Setup, Standing, Summary};
 pub use startup::Patience;
 use startup::{Call, Startup};
+use tokens::Tokens;
 
 /// The settings of one agent.
 pub struct Task {
@@ -109,6 +112,7 @@ pub struct Agent {
     history: History,
     runs: Runs,
     guard: Guard,
+    tokens: Tokens,
     on_hold_since: Option<Instant>,
     render_errors: Vec<String>,
     publish_error: Option<String>,
@@ -128,6 +132,10 @@ pub enum Event {
     Lacking(Lack),
     /// A source asks for this command to be run.
     Errand(Errand),
+    /// A session shows its token to somebody.
+    Shown(Shown),
+    /// The token was written to this file, or was not.
+    Sunk(PathBuf, Result<(), String>),
     /// A release is staged, where no reader looks: its relative files are in this directory.
     #[expect(missing_docs, reason = "said above; whether any file differs from what is published")]
     Staged { directory: Option<PathBuf>, changes: bool },
@@ -167,6 +175,8 @@ pub enum Event {
 pub enum Effect {
     /// Stage this release: write it where no reader looks.
     Stage(Arc<Release>),
+    /// Write this token, in place of what is there, and answer with [`Event::Sunk`].
+    Sink(RenderedFile),
     /// Remove the staged files.
     Discard,
     /// Publish the staged release.
@@ -242,6 +252,7 @@ impl Agent {
             history: History::default(),
             runs: Runs::default(),
             guard: Guard::new(now),
+            tokens: Tokens::new(&plan.tokens),
             on_hold_since: None,
             render_errors: Vec::new(),
             publish_error: None,
@@ -274,6 +285,8 @@ impl Agent {
                 let launch = Launch::new(command, env);
                 self.run(Purpose::Errand, launch, LONGEST_ERRAND, now, &mut effects);
             }
+            Event::Shown(shown) => self.tokens.learn(shown),
+            Event::Sunk(file, result) => self.sunk(&file, result, now, &mut effects),
             Event::Published { changed, superseded } => {
                 self.roll(rollout::Event::Published { changed, superseded }, now, &mut effects);
             }
@@ -316,6 +329,7 @@ impl Agent {
     fn after(&mut self, mut effects: Vec<Effect>, now: Instant) -> Vec<Effect> {
         if !self.closed {
             self.proceed(now, &mut effects);
+            self.sink(now, &mut effects);
         }
         for effect in &mut effects {
             if let Effect::Report(Fact::Rollout(trace, fact)) = effect {
@@ -345,7 +359,7 @@ impl Agent {
         }
         let relay = self.relay.as_ref().and_then(Relay::deadline);
         let machines = [self.gatherer.deadline(), self.rollout.deadline(), relay, self.commands.deadline()];
-        let others = [self.startup.deadline(), self.reloading.deadline()];
+        let others = [self.startup.deadline(), self.reloading.deadline(), self.tokens.deadline()];
         machines.into_iter().chain(others).flatten().min()
     }
 
@@ -384,7 +398,8 @@ impl Agent {
     /// The reasons why there is no release yet.
     fn trouble(&self) -> Vec<String> {
         let reasons = self.startup.reasons(self.gatherer.missing());
-        reasons.into_iter().chain(self.render_errors.iter().chain(&self.publish_error).cloned()).collect()
+        let others = self.render_errors.iter().chain(&self.publish_error).cloned();
+        reasons.into_iter().chain(others).chain(self.tokens.missing()).collect()
     }
 
     fn gather(&mut self, event: snapshot::Event, now: Instant, effects: &mut Vec<Effect>) {

@@ -228,8 +228,29 @@ pub struct VaultConfig {
     pub look_up_every: Duration,
     /// `[source.NAME.auth.…]`
     pub auth: AuthConfig,
+    /// `[[source.NAME.token_file]]`: where the token is written, for other programs.
+    pub token_files: Vec<TokenFileConfig>,
     /// What is dangerous, or not as somebody may expect: for whoever starts Squire.
     pub cautions: Vec<String>,
+}
+
+/// `[[source.NAME.token_file]]`: the token of a source as a file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TokenFileConfig {
+    /// `path`: absolute.
+    pub path: PathBuf,
+    /// `mode`. Default 0400.
+    pub mode: Mode,
+    /// `owner`: a name or a number; `None` is the user of the process.
+    pub owner: Option<Account>,
+    /// `group`: a name or a number; `None` is the one that the file system gives.
+    pub group: Option<Account>,
+    /// `make_dir`: makes the directory that it is in. `None`: it has to be there.
+    pub make_dir: Option<DirectoryConfig>,
+    /// `wrap_ttl`: the file has a response-wrapping token instead, which lives for so long; 10 seconds at least.
+    pub wrap_ttl: Option<Duration>,
+    /// Where it stands in the configuration.
+    pub place: Place,
 }
 
 /// By which way servers are reached.

@@ -23,7 +23,7 @@ pub use landlock::{ConfineError, confine};
 pub use memory::{LockError, lock};
 pub use process::{seal, shield};
 
-/// The directories below which the agent has to write: where it publishes, keeps its ledger and its audit, and removes a used
+/// The directories below which the agent has to write: where it publishes, writes tokens, keeps its ledger and its audit, and removes a used
 /// secret-id.
 pub fn places(config: &Config, plan: &Plan) -> BTreeSet<PathBuf> {
     let absolute = plan.files.iter().filter(|file| file.path.is_absolute());
@@ -32,7 +32,8 @@ pub fn places(config: &Config, plan: &Plan) -> BTreeSet<PathBuf> {
         let key = ledger.key_file.as_deref().and_then(Path::parent);
         [Some(ledger.directory.as_path()), key].into_iter().flatten()
     });
-    let places = config.output.dir.as_deref().into_iter().chain(absolute).chain(ledger);
+    let tokens = plan.tokens.iter().filter_map(|token| token.path.parent());
+    let places = config.output.dir.as_deref().into_iter().chain(absolute).chain(tokens).chain(ledger);
     let places = places.chain(config.sources.values().filter_map(used_up));
     let audit = config.audit.iter().flat_map(|audit| [audit.file.parent(), audit.anchor.parent()]);
     let places = places.chain(audit.flatten());

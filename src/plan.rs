@@ -6,6 +6,7 @@
 //! secrets that it wants, and reacts on a process only if there is one.
 
 pub mod diff;
+mod token;
 mod webhook;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +27,7 @@ use crate::template::{Template, TemplateError};
 
 use nix::sys::signal::Signal;
 
+pub use token::PlannedToken;
 pub use webhook::PlannedWebhook;
 
 /// The plan of one run.
@@ -41,6 +43,8 @@ pub struct Plan {
     pub env_from: Vec<EnvFrom>,
     /// The process, if there is one.
     pub process: Option<PlannedProcess>,
+    /// The files that have the token of a source.
+    pub tokens: Vec<PlannedToken>,
     /// The webhooks that are taken, if any are.
     pub webhook: Option<PlannedWebhook>,
     /// Secrets in the configuration that no template refers to, with their places.
@@ -56,7 +60,8 @@ impl Plan {
 
     /// Whether there is nothing to publish, nothing to pass on and no process.
     pub fn is_idle(&self) -> bool {
-        self.files.is_empty() && self.env.is_empty() && self.env_from.is_empty() && self.process.is_none()
+        let is_empty = self.files.is_empty() && self.env.is_empty() && self.env_from.is_empty();
+        is_empty && self.process.is_none() && self.tokens.is_empty()
     }
 
     /// The warnings about unused secrets, a line each.
@@ -294,7 +299,9 @@ pub fn compile(
         compiler.own = (person.user, person.group);
     }
     let process = planned_process(&config.process, command, setting);
-    let files = config.files.iter().filter_map(|file| compiler.file(file, process.is_some())).collect();
+    let files: Vec<_> =
+        config.files.iter().filter_map(|file| compiler.file(file, process.is_some())).collect();
+    let tokens = compiler.tokens(&files);
     let env = config.process.env.iter().filter_map(|(name, env)| compiler.variable(name, env)).collect();
     config.process.env_from.iter().for_each(|from| compiler.variables(from));
     if process.is_none() {
@@ -324,12 +331,17 @@ pub fn compile(
         config.proxy.as_ref().is_some_and(|proxy| proxy.paths.is_none() && proxy.source == secret.source)
     };
     let unused = unused.into_iter().filter(|(_, secret)| !is_proxied(secret));
+    // Somebody has to log in for it, though nothing is fetched.
+    for token in &tokens {
+        wants.entry(token.source.clone()).or_default();
+    }
     Ok(Plan {
         wants,
         files,
         env,
         env_from: config.process.env_from.clone(),
         process,
+        tokens,
         webhook,
         unused: unused.map(|(name, secret)| (name.clone(), secret.place.clone())).collect(),
     })

@@ -17,6 +17,7 @@ mod held;
 pub mod keeper;
 mod lack;
 mod reject;
+pub mod sink;
 mod status;
 mod suspend;
 #[cfg(test)]
@@ -286,6 +287,11 @@ impl Session {
     /// The name of its source.
     pub fn source(&self) -> &SourceName {
         &self.source
+    }
+
+    /// The token that is held and not being given back, if there is one.
+    pub fn grant(&self) -> Option<&Grant> {
+        self.grant.as_ref().map(|held| &held.grant)
     }
 
     /// Whether there is a token or a lease to give back.

@@ -45,6 +45,12 @@ pub trait Source: Send + Sync + 'static {
     /// Revokes the grant and all that depends on it.
     fn revoke_grant(&self, grant: &Grant) -> impl Future<Output = Result<(), Fault>> + Send;
 
+    /// Makes a wrapping token, of one use and of this life, that gives out the grant: as JSON, in the words of the server. Most sources
+    /// have no such tokens.
+    fn wrap(&self, _grant: &Grant, _ttl: Duration) -> impl Future<Output = Result<Wrapping, Fault>> + Send {
+        ready(Err(Fault::Malformed { why: "this source wraps no token".to_owned() }))
+    }
+
     /// Reads the secret, or writes if there are parameters. A leased secret is new each time.
     fn fetch(&self, grant: &Grant, want: &Want) -> impl Future<Output = Result<Fetched, Fault>> + Send;
 
@@ -153,6 +159,15 @@ pub struct GrantLife {
     pub ttl: Option<Duration>,
     /// Whether it can be renewed.
     pub renewable: bool,
+}
+
+/// A wrapping token.
+#[derive(Clone, Debug)]
+pub struct Wrapping {
+    /// The token alone.
+    pub token: Secret<str>,
+    /// What the server says of it, and the token: a JSON object.
+    pub document: Secret<str>,
 }
 
 /// A secret in an answer.

@@ -12,11 +12,12 @@ use super::inbox::Credentials;
 use super::reloading::KeeperId;
 use crate::audit::Gate;
 use crate::ledger::file::Ledger;
-use crate::names::Edition;
+use crate::names::{Edition, SourceName};
 use crate::secret::DigestKey;
 use crate::session::keeper::book::Book;
 use crate::session::keeper::tap::Tap;
 use crate::session::keeper::{Delivery, Keeper, Notice};
+use crate::session::sink::Sink;
 use crate::session::{Session, Settings};
 use crate::source::Source;
 use crate::status::{Clock, SessionStatus};
@@ -40,6 +41,8 @@ pub struct Keepers {
     deliveries: mpsc::Sender<Delivery>,
     incoming: mpsc::Receiver<Delivery>,
     gate: Gate,
+    /// Who is to have the token of a source.
+    sinks: BTreeMap<SourceName, Vec<Sink>>,
 }
 
 impl Keepers {
@@ -55,7 +58,14 @@ impl Keepers {
             deliveries,
             incoming,
             gate,
+            sinks: BTreeMap::new(),
         }
+    }
+
+    /// Each keeper shows its token to these.
+    #[must_use]
+    pub fn with_sinks(self, sinks: BTreeMap<SourceName, Vec<Sink>>) -> Self {
+        Self { sinks, ..self }
     }
 
     /// Starts the session of one source. The first one takes over what an earlier run wrote into the ledger; one of a later edition stands
@@ -85,7 +95,8 @@ impl Keepers {
         self.credentials.0.send(credentials).ok();
         let session = Session::new(settings, Instant::now()).of_edition(edition);
         let task = Keeper::new(source, session, key.clone(), self.deliveries.clone(), book);
-        let task = task.with_gate(self.gate.clone()).with_tap(tap);
+        let sinks = self.sinks.get(&name).cloned().unwrap_or_default();
+        let task = task.with_gate(self.gate.clone()).with_sinks(sinks, edition).with_tap(tap);
         let task = if is_first { task } else { task.beside_another() };
         let id = (name, edition);
         self.notices.insert(id.clone(), keeper);
@@ -108,6 +119,7 @@ impl Keepers {
                 Delivery::Update(update) => Event::Updated(update),
                 Delivery::Lack(lack) => Event::Lacking(lack),
                 Delivery::Errand(errand) => Event::Errand(errand),
+                Delivery::Shown(shown) => Event::Shown(shown),
             },
             Some(ended) = self.tasks.join_next() => match ended {
                 Ok(id) if self.dismissed.remove(&id) => Event::Due,

@@ -224,6 +224,7 @@ impl Lifecycle {
     fn perform(&mut self, effect: Effect) -> Option<End> {
         match effect {
             Effect::Stage(release) => self.desk.hand(Job::Stage(release)),
+            Effect::Sink(file) => self.desk.hand(Job::Sink(file)),
             Effect::Discard => self.desk.hand(Job::Discard),
             Effect::Publish => self.desk.hand(Job::Publish),
             Effect::Restore(release) => self.desk.hand(Job::Restore(release)),
@@ -296,6 +297,9 @@ impl Lifecycle {
     async fn close(self, end: &End) {
         self.desk.hand(if end.sweep { Job::Sweep } else { Job::Discard });
         self.farewell.await;
+        if end.give_back {
+            self.desk.hand(Job::ForgetTokens);
+        }
         if end.give_back {
             // What gives back only because nothing was published yet is tried again, and needs its credential then.
             self.keepers.stop(end.sweep).await;

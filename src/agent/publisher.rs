@@ -15,7 +15,7 @@ use crate::names::Generation;
 use crate::plan::Plan;
 use crate::publish::tmpfs::{self, Cleared, RosterPlaces};
 use crate::publish::{self, AbsoluteFile, Exposure, Manifest, OutputLock, Publication, PublishError, Roster};
-use crate::render::Release;
+use crate::render::{Release, RenderedFile};
 use crate::secret::DigestKey;
 
 /// The jobs of the thread.
@@ -23,6 +23,8 @@ use crate::secret::DigestKey;
 pub(super) enum Job {
     /// Stage this release, where no reader looks; answered by an event.
     Stage(Arc<Release>),
+    /// Write this token, in place of what is there; answered by an event.
+    Sink(RenderedFile),
     /// Remove the staged files.
     Discard,
     /// Publish the staged release; answered by an event.
@@ -37,6 +39,8 @@ pub(super) enum Job {
     Settle(Arc<Setup>),
     /// Remove everything that was published.
     Sweep,
+    /// Remove every file with a token: they are being given back.
+    ForgetTokens,
 }
 
 /// The places to publish in, and the users to trust.
@@ -45,6 +49,8 @@ pub struct Premises {
     output: OutputConfig,
     /// The destinations outside it.
     absolute: Vec<AbsoluteFile>,
+    /// The files with tokens, which are no part of a release.
+    tokens: Vec<AbsoluteFile>,
     /// Users who may own such a directory: Squire's user, and the owners of the files.
     trusted: BTreeSet<u32>,
     /// The directory of the ledger, if it could be opened.
@@ -58,10 +64,21 @@ impl Premises {
     pub fn new(output: OutputConfig, plan: &Plan, ledger: Option<PathBuf>, sweeps: bool) -> Self {
         let own = nix::unistd::geteuid().as_raw();
         let process = plan.process.as_ref().and_then(|process| process.setting.person.as_ref());
-        let attributes = plan.files.iter().flat_map(|file| file.directory.iter().chain([&file.attributes]));
+        let files = plan.files.iter().map(|file| (file.directory, file.attributes));
+        let tokens = plan.tokens.iter().map(|token| (token.directory, token.attributes));
+        let attributes =
+            files.chain(tokens).flat_map(|(directory, file)| directory.into_iter().chain([file]));
         let owners = attributes.map(|attributes| attributes.owner);
         let trusted = owners.chain(process.map(|person| person.user)).chain([own]).collect();
-        Self { output, absolute: absolute_files(plan), trusted, ledger, sweeps }
+        let tokens = plan.tokens.iter();
+        let tokens =
+            tokens.map(|token| AbsoluteFile { path: token.path.clone(), directory: token.directory });
+        Self { output, absolute: absolute_files(plan), tokens: tokens.collect(), trusted, ledger, sweeps }
+    }
+
+    /// All that is outside of the output directory.
+    fn alone(&self) -> impl Iterator<Item = &AbsoluteFile> {
+        self.absolute.iter().chain(&self.tokens)
     }
 
     /// Who else could replace what is published.
@@ -69,13 +86,13 @@ impl Premises {
     /// # Errors
     /// If a directory belongs to another user.
     pub fn examine(&self) -> Result<Vec<Exposure>, PublishError> {
-        let absolute: Vec<PathBuf> = self.absolute.iter().map(|file| file.path.clone()).collect();
+        let absolute: Vec<PathBuf> = self.alone().map(|file| file.path.clone()).collect();
         tmpfs::examine(&self.output, &absolute, &self.trusted)
     }
 
     /// Every problem with publishing in these places, without changing anything.
     pub fn look(&self) -> Vec<PublishError> {
-        let unfit = tmpfs::look(&self.absolute, self.output.allow_disk);
+        let unfit = tmpfs::look(self.alone(), self.output.allow_disk);
         unfit.into_iter().chain(self.examine().err()).collect()
     }
 }
@@ -91,6 +108,7 @@ pub struct Publisher {
     output: OutputConfig,
     key: DigestKey,
     absolute: Vec<PathBuf>,
+    tokens: Vec<PathBuf>,
     manifest: Manifest,
     staged: Option<Publication>,
     rosters: RosterPlaces,
@@ -130,27 +148,31 @@ impl Publisher {
         // Before anything is made in a place of somebody else.
         premises.examine()?;
         tmpfs::prepare(&premises.output)?;
-        tmpfs::prepare_directories(&premises.absolute, &premises.output)?;
+        tmpfs::prepare_directories(premises.alone(), &premises.output)?;
         for exposure in premises.examine()? {
             Fact::from(RolloutFact::Exposed(exposure)).tell();
         }
-        let Premises { output, absolute, ledger, sweeps, .. } = premises;
-        let absolute: Vec<PathBuf> = absolute.into_iter().map(|file| file.path).collect();
+        let Premises { output, absolute, tokens, ledger, sweeps, .. } = premises;
+        let paths = |files: Vec<AbsoluteFile>| files.into_iter().map(|file| file.path).collect::<Vec<_>>();
+        let (absolute, tokens) = (paths(absolute), paths(tokens));
         let lock = OutputLock::take(&output)?;
         let rosters = RosterPlaces::new(ledger.as_deref(), output.dir.as_deref());
-        let left = clear_former(&rosters, &output, &absolute);
+        let left = clear_former(&rosters, &output, &[&absolute[..], &tokens].concat());
+        tmpfs::prepare_tokens(&output, &tokens)?;
         let manifest = tmpfs::survey(&output, &absolute, &key)?;
         if let Some((path, _)) = manifest.absolute.iter().find(|(_, standing)| !standing.ours) {
             return Err(PublishError::Foreign { path: path.clone() });
         }
-        let publisher = Self { output, key, absolute, manifest, staged: None, rosters, left, sweeps, lock };
+        let publisher =
+            Self { output, key, absolute, tokens, manifest, staged: None, rosters, left, sweeps, lock };
         // For the next run, before there is anything to say of.
         publisher.enrol();
         Ok(publisher)
     }
 
     fn enrol(&self) {
-        let mut roster = Roster::new(self.output.dir.as_ref(), &self.absolute, self.sweeps);
+        let absolute = [&self.absolute[..], &self.tokens].concat();
+        let mut roster = Roster::new(self.output.dir.as_ref(), &absolute, self.sweeps);
         roster.extend(self.left.clone());
         if let Err(error) = self.rosters.write(&roster) {
             Fact::from(RolloutFact::NotEnrolled { error: chain(&error) }).tell();
@@ -182,6 +204,8 @@ impl Publisher {
                 Job::Stage(release) => drop(events.send(self.stage(&release))),
                 Job::Publish => drop(events.send(self.publish())),
                 Job::Restore(release) => drop(events.send(self.restore(&release))),
+                Job::Sink(file) => drop(events.send(self.sink(&file))),
+                Job::ForgetTokens => self.forget_tokens(),
                 Job::Discard => self.discard(),
                 Job::Retire(generation) => self.retire(generation),
                 Job::Examine(number, setup) => {
@@ -204,7 +228,7 @@ impl Publisher {
     }
 
     fn widen(&mut self, premises: Premises) -> Result<(), PublishError> {
-        tmpfs::prepare_directories(&premises.absolute, &premises.output)?;
+        tmpfs::prepare_directories(premises.alone(), &premises.output)?;
         for exposure in premises.examine()? {
             Fact::from(RolloutFact::Exposed(exposure)).tell();
         }
@@ -244,6 +268,18 @@ impl Publisher {
                 self.look_again();
                 Event::NotStaged(chain(&error))
             }
+        }
+    }
+
+    /// A token has no stage: it is shown as soon as it is there.
+    fn sink(&self, file: &RenderedFile) -> Event {
+        let result = tmpfs::replace(&self.output, file).map_err(|error| chain(&error));
+        Event::Sunk(file.path.clone(), result)
+    }
+
+    fn forget_tokens(&self) {
+        for error in tmpfs::remove_tokens(&self.output, &self.tokens) {
+            Fact::from(RolloutFact::NotSwept { error: chain(&error) }).tell();
         }
     }
 
@@ -298,6 +334,7 @@ impl Publisher {
     fn sweep(&mut self) {
         self.discard();
         let mut errors = tmpfs::sweep(&self.output, &self.absolute, &self.manifest, &self.key);
+        errors.extend(tmpfs::remove_tokens(&self.output, &self.tokens));
         // Where its directory was moved away, what is in it is not removed.
         errors.extend(self.require_current().err());
         if errors.is_empty() {

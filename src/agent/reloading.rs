@@ -177,6 +177,11 @@ struct Farewell {
 }
 
 impl Reloading {
+    /// Which keeper of a source holds.
+    pub(super) fn edition_of(&self, source: &SourceName) -> Option<Edition> {
+        self.keepers.get(source).copied()
+    }
+
     pub(super) fn new(plan: &Plan, confined: Option<BTreeSet<PathBuf>>) -> Self {
         let edition = Edition::default();
         Self {

@@ -134,7 +134,8 @@ impl Agent {
     fn masked(&self, tail: &[u8]) -> String {
         let gatherers = self.reloading.gatherers().chain([&self.gatherer]);
         let secrets: Vec<_> = gatherers.flat_map(Gatherer::plaintexts).map(Packed::expose).collect();
-        mask::masked(tail, &secrets, self.rollout.releases().flat_map(|release| self.computed(release)))
+        let rendered = self.rollout.releases().flat_map(|release| self.computed(release));
+        mask::masked(tail, &secrets, rendered.chain(self.tokens.plaintexts()))
     }
 
     /// What was rendered from secrets: of a text the lines; what stands so in a template is no secret. What is no text is one.

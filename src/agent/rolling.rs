@@ -23,10 +23,13 @@ impl Agent {
             match effect {
                 rollout::Effect::Stage(release) => {
                     self.begun(&release, now);
-                    effects.push(Effect::Stage(release));
+                    effects.extend(self.tokens.gate(release).map(Effect::Stage));
                 }
                 rollout::Effect::Rehearse(release) => self.rehearse(&release, effects),
-                rollout::Effect::Discard => effects.push(Effect::Discard),
+                rollout::Effect::Discard => {
+                    self.tokens.drop_waiting();
+                    effects.push(Effect::Discard);
+                }
                 rollout::Effect::Publish => effects.push(Effect::Publish),
                 rollout::Effect::Restore(release) => effects.push(Effect::Restore(release)),
                 rollout::Effect::Check { command, directory, release } => {

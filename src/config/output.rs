@@ -14,9 +14,9 @@ use super::{
 use crate::names::SecretName;
 
 /// Only the owner may read a file, and nobody may write it.
-const FILE_MODE_DEFAULT: Mode = Mode::new(0o400);
+pub(super) const FILE_MODE_DEFAULT: Mode = Mode::new(0o400);
 /// The files are protected by their own modes.
-const DIRECTORY_MODE_DEFAULT: Mode = Mode::new(0o755);
+pub(super) const DIRECTORY_MODE_DEFAULT: Mode = Mode::new(0o755);
 
 /// `[output]`, with the defaults for all files.
 pub(super) struct Output {
@@ -164,7 +164,12 @@ fn made_directory(value: &Value<'_>, path: Option<&Path>, output: &Output) -> Op
         );
         return None;
     }
-    let mut made = DirectoryConfig { mode: output.config.dir_mode, owner: None, group: None };
+    directory(value, output.config.dir_mode)
+}
+
+/// The same for a path that is absolute; `usual` is the default of its mode.
+pub(super) fn directory(value: &Value<'_>, usual: Mode) -> Option<DirectoryConfig> {
+    let mut made = DirectoryConfig { mode: usual, owner: None, group: None };
     if value.is_table() {
         let mut table = value.table("true or a table")?;
         made.mode = table.read("mode", &DIRECTORY_MODE).unwrap_or(made.mode);

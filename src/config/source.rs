@@ -6,6 +6,7 @@ pub(super) mod address;
 pub(super) mod aws;
 mod proxy;
 mod store;
+mod token_file;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -127,6 +128,7 @@ fn vault(mut table: Table<'_>) -> Option<VaultConfig> {
     let look_up_every = table.read("look_up_every", &POSITIVE_DURATION).unwrap_or(LOOK_UP_EVERY);
     let allow_redirects = table.boolean("allow_redirects").unwrap_or(false);
     let auth = auth::auth(&mut table);
+    let token_files = token_file::token_files(&mut table);
     if matches!(auth, Some(AuthConfig::Cert(_))) && !says_identity(&table) {
         table.report("`auth.cert` has no certificate to show; write client_cert_file and client_key_file");
     }
@@ -143,6 +145,7 @@ fn vault(mut table: Table<'_>) -> Option<VaultConfig> {
         refresh,
         look_up_every,
         auth: auth?,
+        token_files,
         cautions,
     })
 }

@@ -518,7 +518,7 @@ eight = "vault"
     7: source.vault.tls_server_name: "https://vault" is not a host name; write it without scheme and port, for example "vault.internal"
     8: source.vault.insecure_tls: expected true or false, found text in quotes
     9: source.vault.refresh: "0s" has to be longer than zero
-    10: source.vault.unwrap: unknown key; known here: type, max_size, address, addresses, namespace, ca_file, proxy, client_cert_file, client_key_file, tls_server_name, insecure_tls, refresh, look_up_every, allow_redirects, auth
+    10: source.vault.unwrap: unknown key; known here: type, max_size, address, addresses, namespace, ca_file, proxy, client_cert_file, client_key_file, tls_server_name, insecure_tls, refresh, look_up_every, allow_redirects, auth, token_file
     11: source.vault.auth.approle: no role; write role_id_file = "/etc/squire/role-id" or role_id = "…"
     12: source.vault.auth.approle.mount: "/" names nothing
     13: source.vault.auth.approle.secret_id: a secret id is a secret, and no secret is written in the configuration; put it into a file and name that with `secret_id_file`

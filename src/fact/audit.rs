@@ -141,6 +141,7 @@ fn of_source(fact: &SourceFact) -> Option<Record> {
         SourceFact::Adopted { .. } => Some(Record::done("adopt")),
         SourceFact::NotAdopted { .. } => Some(Record::failed("adopt")),
         SourceFact::TokenDead => Some(Record::new("token", "dead")),
+        SourceFact::TokenWritten { .. } => Some(Record::new("token", "written")),
         SourceFact::LoggedIn { .. }
         | SourceFact::CredentialAwaited { .. }
         | SourceFact::LoginFailed { .. }
@@ -153,7 +154,9 @@ fn of_source(fact: &SourceFact) -> Option<Record> {
         | SourceFact::LedgerIgnored { .. }
         | SourceFact::LedgerNotWritten { .. }
         | SourceFact::CredentialNotKept { .. }
-        | SourceFact::CredentialNotForgotten { .. } => None,
+        | SourceFact::CredentialNotForgotten { .. }
+        | SourceFact::TokenNotWritten { .. }
+        | SourceFact::TokenNotWrapped { .. } => None,
     }
 }
 

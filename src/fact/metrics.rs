@@ -266,7 +266,10 @@ impl Counters {
             | SourceFact::TokenNotRenewed { .. }
             | SourceFact::TokenRevoked
             | SourceFact::TokenNotRevoked { .. }
-            | SourceFact::Reachable => return,
+            | SourceFact::Reachable
+            | SourceFact::TokenWritten { .. }
+            | SourceFact::TokenNotWritten { .. }
+            | SourceFact::TokenNotWrapped { .. } => return,
         };
         counter.get_or_create(&labels::Source { source: source.to_owned() }).inc();
     }

@@ -28,6 +28,9 @@ pub enum SourceFact {
     LedgerNotWritten { error: String },
     CredentialNotKept { error: String },
     CredentialNotForgotten { error: String },
+    TokenWritten { file: PathBuf },
+    TokenNotWritten { file: PathBuf, error: String, again_in: Duration },
+    TokenNotWrapped { error: String, again_in: Duration },
 }
 
 impl SourceFact {
@@ -50,6 +53,9 @@ impl SourceFact {
             Self::LedgerNotWritten { .. } => "ledger_not_written",
             Self::CredentialNotKept { .. } => "credential_not_kept",
             Self::CredentialNotForgotten { .. } => "credential_not_forgotten",
+            Self::TokenWritten { .. } => "token_written",
+            Self::TokenNotWritten { .. } => "token_not_written",
+            Self::TokenNotWrapped { .. } => "token_not_wrapped",
         }
     }
 
@@ -88,6 +94,14 @@ impl SourceFact {
             }
             Self::CredentialNotForgotten { error } => {
                 warn!(%source, error, "credential not removed from the ledger");
+            }
+            Self::TokenWritten { file } => info!(%source, file = %file.display(), "token written"),
+            Self::TokenNotWritten { file, error, again_in } => {
+                let (file, again_in_s) = (file.display(), seconds(*again_in));
+                warn!(%source, %file, error, again_in_s, "token not written");
+            }
+            Self::TokenNotWrapped { error, again_in } => {
+                warn!(%source, error, again_in_s = seconds(*again_in), "token not wrapped");
             }
         }
     }

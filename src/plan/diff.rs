@@ -99,7 +99,7 @@ pub fn diff(old: Asked<'_>, new: Asked<'_>) -> Diff {
         webhook: _,
         startup_timeout: _,
     } = old.config;
-    let Plan { wants: _, files: _, env: _, env_from, process, webhook, unused: _ } = old.plan;
+    let Plan { wants: _, files: _, env: _, env_from, process, tokens, webhook, unused: _ } = old.plan;
     let mut diff = Diff {
         sources: Changes::between(&used(old), &used(new), |old, new| is_same_source(old, new)),
         secrets: Changes::between(&wants(old.plan), &wants(new.plan), |old, new| old == new),
@@ -115,6 +115,7 @@ pub fn diff(old: Asked<'_>, new: Asked<'_>) -> Diff {
     diff.compare_agent(agent, &new.config.agent);
     diff.fix("audit", *audit == new.config.audit);
     diff.fix("proxy", is_same_proxy(proxy.as_ref(), new.config.proxy.as_ref()));
+    diff.fix("source.token_file", *tokens == new.plan.tokens);
     diff.note("webhook", is_same_webhook(webhook.as_ref(), new.plan.webhook.as_ref()));
     diff
 }
@@ -143,6 +144,8 @@ fn is_same_source(old: &SourceConfig, new: &SourceConfig) -> bool {
         (SourceConfig::Vault(old), SourceConfig::Vault(new)) => {
             let mut as_before = new.clone();
             as_before.refresh = old.refresh;
+            // They are compared by themselves.
+            as_before.token_files.clone_from(&old.token_files);
             *old == as_before
         }
         (SourceConfig::Vault(_) | SourceConfig::Store(_) | SourceConfig::Aws(_), _) => old == new,

@@ -34,6 +34,9 @@ pub fn rules(config: &VaultConfig, wants: &[Want], known: &Known, grant: Option<
         let why = "to give the token back at the end, with all of its leases";
         rules.push(rule("auth/token/revoke-self", "update", why, Weight::Needed));
     }
+    if config.token_files.iter().any(|file| file.wrap_ttl.is_some()) {
+        rules.push(rule("sys/wrapping/wrap", "update", "to wrap the token for its file", Weight::Needed));
+    }
     rules.push(rule(ASK, "update", "for squire check --online: what is missing", Weight::Asks));
     rules.push(rule(ASK_ALL, "read", "for squire check --online: what is allowed beside that", Weight::Asks));
     rules

@@ -92,6 +92,11 @@ impl Destination {
         self.identity().is_some_and(|standing| record.files.iter().any(|file| file.is_same_file(standing)))
     }
 
+    /// Whether anything has its name.
+    pub(super) fn is_there(&self) -> Result<bool, PublishError> {
+        Ok(self.parent.kind(&self.name)?.is_some())
+    }
+
     /// Whether Squire has published here.
     fn is_remembered(&self) -> bool {
         self.record().is_some()

@@ -6,6 +6,7 @@
 //! *Invariant:* after an error the release that was live is still live, and whole. Superseded generations are unlinked, never overwritten.
 
 mod premises;
+mod token;
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -28,6 +29,7 @@ use crate::secret::DigestKey;
 
 pub use super::survey::survey;
 pub use premises::{Cleared, RosterPlaces, clear_former, examine, look};
+pub use token::{prepare_tokens, remove_tokens, replace};
 
 /// Makes `output.dir` and the directories above it if they are missing, with `dir_mode` whatever the umask. A directory that exists keeps
 /// its mode.
@@ -46,7 +48,10 @@ pub fn prepare(output: &OutputConfig) -> Result<(), PublishError> {
 ///
 /// # Errors
 /// If one would be on disk without permission for that.
-pub fn prepare_directories(files: &[AbsoluteFile], output: &OutputConfig) -> Result<(), PublishError> {
+pub fn prepare_directories<'a>(
+    files: impl IntoIterator<Item = &'a AbsoluteFile>,
+    output: &OutputConfig,
+) -> Result<(), PublishError> {
     for file in files {
         if let (Some(wanted), Some(parent)) = (file.directory, file.path.parent()) {
             memory::require(parent, output.allow_disk)?;

@@ -4,6 +4,7 @@ mod arrival;
 pub mod book;
 mod clock;
 mod put;
+mod show;
 pub mod tap;
 
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::sink::Sink;
 use super::{Answer, Ask, Effect, Event, Lack, Serial, Session, Update, View};
 use crate::audit::{self, Gate};
 use crate::names::{Edition, Revision, SecretName};
@@ -22,6 +24,8 @@ use crate::status::{Clock, SessionStatus};
 use book::Book;
 use clock::Suspensions;
 use put::{Asker, put};
+pub use show::Shown;
+use show::Shows;
 use tap::Tap;
 
 /// How long giving back may take before a stop goes on without it.
@@ -67,6 +71,8 @@ pub enum Delivery {
     Lack(Lack),
     /// A command that its source wants to be run.
     Errand(Errand),
+    /// The token, as one of those gets it who are to have it.
+    Shown(Shown),
 }
 
 /// Drives a session until it ended: after a [`Notice::Stop`], or when the agent is gone.
@@ -85,6 +91,7 @@ pub struct Keeper<S> {
     /// The page of the source is this keeper's.
     is_enrolled: bool,
     tap: Option<Tap>,
+    shows: Shows,
 }
 
 impl<S: Source> Keeper<S> {
@@ -111,7 +118,14 @@ impl<S: Source> Keeper<S> {
             gate: Gate::default(),
             is_enrolled: true,
             tap: None,
+            shows: Shows::default(),
         }
+    }
+
+    /// Shows its token to these.
+    #[must_use]
+    pub fn with_sinks(self, sinks: Vec<Sink>, edition: Edition) -> Self {
+        Self { shows: Shows::new(sinks, edition), ..self }
     }
 
     /// Asks this gate before it fetches anything.
@@ -155,6 +169,7 @@ impl<S: Source> Keeper<S> {
                 }
             }
             self.tell_tap();
+            self.show(Instant::now()).await;
             event = self.next_event(&mut notices).await;
             if self.give_back_by.is_some_and(|by| by <= Instant::now()) {
                 tracing::warn!("source did not answer in time, stopping without giving back");
@@ -168,8 +183,10 @@ impl<S: Source> Keeper<S> {
     async fn next_event(&mut self, notices: &mut mpsc::UnboundedReceiver<Notice>) -> Event {
         // So that what fell due during a suspension is done soon after it.
         let look = Instant::now() + self.source.look_every();
-        let deadline =
-            [self.session.deadline(), self.give_back_by].into_iter().flatten().fold(look, Instant::min);
+        let deadline = [self.session.deadline(), self.shows.deadline(), self.give_back_by]
+            .into_iter()
+            .flatten()
+            .fold(look, Instant::min);
         tokio::select! {
             Some(done) = self.questions.join_next() => match done {
                 Ok((sent, answer)) => {
@@ -179,6 +196,10 @@ impl<S: Source> Keeper<S> {
                 // A question is never cancelled, so it was lost by a panic: a bug, which ends the keeper too.
                 Err(error) => std::panic::resume_unwind(error.into_panic()),
             },
+            Some((place, wrapped)) = self.shows.next() => {
+                self.wrapped(place, wrapped).await;
+                Event::Due
+            }
             notice = notices.recv(), if self.give_back_by.is_none() => self.noticed(notice.unwrap_or(Notice::Stop { for_good: false })),
             () = self.source.changed(), if self.give_back_by.is_none() => Event::RefreshAsked(Vec::new()),
             errand = self.source.errand(), if self.give_back_by.is_none() => {

@@ -30,7 +30,7 @@ use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use super::http::{Http, HttpError, Limits, Longest, Repeat};
-use super::{Fault, Fetched, Grant, GrantLife, Renewal, Source, heard};
+use super::{Fault, Fetched, Grant, GrantLife, Renewal, Source, Wrapping, heard};
 use crate::config::{VaultConfig, Version};
 use crate::fact::chain;
 use crate::ledger::Identity;
@@ -215,6 +215,15 @@ impl Source for Vault {
         let path = "auth/token/revoke-self";
         let answer = self.api.ask(Some(&grant.token), Call::post(path, &json!({}))).await?;
         api::done(&answer, path, "update")
+    }
+
+    async fn wrap(&self, grant: &Grant, ttl: Duration) -> Result<Wrapping, Fault> {
+        let path = "sys/wrapping/wrap";
+        let mut call = Call::post(path, &json!({ "token": grant.token.expose() }));
+        call.wrap_ttl = Some(ttl);
+        call.repeat = Repeat::OnlyIfUnsent;
+        let answer = self.api.ask(Some(&grant.token), call).await?;
+        answers::wrapping(api::parsed(&answer, path, "update")?, path)
     }
 
     async fn fetch(&self, grant: &Grant, want: &Want) -> Result<Fetched, Fault> {

@@ -36,7 +36,7 @@ const TYPES: [(&str, &str); 25] = [
     ("text or list of text", "a list"),
     ("table or text", "or a table"),
     ("[reaction](#reactions)", "a signal such as \"SIGHUP\""),
-    ("list of tables", "[[file]]"),
+    ("list of tables", "[[file]]|[[source.NAME.token_file]]"),
 ];
 
 fn the_page() -> Page {
@@ -184,6 +184,10 @@ fn around(table: &str, key: &str) -> Table {
     };
     let source = whole["source"]["vault"].as_table_mut().unwrap();
     source.insert("auth".to_owned(), Value::Table(auth.parse().unwrap()));
+    if table.starts_with("source.NAME.token_file") {
+        let file: Table = "token_file = [{ path = '/run/token/a', make_dir = {} }]".parse().unwrap();
+        source.insert("token_file".to_owned(), file["token_file"].clone());
+    }
     source.insert("client_cert_file".to_owned(), "/c".into());
     source.insert("client_key_file".to_owned(), "/k".into());
     if (table, key) == ("on_change", "method") {

@@ -63,6 +63,7 @@ mod revoked;
 mod rollouts;
 mod rotating;
 mod rotation;
+mod sink;
 mod sizes;
 mod soak;
 mod sources;

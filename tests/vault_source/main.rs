@@ -42,6 +42,7 @@ fn config(addresses: &[&str], token_file: &Path) -> VaultConfig {
         refresh: Duration::from_mins(5),
         look_up_every: Duration::from_mins(1),
         auth: AuthConfig::Token { from: CredentialFrom::File(token_file.to_owned()) },
+        token_files: Vec::new(),
         cautions: Vec::new(),
     }
 }

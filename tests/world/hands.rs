@@ -57,7 +57,7 @@ impl World {
                     self.step_session(&source, session::Event::RefreshAsked(Vec::new()));
                 }
             }
-            agent::Effect::Retire(_) | agent::Effect::Report(_) => {}
+            agent::Effect::Retire(_) | agent::Effect::Report(_) | agent::Effect::Sink(_) => {}
             agent::Effect::Reload
             | agent::Effect::Examine { .. }
             | agent::Effect::Settle(_)

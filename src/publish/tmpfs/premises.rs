@@ -70,10 +70,10 @@ fn refuse_their_links(place: &Path, trusted: &BTreeSet<u32>) -> Result<(), Publi
 ///
 /// # Errors
 /// All that stand against it.
-pub fn look(files: &[AbsoluteFile], allow_disk: bool) -> Vec<PublishError> {
+pub fn look<'a>(files: impl IntoIterator<Item = &'a AbsoluteFile>, allow_disk: bool) -> Vec<PublishError> {
     let is_made =
         |file: &&AbsoluteFile| file.directory.is_none() || file.path.parent().is_some_and(Path::is_dir);
-    let destinations = files.iter().filter(is_made);
+    let destinations = files.into_iter().filter(is_made);
     let looked = destinations.map(|file| Destination::open(&file.path, allow_disk)?.claim());
     looked.filter_map(Result::err).collect()
 }

@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 use crate::names::{Accessor, LeaseId, RequestId};
 use crate::secret::meta::{self, Meta};
 use crate::secret::{Fields, Packed, Secret};
-use crate::source::{Fault, Fetched, Grant, GrantLife, LONGEST_LIFE, Life, Renewal};
+use crate::source::{Fault, Fetched, Grant, GrantLife, LONGEST_LIFE, Life, Renewal, Wrapping};
 
 /// How long after its time a deletion is looked for: by the server's clock that second may not have begun yet.
 /// The longest name of a lease, in bytes: it is the path with 24 characters, and a namespace.
@@ -79,6 +79,30 @@ pub(super) struct WrappingState {
     pub(super) creation_path: String,
     #[serde(default)]
     creation_time: Value,
+}
+
+/// An answer that was wrapped.
+#[derive(Deserialize)]
+pub(super) struct WrappedAnswer {
+    wrap_info: Option<Box<RawValue>>,
+}
+
+/// What stands in `wrap_info` beside what people read.
+#[derive(Deserialize)]
+struct WrapInfo {
+    #[serde(deserialize_with = "secret")]
+    token: Secret<str>,
+}
+
+/// The wrapping token of an answer.
+pub(super) fn wrapping(answer: WrappedAnswer, path: &str) -> Result<Wrapping, Fault> {
+    let info = answer.wrap_info.ok_or_else(|| nothing_in("wrap_info", path))?;
+    let parsed: Result<WrapInfo, _> = serde_json::from_str(info.get());
+    match parsed {
+        Ok(WrapInfo { token }) => Ok(Wrapping { token, document: Secret::new(info.get()) }),
+        // The library's error message would quote the value.
+        Err(_) => Err(nothing_in("wrap_info.token", path)),
+    }
 }
 
 /// A secret-id that was made.

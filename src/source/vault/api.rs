@@ -3,6 +3,7 @@
 //! *Invariant:* the token's header is marked sensitive, so that no library prints it; of a body only `errors` is ever shown.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, StatusCode};
@@ -22,6 +23,7 @@ const REQUEST: HeaderName = HeaderName::from_static("x-vault-request");
 const NAMESPACE: HeaderName = HeaderName::from_static("x-vault-namespace");
 const TOKEN: HeaderName = HeaderName::from_static("x-vault-token");
 const INDEX: HeaderName = HeaderName::from_static("x-vault-index");
+const WRAP_TTL: HeaderName = HeaderName::from_static("x-vault-wrap-ttl");
 const INCONSISTENT: HeaderName = HeaderName::from_static("x-vault-inconsistent");
 
 /// A call of the API.
@@ -33,6 +35,8 @@ pub(super) struct Call {
     pub(super) query: Option<String>,
     pub(super) repeat: Repeat,
     pub(super) longest: Longest,
+    /// The answer is wrapped, and the wrapping token lives for this long.
+    pub(super) wrap_ttl: Option<Duration>,
 }
 
 impl Call {
@@ -47,7 +51,7 @@ impl Call {
 
     fn new(method: Method, path: &str, body: Option<Secret<[u8]>>) -> Self {
         let (repeat, longest) = (Repeat::Always, Longest::Usual);
-        Self { method, path: path.to_owned(), body, query: None, repeat, longest }
+        Self { method, path: path.to_owned(), body, query: None, repeat, longest, wrap_ttl: None }
     }
 }
 
@@ -80,8 +84,9 @@ impl Api {
 
     /// Makes a call. The caller handles statuses that belong to one path.
     pub(super) async fn ask(&self, token: Option<&Secret<str>>, call: Call) -> Result<Answer, Fault> {
-        let Call { method, path, body, query, repeat, longest } = call;
-        let headers = self.headers(token)?;
+        let Call { method, path, body, query, repeat, longest, wrap_ttl } = call;
+        let mut headers = self.headers(token)?;
+        headers.extend(wrap_ttl.map(|ttl| (WRAP_TTL, HeaderValue::from(ttl.as_secs()))));
         let path = encoded(&path, query.as_deref());
         let answer = self.http.send(&Request { method, path, headers, body, repeat, longest }).await?;
         if let Some(index) = answer.headers.get(INDEX) {
@@ -200,8 +205,6 @@ fn is_json(answer: &Answer) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::config::{AuthConfig, Authorities, CredentialFrom, Proxy, VaultConfig};
     use crate::source::http::Limits;
@@ -220,6 +223,7 @@ mod tests {
             refresh: Duration::ZERO,
             look_up_every: Duration::MAX,
             auth: AuthConfig::Token { from: CredentialFrom::File(PathBuf::new()) },
+            token_files: Vec::new(),
             cautions: Vec::new(),
         };
         let http = Http::new(&config, Limits::default()).unwrap();

@@ -231,6 +231,7 @@ impl Bench {
             | Effect::Retire(_)
             | Effect::Report(_)
             | Effect::Settle(_)
+            | Effect::Sink(_)
             | Effect::Window(_) => {}
             Effect::SignalTo { .. }
             | Effect::Call { .. }
