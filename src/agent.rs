@@ -252,7 +252,7 @@ impl Agent {
             history: History::default(),
             runs: Runs::default(),
             guard: Guard::new(now),
-            tokens: Tokens::new(&plan.tokens),
+            tokens: Tokens::new(plan),
             on_hold_since: None,
             render_errors: Vec::new(),
             publish_error: None,

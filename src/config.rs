@@ -710,6 +710,8 @@ pub struct ProcessConfig {
     pub env: BTreeMap<String, EnvConfig>,
     /// `env_from`: secrets of which each field is a variable. What `env` says wins, then the later one.
     pub env_from: Vec<EnvFrom>,
+    /// `vault_token` and `restart_on_new_token`: it gets the token of a source.
+    pub token: Option<ProcessTokenConfig>,
     /// `on_change`: for the environment, and for every file that does not say. Default restart.
     pub on_change: Reaction,
     /// `stop_signal`. Default SIGTERM.
@@ -726,6 +728,17 @@ pub struct ProcessConfig {
     pub setting: SettingConfig,
     /// The first key, but for `env`, that says how a process is run.
     pub said: Option<Place>,
+}
+
+/// `process.vault_token`: the process gets the token of a source, in the variables that the server's own tools read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProcessTokenConfig {
+    /// Whose.
+    pub source: SourceName,
+    /// `restart_on_new_token`: it is started anew when there is another token. Default false.
+    pub restarts: bool,
+    /// Where it stands.
+    pub place: Place,
 }
 
 /// How the process stands on this machine; what is not said is as with Squire.

@@ -27,7 +27,7 @@ use crate::template::{Template, TemplateError};
 
 use nix::sys::signal::Signal;
 
-pub use token::PlannedToken;
+pub use token::{PlannedProcessToken, PlannedToken, TOKEN_VARIABLES};
 pub use webhook::PlannedWebhook;
 
 /// The plan of one run.
@@ -45,6 +45,8 @@ pub struct Plan {
     pub process: Option<PlannedProcess>,
     /// The files that have the token of a source.
     pub tokens: Vec<PlannedToken>,
+    /// The token that the process gets, if it gets one.
+    pub process_token: Option<PlannedProcessToken>,
     /// The webhooks that are taken, if any are.
     pub webhook: Option<PlannedWebhook>,
     /// Secrets in the configuration that no template refers to, with their places.
@@ -302,6 +304,7 @@ pub fn compile(
     let files: Vec<_> =
         config.files.iter().filter_map(|file| compiler.file(file, process.is_some())).collect();
     let tokens = compiler.tokens(&files);
+    let process_token = compiler.process_token();
     let env = config.process.env.iter().filter_map(|(name, env)| compiler.variable(name, env)).collect();
     config.process.env_from.iter().for_each(|from| compiler.variables(from));
     if process.is_none() {
@@ -332,8 +335,9 @@ pub fn compile(
     };
     let unused = unused.into_iter().filter(|(_, secret)| !is_proxied(secret));
     // Somebody has to log in for it, though nothing is fetched.
-    for token in &tokens {
-        wants.entry(token.source.clone()).or_default();
+    let of_files = tokens.iter().map(|token| &token.source);
+    for source in of_files.chain(process_token.iter().map(|token| &token.source)) {
+        wants.entry(source.clone()).or_default();
     }
     Ok(Plan {
         wants,
@@ -342,6 +346,7 @@ pub fn compile(
         env_from: config.process.env_from.clone(),
         process,
         tokens,
+        process_token,
         webhook,
         unused: unused.map(|(name, secret)| (name.clone(), secret.place.clone())).collect(),
     })

@@ -43,9 +43,11 @@ impl Agent {
                 // The whole configuration is taken back, and with it all that was new.
                 rollout::Effect::TakenBack(_) if self.reloading.is_trying() => {}
                 rollout::Effect::TakenBack(generation) => {
+                    self.is_restarted(now, effects);
                     self.gather(snapshot::Event::TakenBack(generation), now, effects);
                 }
                 rollout::Effect::Forced(generation) => {
+                    self.is_restarted(now, effects);
                     self.gather(snapshot::Event::Forced(generation), now, effects);
                     self.configuration_is_good(generation, now, effects);
                     self.committed(effects);
@@ -78,6 +80,7 @@ impl Agent {
                     effects.push(Effect::Call { action, call });
                 }
                 rollout::Effect::Committed(generation) => {
+                    self.is_restarted(now, effects);
                     self.gather(snapshot::Event::Accepted(generation), now, effects);
                     self.configuration_is_good(generation, now, effects);
                     self.committed(effects);
@@ -120,7 +123,7 @@ impl Agent {
         now: Instant,
         effects: &mut Vec<Effect>,
     ) {
-        let mut env = release.env.clone();
+        let mut env = self.env_of(release);
         let mut words = command.command;
         if let Some(directory) = directory.and_then(Path::to_str) {
             for word in &mut words {
@@ -136,7 +139,7 @@ impl Agent {
         let proof = &self.setup.config.rollout.proof;
         let Some(ProbeConfig { kind, attempt_timeout, .. }) = proof.probe().cloned() else { return };
         if let ProbeKind::Command(command) = kind {
-            let mut env = self.rollout.shown().map(|release| release.env.clone()).unwrap_or_default();
+            let mut env = self.rollout.shown().map(|release| self.env_of(release)).unwrap_or_default();
             let pid = self.newest_pid.map(|pid| ("SQUIRE_PID".to_owned(), Secret::new(pid.to_string())));
             env.extend(pid);
             let launch = self.as_process(Launch::new(command, env));

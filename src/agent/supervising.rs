@@ -18,13 +18,14 @@ use crate::supervise::{self, Launch, Life};
 impl Agent {
     pub(super) fn launch(&mut self, release: &Release, now: Instant, effects: &mut Vec<Effect>) {
         let Some(launch) = self.launch_of(release) else { return };
+        self.give_token();
         self.supervise(supervise::Event::LaunchAsked(launch), now, effects);
     }
 
     /// The launch of the process with this release.
     pub(super) fn launch_of(&self, release: &Release) -> Option<Launch> {
         let process = self.setup_of(release).plan.process.as_ref()?;
-        Some(Launch::new(process.command.clone(), release.env.clone()).on(&process.setting))
+        Some(Launch::new(process.command.clone(), self.env_of(release)).on(&process.setting))
     }
 
     /// The configuration that a release was made from: on the way back, the one before.

@@ -5,19 +5,23 @@
 //!
 //! *Invariant:* pure. Of each file at most one write is under way. A file has the token of the keeper that holds, and no other.
 
+mod process;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::reloading::Reloading;
 use super::{Agent, Effect};
 use crate::fact::{Fact, SourceFact};
 use crate::names::{Edition, SourceName};
-use crate::plan::{Attributes, PlannedToken};
+use crate::plan::{Attributes, Plan, PlannedToken};
 use crate::render::{Release, RenderedFile};
 use crate::secret::Secret;
 use crate::session::keeper::Shown;
 use crate::session::sink::Audience;
+use process::ProcessToken;
 
 /// From a write that failed to the next try.
 const AGAIN_IN: Duration = Duration::from_secs(5);
@@ -29,8 +33,32 @@ const KEEPERS: usize = 2;
 #[derive(Debug)]
 pub(super) struct Tokens {
     files: BTreeMap<PathBuf, TokenFile>,
+    process: Option<ProcessToken>,
     /// The first release, which waits for them.
     waiting: Option<Arc<Release>>,
+}
+
+/// The newest token of each keeper of a source.
+#[derive(Debug, Default)]
+struct Newest(BTreeMap<Edition, Shown>);
+
+impl Newest {
+    fn note(&mut self, shown: Shown) {
+        self.0.insert(shown.edition, shown);
+        while self.0.len() > KEEPERS {
+            self.0.pop_first();
+        }
+    }
+
+    /// That of the keeper of this edition.
+    fn of(&self, edition: Edition) -> Option<&Shown> {
+        self.0.get(&edition)
+    }
+}
+
+/// The edition of the keeper of this source that holds.
+fn holder(reloading: &Reloading, source: &SourceName) -> Edition {
+    reloading.edition_of(source).unwrap_or_default()
 }
 
 /// One file with a token.
@@ -38,8 +66,7 @@ pub(super) struct Tokens {
 struct TokenFile {
     source: SourceName,
     attributes: Attributes,
-    /// The newest of each keeper.
-    newest: BTreeMap<Edition, Shown>,
+    newest: Newest,
     /// What is being written.
     writing: Option<Secret<str>>,
     written: Option<Secret<str>>,
@@ -47,9 +74,20 @@ struct TokenFile {
 }
 
 impl TokenFile {
+    fn new(planned: &PlannedToken) -> Self {
+        Self {
+            source: planned.source.clone(),
+            attributes: planned.attributes,
+            newest: Newest::default(),
+            writing: None,
+            written: None,
+            again_at: None,
+        }
+    }
+
     /// What has to be written now, if the keeper of this edition holds.
     fn due(&mut self, edition: Edition, now: Instant) -> Option<Secret<str>> {
-        let newest = &self.newest.get(&edition)?.text;
+        let newest = &self.newest.of(edition)?.text;
         let is_written = self.written.as_ref().is_some_and(|written| written.expose() == newest.expose());
         if is_written || self.writing.is_some() || self.again_at.is_some_and(|at| now < at) {
             return None;
@@ -61,29 +99,27 @@ impl TokenFile {
 }
 
 impl Tokens {
-    pub(super) fn new(planned: &[PlannedToken]) -> Self {
-        let file = |token: &PlannedToken| TokenFile {
-            source: token.source.clone(),
-            attributes: token.attributes,
-            newest: BTreeMap::new(),
-            writing: None,
-            written: None,
-            again_at: None,
-        };
-        Self { files: planned.iter().map(|token| (token.path.clone(), file(token))).collect(), waiting: None }
+    pub(super) fn new(plan: &Plan) -> Self {
+        Self::of(&plan.tokens, plan.process_token.as_ref().map(ProcessToken::new))
+    }
+
+    fn of(planned: &[PlannedToken], process: Option<ProcessToken>) -> Self {
+        let files = planned.iter().map(|token| (token.path.clone(), TokenFile::new(token)));
+        Self { files: files.collect(), process, waiting: None }
     }
 
     /// A keeper has a token for somebody.
     pub(super) fn learn(&mut self, shown: Shown) {
-        let Audience::File(path) = &shown.audience else { return };
-        let Some(file) = self.files.get_mut(path) else { return };
-        file.newest.insert(shown.edition, shown);
-        while file.newest.len() > KEEPERS {
-            file.newest.pop_first();
+        let newest = match &shown.audience {
+            Audience::File(path) => self.files.get_mut(path).map(|file| &mut file.newest),
+            Audience::Process => self.process.as_mut().map(|process| &mut process.newest),
+        };
+        if let Some(newest) = newest {
+            newest.note(shown);
         }
     }
 
-    /// The release, unless it has to wait for a token; then [`Self::written`] gives it later.
+    /// The release, unless it has to wait for a token.
     pub(super) fn gate(&mut self, release: Arc<Release>) -> Option<Arc<Release>> {
         if self.missing().next().is_none() {
             return Some(release);
@@ -99,28 +135,32 @@ impl Tokens {
 
     /// What has no token yet, in words.
     pub(super) fn missing(&self) -> impl Iterator<Item = String> {
-        let missing = self.files.iter().filter(|(_, file)| file.written.is_none());
-        missing.map(|(path, file)| {
+        let files = self.files.iter().filter(|(_, file)| file.written.is_none());
+        let files = files.map(|(path, file)| {
             format!("the token of the source {} is not in {} yet", file.source, path.display())
-        })
+        });
+        let process = self.process.iter().filter(|process| process.newest.0.is_empty());
+        let process = process.map(|process| format!("the source {} has no token yet", process.source));
+        files.chain(process)
     }
 
-    /// What is in the files, or may be: for who looks for secrets.
+    /// What is in the files and in the environment of the process, or may be: for who looks for secrets.
     pub(super) fn plaintexts(&self) -> impl Iterator<Item = &[u8]> {
-        let shown = self.files.values().flat_map(|file| file.newest.values());
+        let of_process = self.process.iter();
+        let newest = self.files.values().map(|file| &file.newest);
+        let newest = newest.chain(of_process.clone().map(|process| &process.newest));
+        let shown = newest.flat_map(|newest| newest.0.values()).flat_map(|shown| [&shown.text, &shown.token]);
         let written = self.files.values().filter_map(|file| file.written.as_ref());
-        shown
-            .flat_map(|shown| [&shown.text, &shown.token])
-            .chain(written)
-            .map(|text| text.expose().as_bytes())
+        let given = of_process.filter_map(|process| process.given.as_ref());
+        shown.chain(written).chain(given).map(|text| text.expose().as_bytes())
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.files.values().filter_map(|file| file.again_at).min()
     }
 
-    /// The write of this file is over; returns whose token it is, and the pause after a failure.
-    fn written(&mut self, path: &Path, is_done: bool, now: Instant) -> Option<(SourceName, Duration)> {
+    /// The write of this file is over; returns whose token it is.
+    fn written(&mut self, path: &Path, is_done: bool, now: Instant) -> Option<SourceName> {
         let file = self.files.get_mut(path)?;
         let writing = file.writing.take()?;
         if is_done {
@@ -128,20 +168,23 @@ impl Tokens {
         } else {
             file.again_at = Some(now + AGAIN_IN);
         }
-        Some((file.source.clone(), AGAIN_IN))
+        Some(file.source.clone())
     }
 }
 
 impl Agent {
-    /// Writes the tokens that are due.
+    /// Writes the tokens that are due, and goes on with what waited for one.
     pub(super) fn sink(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         for (path, file) in &mut self.tokens.files {
-            let Some(edition) = self.reloading.edition_of(&file.source) else { continue };
-            let Some(text) = file.due(edition, now) else { continue };
+            let Some(text) = file.due(holder(&self.reloading, &file.source), now) else { continue };
             let contents = text.into_bytes();
             let digest = self.key.digest(contents.expose());
             let attributes = file.attributes;
             effects.push(Effect::Sink(RenderedFile { path: path.clone(), contents, digest, attributes }));
+        }
+        self.renew_token_of_process(now, effects);
+        if self.tokens.waiting.is_some() && self.tokens.missing().next().is_none() {
+            effects.extend(self.tokens.waiting.take().map(Effect::Stage));
         }
     }
 
@@ -153,16 +196,13 @@ impl Agent {
         now: Instant,
         effects: &mut Vec<Effect>,
     ) {
-        let Some((source, again_in)) = self.tokens.written(path, result.is_ok(), now) else { return };
+        let Some(source) = self.tokens.written(path, result.is_ok(), now) else { return };
         let file = path.to_owned();
         let fact = match result {
             Ok(()) => SourceFact::TokenWritten { file },
-            Err(error) => SourceFact::TokenNotWritten { file, error, again_in },
+            Err(error) => SourceFact::TokenNotWritten { file, error, again_in: AGAIN_IN },
         };
         effects.push(Effect::Report(Fact::Source(source, fact)));
-        if self.tokens.missing().next().is_none() {
-            effects.extend(self.tokens.waiting.take().map(Effect::Stage));
-        }
     }
 }
 
@@ -176,17 +216,11 @@ mod tests {
 
     fn tokens() -> Tokens {
         let attributes = Attributes { mode: Mode::new(0o400), owner: 0, group: FileGroup::Inherited };
-        let source = SourceName::new("vault");
-        Tokens::new(&[PlannedToken {
-            source,
-            path: PATH.into(),
-            attributes,
-            directory: None,
-            wrap_ttl: None,
-        }])
+        let (source, path) = (SourceName::new("vault"), PATH.into());
+        Tokens::of(&[PlannedToken { source, path, attributes, directory: None, wrap_ttl: None }], None)
     }
 
-    fn shown(edition: Edition, text: &str) -> Shown {
+    pub(super) fn shown(edition: Edition, text: &str) -> Shown {
         Shown {
             source: SourceName::new("vault"),
             edition,

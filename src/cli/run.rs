@@ -237,7 +237,7 @@ async fn agent(
     let exports = collector.map(|collector| otlp::open(collector, server.as_ref()));
     let audience = Audience::gather(config.audit.clone(), followers, exports, heard, &events.0)
         .map_err(|error| chain(&error))?;
-    let mut keepers = Keepers::new(audience.gate()).with_sinks(sink::sinks(&plan.tokens));
+    let mut keepers = Keepers::new(audience.gate()).with_sinks(sink::sinks(plan));
     let proxied = bound.map(|bound| bound.open(config, audience.gate())).transpose()?;
     let means = Means { key: key.clone(), ledger, proxied: proxied.as_ref().map(proxy::Open::line) };
     for (name, wants) in &plan.wants {

@@ -12,10 +12,10 @@ use super::reader::{Table, Value, every};
 use super::rollout::PLAIN_URL;
 use super::value::{self, Form, POSITIVE_DURATION, STOP_SIGNAL, WORD};
 use super::{
-    Act, Action, EnvConfig, EnvFrom, HttpCall, Place, ProcessConfig, Reaction, RestartConfig, RestartMode,
-    RestartPolicy, RunCommand, SettingConfig, SignalTarget, SignalTo, setting,
+    Act, Action, EnvConfig, EnvFrom, HttpCall, Place, ProcessConfig, ProcessTokenConfig, Reaction,
+    RestartConfig, RestartMode, RestartPolicy, RunCommand, SettingConfig, SignalTarget, SignalTo, setting,
 };
-use crate::names::SecretName;
+use crate::names::{SecretName, SourceName};
 
 /// From the stop signal to SIGKILL; other supervisors and Kubernetes use the same.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
@@ -43,6 +43,7 @@ pub(super) fn process(table: Option<Table<'_>>) -> ProcessConfig {
         command: None,
         env: BTreeMap::new(),
         env_from: Vec::new(),
+        token: None,
         on_change: Reaction::Restart,
         stop_signal: Signal::SIGTERM,
         stop_timeout: STOP_TIMEOUT,
@@ -77,6 +78,7 @@ pub(super) fn process(table: Option<Table<'_>>) -> ProcessConfig {
             ));
         }
     }
+    process.token = token(&mut table);
     process.stop_signal = table.read("stop_signal", &STOP_SIGNAL).unwrap_or(process.stop_signal);
     process.stop_timeout = table.read("stop_timeout", &POSITIVE_DURATION).unwrap_or(process.stop_timeout);
     process.restart = restart(&mut table, process.restart);
@@ -85,6 +87,21 @@ pub(super) fn process(table: Option<Table<'_>>) -> ProcessConfig {
     process.setting = setting::setting(&mut table);
     table.finish();
     process
+}
+
+/// `vault_token` and `restart_on_new_token`.
+fn token(table: &mut Table<'_>) -> Option<ProcessTokenConfig> {
+    let (source, restarts) = (table.take("vault_token"), table.take("restart_on_new_token"));
+    let Some(source) = source else {
+        if let Some(restarts) = restarts {
+            restarts.report("needs `vault_token` beside it, which says whose token the process gets");
+        }
+        return None;
+    };
+    let restarts = restarts.map_or(Some(false), |restarts| restarts.boolean());
+    let place = source.place().clone();
+    let source = source.read(&WORD).map(|name| SourceName::new(&name));
+    Some(ProcessTokenConfig { source: source?, restarts: restarts?, place })
 }
 
 fn restart(table: &mut Table<'_>, default: RestartConfig) -> RestartConfig {

@@ -721,6 +721,40 @@ resource = ""
     "#);
 }
 
+#[test]
+fn problems_of_token_files() {
+    assert_snapshot!(problems(r#"
+[source.a]
+type = "vault"
+address = "https://a"
+auth.token = { file = "/t" }
+token_file = "/run/token"
+[source.b]
+type = "vault"
+address = "https://a"
+auth.token = { file = "/t" }
+[[source.b.token_file]]
+path = "token"
+mode = "04755"
+wrap_ttl = "9s"
+[[source.b.token_file]]
+file = "/run/token"
+make_dir = "yes"
+[process]
+command = ["a"]
+restart_on_new_token = true
+"#), @r#"
+    6: source.a.token_file: expected [[source.NAME.token_file]] for each file, with two brackets on each side, found text in quotes
+    12: source.b.token_file[0].path: is not an absolute path; begin it with `/`
+    13: source.b.token_file[0].mode: "04755" is not a mode; write three or four digits from 0 to 7, such as "0400"
+    14: source.b.token_file[0].wrap_ttl: "9s" is too short to be of use; write "10s" or more
+    15: source.b.token_file[1]: `path` is missing; write path = "/run/app/token"
+    16: source.b.token_file[1].file: unknown key; known here: path, mode, owner, group, make_dir, wrap_ttl
+    17: source.b.token_file[1].make_dir: expected true, or a table such as { mode = "0750", owner = "app" }, found text in quotes
+    20: process.restart_on_new_token: needs `vault_token` beside it, which says whose token the process gets
+    "#);
+}
+
 #[cfg(feature = "aws")]
 #[test]
 fn a_login_by_aws_has_the_keys_of_the_environment_and_none_of_the_configuration() {

@@ -156,7 +156,9 @@ fn of_source(fact: &SourceFact) -> Option<Record> {
         | SourceFact::CredentialNotKept { .. }
         | SourceFact::CredentialNotForgotten { .. }
         | SourceFact::TokenNotWritten { .. }
-        | SourceFact::TokenNotWrapped { .. } => None,
+        | SourceFact::TokenNotWrapped { .. }
+        | SourceFact::TokenOutlived
+        | SourceFact::TokenRestarts => None,
     }
 }
 

@@ -269,7 +269,9 @@ impl Counters {
             | SourceFact::Reachable
             | SourceFact::TokenWritten { .. }
             | SourceFact::TokenNotWritten { .. }
-            | SourceFact::TokenNotWrapped { .. } => return,
+            | SourceFact::TokenNotWrapped { .. }
+            | SourceFact::TokenOutlived
+            | SourceFact::TokenRestarts => return,
         };
         counter.get_or_create(&labels::Source { source: source.to_owned() }).inc();
     }

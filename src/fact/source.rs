@@ -31,6 +31,8 @@ pub enum SourceFact {
     TokenWritten { file: PathBuf },
     TokenNotWritten { file: PathBuf, error: String, again_in: Duration },
     TokenNotWrapped { error: String, again_in: Duration },
+    TokenOutlived,
+    TokenRestarts,
 }
 
 impl SourceFact {
@@ -56,6 +58,8 @@ impl SourceFact {
             Self::TokenWritten { .. } => "token_written",
             Self::TokenNotWritten { .. } => "token_not_written",
             Self::TokenNotWrapped { .. } => "token_not_wrapped",
+            Self::TokenOutlived => "token_outlived",
+            Self::TokenRestarts => "token_restarts",
         }
     }
 
@@ -100,6 +104,12 @@ impl SourceFact {
                 let (file, again_in_s) = (file.display(), seconds(*again_in));
                 warn!(%source, %file, error, again_in_s, "token not written");
             }
+            Self::TokenOutlived => warn!(
+                %source,
+                "the token in the environment of the process is of a former login, and ends; the process gets the new one when it is \
+                 started again, which restart_on_new_token = true does at once"
+            ),
+            Self::TokenRestarts => info!(%source, "there is a new token, the process is restarted with it"),
             Self::TokenNotWrapped { error, again_in } => {
                 warn!(%source, error, again_in_s = seconds(*again_in), "token not wrapped");
             }

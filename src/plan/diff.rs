@@ -99,7 +99,8 @@ pub fn diff(old: Asked<'_>, new: Asked<'_>) -> Diff {
         webhook: _,
         startup_timeout: _,
     } = old.config;
-    let Plan { wants: _, files: _, env: _, env_from, process, tokens, webhook, unused: _ } = old.plan;
+    let Plan { wants: _, files: _, env: _, env_from, process, tokens, process_token, webhook, unused: _ } =
+        old.plan;
     let mut diff = Diff {
         sources: Changes::between(&used(old), &used(new), |old, new| is_same_source(old, new)),
         secrets: Changes::between(&wants(old.plan), &wants(new.plan), |old, new| old == new),
@@ -115,6 +116,7 @@ pub fn diff(old: Asked<'_>, new: Asked<'_>) -> Diff {
     diff.compare_agent(agent, &new.config.agent);
     diff.fix("audit", *audit == new.config.audit);
     diff.fix("proxy", is_same_proxy(proxy.as_ref(), new.config.proxy.as_ref()));
+    diff.fix("process.vault_token", *process_token == new.plan.process_token);
     diff.fix("source.token_file", *tokens == new.plan.tokens);
     diff.note("webhook", is_same_webhook(webhook.as_ref(), new.plan.webhook.as_ref()));
     diff

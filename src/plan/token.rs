@@ -1,12 +1,13 @@
-//! The files that have the token of a source.
+//! The files that have the token of a source, and the process that does.
 //!
 //! *Invariant:* none has the path of another file, nor is one in the output directory, where only releases are.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Attributes, Compiler, Finding, PlannedFile};
-use crate::config::{Config, Problem, SourceConfig, TokenFileConfig};
+use crate::config::{Config, Problem, ProcessTokenConfig, SourceConfig, TokenFileConfig};
 use crate::names::SourceName;
 
 /// A file that has the token of a source.
@@ -23,6 +24,22 @@ pub struct PlannedToken {
     /// It has a wrapping token instead, of this life.
     pub wrap_ttl: Option<Duration>,
 }
+
+/// The token that the process gets in its environment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlannedProcessToken {
+    /// Whose token.
+    pub source: SourceName,
+    /// What it needs beside it: where the server is.
+    pub variables: BTreeMap<&'static str, String>,
+    /// It is started anew when there is another token.
+    pub restarts: bool,
+}
+
+/// The variables of a token, as HashiCorp's tools and OpenBao's call them.
+pub const TOKEN_VARIABLES: [&str; 2] = ["VAULT_TOKEN", "BAO_TOKEN"];
+const ADDRESS_VARIABLES: [&str; 2] = ["VAULT_ADDR", "BAO_ADDR"];
+const NAMESPACE_VARIABLES: [&str; 2] = ["VAULT_NAMESPACE", "BAO_NAMESPACE"];
 
 /// Each file with a token, with the source.
 fn said(config: &Config) -> impl Iterator<Item = (&SourceName, &TokenFileConfig)> {
@@ -47,6 +64,39 @@ impl Compiler<'_> {
             tokens.extend(self.token(source, file));
         }
         tokens
+    }
+
+    /// Plans the token that the process gets.
+    pub(super) fn process_token(&mut self) -> Option<PlannedProcessToken> {
+        let config = self.config;
+        let said = config.process.token.as_ref()?;
+        let vault = match config.sources.get(&said.source) {
+            Some(SourceConfig::Vault(vault)) => vault,
+            Some(SourceConfig::Store(_) | SourceConfig::Aws(_)) => {
+                return self.refuse_token(said, "is no Vault or OpenBao, and so has no token to pass on");
+            }
+            None => return self.refuse_token(said, "is no source of this configuration"),
+        };
+        let mut set = TOKEN_VARIABLES.into_iter().chain(ADDRESS_VARIABLES).chain(NAMESPACE_VARIABLES);
+        if let Some(name) = set.find(|name| config.process.env.contains_key(*name)) {
+            let why = format!("sets {name}, and `process.env` does so too; keep one of the two");
+            return self.refuse_token(said, &why);
+        }
+        let address = vault.addresses.first();
+        let variables = ADDRESS_VARIABLES.into_iter().zip([address; 2]);
+        let variables = variables.chain(NAMESPACE_VARIABLES.into_iter().zip([vault.namespace.as_ref(); 2]));
+        let variables = variables.filter_map(|(name, text)| Some((name, text?.clone())));
+        Some(PlannedProcessToken {
+            source: said.source.clone(),
+            variables: variables.collect(),
+            restarts: said.restarts,
+        })
+    }
+
+    fn refuse_token(&mut self, said: &ProcessTokenConfig, why: &str) -> Option<PlannedProcessToken> {
+        let message = format!("vault_token = \"{}\" {why}", said.source);
+        self.findings.push(Finding::Config(Problem::new(said.place.clone(), message)));
+        None
     }
 
     fn token(&mut self, source: &SourceName, file: &TokenFileConfig) -> Option<PlannedToken> {

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::names::SourceName;
-use crate::plan::PlannedToken;
+use crate::plan::Plan;
 use crate::secret::Secret;
 
 /// From a wrapping that failed to the next try.
@@ -48,9 +48,12 @@ pub enum Showing {
 }
 
 /// Who is to have the token of each source.
-pub fn sinks(tokens: &[PlannedToken]) -> BTreeMap<SourceName, Vec<Sink>> {
+pub fn sinks(plan: &Plan) -> BTreeMap<SourceName, Vec<Sink>> {
     let mut sinks: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    for token in tokens {
+    if let Some(token) = &plan.process_token {
+        sinks.insert(token.source.clone(), vec![Sink::new(Audience::Process, None)]);
+    }
+    for token in &plan.tokens {
         let sink = Sink::new(Audience::File(token.path.clone()), token.wrap_ttl);
         sinks.entry(token.source.clone()).or_default().push(sink);
     }

@@ -153,6 +153,7 @@ on_change = { run = ["a"] }
 [process]
 command = ["a"]
 env_from = [{ secret = "NAME" }]
+vault_token = "vault"
 [rollout]
 check = [{ run = ["a"] }]
 probe = { tcp = "a:1" }

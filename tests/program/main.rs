@@ -50,6 +50,7 @@ mod page;
 mod passwords;
 mod policy;
 mod process;
+mod process_token;
 mod proxies;
 mod proxy;
 mod publishing;

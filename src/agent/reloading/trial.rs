@@ -64,11 +64,11 @@ impl Agent {
         Box::new(rules)
     }
 
-    fn rules_of(&self, setup: &super::Setup) -> Rules {
+    pub(in crate::agent) fn rules_of(&self, setup: &super::Setup) -> Rules {
         rules(&setup.plan, self.mode, &setup.config.rollout)
     }
 
-    fn rule(
+    pub(in crate::agent) fn rule(
         &mut self,
         rules: Box<Rules>,
         because: Ruling,

@@ -87,7 +87,7 @@ fn lines<T>(kind: &str, changes: &Changes<T>, name: impl Fn(&T) -> String) -> Ve
 
 #[test]
 fn each_edit_is_what_it_is() {
-    let cases: [(&str, &str, &str); 29] = [
+    let cases: [(&str, &str, &str); 31] = [
         ("[secret.db]", "\n\n# a remark moves every line\n[secret.db]", ""),
         ("database/creds/app", "database/creds/next", "~secret db, fetch db"),
         ("path = \"secret/web\"", "path = \"secret/web\"\nrefresh = \"7s\"", "~secret web"),
@@ -114,6 +114,8 @@ fn each_edit_is_what_it_is() {
         ("[process]", "[process]\nstop_timeout = \"7s\"", "!process.stop_timeout"),
         ("[process]", "[process]\nrestart_mode = \"overlap\"", "!process.restart_mode"),
         ("[process]", "[process]\nlisten = [\"tcp://127.0.0.1:80\"]", "!process.listen"),
+        ("[process]", "[process]\nvault_token = \"vault\"", "!process.vault_token"),
+        ("[output]", "[[source.vault.token_file]]\npath = \"/run/t\"\n[output]", "!source.token_file"),
         ("127.0.0.1:1", "127.0.0.1:2", "rollout.probe"),
         ("[rollout]", "[rollout]\ngrace = \"7s\"\nsettle = \"7s\"", "rollout.grace, rollout.settle"),
         (
