@@ -24,10 +24,10 @@ fn map(pairs: Vec<(Node, Node)>) -> Result<Map<String, Value>, Wrong> {
     let (mut entries, mut merged) = (Map::new(), Map::new());
     for (key, value) in pairs {
         let at = key.at;
-        let merges = matches!(&key.is, Yaml::Scalar(name, true) if name == "<<");
+        let takes_over = matches!(&key.is, Yaml::Scalar(name, true) if name == "<<");
         let value = value.value()?;
         match (key.value()?, value) {
-            (_, Value::Object(others)) if merges => merged.extend(others),
+            (_, Value::Object(others)) if takes_over => merged.extend(others),
             (Value::Array(_) | Value::Object(_), _) => {
                 return Err(at.wrong("has a key that is a list or a map"));
             }

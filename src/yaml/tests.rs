@@ -116,7 +116,9 @@ proptest! {
     #[test]
     fn no_text_panics(text in "[-a-z0-9:{}\\[\\],&*!|>'\"\\\\ \n\t#?%@`<~.é]{0,60}") {
         if let Ok(documents) = documents(&text) {
-            documents.into_iter().for_each(|node| drop(node.value()));
+            for node in documents {
+                drop(node.value());
+            }
         }
     }
 

@@ -108,7 +108,7 @@ impl<S: Source> Keeper<S> {
     }
 
     /// In a stop nobody takes it.
-    async fn deliver(&self, audience: Audience, text: Secret<str>, token: Secret<str>) {
+    async fn deliver(&mut self, audience: Audience, text: Secret<str>, token: Secret<str>) {
         if self.give_back_by.is_some() {
             return;
         }
