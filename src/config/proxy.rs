@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn what_makes_no_sense_or_opens_too_much_is_a_problem() {
         for (lines, problem) in [
-            ("", "proxy.listen"),
+            ("", "`listen` is missing"),
             ("listen = '0.0.0.0:8200'", "is not of this machine alone"),
             ("listen = '[::]:8200'", "is not of this machine alone"),
             ("listen = '[::ffff:10.0.0.1]:8200'", "is not of this machine alone"),

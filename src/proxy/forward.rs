@@ -63,9 +63,9 @@ pub(super) enum Trouble {
 }
 
 impl Trouble {
-    fn of(fault: Fault) -> Self {
+    fn of(fault: &Fault) -> Self {
         match fault {
-            Fault::Unreachable { retry_after, .. } => Self::Unreachable(fault.to_string(), retry_after),
+            Fault::Unreachable { retry_after, .. } => Self::Unreachable(fault.to_string(), *retry_after),
             Fault::Failing { .. }
             | Fault::Awaiting { .. }
             | Fault::Refused { .. }
@@ -124,7 +124,12 @@ impl Proxy {
         if is_read && is_plain && admitted.token.is_none() && body.is_empty() {
             return self.read(visitor, admitted).await;
         }
-        match self.ask(&admitted, &body).await {
+        let result = self.ask(&admitted, &body).await;
+        if !is_read {
+            // Somebody may have read the former value meanwhile.
+            self.shared.forget();
+        }
+        match result {
             Ok((by, reply)) => self.hand_over(visitor, by, reply, None),
             Err(trouble) => trouble.response(),
         }
@@ -132,7 +137,7 @@ impl Proxy {
 
     /// A read that others may want too.
     async fn read(&self, visitor: &Visitor, admitted: Admitted) -> Response<Body> {
-        let key = (format!("{} {}", admitted.method, admitted.path), admitted.query.clone());
+        let key = key(&admitted);
         let serial = self.line.now().and_then(|upstream| upstream.view.grant).map(|(serial, _)| serial);
         let leader = match self.shared.way(&key, serial, Instant::now()) {
             Way::Kept(whole, age) => return aged(&whole, age, false),
@@ -150,7 +155,9 @@ impl Proxy {
         match self.ask(&admitted, &[]).await {
             Ok((by, reply)) => self.hand_over(visitor, by, reply, leader),
             Err(trouble) => {
-                leader.into_iter().for_each(|leader| leader.failed(&trouble));
+                if let Some(leader) = leader {
+                    leader.failed(&trouble);
+                }
                 self.failed(&key, &trouble)
             }
         }
@@ -185,10 +192,14 @@ impl Proxy {
         let envelope = Envelope::read(whole.body.expose());
         let Some((serial, grant)) = by.grant else { return response(&whole) };
         if envelope.is_for_all() {
-            leader.into_iter().for_each(|leader| leader.found(&whole, serial, Instant::now()));
+            if let Some(leader) = leader {
+                leader.found(&whole, serial, Instant::now());
+            }
             return response(&whole);
         }
-        leader.into_iter().for_each(Leader::leased);
+        if let Some(leader) = leader {
+            leader.leased();
+        }
         let Some(id) = envelope.lease().filter(|_| whole.status.is_success()) else {
             return response(&whole);
         };
@@ -258,7 +269,7 @@ impl Proxy {
     ) -> Result<Reply, Trouble> {
         let begun = Instant::now();
         let mut result = self.exchange_once(vault, token, admitted, body).await;
-        let may_repeat = matches!(admitted.verb, Verb::Read | Verb::List);
+        let may_repeat = self.may_repeat(admitted);
         if may_repeat && matches!(&result, Err(Fault::Unreachable { retry_after: None, .. })) {
             tokio::time::sleep(AGAIN_AFTER).await;
             result = self.exchange_once(vault, token, admitted, body).await;
@@ -277,10 +288,15 @@ impl Proxy {
             request,
         };
         Fact::Question(self.source.clone(), fact).tell();
-        let result = result.map_err(Trouble::of);
+        let result = result.map_err(|fault| Trouble::of(&fault));
         let outage = result.as_ref().err().filter(|trouble| trouble.is_outage());
         *locked(&self.down) = outage.map(|trouble| (Instant::now() + REST, trouble.clone()));
         result
+    }
+
+    /// A read changes nothing, unless it makes something: then its answer had a lease before.
+    fn may_repeat(&self, admitted: &Admitted) -> bool {
+        matches!(admitted.verb, Verb::Read | Verb::List) && !self.shared.is_leased(&key(admitted))
     }
 
     async fn exchange_once(
@@ -290,14 +306,14 @@ impl Proxy {
         admitted: &Admitted,
         body: &[u8],
     ) -> Result<Reply, Fault> {
-        let is_read = matches!(admitted.verb, Verb::Read | Verb::List);
+        let may_repeat = self.may_repeat(admitted);
         let passed = Passed {
             method: admitted.method.clone(),
             path: admitted.path.clone(),
             query: admitted.query.clone(),
             headers: admitted.headers.clone(),
             body: Some(Secret::new(body)).filter(|_| !body.is_empty()),
-            repeat: if is_read { Repeat::Always } else { Repeat::OnlyIfUnsent },
+            repeat: if may_repeat { Repeat::Always } else { Repeat::OnlyIfUnsent },
         };
         match vault.pass_on(token, passed).await? {
             Opened::Whole(answer) => {
@@ -333,6 +349,11 @@ impl Reply {
             Self::Long(status, ..) => *status,
         }
     }
+}
+
+/// Which read it is.
+fn key(admitted: &Admitted) -> super::shared::Key {
+    (format!("{} {}", admitted.method, admitted.path), admitted.query.clone())
 }
 
 /// What a status means, in the words of the other questions.

@@ -16,6 +16,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use nix::sys::resource::{Resource, getrlimit};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
@@ -33,10 +34,13 @@ use crate::audit::Gate;
 use crate::config::ProxyConfig;
 use crate::names::SourceName;
 
-/// So many connections at once; what comes beyond is closed at once.
+/// So many connections at once, and at most one for [`DESCRIPTORS`] descriptors; what comes beyond is closed at once.
 const CONNECTIONS: usize = 1024;
 
-/// So many of them of one process; all of TCP are one.
+/// A connection takes two descriptors, itself and its process, and the rest of Squire needs some.
+const DESCRIPTORS: usize = 4;
+
+/// So many of them of one process, and no more than half; those by TCP have no process.
 const OF_ONE: usize = 256;
 
 /// So many requests are on their way at once.
@@ -75,6 +79,7 @@ pub struct Inner {
     pace: Mutex<Pace>,
     seats: Mutex<BTreeMap<Client, usize>>,
     requests: Arc<Semaphore>,
+    most: usize,
 }
 
 impl std::ops::Deref for Proxy {
@@ -99,6 +104,7 @@ impl Proxy {
             pace: Mutex::new(Pace::new(config.rate)),
             seats: Mutex::default(),
             requests: Arc::new(Semaphore::new(REQUESTS)),
+            most: most(),
         }))
     }
 
@@ -195,7 +201,7 @@ impl Proxy {
         let mut seats = locked(&self.seats);
         let (all, of_one) = (seats.values().sum::<usize>(), seats.get(&client).copied().unwrap_or_default());
         let is_address = matches!(client, Client::Address(_));
-        if all >= CONNECTIONS || (of_one >= OF_ONE && !is_address) {
+        if all >= self.most || (of_one >= OF_ONE.min(self.most / 2) && !is_address) {
             return None;
         }
         seats.insert(client, of_one + 1);
@@ -273,6 +279,12 @@ impl Proxy {
             .await
             .unwrap_or_else(|_| error(StatusCode::INTERNAL_SERVER_ERROR, "squire: failed, see its log"))
     }
+}
+
+/// How many connections there may be with the descriptors of this process.
+fn most() -> usize {
+    let soft = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft);
+    CONNECTIONS.min(usize::try_from(soft).unwrap_or(usize::MAX) / DESCRIPTORS)
 }
 
 /// Which methods there are, for who used another.

@@ -111,6 +111,11 @@ impl Shared {
         Way::Ask(Leader { shared: self, key: key.clone(), tell })
     }
 
+    /// Whether an answer to this read had a lease.
+    pub(super) fn is_leased(&self, key: &Key) -> bool {
+        self.state().leased.contains(key)
+    }
+
     /// A value for an outage, and its age.
     pub(super) fn stale(&self, key: &Key, now: Instant) -> Option<(Whole, Duration)> {
         let state = self.state();
@@ -258,7 +263,8 @@ mod tests {
         assert_eq!(shared.stale(&key("a"), now + second * 69).map(|(_, age)| age), Some(second * 69));
         assert!(shared.stale(&key("a"), now + second * 70).is_none());
         shared.sweep(now + second * 70);
-        assert_eq!((shared.state().kept.len(), shared.state().bytes), (0, 0));
+        let left = shared.state().kept.len();
+        assert_eq!((left, shared.state().bytes), (0, 0));
         found(&shared, "a", 5, now);
         shared.forget();
         assert!(shared.stale(&key("a"), now).is_none());

@@ -65,7 +65,7 @@ impl Http {
             Opened::Whole(answer) if answer.status.is_redirection() => {
                 Err(Failure::unsent(format!("{target}: was redirected to, and redirects again")))
             }
-            opened => Ok((place, opened)),
+            opened @ (Opened::Whole(_) | Opened::Head(_)) => Ok((place, opened)),
         }
     }
 
