@@ -178,13 +178,22 @@ const CONSUL_TEMPLATE: &[&str] = &[
     "block_query_wait",
 ];
 
+/// The agents have a block of that name; a key of `[proxy]` of ours has it too, with a word.
+fn opens_auto_auth(text: &str) -> bool {
+    let rest = |line: &str| {
+        let line = line.trim_start_matches([' ', '\t', '"']).strip_prefix("auto_auth")?;
+        Some(line.trim_start_matches([' ', '\t', '"', '=', ':']).to_owned())
+    };
+    text.lines().filter_map(rest).any(|rest| rest.is_empty() || rest.starts_with('{'))
+}
+
 /// For a text that cannot be read: whose it would be, so that its fault is told.
 fn by_words(text: &str) -> Option<Kind> {
     let begins = |words: &[&str]| {
         text.lines()
             .any(|line| words.iter().any(|word| line.trim_start_matches([' ', '\t', '"']).starts_with(word)))
     };
-    if begins(&["auto_auth", "env_template", "template_config", "exit_after_auth"]) {
+    if opens_auto_auth(text) || begins(&["env_template", "template_config", "exit_after_auth"]) {
         Some(Kind::Agent)
     } else if begins(&["job \"", "job  \""]) {
         Some(Kind::Nomad)
@@ -221,6 +230,7 @@ mod tests {
             ("-", "---\n# x\napiVersion: v1\nkind: Pod\n", Some(Kind::Manifest)),
             ("app.nomad", "variable \"x\" {}\njob \"a\" {\n  count = var.x\n}\n", Some(Kind::Nomad)),
             ("agent.hcl", "auto_auth {\n  method \"x\" {\n", Some(Kind::Agent)),
+            ("squire.toml", "[proxy]\nauto_auth = \"if_missing\"\n", None),
             (".env", "# x\nA=1\nexport B='vault:secret/data/b#c'\n", Some(Kind::BankVaults)),
             ("server.hcl", "storage \"file\" {}\nlistener \"tcp\" {}\n", None),
             ("x", "hello", None),

@@ -58,6 +58,8 @@ struct State {
     bytes: usize,
     going: BTreeMap<Key, watch::Receiver<Option<Outcome>>>,
     leased: BTreeSet<Key>,
+    /// How often somebody wrote.
+    writes: u64,
 }
 
 /// See the module.
@@ -108,7 +110,7 @@ impl Shared {
         }
         let (tell, told) = watch::channel(None);
         state.going.insert(key.clone(), told);
-        Way::Ask(Leader { shared: self, key: key.clone(), tell })
+        Way::Ask(Leader { shared: self, key: key.clone(), tell, writes: state.writes })
     }
 
     /// Whether an answer to this read had a lease.
@@ -124,20 +126,26 @@ impl Shared {
         (age < self.cache + self.stale).then(|| (kept.whole.clone(), age))
     }
 
-    /// Somebody wrote through the proxy: what was read before may not be so any more.
+    /// Somebody wrote through the proxy: what was read before may not be so any more, and what is being read neither.
     pub(super) fn forget(&self) {
         let mut state = self.state();
+        state.writes += 1;
+        state.going.clear();
         state.kept.clear();
         state.bytes = 0;
     }
 
-    fn keep(&self, key: &Key, whole: &Whole, serial: Serial, now: Instant) {
+    /// Keeps what was asked for after so many writes.
+    fn keep(&self, key: &Key, whole: &Whole, (serial, writes): (Serial, u64), now: Instant) {
         let lasts = self.cache + self.stale;
         let size = whole.body.expose().len();
         if lasts.is_zero() || size > KEPT_BYTES {
             return;
         }
         let mut state = self.state();
+        if state.writes != writes {
+            return;
+        }
         state.drop_old(lasts, now);
         state.remove(key);
         while state.bytes + size > KEPT_BYTES || state.kept.len() >= KEPT_VALUES {
@@ -178,13 +186,14 @@ pub(super) struct Leader<'a> {
     shared: &'a Shared,
     key: Key,
     tell: watch::Sender<Option<Outcome>>,
+    writes: u64,
 }
 
 impl Leader<'_> {
     /// A static value, that may be kept if it is one (and not, for example, that there is none).
     pub(super) fn found(self, whole: &Whole, serial: Serial, now: Instant) {
         if whole.status == StatusCode::OK {
-            self.shared.keep(&self.key, whole, serial, now);
+            self.shared.keep(&self.key, whole, (serial, self.writes), now);
         }
         self.tell.send_replace(Some(Outcome::Whole(whole.clone())));
     }
@@ -208,7 +217,11 @@ impl Leader<'_> {
 
 impl Drop for Leader<'_> {
     fn drop(&mut self) {
-        self.shared.state().going.remove(&self.key);
+        let mut state = self.shared.state();
+        // After a write somebody else may be asking.
+        if state.writes == self.writes {
+            state.going.remove(&self.key);
+        }
     }
 }
 
@@ -268,6 +281,21 @@ mod tests {
         found(&shared, "a", 5, now);
         shared.forget();
         assert!(shared.stale(&key("a"), now).is_none());
+    }
+
+    #[test]
+    fn who_wrote_is_not_given_what_was_asked_for_before() {
+        let (shared, now) = (Shared::new(Duration::from_secs(9), Duration::ZERO), Instant::now());
+        let Way::Ask(before) = shared.way(&key("a"), None, now) else { panic!() };
+        shared.forget();
+        let Way::Ask(after) = shared.way(&key("a"), None, now) else {
+            panic!("it would wait for the former value")
+        };
+        before.found(&whole(1), Serial::default(), now);
+        assert!(shared.stale(&key("a"), now).is_none(), "the former value is not kept");
+        assert!(matches!(shared.way(&key("a"), None, now), Way::Wait(_)), "the other still asks");
+        after.found(&whole(2), Serial::default(), now);
+        assert_eq!(shared.stale(&key("a"), now).map(|(whole, _)| whole.body.expose().len()), Some(2));
     }
 
     #[test]

@@ -32,7 +32,7 @@ impl Answer {
 
 /// One request, with these header lines, and the whole answer.
 fn asked(mut stream: impl Read + Write, request: &str, lines: &[&str], body: &str) -> Answer {
-    let lines: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
+    let lines = lines.join("\r\n") + if lines.is_empty() { "" } else { "\r\n" };
     let length = body.len();
     let head = format!(
         "{request} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {length}\r\n{lines}\r\n"
