@@ -9,7 +9,9 @@ fn a_refused_password_is_sent_once_and_again_when_its_file_changes() {
     let bao = Bao::start();
     let tenant = bao.tenant();
     let (right, wrong, secret) = (fresh("password"), fresh("wrong"), fresh("secret"));
-    [&right, &wrong].iter().for_each(|word| tenant.canaries().add(word));
+    for word in [&right, &wrong] {
+        tenant.canaries().add(word);
+    }
     tenant.write("db", &json!({"password": secret}));
     bao.api().post("sys/auth/people", &json!({"type": "userpass"}));
     let user = json!({"password": right, "token_policies": [tenant.name()], "token_ttl": "1h"});
