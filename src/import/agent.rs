@@ -5,7 +5,7 @@
 
 mod login;
 
-pub(super) use login::{ca_path, method};
+pub(super) use login::{METHOD_KEYS, ca_path, method};
 
 use super::block::{self, Defaults, Reading, Tool};
 use super::foreign::{Reaction, Sink, Variable};
@@ -228,8 +228,8 @@ pub(super) fn stop_signal(written: &str, place: Place, stop: &mut Option<String>
 
 /// What others ask of the agent over its sockets.
 fn proxy(fields: &mut Fields<'_>, notes: &mut Notes) {
-    const PROXY: &str = "Squire does not answer the requests of other programs; leave the agent running for those that ask it, \
-                         or give them a login of their own";
+    const PROXY: &str = "Squire answers such requests with a [proxy] of its own, which is not written for you: it says who may ask for what; \
+                         docs/proxy.md has its keys. Or leave the agent running for those that ask it";
     let caches = fields.blocks("cache");
     let listeners: Vec<Block<'_>> =
         fields.blocks("listener").into_iter().flat_map(|block| block.labelled(LISTENER_KEYS)).collect();

@@ -150,7 +150,20 @@ pub(super) fn translate(
         apart,
         error_on_missing_key: fields.boolean("error_on_missing_key", reading.notes).unwrap_or(false),
     };
-    super::template(&text, reading.wants, reading.notes)
+    translated(&text, reading)
+}
+
+/// A template in Squire's language, with what is true of each: a field that is missing is no text.
+pub(super) fn translated(text: &Text<'_>, reading: &mut Reading<'_>) -> String {
+    const KEY: &str = "error_on_missing_key";
+    let is_said = reading.notes.all().iter().any(|note| note.construct == KEY);
+    if !text.error_on_missing_key && !is_said && text.text.contains(".Data") {
+        let place = super::Place { file: text.origin.to_owned(), line: text.first_line.max(1), column: 1 };
+        let advice = "where a field is missing, the agent writes `<no value>`, and Squire publishes nothing and says which field; \
+                      for one that may be missing write {{default db.field \"\"}}";
+        reading.notes.told(place, KEY, advice);
+    }
+    super::template(text, reading.wants, reading.notes)
 }
 
 /// A user or a group by name or number; a bare number with a zero before it is octal, and a negative one says nothing.
@@ -197,7 +210,7 @@ pub(super) fn permissions(fields: &mut Fields<'_>, key: &str, notes: &mut Notes)
 }
 
 /// A path that Squire takes: without `..` and empty parts. `None` if it names nothing.
-fn plain_path(path: &str, fields: &Fields<'_>, notes: &mut Notes) -> Option<String> {
+pub(super) fn plain_path(path: &str, fields: &Fields<'_>, notes: &mut Notes) -> Option<String> {
     let mut parts: Vec<&str> = Vec::new();
     let mut climbs = false;
     for part in Path::new(path).components() {
@@ -315,7 +328,11 @@ pub(super) fn wait(fields: &mut Fields<'_>, notes: &mut Notes) -> Option<(u64, s
             let mut inner = Fields::new(&place.file, block.body);
             let is_enabled = inner.boolean("enabled", notes).unwrap_or(true);
             let least = inner.text("min", notes);
-            // The longest time has no place: a rollout waits for `settle` once, and not anew with each change.
+            if is_enabled && inner.take("max", notes).is_some() {
+                let advice = "Squire waits once from the first change, for `rollout.settle`, and not anew with each further one; \
+                              so there is no longest time";
+                notes.told(inner.place_of("max"), "wait.max", advice);
+            }
             inner.take("max", notes);
             least.filter(|_| is_enabled)?
         }

@@ -2,6 +2,10 @@
 //!
 //! *Invariant:* every key is taken over, or is a note. A file whose templates ask only Consul has one note, for the file.
 
+mod line;
+
+pub(super) use line::{is_command_line, read_line};
+
 use super::agent::{common, stop_signal};
 use super::block::{self, Defaults, Reading, Tool};
 use super::foreign::{Auth, Reaction};

@@ -133,6 +133,9 @@ fn one(
         Kind::ConsulTemplate => consul_template::read(&read(Dialect::of(&input.text))?, reading),
         Kind::Envconsul => envconsul::read(&read(Dialect::of(&input.text))?, reading),
         Kind::EnvconsulLine => envconsul::read_line(&input.text, reading, &mut named_configuration),
+        Kind::ConsulTemplateLine => {
+            consul_template::read_line(&input.text, reading, &mut |name, reading| named(name, reading));
+        }
         Kind::BankVaults => bank_vaults::read(&input.text, reading),
         Kind::Template => template(input, reading),
         Kind::Manifest => {
@@ -149,15 +152,21 @@ fn one(
 
 /// The file that `envconsul -config` names.
 fn named_configuration(name: &str, reading: &mut Reading<'_>) {
+    if let Some(body) = named(name, reading) {
+        envconsul::read(&body, reading);
+    }
+}
+
+/// The file that `-config` names on a command line; a note if it cannot be read.
+fn named(name: &str, reading: &mut Reading<'_>) -> Option<Body> {
     let text = (reading.open)(name);
     let body: Option<Body> = text.and_then(|text| parse(&text, Dialect::of(&text)).ok());
-    if let Some(body) = body {
-        envconsul::read(&body, reading);
-    } else {
+    if body.is_none() {
         let place = Place { file: reading.file.to_owned(), line: 1, column: 1 };
         let advice = "this file cannot be read; import it beside the line";
         reading.notes.left(place, format!("-config {name:?}"), advice);
     }
+    body
 }
 
 /// A template alone: a file of the same name, without the ending.
@@ -177,7 +186,7 @@ fn template(input: &Input, reading: &mut Reading<'_>) {
         apart: Some(name),
         error_on_missing_key: false,
     };
-    let template = super::template(&text, reading.wants, reading.notes);
+    let template = super::block::translated(&text, reading);
     let remarks = start..reading.notes.count();
     let place = Place { file: input.name.clone(), line: 1, column: 1 };
     let file = File {

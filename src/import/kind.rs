@@ -3,6 +3,7 @@
 //! *Invariant:* pure. A text that is still in another language's template is named before it is read, since its parts could mean anything.
 
 use super::bank_vaults;
+use super::consul_template;
 use super::envconsul;
 use super::hcl::{Body, Dialect, parse};
 
@@ -17,6 +18,8 @@ pub enum Kind {
     Envconsul,
     /// A command line: `envconsul -secret=app/db -- app`.
     EnvconsulLine,
+    /// A command line: `consul-template -template in.ctmpl:out`.
+    ConsulTemplateLine,
     /// A template of Go alone.
     Template,
     /// A manifest of Kubernetes.
@@ -121,6 +124,9 @@ pub fn kind(name: &str, text: &str) -> Option<Kind> {
     if envconsul::is_command_line(text) {
         return Some(Kind::EnvconsulLine);
     }
+    if consul_template::is_command_line(text) {
+        return Some(Kind::ConsulTemplateLine);
+    }
     let begins = |word: &str| text.lines().any(|line| line.starts_with(word));
     if begins("apiVersion:") || (begins("kind:") && begins("metadata:")) {
         return Some(Kind::Manifest);
@@ -224,6 +230,7 @@ mod tests {
             ("e.hcl", "upcase = true\n", Some(Kind::Envconsul)),
             ("run.sh", "envconsul -secret=a/b -no-prefix \\\n  -upcase -- app\n", Some(Kind::EnvconsulLine)),
             ("-", "VAULT_ADDR=http://v exec /usr/bin/envconsul -secret a app", Some(Kind::EnvconsulLine)),
+            ("-", "consul-template -template a.ctmpl:b -once", Some(Kind::ConsulTemplateLine)),
             ("a.ctmpl", "x", Some(Kind::Template)),
             ("a.txt", "{{ with secret \"a\" }}{{ end }}", Some(Kind::Template)),
             ("pod.yaml", "apiVersion: v1\nkind: Pod\n", Some(Kind::Manifest)),

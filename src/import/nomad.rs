@@ -264,7 +264,7 @@ fn translated(
         apart: destination,
         error_on_missing_key: boolean(fields, &["error_on_missing_key", "ErrMissingKey"], reading.notes),
     };
-    Some(super::template(&text, reading.wants, reading.notes))
+    Some(block::translated(&text, reading))
 }
 
 /// What Nomad makes of a text before it is a template: `$${` is `${`, and a variable of the job is its value, which is not known here.

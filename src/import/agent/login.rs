@@ -9,7 +9,7 @@ use super::super::{Notes, value};
 use super::dead;
 
 /// The keys of a `method`, which are no names of methods.
-pub(super) const METHOD_KEYS: &[&str] =
+pub(in super::super) const METHOD_KEYS: &[&str] =
     &["type", "config", "mount_path", "namespace", "wrap_ttl", "min_backoff", "max_backoff", "exit_on_err"];
 
 /// Reads `vault { … }`.

@@ -37,11 +37,12 @@ const WORDS: [&str; 30] = [
     "---\n",
 ];
 
-const KINDS: [Kind; 8] = [
+const KINDS: [Kind; 9] = [
     Kind::Agent,
     Kind::ConsulTemplate,
     Kind::Envconsul,
     Kind::EnvconsulLine,
+    Kind::ConsulTemplateLine,
     Kind::Template,
     Kind::Manifest,
     Kind::Nomad,

@@ -1,6 +1,6 @@
 //! Golden cases: each shape that people write, with the whole configuration that it becomes.
 //!
-//! A case is a file in `golden/`: the original, a line of `=`, and then the result with its notes. `SQUIRE_GOLDEN=write` writes the results
+//! A case is a file in `golden/`: the original, a line of `=`, and then the result with its notes. `SQUIRE_BLESS=write` writes the results
 //! anew; read them before you keep them.
 
 use std::fmt::Write;
@@ -72,7 +72,7 @@ fn shown(result: &Result<Imported, Fault>) -> String {
 
 #[test]
 fn each_shape_becomes_what_is_written_down() {
-    let is_writing = std::env::var_os("SQUIRE_GOLDEN").is_some();
+    let is_writing = std::env::var_os("SQUIRE_BLESS").is_some();
     let mut wrong = String::new();
     for (path, original, expected) in cases() {
         let name = path.file_name().unwrap().to_str().unwrap();

@@ -297,7 +297,7 @@ impl Annotations {
             apart: Some(destination),
             error_on_missing_key: strict,
         };
-        Some(super::super::template(&text, reading.wants, reading.notes))
+        Some(block::translated(&text, reading))
     }
 
     fn token(&mut self, reading: &mut Reading<'_>) {

@@ -72,6 +72,8 @@ dir = "/run/squire"
 mode = "0644"
 
 [[file]]
+# agent-approle-defaults.hcl:27: error_on_missing_key: where a field is missing, the agent writes `<no value>`, and
+#   Squire publishes nothing and says which field; for one that may be missing write {{default db.field ""}}
 path = "out/app.txt"
 inline = 'password="{{app.value}}" ${HOME}'
 ---- left 8:7 role_id
@@ -81,6 +83,7 @@ inline = 'password="{{app.value}}" ${HOME}'
 ---- told 21:3 exit_on_retry_failure
 ---- told 23:3 max_connections_per_host
 ---- told 24:3 lease_renewal_threshold
+---- told 27:1 error_on_missing_key
 ---- told 19:1 exit_after_auth
 ---- told 28:3 destination = "out/app.txt"
 ---- told 1:1 "role-id"

@@ -84,6 +84,8 @@ params = { common_name = "web.internal" }
 allow_disk = true
 
 [[file]]
+# /etc/agent/app.ctmpl:1: error_on_missing_key: where a field is missing, the agent writes `<no value>`, and Squire
+#   publishes nothing and says which field; for one that may be missing write {{default db.field ""}}
 path = "/run/app/app.env"
 inline = '''
 {{app.value}}
@@ -103,6 +105,7 @@ make_dir = true
 on_change = { signal = "SIGHUP", pid_file = "/run/nginx.pid" }
 ---- told 8:3 retry
 ---- left 23:3 sink "/run/agent/token"
+---- told 1:1 error_on_missing_key
 ---- told 1:1 pid_file
 ---- told 40:3 destination = "/etc/nginx/ssl/key.pem"
 ---- told 34:3 destination = "/run/app/app.env"

@@ -30,10 +30,13 @@ name = "web"
 path = "secret/data/app"
 
 [[file]]
+# agent-cert.hcl:9: error_on_missing_key: where a field is missing, the agent writes `<no value>`, and Squire publishes
+#   nothing and says which field; for one that may be missing write {{default db.field ""}}
 path = "/run/x"
 inline = "{{app.x}}"
 mode = "0400"
 make_dir = true
 ---- left 3:3 ca_path
 ---- told 8:93 reload
+---- told 9:1 error_on_missing_key
 ---- told 9:90 destination = "/run/x"

@@ -32,6 +32,9 @@ stop_signal = "SIGINT"
 
 [process.env]
 DB_PASSWORD = "{{db.password}}"
+# app.ctmpl:1: error_on_missing_key: where a field is missing, the agent writes `<no value>`, and Squire publishes
+#   nothing and says which field; for one that may be missing write {{default db.field ""}}
 APP_CONFIG = '''
 {{app.value}}
 '''
+---- told 1:1 error_on_missing_key

@@ -18,10 +18,11 @@ vaultt {}
 ================================================================
 # Made by `squire import` from agent-proxy.hcl.
 # Look at it with `squire check -c squire.toml`, start it with `squire run -c squire.toml`.
-# LEFT OUT: agent-proxy.hcl:10: listener "tcp": Squire does not answer the requests of other programs; leave the agent
-#   running for those that ask it, or give them a login of their own
-# LEFT OUT: agent-proxy.hcl:9: api_proxy: Squire does not answer the requests of other programs; leave the agent running
-#   for those that ask it, or give them a login of their own
+# LEFT OUT: agent-proxy.hcl:10: listener "tcp": Squire answers such requests with a [proxy] of its own, which is not
+#   written for you: it says who may ask for what; docs/proxy.md has its keys. Or leave the agent running for those that
+#   ask it
+# LEFT OUT: agent-proxy.hcl:9: api_proxy: Squire answers such requests with a [proxy] of its own, which is not written
+#   for you: it says who may ask for what; docs/proxy.md has its keys. Or leave the agent running for those that ask it
 # agent-proxy.hcl:8: cache: Squire asks for each secret once, however many templates read it; left out
 # agent-proxy.hcl:14: log_level: the level of Squire's log is in the variable SQUIRE_LOG
 # agent-proxy.hcl:15: log_file: Squire logs to stderr; let the service manager write the file

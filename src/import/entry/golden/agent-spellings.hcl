@@ -46,6 +46,8 @@ mode = "0644"
 # agent-spellings.hcl:9: contents: the key is given twice; the last one counts
 # agent-spellings.hcl:11: perms = 600: a mode without a 0 before it is a decimal number: the agent sets 1130; taken as
 #   the 0600 that was meant
+# agent-spellings.hcl:14: wait.max: Squire waits once from the first change, for `rollout.settle`, and not anew with
+#   each further one; so there is no longest time
 # agent-spellings.hcl:14: wait: Squire waits for all files together, so that they change at once: `rollout.settle`, the
 #   longest of them
 # agent-spellings.hcl:13: backup: Squire writes no .bak file, which would be an old secret on the disk; a release that
@@ -132,6 +134,7 @@ line
 ---- told 10:3 destination = "/run/a/../b"
 ---- told 9:3 contents
 ---- told 11:11 perms = 600
+---- told 14:21 wait.max
 ---- told 14:3 wait
 ---- told 13:3 backup
 ---- told 17:50 wait

@@ -82,6 +82,8 @@ mode = "0644"
 allow_disk = true
 
 [[file]]
+# job.nomad.hcl:35: wait.max: Squire waits once from the first change, for `rollout.settle`, and not anew with each
+#   further one; so there is no longest time
 # job.nomad.hcl:35: wait: Squire waits for all files together, so that they change at once: `rollout.settle`
 # job.nomad.hcl:34: splay: Squire spreads what it asks of a server, not the restarts; keep them apart by
 #   `rollout.window`
@@ -109,11 +111,15 @@ on_change = { run = ["/bin/reload", "x"] }
 command = ["/usr/bin/app", "--port", "${NOMAD_PORT_http}"]
 
 [process.env]
+# job.nomad.hcl:19: error_on_missing_key: where a field is missing, the agent writes `<no value>`, and Squire publishes
+#   nothing and says which field; for one that may be missing write {{default db.field ""}}
 DB_PASSWORD = "{{db.password}}"
 MODE = "production"
 
 [rollout]
 settle = "5s"
+---- told 19:1 error_on_missing_key
+---- told 35:27 wait.max
 ---- told 35:9 wait
 ---- told 34:9 splay
 ---- left 38:23 data
