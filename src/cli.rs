@@ -7,6 +7,8 @@ mod ask;
 mod audit;
 mod check;
 #[cfg(feature = "import")]
+mod compare;
+#[cfg(feature = "import")]
 mod import;
 mod install;
 mod load;

@@ -5,6 +5,8 @@
 //!                        └─ go ─▶ tree ─ translate ─▶ Handlebars ─┴─▶ *.hbs
 //! ```
 //!
+//! [`trial`] is for the comparison of both: the agent's own configuration, so that it runs once and changes nothing.
+//!
 //! *Invariant:* pure. Nothing is dropped silently: what has no equivalent is a [`Note`], with its place and what to do. No note holds a
 //! value that could be a secret.
 
@@ -24,6 +26,7 @@ mod kind;
 mod manifest;
 mod nomad;
 mod translate;
+mod trial;
 mod value;
 mod wants;
 mod yaml;
@@ -31,6 +34,7 @@ mod yaml;
 pub use entry::{Fault, Files, Imported, Input, TemplateFile, import};
 pub use kind::{Kind, Wrapping, kind};
 pub use translate::{Delimiters, Text, template};
+pub use trial::{Subject, Trial, trial};
 pub use wants::{Request, Wants, Written};
 
 /// A text as a string of Squire's configuration, where `${NAME}` would be a variable.

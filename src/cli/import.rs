@@ -4,10 +4,12 @@ use std::fs;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
 use super::USAGE;
+use super::compare::{Comparison, USUAL_PROGRAM, USUAL_TIMEOUT, compare};
 use super::load::complain;
 use super::output::say;
 use crate::files;
@@ -34,6 +36,18 @@ pub(super) struct Asked {
     /// Fail if anything is not taken over
     #[arg(long)]
     strict: bool,
+    /// Let this agent and Squire render both once, and say what differs, without a value [default: bao agent]
+    #[arg(
+        long, value_name = "PROGRAM", num_args = 0..=1, default_missing_value = USUAL_PROGRAM,
+        conflicts_with_all = ["to", "force"]
+    )]
+    compare: Option<String>,
+    /// How long the agent may take for that
+    #[arg(
+        long, value_name = "DURATION", default_value = USUAL_TIMEOUT, value_parser = humantime::parse_duration,
+        requires = "compare"
+    )]
+    timeout: Duration,
 }
 
 /// The kinds, as the command line calls them.
@@ -73,14 +87,18 @@ Examples:
   squire import nginx.conf.ctmpl
   helm template shop ./chart | squire import - > pod.yaml
   echo 'envconsul -secret=app/db -no-prefix -upcase -- ./app' | squire import -
+  squire import agent.hcl --compare 'bao agent'   what both render, beside each other
   squire run -c agent.hcl                   the same in memory, for a first try
 
 What differs is said on stderr, with its place: `note` is taken over and good to know, `left` is not
 taken over, and is marked in the result. Templates stand in the configuration; with --to long ones
 are files of their own.
 
-Exit status: 0; 1 if something is left and --strict is given, or a file cannot be written; 2 if
-nothing can be imported.";
+With --compare, the agent runs once with its own login, without commands, sinks or a process, in a
+private directory in memory that is removed at once. It may take 60 s, or --timeout.
+
+Exit status: 0; 1 if something is left and --strict is given, a file cannot be written, or --compare
+finds a difference; 2 if nothing can be imported.";
 
 /// Imports; returns the exit code.
 pub(super) fn perform(asked: &Asked) -> u8 {
@@ -100,16 +118,40 @@ pub(super) fn perform(asked: &Asked) -> u8 {
             return USAGE;
         }
     };
-    complain(&imported.notes.all().iter().map(line).collect::<Vec<_>>());
-    let code = match &asked.to {
-        None => say(imported.manifest.as_deref().unwrap_or(&imported.toml)),
-        Some(directory) => write(&imported, directory, asked.force),
+    let notes: Vec<String> = imported.notes.all().iter().map(line).collect();
+    if !notes.is_empty() {
+        complain(&notes);
+    }
+    let code = match (&asked.compare, &asked.to) {
+        (Some(program), _) => {
+            let (imported, open) = (&imported, &open);
+            let comparison = Comparison { inputs: &inputs, imported, open, program, timeout: asked.timeout };
+            compared(&comparison, asked.kind.map(Kind::from))
+        }
+        (None, None) => say(imported.manifest.as_deref().unwrap_or(&imported.toml)),
+        (None, Some(directory)) => write(&imported, directory, asked.force),
     };
     match code {
         0 if asked.strict && imported.notes.any_left() => 1,
         code => code,
     }
 }
+
+fn compared(comparison: &Comparison<'_>, kind: Option<Kind>) -> u8 {
+    let is_agent = |input: &Input| {
+        let kind = kind.or_else(|| import::kind(&input.name, &input.text));
+        // A part with nothing but templates looks like consul-template's.
+        matches!(kind, Some(Kind::Agent)) || comparison.inputs.len() > 1 && kind == Some(Kind::ConsulTemplate)
+    };
+    if let Some(other) = comparison.inputs.iter().find(|input| !is_agent(input)) {
+        complain(&[format!("{}: {NO_AGENT}", other.name)]);
+        return USAGE;
+    }
+    compare(comparison)
+}
+
+const NO_AGENT: &str = "--compare runs the configuration of Vault Agent or OpenBao Agent; this is none. Compare by hand: import it, write \
+                        the files into a directory with `squire render`, and run `diff` on both";
 
 /// The configuration of another agent as one of Squire's, with what differs, a line each; nothing if the text is of no other agent.
 ///

@@ -7,6 +7,8 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+#[cfg(feature = "import")]
+use std::time::Duration;
 
 use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, getgrouplist};
 
@@ -15,7 +17,11 @@ use crate::agent::reloads::Seen;
 use crate::config::{
     self, Account, AuditConfig, CREDENTIAL_VARIABLES, Config, EnvConfig, Place, Proof, References, env_file,
 };
+#[cfg(feature = "import")]
+use crate::config::{AuthConfig, SourceConfig, TemplateSource, VaultConfig};
 use crate::files;
+#[cfg(feature = "import")]
+use crate::import::Subject;
 use crate::plain::plain;
 use crate::plan::{self, Person, Surroundings};
 use crate::secret::Secret;
@@ -169,11 +175,87 @@ pub(super) fn load_template(origin: &Origin, template: &Path) -> Result<Setup, V
     let made = config.process.env.remove(STDOUT).map(|env| env.template);
     let template = EnvConfig { template: made.unwrap_or(text), place };
     config.process.env = [(STDOUT.to_owned(), template)].into();
+    publishes_nothing(&mut config);
+    compile(reader, config, problems, Some(vec![STDOUT.to_owned()]))
+}
+
+/// What an import would render, to be compared with what the agent renders.
+#[cfg(feature = "import")]
+pub(super) struct Comparable {
+    /// As the agent calls it.
+    pub(super) subject: Subject,
+    /// The variable of the setup that is rendered for it.
+    pub(super) key: String,
+    /// In Squire's language.
+    pub(super) template: String,
+    /// The paths of its secrets that are made for each reader: leased credentials, certificates.
+    pub(super) made_for_each: Vec<String>,
+}
+
+/// What is compared, and how to render it.
+#[cfg(feature = "import")]
+pub(super) struct Comparison {
+    pub(super) setup: Setup,
+    pub(super) parts: Vec<Comparable>,
+}
+
+/// The same for everything that a configuration renders: each file and each variable becomes a variable, and nothing is published. No
+/// credential is used up. It gives up after so long.
+#[cfg(feature = "import")]
+pub(super) fn load_comparison(name: &Path, text: &str, timeout: Duration) -> Result<Comparison, Vec<String>> {
+    let reader = &Reader::at_start();
+    let (mut config, problems) = survey(reader, name, text)?;
+    let dir = config.output.dir.clone().unwrap_or_default();
+    let files = std::mem::take(&mut config.files).into_iter().filter_map(|file| {
+        let subject = Subject::File(dir.join(&file.path).to_str()?.to_owned());
+        match file.template {
+            TemplateSource::Inline(template) => Some((subject, EnvConfig { template, place: file.place })),
+            TemplateSource::File(_) | TemplateSource::Base64(_) | TemplateSource::Each(_) => None,
+        }
+    });
+    let variables = std::mem::take(&mut config.process.env).into_iter();
+    let all: Vec<_> = files.chain(variables.map(|(name, env)| (Subject::Variable(name), env))).collect();
+    let mut parts = Vec::new();
+    for (number, (subject, env)) in all.into_iter().enumerate() {
+        let key = format!("part{number}");
+        let made_for_each = made_for_each(&config, &env.template);
+        parts.push(Comparable { subject, key: key.clone(), template: env.template.clone(), made_for_each });
+        config.process.env.insert(key, env);
+    }
+    config.sources.values_mut().for_each(spare);
+    publishes_nothing(&mut config);
+    config.startup_timeout = Some(timeout);
+    let setup = compile(reader, config, problems, Some(vec![STDOUT.to_owned()]))?;
+    Ok(Comparison { setup, parts })
+}
+
+/// The paths of the secrets in a template that are made for whoever reads them, as far as a path tells.
+#[cfg(feature = "import")]
+fn made_for_each(config: &Config, template: &str) -> Vec<String> {
+    let is_made =
+        |path: &str| ["/creds/", "/issue/", "/sign/", "/sts/"].iter().any(|part| path.contains(part));
+    let secrets = config.secrets.iter();
+    let named = secrets.filter(|(name, _)| template.contains(name.as_str()));
+    let made = named.filter(|(_, secret)| secret.params.is_some() || is_made(&secret.path));
+    made.map(|(_, secret)| secret.path.clone()).collect()
+}
+
+/// Leaves the secret-id where it is.
+#[cfg(feature = "import")]
+fn spare(source: &mut SourceConfig) {
+    if let SourceConfig::Vault(VaultConfig { auth: AuthConfig::AppRole(role), .. }) = source
+        && let Some(secret_id) = &mut role.secret_id
+    {
+        (secret_id.delete, secret_id.keep) = (false, false);
+    }
+}
+
+/// For a configuration of which only variables are rendered.
+fn publishes_nothing(config: &mut Config) {
     config.process.listen.clear();
     (config.files, config.mount, config.output.dir) = (Vec::new(), None, None);
     config.webhook = None;
     (config.rollout.checks, config.rollout.proof) = (Vec::new(), Proof::Nothing);
-    compile(reader, config, problems, Some(vec![STDOUT.to_owned()]))
 }
 
 fn configuration(reader: &Reader, file: &Path) -> Result<String, Vec<String>> {

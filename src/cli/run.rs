@@ -2,7 +2,7 @@
 
 mod audience;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -26,7 +26,7 @@ use crate::harden;
 use crate::ledger::file::Ledger;
 use crate::names::Edition;
 use crate::publish::mount::mount_output;
-use crate::secret::DigestKey;
+use crate::secret::{DigestKey, Secret};
 use crate::session::sink;
 use crate::supervise::host::{Endowment, Host, HostError, Order, Orders};
 use crate::supervise::{Ending, FAILED, ListenError, Listeners};
@@ -105,11 +105,28 @@ fn start(
         return USAGE;
     }
     let place = Some(()).filter(|()| mode == Mode::Run).and_then(|()| admin::place(&loaded.config, origin));
-    let terms = Terms { place, mode, ends_early, again, collector: None };
+    let terms = Terms { place, mode, ends_early, again, collector: None, rendered: None };
     host(loaded, terms).unwrap_or_else(|error| {
         tracing::error!(error, "squire cannot go on");
         failed
     })
+}
+
+/// Renders the variables of a configuration once, and hands them over in place of publishing anything; or answers with the exit code.
+#[cfg(feature = "import")]
+pub(super) fn rendered(loaded: Setup) -> Result<BTreeMap<String, Secret<str>>, u8> {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let mode = Mode::Once;
+    let terms =
+        Terms { place: None, mode, ends_early: true, again: None, collector: None, rendered: Some(sender) };
+    let code = host(loaded, terms).unwrap_or_else(|error| {
+        tracing::error!(error, "squire cannot go on");
+        1
+    });
+    match receiver.try_recv() {
+        Ok(rendered) if code == 0 => Ok(rendered),
+        Ok(_) | Err(_) => Err(code.max(1)),
+    }
 }
 
 /// Hosts processes on this thread while the agent runs on another.
@@ -188,6 +205,8 @@ struct Terms {
     again: Option<Again>,
     /// Where traces and metrics go.
     collector: Option<otlp::Collector>,
+    /// Where the variables go that were rendered once, if somebody asks for them.
+    rendered: Option<std::sync::mpsc::Sender<BTreeMap<String, Secret<str>>>>,
 }
 
 fn agent_thread(
@@ -207,7 +226,7 @@ fn agent_thread(
 
 async fn agent(
     setup: Setup,
-    Terms { place, mode, again, collector, .. }: Terms,
+    Terms { place, mode, again, collector, rendered, .. }: Terms,
     patience: Patience,
     orders: Orders,
     events: (mpsc::UnboundedSender<Event>, mpsc::UnboundedReceiver<Event>),
@@ -262,6 +281,10 @@ async fn agent(
     let ended = Box::pin(run).await;
     audience.dismiss().await;
     let (code, live) = ended.map_err(|error| error.to_string())?;
+    if let (Some(live), Some(rendered)) = (&live, rendered) {
+        // Whoever asked may have gone.
+        rendered.send(live.env.clone()).ok();
+    }
     match live.as_ref().and_then(|live| live.env.get(STDOUT)).filter(|_| mode == Mode::Once) {
         // To the letter.
         Some(text) => Ok(Some(say(text.expose())).filter(|failed| *failed != 0).unwrap_or(code)),
