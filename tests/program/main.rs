@@ -72,6 +72,7 @@ mod starts;
 mod store_watch;
 mod stores;
 mod support_works;
+mod switching;
 mod systemd;
 mod templates;
 mod three_sources;
