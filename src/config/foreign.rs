@@ -18,12 +18,12 @@ pub(super) fn recognized(text: &str) -> Option<(usize, &'static str)> {
 }
 
 const JSON: &str = "this is JSON; Squire's configuration is TOML: write [source.vault] with address = \"https://…\", [secret.db] with \
-                    path = \"secret/data/app/db\", and [[file]] with path and inline";
+                    path = \"secret/data/app/db\", and [[file]] with path and inline; `squire import FILE` translates an agent's";
 const HCL: &str = "this is HCL, as Vault Agent, OpenBao Agent and consul-template have it; Squire's configuration is TOML: `vault { address = … }` \
                    is [source.vault] with address, `auto_auth` is [source.vault.auth.approle], `template { … }` is [[file]] with path and \
-                   template, `exec` is [process] with command";
+                   template, `exec` is [process] with command; `squire import FILE` translates it, and `squire run -c FILE` does so in memory";
 const YAML: &str = "this is YAML; Squire's configuration is TOML: write [source.vault] with address = \"https://…\", [secret.db] with path = \
-                    \"secret/data/app/db\", and [[file]] with path and inline";
+                    \"secret/data/app/db\", and [[file]] with path and inline; `squire import FILE` translates a manifest with an injector's annotations";
 
 /// `vault {`, `template {`, `listener "tcp" {`, and `vault = {` over several lines, which our configuration never needs.
 fn opens_block(line: &str) -> bool {

@@ -16,7 +16,7 @@ pub(super) fn go_template(text: &str) -> Option<Problem> {
             "`{{{{{}}}}}` is of Go's template language, as in Vault Agent and consul-template; Squire's templates are Handlebars: \
              {{{{ with secret \"secret/data/app/db\" }}}}{{{{ .Data.data.password }}}}{{{{ end }}}} is {{{{db.password}}}}, with [secret.db] path = \
              \"secret/data/app/db\" in the configuration; `x | toJSON` is {{{{json x}}}}, `if … end` is {{{{#if …}}}}…{{{{/if}}}}, `range` is \
-             {{{{#each}}}}",
+             {{{{#each}}}}; `squire import FILE` translates it",
             super::catalogue::plain(tag)
         ),
     ))
