@@ -18,7 +18,7 @@ use crate::config::{
     self, Account, AuditConfig, CREDENTIAL_VARIABLES, Config, EnvConfig, Place, Proof, References, env_file,
 };
 #[cfg(feature = "import")]
-use crate::config::{AuthConfig, SourceConfig, TemplateSource, VaultConfig};
+use crate::config::{AuthConfig, SourceConfig, TemplateSource};
 use crate::files;
 #[cfg(feature = "import")]
 use crate::import::Subject;
@@ -240,10 +240,12 @@ fn made_for_each(config: &Config, template: &str) -> Vec<String> {
     made.map(|(_, secret)| secret.path.clone()).collect()
 }
 
-/// Leaves the secret-id where it is.
+/// Leaves the secret-id where it is, and writes no token for others.
 #[cfg(feature = "import")]
 fn spare(source: &mut SourceConfig) {
-    if let SourceConfig::Vault(VaultConfig { auth: AuthConfig::AppRole(role), .. }) = source
+    let SourceConfig::Vault(vault) = source else { return };
+    vault.token_files.clear();
+    if let AuthConfig::AppRole(role) = &mut vault.auth
         && let Some(secret_id) = &mut role.secret_id
     {
         (secret_id.delete, secret_id.keep) = (false, false);
