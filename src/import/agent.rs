@@ -75,7 +75,8 @@ fn sink(block: &Block<'_>, reading: &mut Reading<'_>) {
     let start = reading.notes.count();
     let notes = &mut *reading.notes;
     let mut fields = Fields::new(reading.file, block.body);
-    let mut sink = Sink { wrap_ttl: fields.word("wrap_ttl", notes), ..Sink::default() };
+    let wrap_ttl = fields.word("wrap_ttl", notes).map(|ttl| value::duration(&ttl).unwrap_or(ttl));
+    let mut sink = Sink { wrap_ttl, ..Sink::default() };
     let kind = fields.word("type", notes).or_else(|| block.labels.first().map(|label| label.name.clone()));
     if kind.as_deref().is_some_and(|kind| kind != "file") {
         notes.left(fields.place(block.at), "sink", "the agents have sinks of the type \"file\" only");
@@ -95,12 +96,14 @@ fn sink(block: &Block<'_>, reading: &mut Reading<'_>) {
         }
     }
     dead(&fields, "sink", notes);
-    notes.left(
-        fields.place(block.at),
-        format!("sink {:?}", sink.path.as_deref().unwrap_or_default()),
-        "the token of an agent's sink: leave the agent running for it, or give its reader a login of its own; \
-         nothing is lost if nobody reads the file, as is usual beside templates",
-    );
+    let construct = format!("sink {:?}", sink.path.as_deref().unwrap_or_default());
+    if sink.is_writable() {
+        let advice = "whoever reads this file can do what the token can: take its table out if nobody does, as is usual beside templates";
+        notes.told(fields.place(block.at), construct, advice);
+    } else {
+        let advice = "the token of an agent's sink: Squire writes one to an absolute path, by [[source.vault.token_file]]";
+        notes.left(fields.place(block.at), construct, advice);
+    }
     sink.remarks = start..notes.count();
     reading.foreign.sinks.push(sink);
 }

@@ -80,24 +80,27 @@ fn source(page: &mut Page<'_>, foreign: &Foreign, is_needed: bool) {
     page.remarks(&vault.remarks);
     server(page, vault);
     page.remarks(&vault.auth_remarks);
-    for sink in &foreign.sinks {
-        self::sink(page, sink);
-    }
     if let Some(auth) = &vault.auth {
         self::auth(page, auth);
     }
+    for sink in &foreign.sinks {
+        self::sink(page, sink);
+    }
 }
 
-/// The place of a token for others: today what it would need, and why it is not there.
+/// The token for others. The agents' mode is 0640 if none is said.
 fn sink(page: &mut Page<'_>, sink: &Sink) {
+    let Some(path) = sink.path.as_ref().filter(|_| sink.is_writable()) else {
+        page.remarks(std::slice::from_ref(&sink.remarks));
+        return;
+    };
+    page.table("[[source.vault.token_file]]");
     page.remarks(std::slice::from_ref(&sink.remarks));
-    let parts =
-        [("mode", &sink.mode), ("owner", &sink.owner), ("group", &sink.group), ("wrap_ttl", &sink.wrap_ttl)];
-    let parts: Vec<String> =
-        parts.iter().filter_map(|(key, part)| Some(format!("{key} = {}", quoted(part.as_ref()?)))).collect();
-    if !parts.is_empty() {
-        page.comment(&format!("  the sink's {}", parts.join(", ")));
-    }
+    page.pair("path", &quoted(path));
+    page.pair("mode", &quoted(sink.mode.as_deref().unwrap_or("0640")));
+    account(page, "owner", sink.owner.as_ref());
+    account(page, "group", sink.group.as_ref());
+    page.text("wrap_ttl", sink.wrap_ttl.as_ref());
 }
 
 fn server(page: &mut Page<'_>, vault: &Vault) {
@@ -183,7 +186,9 @@ fn output(page: &mut Page<'_>, foreign: &Foreign) {
     let files = || foreign.files.iter().filter(|file| file.template.is_some());
     let needs_dir = files().any(|file| is_relative(&file.path));
     let needs_mode = foreign.is_open_by_default && files().any(|file| file.mode.is_none());
-    let needs_disk = files().any(|file| is_on_disk(&file.path, foreign));
+    let sinks = foreign.sinks.iter().filter(|sink| sink.is_writable()).filter_map(|sink| sink.path.as_ref());
+    let mut paths = files().map(|file| &file.path).chain(sinks);
+    let needs_disk = paths.any(|path| is_on_disk(path, foreign));
     if !(needs_dir || needs_mode || needs_disk) {
         return;
     }

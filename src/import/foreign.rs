@@ -109,6 +109,13 @@ pub(super) struct Sink {
     pub(super) remarks: Remarks,
 }
 
+impl Sink {
+    /// Whether Squire can write it there.
+    pub(super) fn is_writable(&self) -> bool {
+        self.path.as_ref().is_some_and(|path| path.starts_with('/'))
+    }
+}
+
 /// A rendered file.
 #[derive(Debug, Default)]
 pub(super) struct File {

@@ -303,11 +303,10 @@ impl Annotations {
     fn token(&mut self, reading: &mut Reading<'_>) {
         if let Some((_, place)) = self.take("agent-inject-token").filter(|(value, _)| is_true(value)) {
             let start = reading.notes.count();
-            let path = format!("{DIRECTORY}/token");
-            let advice = "the token of an agent's sink: give its reader a login of its own, or leave the injector for it";
+            let advice = "a token is no part of a release: write it beside the secrets by [[source.vault.token_file]], on a volume of its own";
             reading.notes.left(place, "agent-inject-token", advice);
             let remarks = start..reading.notes.count();
-            reading.foreign.sinks.push(Sink { path: Some(path), remarks, ..Sink::default() });
+            reading.foreign.sinks.push(Sink { remarks, ..Sink::default() });
         }
     }
 
