@@ -52,17 +52,16 @@ refresh = "30s"
 #   this key; write role_id yourself if it is meant
 # agent-approle-defaults.hcl:7: remove_secret_id_file_after_reading: the agent removes the file when it has read it,
 #   unless told not to; Squire would keep it, and is told here to remove it
-# agent-approle-defaults.hcl:15: mode = 600: a mode without a 0 before it is a decimal number: the agent sets 1130;
-#   taken as the 0600 that was meant
-# LEFT OUT: agent-approle-defaults.hcl:12: sink "token": the token of an agent's sink: leave the agent running for it,
-#   or give its reader a login of its own; nothing is lost if nobody reads the file, as is usual beside templates
-# the sink's mode = "0600", wrap_ttl = "5m"
 
 [source.vault.auth.approle]
 mount = "team/approle"
 role_id_file = "role-id"
 secret_id_file = "secret-id"
 delete_secret_id = true
+# agent-approle-defaults.hcl:15: mode = 600: a mode without a 0 before it is a decimal number: the agent sets 1130;
+#   taken as the 0600 that was meant
+# LEFT OUT: agent-approle-defaults.hcl:12: sink "token": the token of an agent's sink: Squire writes one to an absolute
+#   path, by [[source.vault.token_file]]
 
 [secret.app]
 path = "secret/app"

@@ -65,13 +65,16 @@ template {
 address = "https://vault.example.com:8200"
 namespace = "team"
 ca_file = "/etc/ssl/vault-ca.pem"
-# LEFT OUT: agent-approle.hcl:23: sink "/run/agent/token": the token of an agent's sink: leave the agent running for it,
-#   or give its reader a login of its own; nothing is lost if nobody reads the file, as is usual beside templates
-# the sink's mode = "0640"
 
 [source.vault.auth.approle]
 role_id_file = "/etc/agent/role-id"
 secret_id_file = "/etc/agent/secret-id"
+
+[[source.vault.token_file]]
+# agent-approle.hcl:23: sink "/run/agent/token": whoever reads this file can do what the token can: take its table out
+#   if nobody does, as is usual beside templates
+path = "/run/agent/token"
+mode = "0640"
 
 [secret.app]
 path = "secret/data/app"
@@ -104,7 +107,7 @@ mode = "0640"
 make_dir = true
 on_change = { signal = "SIGHUP", pid_file = "/run/nginx.pid" }
 ---- told 8:3 retry
----- left 23:3 sink "/run/agent/token"
+---- told 23:3 sink "/run/agent/token"
 ---- told 1:1 error_on_missing_key
 ---- told 1:1 pid_file
 ---- told 40:3 destination = "/etc/nginx/ssl/key.pem"

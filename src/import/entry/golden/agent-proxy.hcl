@@ -35,17 +35,21 @@ vaultt {}
 address = "https://v:8200"
 # LEFT OUT: agent-proxy.hcl:3: method "aws": Squire logs in by approle, kubernetes, jwt, cert or a token in a file: add
 #   one of them, or let the agent log in, write its token to a file, and name that in auth.token.file
+
+[[source.vault.token_file]]
 # LEFT OUT: agent-proxy.hcl:6: dh_type: Squire does not encrypt a token for a reader; wrap it with `wrap_ttl`, or
 #   protect the file by mode and owner
 # LEFT OUT: agent-proxy.hcl:6: dh_path: Squire does not encrypt a token for a reader; wrap it with `wrap_ttl`, or
 #   protect the file by mode and owner
-# LEFT OUT: agent-proxy.hcl:6: sink "/run/token": the token of an agent's sink: leave the agent running for it, or give
-#   its reader a login of its own; nothing is lost if nobody reads the file, as is usual beside templates
+# agent-proxy.hcl:6: sink "/run/token": whoever reads this file can do what the token can: take its table out if nobody
+#   does, as is usual beside templates
+path = "/run/token"
+mode = "0640"
 ---- told 1:36 agent_address
 ---- left 3:3 method "aws"
 ---- left 6:50 dh_type
 ---- left 6:73 dh_path
----- left 6:3 sink "/run/token"
+---- told 6:3 sink "/run/token"
 ---- left 10:1 listener "tcp"
 ---- left 9:1 api_proxy
 ---- told 8:1 cache
