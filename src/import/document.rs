@@ -101,6 +101,7 @@ fn sink(page: &mut Page<'_>, sink: &Sink) {
     account(page, "owner", sink.owner.as_ref());
     account(page, "group", sink.group.as_ref());
     page.text("wrap_ttl", sink.wrap_ttl.as_ref());
+    page.pair("make_dir", "true");
 }
 
 fn server(page: &mut Page<'_>, vault: &Vault) {

@@ -75,6 +75,7 @@ secret_id_file = "/etc/agent/secret-id"
 #   if nobody does, as is usual beside templates
 path = "/run/agent/token"
 mode = "0640"
+make_dir = true
 
 [secret.app]
 path = "secret/data/app"

@@ -45,6 +45,7 @@ address = "https://v:8200"
 #   does, as is usual beside templates
 path = "/run/token"
 mode = "0640"
+make_dir = true
 ---- told 1:36 agent_address
 ---- left 3:3 method "aws"
 ---- left 6:50 dh_type
