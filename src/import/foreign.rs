@@ -9,12 +9,13 @@ use super::Place;
 /// The notes that were made while a part was read, as positions in [`super::Notes`]: they are written beside it.
 pub(super) type Remarks = Range<usize>;
 
-/// What stands before the name of a variable that Squire is to expand. In all other texts `${` is two characters.
-pub(super) const VARIABLE: &str = "\u{1}${";
+/// The beginning of a variable that Squire is to expand, and Nomad's name for it. In all other texts `${` is two characters. It has Nomad's
+/// beginning, so that no text that is imported can name another variable, whatever characters it has.
+pub(super) const VARIABLE: &str = "\u{1}${NOMAD_";
 
 /// A text as it is shown to a user.
 pub(super) fn shown(text: &str) -> String {
-    text.replace(VARIABLE, "${")
+    text.replace(VARIABLE, "${NOMAD_")
 }
 
 /// A whole configuration.

@@ -108,11 +108,11 @@ fn has_vault(fields: &mut Fields<'_>, spelling: &Spelling, notes: &mut Notes) ->
 fn task(fields: &mut Fields<'_>, spelling: &Spelling, has_vault: bool, reading: &mut Reading<'_>) {
     let has_vault = self::has_vault(fields, spelling, reading.notes) || has_vault;
     reading.foreign.is_open_by_default = true;
-    reading.foreign.dir = Some(format!("{VARIABLE}NOMAD_SECRETS_DIR}}"));
+    reading.foreign.dir = Some(format!("{VARIABLE}SECRETS_DIR}}"));
     if has_vault {
         // Nomad logs in for the task, and keeps its token in this file.
         reading.foreign.vault.auth =
-            Some(Auth::Token { file: format!("{VARIABLE}NOMAD_SECRETS_DIR}}/vault_token") });
+            Some(Auth::Token { file: format!("{VARIABLE}SECRETS_DIR}}/vault_token") });
     } else {
         let advice = "Nomad gives the task a token only with a `vault` block; keep it, or write how Squire logs in: [source.vault.auth]";
         reading.notes.left(fields.place_of(spelling.vault), "vault", advice);
@@ -149,7 +149,7 @@ fn program(config: &Block<'_>, reading: &mut Reading<'_>) {
 
 /// `${NOMAD_X}` stays a variable, which Squire finds in its environment.
 fn expanded(text: &str) -> String {
-    text.replace("${NOMAD_", &format!("{VARIABLE}NOMAD_"))
+    text.replace("${NOMAD_", VARIABLE)
 }
 
 fn template(block: &Block<'_>, spelling: &Spelling, reading: &mut Reading<'_>) {
@@ -206,7 +206,7 @@ fn path(destination: &str) -> String {
         return rest.trim_matches('/').to_owned();
     }
     if let Some(rest) = inside("NOMAD_TASK_DIR", "local/") {
-        return format!("{VARIABLE}NOMAD_TASK_DIR}}/{rest}");
+        return format!("{VARIABLE}TASK_DIR}}/{rest}");
     }
     if plain.starts_with('/') { plain.to_owned() } else { expanded(plain) }
 }

@@ -117,7 +117,7 @@ fn wrapped(text: &str) -> Vec<String> {
 /// Text in double quotes. `${` is two characters for the agents, so it is `$${` here, except where Squire is to expand a variable.
 pub(super) fn quoted(text: &str) -> String {
     let parts: Vec<String> = text.split(VARIABLE).map(|part| part.replace("${", "$${")).collect();
-    as_it_is(&parts.join("${"))
+    as_it_is(&parts.join("${NOMAD_"))
 }
 
 /// A template, in which `${` means nothing: in the form that is read most easily.
@@ -167,6 +167,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn only_a_variable_of_nomad_is_one_of_squires() {
+        assert_eq!(quoted("\u{1}${NOMAD_X}/${Y}"), "\"${NOMAD_X}/$${Y}\"");
+        assert_eq!(quoted("\u{1}${HOME}"), "\"\\U00000001$${HOME}\"");
+    }
 
     proptest! {
         #[test]
