@@ -3,7 +3,8 @@
 //! A pattern reads as in a policy of the server: `+` is any one part, `*` at the end whatever follows. A path with a slash at its end is
 //! what a list asks for.
 //!
-//! *Invariant:* pure. What is not named is not allowed. `sys/` and `auth/` are allowed only by a pattern that begins with them.
+//! *Invariant:* pure. What is not named is not allowed. `sys/` and `auth/` are allowed only by a pattern that begins with them, and in a
+//! namespace only by one that names them.
 
 use super::Verb;
 use super::path::Path;
@@ -82,10 +83,21 @@ impl Entry {
     }
 }
 
+/// Whether it begins with this part.
+fn has_guarded(path: &str, guarded: &str) -> bool {
+    path.strip_prefix(guarded).is_some_and(|rest| rest.starts_with('/'))
+}
+
 /// Whether the path is one of the pattern.
 fn matches(pattern: &str, path: &str) -> bool {
-    let is_unnamed = |guarded: &&str| path.starts_with(*guarded) && !pattern.starts_with(*guarded);
-    if ["sys/", "auth/"].iter().any(is_unnamed) {
+    if ["sys", "auth"].iter().any(|guarded| has_guarded(path, guarded) && !has_guarded(pattern, guarded)) {
+        return false;
+    }
+    // What stands before it may be a namespace, if the pattern does not say what it is.
+    let first = pattern.split('/').next().unwrap_or_default();
+    let is_deeper =
+        |guarded: &&str| path.contains(&format!("/{guarded}/")) && !pattern.contains(&format!("/{guarded}/"));
+    if (first == "+" || first.ends_with('*')) && ["sys", "auth"].iter().any(is_deeper) {
         return false;
     }
     let (pattern, is_open) = match pattern.strip_suffix('*') {
@@ -132,6 +144,11 @@ mod tests {
             ("auth/token/lookup-self", "auth/token/lookup-self", true),
             ("sys/*", "sys/health", true),
             ("s*", "sys/health", false),
+            ("*", "team/sys/seal", false),
+            ("*", "a/b/auth/token/create", false),
+            ("+/auth/token/lookup-self", "team/auth/token/lookup-self", true),
+            ("+/+/token/create", "team/auth/token/create", false),
+            ("secret/*", "secret/data/auth/app", true),
         ];
         for (pattern, path, expected) in cases {
             assert_eq!(matches(pattern, path), expected, "{pattern} {path}");
