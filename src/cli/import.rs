@@ -162,6 +162,10 @@ pub(super) fn in_memory(
     text: &str,
     open: &dyn Fn(&Path) -> Option<String>,
 ) -> Option<Result<(String, Vec<String>), String>> {
+    // Who writes HCL into squire.toml is told so.
+    if file.extension().is_some_and(|ending| ending == "toml") {
+        return None;
+    }
     let name = file.display().to_string();
     let kind = import::kind(&name, text)?;
     if !matches!(kind, Kind::Agent | Kind::ConsulTemplate | Kind::Envconsul) {

@@ -153,9 +153,11 @@ fn shown(scrape: &str) -> (BTreeSet<String>, BTreeSet<String>) {
     (names, series)
 }
 
-/// What a Squire to which nothing bad happens does not show, and the uses of a token, which this one's are not counted.
-const RARE: [&str; 10] = [
+/// What a Squire to which nothing bad happens does not show, the uses of a token, which this one's are not counted, and the leases of a
+/// proxy's clients.
+const RARE: [&str; 11] = [
     "squire_breaker_openings_total",
+    "squire_client_leases",
     "squire_credential_end_time_seconds",
     "squire_credential_uses_left",
     "squire_leases_lost_total",
