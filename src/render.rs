@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use serde_json::Value;
+
 use crate::config::Place;
 use crate::names::{Generation, Revision, SecretName};
 use crate::plan::{Attributes, Content, Plan, PlannedFile};
@@ -124,6 +126,16 @@ fn contents(
             let Some(value) = snapshot.values.get(secret) else { return Ok(Vec::new()) };
             each::files(&file.path, &value.fields, *is_folder)
                 .map_err(|message| in_configuration(place, message))
+        }
+    }
+}
+
+/// A field without a template: text as it is, all else as JSON.
+fn as_text(value: &Value) -> Secret<str> {
+    match value {
+        Value::String(text) => Secret::new(text.as_str()),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            Secret::new(value.to_string().as_str())
         }
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::as_text;
 use crate::plain::short;
 use crate::secret::{Packed, Secret};
 
@@ -55,7 +56,7 @@ fn entry(directory: &Path, name: &str) -> Result<PathBuf, String> {
 
 fn file(directory: &Path, name: &str, value: &Value) -> Result<Contents, String> {
     match why_not(name) {
-        None => Ok((directory.join(name), contents(value))),
+        None => Ok((directory.join(name), as_text(value).into_bytes())),
         Some(why) => Err(format!(
             "the field `{}` cannot be a file: its name {why}; write a [[file]] with a template for it",
             short(name)
@@ -74,15 +75,6 @@ fn refuse_collisions(files: &[Contents]) -> Result<(), String> {
             "`{}` would be both the file of a field and the directory of a secret",
             short(&path.to_string_lossy())
         )),
-    }
-}
-
-fn contents(value: &Value) -> Secret<[u8]> {
-    match value {
-        Value::String(text) => Secret::new(text.as_bytes()),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
-            Secret::new(value.to_string().as_bytes())
-        }
     }
 }
 

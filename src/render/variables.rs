@@ -5,8 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
-
+use super::as_text;
 use crate::config::EnvFrom;
 use crate::plain::short;
 use crate::secret::{Packed, Secret};
@@ -114,7 +113,7 @@ pub(super) fn variables(from: &EnvFrom, fields: &Packed) -> Result<BTreeMap<Stri
                 short(&name)
             ));
         }
-        variables.insert(name, text(&value));
+        variables.insert(name, as_text(&value));
     }
     Ok(variables)
 }
@@ -146,19 +145,9 @@ fn fits(name: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Text as it is, all else as JSON.
-fn text(value: &Value) -> Secret<str> {
-    match value {
-        Value::String(text) => Secret::new(text.as_str()),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
-            Secret::new(value.to_string().as_str())
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::config::Place;

@@ -91,8 +91,8 @@ pub(in super::super) fn method(block: &Block<'_>, reading: &mut Reading<'_>) {
         "cert" => Some(cert(&mut config, mount("cert"), &mut reading.foreign.vault, notes)),
         "token_file" => token_file(&mut config, notes),
         _ => {
-            let advice = "Squire logs in by approle, kubernetes, jwt, cert or a token in a file: add one of them, \
-                          or let the agent log in, write its token to a file, and name that in auth.token.file";
+            let advice = "this method is not taken over. Squire logs in by approle, token, kubernetes, jwt, cert, userpass, ldap, aws, gcp and \
+                          azure: write it as [source.vault.auth.METHOD], or let the agent log in, and name its token's file in auth.token.file";
             notes.left(fields.place(block.at), format!("method {kind:?}"), advice);
             None
         }

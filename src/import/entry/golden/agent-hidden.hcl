@@ -13,8 +13,9 @@ template {
 #   program and remove its files before the first start
 
 [source.vault]
-# LEFT OUT: agent-hidden.hcl:1: method "userpass": Squire logs in by approle, kubernetes, jwt, cert or a token in a
-#   file: add one of them, or let the agent log in, write its token to a file, and name that in auth.token.file
+# LEFT OUT: agent-hidden.hcl:1: method "userpass": this method is not taken over. Squire logs in by approle, token,
+#   kubernetes, jwt, cert, userpass, ldap, aws, gcp and azure: write it as [source.vault.auth.METHOD], or let the agent
+#   log in, and name its token's file in auth.token.file
 
 [output]
 mode = "0644"

@@ -33,8 +33,9 @@ vaultt {}
 [source.vault]
 # agent-proxy.hcl:1: agent_address: the agent has no such key in vault and passes over it, so it does nothing; left out
 address = "https://v:8200"
-# LEFT OUT: agent-proxy.hcl:3: method "aws": Squire logs in by approle, kubernetes, jwt, cert or a token in a file: add
-#   one of them, or let the agent log in, write its token to a file, and name that in auth.token.file
+# LEFT OUT: agent-proxy.hcl:3: method "aws": this method is not taken over. Squire logs in by approle, token,
+#   kubernetes, jwt, cert, userpass, ldap, aws, gcp and azure: write it as [source.vault.auth.METHOD], or let the agent
+#   log in, and name its token's file in auth.token.file
 
 [[source.vault.token_file]]
 # LEFT OUT: agent-proxy.hcl:6: dh_type: Squire does not encrypt a token for a reader; wrap it with `wrap_ttl`, or
