@@ -10,8 +10,10 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use nix::errno::Errno;
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::socket::sockopt::{PeerCredentials, SendTimeout};
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, getsockopt, listen, setsockopt,
@@ -242,13 +244,25 @@ fn open(flags: SockFlag) -> nix::Result<OwnedFd> {
 fn listener(address: &UnixAddr, mode: Mode) -> nix::Result<OwnedFd> {
     let socket = open(SockFlag::empty())?;
     fchmod(&socket, mode).ok();
-    // The kernel takes the umask from it. It is that of the whole program, and nothing else is made at that moment: no process has been started.
-    let before = umask(Mode::from_bits_truncate(!mode.bits() & 0o777));
-    let bound = bind(socket.as_raw_fd(), address);
-    umask(before);
-    bound?;
+    with_umask(!mode, || bind(socket.as_raw_fd(), address))?;
     listen(&socket, Backlog::new(BACKLOG)?)?;
     Ok(socket)
+}
+
+/// Does something with this umask, in a thread that has its own: the program's is for all its threads, and another of them may make a file at
+/// that moment. Where the kernel or a container's filter refuses that, the program's is changed for that moment.
+fn with_umask<Done: Send>(mask: Mode, act: impl FnOnce() -> nix::Result<Done> + Send) -> nix::Result<Done> {
+    let masked = || {
+        unshare(CloneFlags::CLONE_FS).ok();
+        let before = umask(mask);
+        let done = act();
+        umask(before);
+        done
+    };
+    thread::scope(|scope| match thread::Builder::new().spawn_scoped(scope, masked) {
+        Ok(thread) => thread.join().unwrap_or(Err(Errno::ECANCELED)),
+        Err(error) => Err(Errno::try_from(error).unwrap_or(Errno::EAGAIN)),
+    })
 }
 
 /// Device and inode of what stands here.
@@ -283,7 +297,6 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
     use std::os::unix::net::UnixDatagram;
     use std::sync::atomic::{AtomicBool, Ordering};
-    use std::thread;
 
     use super::*;
 
@@ -311,6 +324,30 @@ mod tests {
             is_over.store(true, Ordering::Relaxed);
         });
         assert_eq!(fs::metadata(&victim).unwrap().permissions().mode() & 0o777, 0o755);
+    }
+
+    /// Other threads make files meanwhile, with the program's umask.
+    #[test]
+    fn the_umask_of_the_program_stays_as_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let is_over = AtomicBool::new(false);
+        let mode_of = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
+        let before = directory.path().join("before");
+        fs::create_dir(&before).unwrap();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    drop(Place::File(directory.path().join("socket")).bind().unwrap());
+                }
+            });
+            for number in 0..2000 {
+                fs::create_dir(directory.path().join(number.to_string())).unwrap();
+            }
+            is_over.store(true, Ordering::Relaxed);
+        });
+        for number in 0..2000 {
+            assert_eq!(mode_of(&directory.path().join(number.to_string())), mode_of(&before), "{number}");
+        }
     }
 
     #[test]
