@@ -14,7 +14,7 @@ use nix::unistd::geteuid;
 use tempfile::TempDir;
 
 use crate::support::daemon::bound_to_this_process;
-use crate::support::{Daemon, Outcome, SOON, on_disk, wait_until};
+use crate::support::{Daemon, Outcome, SOON, on_disk, skipped, wait_until};
 
 /// The image of Squire.
 pub(crate) const SQUIRE: &str = concat!("localhost/squire:", env!("CARGO_PKG_VERSION"));
@@ -63,13 +63,13 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// The one of this test process. `None` where Podman cannot run; then the reason is printed.
+    /// The one of this test process. `None` where Podman cannot run; then the reason is said.
     pub(crate) fn shared() -> Option<&'static Self> {
         static SHARED: OnceLock<Result<Machine, String>> = OnceLock::new();
         match SHARED.get_or_init(Self::start) {
             Ok(machine) => Some(machine),
             Err(reason) => {
-                eprintln!("skipped: Podman cannot run here: {reason}");
+                skipped(&format!("tests of the image: Podman cannot run here: {reason}"));
                 None
             }
         }
@@ -136,7 +136,7 @@ impl Machine {
         if plain.code != 0 {
             return Err(plain.stderr);
         }
-        eprintln!("skipped: the limit of memory of each container: {}", limited.stderr);
+        skipped(&format!("the limit of memory of each container: {}", limited.stderr));
         self.limits_memory = false;
         Ok(())
     }

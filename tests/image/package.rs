@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use nix::unistd::geteuid;
 
 use crate::site::repository;
-use crate::support::{Outcome, fresh, on_tmpfs};
+use crate::support::{Outcome, fresh, on_tmpfs, skipped};
 
 /// Runs a program to its end, with this as its input.
 fn run(command: &mut Command, input: &str) -> Outcome {
@@ -51,7 +51,7 @@ fn squire(root: &Path, arguments: &[&str], input: &str) -> String {
 #[test]
 fn the_package_is_installed_runs_and_is_removed_without_a_trace() {
     if !geteuid().is_root() {
-        eprintln!("skipped: dpkg needs root for a root of its own");
+        skipped("the package: dpkg needs root for a root of its own");
         return;
     }
     let package = format!("target/package/squire_{}_amd64.deb", env!("CARGO_PKG_VERSION"));

@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::support::{
     Bao, Impostor, Manners, Rig, SOON, Squire, ask, configure_store, free_port, fresh, rig_of_store, says,
-    status, store, wait_until,
+    skipped, status, store, wait_until,
 };
 
 /// The process and the file of most tests here.
@@ -368,7 +368,7 @@ fn a_crowd_at_the_listener_has_one_answer_made_for_all() {
 #[test]
 fn who_keeps_all_the_connections_that_it_gets_leaves_half_to_others() {
     if std::net::TcpListener::bind("[::1]:0").is_err() {
-        eprintln!("skipped: this machine has no IPv6");
+        skipped("the connections of one host: this machine has no IPv6");
         return;
     }
     let port = free_port();

@@ -10,8 +10,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Bao, CHILD, Outcome, Postgres, Rig, SOON, Squire, Tenant, Tmpfs, database_file, fresh, kv_file, status,
-    stays_true, wait_until, works,
+    Bao, CHILD, Outcome, Postgres, Rig, SOON, Squire, Tenant, Tmpfs, database_file, fresh, kv_file, skipped,
+    status, stays_true, wait_until, works,
 };
 
 const AUDIT: &str = "\n[audit]\nfile = \"@dir@/log/audit.jsonl\"\nanchor = \"@dir@/state/audit.anchor\"\n";
@@ -371,7 +371,7 @@ fn a_new_file_is_begun_when_it_is_asked_for() {
 #[test]
 fn a_stranger_cannot_ask_for_a_new_file() {
     if !nix::unistd::geteuid().is_root() {
-        eprintln!("skipped: only root can act as another user");
+        skipped("a stranger at the audit: only root can act as another user");
         return;
     }
     let bao = Bao::start();

@@ -26,6 +26,7 @@ mod rig;
 #[cfg(feature = "otlp")]
 mod rotel;
 pub(crate) mod scratch;
+mod skipped;
 mod squire;
 mod table;
 mod tmpfs;
@@ -58,6 +59,7 @@ pub(crate) use rig::Rig;
 #[cfg(feature = "otlp")]
 pub(crate) use rotel::{Rotel, field};
 pub(crate) use scratch::{on_disk, on_tmpfs};
+pub(crate) use skipped::skipped;
 pub(crate) use squire::{Outcome, Squire};
 pub(crate) use table::{record, recovered};
 pub(crate) use tmpfs::{Tmpfs, mount, unmount};

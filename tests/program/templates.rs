@@ -14,7 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 use crate::support::certificates::signed;
-use crate::support::{Postgres, Rig, make_role, make_store, prometheus_program, store};
+use crate::support::{Postgres, Rig, make_role, make_store, prometheus_program, skipped, store};
 
 mod random;
 
@@ -105,7 +105,7 @@ fn read(name: &str, file: &Path) -> Option<Value> {
     let output = reader.output().expect("start the tests with tests/run");
     let said = String::from_utf8_lossy(&output.stderr);
     if output.status.code() == Some(77) {
-        eprintln!("SKIPPED: the template {name} is not read: {}", said.trim());
+        skipped(&format!("the template {name} is not read: {}", said.trim()));
         return None;
     }
     assert!(output.status.success(), "{name}: {said}");

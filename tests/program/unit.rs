@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use crate::support::fresh;
+use crate::support::{fresh, skipped};
 use machine::Machine;
 
 /// The most exposed that the unit may be, of 10 (`systemd-analyze security`).
@@ -21,7 +21,7 @@ fn unit(name: &str) -> PathBuf {
 fn analyze(arguments: &[&str]) -> Option<Output> {
     let ran = Command::new("systemd-analyze").args(arguments).env("SYSTEMD_COLORS", "0").output();
     if ran.is_err() {
-        eprintln!("skipped: there is no systemd-analyze (Debian: apt-get install systemd)");
+        skipped("the check of the units: there is no systemd-analyze (Debian: apt-get install systemd)");
     }
     ran.ok()
 }

@@ -17,7 +17,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{Daemon, Rig, SOON, holds_within, on_disk, wait_until};
+use crate::support::{Daemon, Rig, SOON, holds_within, on_disk, skipped, wait_until};
 
 /// The image that Squire is in.
 const SQUIRE_IMAGE: &str = "registry.example/squire:0.1.0";
@@ -216,7 +216,7 @@ impl<'a> Kubelet<'a> {
                 return command;
             }
             Some(Err(error)) => {
-                eprintln!("skipped: {name} has no limit of memory: {}: {error}", group.display());
+                skipped(&format!("{name} has no limit of memory: {}: {error}", group.display()));
             }
             None => {}
         }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
-use crate::support::{Canaries, Daemon, SOON, holds_within, on_tmpfs};
+use crate::support::{Canaries, Daemon, SOON, holds_within, on_tmpfs, skipped};
 
 /// It boots in less than a second where nothing else runs.
 const BOOTED_WITHIN: Duration = Duration::from_mins(1);
@@ -60,7 +60,7 @@ impl Machine {
     /// Boots one; says why if this machine cannot.
     pub(crate) fn boot() -> Option<Self> {
         let skipped = |why: &str| {
-            eprintln!("skipped: {why}");
+            skipped(&format!("a real systemd: {why}"));
             None
         };
         if Command::new("systemd-nspawn").arg("--version").output().is_err() {
