@@ -51,8 +51,13 @@ need_python() {
 
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
-# Without optimization, and without AWS: what is to be seen here takes a minute to build, and `cargo build --release` five.
+# Without optimization, and without AWS: what is to be seen here takes a minute to build, and `cargo build --release` five. SQUIRE_BINARY names
+# one that is built already.
 build() {
+    if [ -n "${SQUIRE_BINARY:-}" ]; then
+        squire=$SQUIRE_BINARY
+        return
+    fi
     say "Squire is built"
     show "cargo build --profile quick --no-default-features --locked"
     cargo build --profile quick --no-default-features --locked --quiet
@@ -115,7 +120,7 @@ start_squire() {
     SQUIRE_LOG_FORMAT=text "$squire" run -c squire.toml 2>squire.log &
     squire_pid=$!
     pids+=("$squire_pid")
-    within 15 "the web server's answer" answers "process"
+    within 60 "the web server's answer" answers "process"
     state
 }
 

@@ -29,6 +29,7 @@ mod one_file;
 mod pages;
 mod postgres_pool;
 mod postgres_static;
+mod quickstarts;
 mod redis;
 mod server;
 mod setup;
