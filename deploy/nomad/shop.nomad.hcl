@@ -4,6 +4,10 @@
 # Checked as far as it goes without a Nomad: the configuration is read by the tests, the job is not run.
 job "shop" {
   group "shop" {
+    network {
+      port "http" {} # squire.toml gives it to the program, as NOMAD_PORT_http
+    }
+
     task "shop" {
       driver = "exec"
 

@@ -170,6 +170,12 @@ fn the_configuration_of_the_example_for_nomad_is_read() {
     let environment = |name: &str| name.starts_with("NOMAD_").then(|| "/secrets".to_owned());
     let text = include_str!("../../../deploy/nomad/squire.toml");
     crate::config::parse(Path::new("squire.toml"), text, &environment).unwrap();
+    // Nomad sets a variable only for a port that the job asks for.
+    let job = include_str!("../../../deploy/nomad/shop.nomad.hcl");
+    for rest in text.split("${NOMAD_PORT_").skip(1) {
+        let port = rest.split('}').next().unwrap();
+        assert!(job.contains(&format!("port \"{port}\"")), "the job has no port {port}");
+    }
 }
 
 proptest! {

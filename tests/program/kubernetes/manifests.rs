@@ -167,7 +167,9 @@ pub(super) fn squire_of(pod: &Value) -> Value {
         ["squire-config", "squire-token", "squire-run", "squire-secrets"].map(by_name).into();
     volumes[0] = None;
     let mount = list(&spec["containers"][0]["volumeMounts"]).find(|mount| mount["name"] == "squire-secrets");
-    json!({ "container": spec["initContainers"][0], "volumes": volumes, "mount": mount, "group": spec["securityContext"]["fsGroup"] })
+    let scraped =
+        ["scrape", "port", "path"].map(|key| &pod["metadata"]["annotations"][format!("prometheus.io/{key}")]);
+    json!({ "scraped": scraped, "container": spec["initContainers"][0], "volumes": volumes, "mount": mount, "group": spec["securityContext"]["fsGroup"] })
 }
 
 /// Kustomize, Helm and the policy each have the container written down, so a change to one of them has to be made to all.
@@ -185,7 +187,15 @@ fn each_way_adds_the_same_squire() {
     assert_eq!(squire_of(&pod), by_kustomize, "the policy");
 }
 
-/// What a user has: a Deployment with two containers, one of them without mounts, and a `StatefulSet` with a group of its own.
+/// The lines of the page that add Squire, for these files.
+fn documented_lines(files: &str) -> String {
+    let page = fs::read_to_string(repository("docs/deployment.md")).unwrap();
+    let block = page.split("```yaml\n# kustomization.yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    assert_eq!(block.lines().count(), 4, "the page says that there are four: {block}");
+    block.replacen("[deployment.yaml]", files, 1)
+}
+
+/// What a user has: a Deployment and a `DaemonSet` with two containers, one of them without mounts, and a `StatefulSet` with a group of its own.
 #[test]
 fn a_few_lines_add_it_to_what_is_there() {
     let overlay = tempfile::tempdir_in(repository("target")).unwrap();
@@ -199,6 +209,7 @@ fn a_few_lines_add_it_to_what_is_there() {
         )
     };
     write("deployment.json", &workload("Deployment", "", ""));
+    write("daemonset.json", &workload("DaemonSet", "", ""));
     write(
         "statefulset.json",
         &workload("StatefulSet", r#""serviceName": "app","#, r#""securityContext": {"fsGroup": 1},"#),
@@ -206,18 +217,21 @@ fn a_few_lines_add_it_to_what_is_there() {
     write("squire.toml", "");
     write(
         "kustomization.yaml",
-        "resources: [deployment.json, statefulset.json]\ncomponents: [../../deploy/kubernetes/components/sidecar]\n\
-         configMapGenerator:\n- name: squire-config\n  files: [squire.toml]\n\
-         patches:\n- target: {kind: StatefulSet}\n  patch: '[{\"op\": \"replace\", \"path\": \"/spec/template/spec/securityContext/fsGroup\", \"value\": 1}]'\n",
+        &(documented_lines("[deployment.json, daemonset.json, statefulset.json]")
+            + "patches:\n- target: {kind: StatefulSet}\n  patch: '[{\"op\": \"replace\", \"path\": \"/spec/template/spec/securityContext/fsGroup\", \"value\": 1}]'\n"),
     );
     let objects = kustomize(overlay.path());
-    assert_valid(&objects, &[("Deployment", &VERSIONS)]);
-    for kind in ["Deployment", "StatefulSet"] {
+    assert_valid(
+        &objects,
+        &[("Deployment", &VERSIONS), ("DaemonSet", &VERSIONS), ("StatefulSet", &VERSIONS)],
+    );
+    for kind in ["Deployment", "DaemonSet", "StatefulSet"] {
         let spec = &of_kind(&objects, kind)["spec"]["template"]["spec"];
         let names = |of: &str, key: &str| {
             list(&spec[of]).map(|item| item[key].as_str().unwrap().to_owned()).collect::<Vec<_>>()
         };
         assert_eq!(names("initContainers", "name"), ["squire", "migrate"], "Squire comes first");
+        assert_eq!(names("initContainers", "image")[0], "registry.example/squire:0.1.0");
         assert_eq!(names("containers", "name"), ["app", "log"]);
         for container in list(&spec["containers"]) {
             let mount = json!({ "name": "squire-secrets", "mountPath": "/secrets", "readOnly": true });

@@ -224,6 +224,22 @@ fn a_sidecar_comes_before_the_app_and_ends_after_it() {
     assert_nothing_leaked(&rig);
 }
 
+/// A node is drained while the server does not answer: what Squire holds cannot be given back, and the pod ends all the same, well within the 60
+/// seconds of its grace (`Kubelet::wait` has fewer).
+#[test]
+fn a_pod_that_is_drained_in_an_outage_ends_in_time() {
+    let site = Site::start();
+    let rig = site.rig();
+    let mut kubelet = site.pod(&rig, "sidecar", &[("shop", READER)]);
+    kubelet.start();
+    kubelet.until("shop", "the app has credentials", || credentials(&kubelet, &rig, "shop").1);
+    site.bao.halt();
+    assert_eq!(kubelet.stop(), [("shop".to_owned(), 0), ("squire".to_owned(), 0)]);
+    assert!(fs::metadata(kubelet.volume("squire-secrets").join("app/db.json")).is_err(), "the file is left");
+    site.bao.go_on();
+    assert_nothing_leaked(&rig);
+}
+
 #[test]
 fn an_init_container_publishes_and_ends() {
     let site = Site::shared();
