@@ -10,11 +10,11 @@ use std::thread;
 use tracing::field::Field;
 use tracing::{Level, Metadata};
 use tracing_subscriber::field::MakeExt as _;
-use tracing_subscriber::filter::{FilterExt as _, filter_fn};
+use tracing_subscriber::filter::{FilterExt as _, Targets, filter_fn};
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::registry;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, registry};
 
 use crate::plain::plain;
 
@@ -71,13 +71,13 @@ fn holds_no_body(metadata: &Metadata<'_>) -> bool {
 }
 
 /// Most messages of libraries are of no use to an operator of Squire.
-fn default_filter() -> EnvFilter {
-    EnvFilter::new("warn,squire=info")
+fn default_filter() -> Targets {
+    Targets::new().with_default(Level::WARN).with_target("squire", Level::INFO)
 }
 
 /// Levels, and modules with a level. A word alone has to be a level: the library would take a misspelt one for a module, which silences
 /// everything.
-fn filter(wanted: &str) -> Result<EnvFilter, String> {
+fn filter(wanted: &str) -> Result<Targets, String> {
     if wanted.is_empty() {
         return Ok(default_filter());
     }
@@ -91,7 +91,7 @@ fn filter(wanted: &str) -> Result<EnvFilter, String> {
         }
     }
     let wanted = wanted.replace(char::is_whitespace, "");
-    EnvFilter::builder().parse(&wanted).map_err(|_| {
+    wanted.parse().map_err(|_| {
         format!("SQUIRE_LOG: {wanted:?} cannot be read; write a level, or modules with one, such as squire::session=debug")
     })
 }

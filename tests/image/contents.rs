@@ -41,7 +41,7 @@ fn files_below(directory: &Path) -> Vec<PathBuf> {
 fn build(variables: &[(&str, &str)]) -> (String, Vec<u8>) {
     let to = on_disk("image");
     let mut command = Command::new(repository("deploy/image/build"));
-    command.arg("--binary").arg(built("squire")).arg("--to").arg(to.path());
+    command.args(["--quick", "--binary"]).arg(built("squire")).arg("--to").arg(to.path());
     let output = command.envs(variables.iter().copied()).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     let id = String::from_utf8(output.stdout).unwrap().trim().trim_start_matches("sha256:").to_owned();
@@ -62,13 +62,26 @@ fn two_images_of_one_program_are_the_same_bytes() {
 #[test]
 fn a_program_that_needs_libraries_is_no_image() {
     let output = Command::new(repository("deploy/image/build"))
-        .args(["--binary", env!("CARGO_BIN_EXE_squire"), "--to"])
+        .args(["--quick", "--binary", env!("CARGO_BIN_EXE_squire"), "--to"])
         .arg(on_disk("image").path())
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("needs a dynamic linker, and the image has none"), "{said}");
+}
+
+/// The program of the tests is not optimized, so it is too large for a release.
+#[test]
+fn a_release_that_is_too_large_is_no_image() {
+    let Some(_) = Machine::shared() else { return };
+    let to = on_disk("image");
+    let mut command = Command::new(repository("deploy/image/build"));
+    command.arg("--binary").arg(built("squire")).arg("--to").arg(to.path());
+    let output = command.output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && said.contains("bytes, and may have"), "{said}");
+    assert_eq!(std::fs::read_dir(to.path()).unwrap().count(), 0, "it left something");
 }
 
 /// `podman run` of an image without a network, and with the least of everything.
