@@ -8,6 +8,7 @@
 //! After [`Effect::Ended`] the session asks for nothing more.
 
 mod adopt;
+mod agenda;
 mod answers;
 mod dispatch;
 #[cfg(test)]
@@ -36,6 +37,7 @@ use crate::plan::Want;
 use crate::secret::{Digest, Meta, Packed};
 use crate::source::{Fault, Fetched, Grant, GrantLife, Renewal};
 
+use agenda::Agenda;
 use answers::Turn;
 pub use grant::Serial;
 use grant::{Deaths, HeldGrant, Login};
@@ -59,10 +61,10 @@ pub struct Session {
     deaths: Deaths,
     grant: Option<HeldGrant>,
     serial: Serial,
-    secrets: BTreeMap<SecretName, Tracked>,
+    secrets: Agenda<SecretName, Tracked>,
     /// How often those that are no longer wanted were made.
     former_mints: BTreeMap<SecretName, Mints>,
-    leases: BTreeMap<LeaseId, HeldLease>,
+    leases: Agenda<LeaseId, HeldLease>,
     in_flight: usize,
     /// At most [`IN_FLIGHT`]; few when the source has just come back.
     allowed_in_flight: usize,
@@ -233,7 +235,7 @@ impl Session {
             serial: Serial::default(),
             secrets: wants.into_iter().map(|want| (want.name.clone(), Tracked::new(want, now))).collect(),
             former_mints: BTreeMap::new(),
-            leases: BTreeMap::new(),
+            leases: Agenda::default(),
             in_flight: 0,
             allowed_in_flight: IN_FLIGHT,
             unreachable_in_a_row: 0,
@@ -274,6 +276,8 @@ impl Session {
             Phase::Stopping => self.give_back(&mut effects),
             Phase::Ended => {}
         }
+        self.secrets.settle();
+        self.leases.settle();
         if std::mem::take(&mut self.unrecorded)
             && self.phase == Phase::Keeping
             && let Some(holdings) = self.holdings()
@@ -300,8 +304,11 @@ impl Session {
     }
 
     fn refresh(&mut self, names: &[SecretName], now: Instant) {
-        for (name, tracked) in &mut self.secrets {
-            if names.is_empty() || names.contains(name) {
+        if names.is_empty() {
+            self.secrets.values_mut().for_each(|tracked| tracked.hurry(now));
+        }
+        for name in names {
+            if let Some(tracked) = self.secrets.get_mut(name) {
                 tracked.hurry(now);
             }
         }
@@ -309,8 +316,8 @@ impl Session {
 
     /// Leases that only former generations used are revoked; the process is well with the newest.
     fn release(&mut self, secret: &SecretName, below: Revision, now: Instant) {
-        for lease in self.leases.values_mut() {
-            if lease.secret() == secret && lease.revision < below {
+        for id in self.leases.of(secret) {
+            if let Some(lease) = self.leases.get_mut(&id).filter(|lease| lease.revision < below) {
                 self.unrecorded |= lease.give_up(now);
             }
         }

@@ -4,9 +4,9 @@ mod grant;
 mod lease;
 mod secret;
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 
+use super::agenda::Agenda;
 use super::held::{HeldLease, Tracked};
 use super::{Answer, BREAKER_OPENS_AT, Effect, IN_FLIGHT, Session};
 use crate::fact::{Fact, SecretFact, SourceFact};
@@ -97,7 +97,7 @@ pub(super) fn one_more(failures: u32, before: Option<&Fault>, fault: &Fault) -> 
 
 /// The secret whose present value this lease keeps alive, if it does.
 pub(super) fn current<'a>(
-    secrets: &'a mut BTreeMap<SecretName, Tracked>,
+    secrets: &'a mut Agenda<SecretName, Tracked>,
     lease: &HeldLease,
 ) -> Option<&'a mut Tracked> {
     secrets.get_mut(lease.secret()).filter(|tracked| tracked.relied_on == lease.revision)

@@ -4,9 +4,10 @@
 
 use std::time::{Duration, Instant};
 
+use super::agenda::Planned as _;
 use super::answers::current;
 use super::grant::{Again, Doubt, GrantNext, HeldGrant, Login};
-use super::held::{Next, Question, Tracked};
+use super::held::{Next, Question};
 use super::{Ask, BREAKER_OPENS_AT, Effect, IN_FLIGHT, Phase, Session};
 use crate::fact::{Fact, SecretFact, SourceFact};
 use crate::names::{LeaseId, SecretName};
@@ -29,7 +30,7 @@ impl Session {
         if self.free() == 0 {
             return;
         }
-        for job in self.due_jobs(now).into_iter().take(self.free()) {
+        for job in self.due_jobs(now) {
             match job {
                 Job::Secret(name) => self.ask_secret(&name, effects),
                 Job::Lease(id) => self.ask_lease(&id, now, effects),
@@ -42,12 +43,9 @@ impl Session {
         if self.phase != Phase::Keeping {
             return None;
         }
-        let expiries =
-            self.secrets.values().filter(|tracked| !tracked.expired).filter_map(|tracked| tracked.ends);
-        let ends = self.leases.values().filter(|lease| lease.asking.is_none()).map(|lease| lease.ends);
         let grant_end = self.grant.as_ref().and_then(|held| held.ends);
-        let quiet = expiries.chain(ends).chain(grant_end).min();
-        [quiet, self.next_question()].into_iter().flatten().min()
+        let times = [self.secrets.next_end(), self.leases.next_end(), grant_end, self.next_question()];
+        times.into_iter().flatten().min()
     }
 
     /// When the next question may go out.
@@ -63,19 +61,17 @@ impl Session {
             if held.is_used_up() {
                 return None;
             }
-            let secrets = self.secrets.values().filter_map(|tracked| self.due_at(tracked));
-            let leases = self.leases.values().filter_map(super::held::HeldLease::due);
-            held.due().into_iter().chain(secrets).chain(leases).min()
+            let secrets = self.secrets.next_due().filter(|_| !self.token_comes_first());
+            [held.due(), secrets, self.leases.next_due()].into_iter().flatten().min()
         });
         let next = [login, work].into_iter().flatten().min()?;
         Some(self.not_before.map_or(next, |gate| next.max(gate)))
     }
 
-    /// When a secret is to be fetched with the token that there is.
-    fn due_at(&self, tracked: &Tracked) -> Option<Instant> {
+    /// Whether no secret is fetched with the token that there is, since its successor is asked for.
+    fn token_comes_first(&self) -> bool {
         let is_asked_for = matches!(self.login, Login::Asking { .. }) && self.login_failures == 0;
-        let comes_first = is_asked_for && self.grant.as_ref().is_some_and(|held| held.awaits_successor);
-        tracked.due().filter(|_| !comes_first)
+        is_asked_for && self.grant.as_ref().is_some_and(|held| held.awaits_successor)
     }
 
     fn free(&self) -> usize {
@@ -96,22 +92,20 @@ impl Session {
                 self.login = Login::At(self.deaths.another(now));
             }
         }
-        for (name, tracked) in &mut self.secrets {
-            if !tracked.expired && tracked.ends.is_some_and(|ends| ends <= now) {
-                tracked.expired = true;
-                tracked.fetch_by(now);
-                let next_in = tracked.due().map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
-                effects.push(Effect::Report(Fact::Secret(name.clone(), SecretFact::Expired { next_in })));
-            }
+        for name in self.secrets.ended(now) {
+            let Some(tracked) = self.secrets.get_mut(&name) else { continue };
+            tracked.expired = true;
+            tracked.fetch_by(now);
+            let next_in = tracked.due().map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
+            effects.push(Effect::Report(Fact::Secret(name, SecretFact::Expired { next_in })));
         }
-        for lease in self.leases.values().filter(|lease| lease.asking.is_none() && lease.ends <= now) {
-            if let Some(tracked) = current(&mut self.secrets, lease) {
+        for id in self.leases.ended(now) {
+            let Some(lease) = self.leases.remove(&id) else { continue };
+            if let Some(tracked) = current(&mut self.secrets, &lease) {
                 tracked.fetch_by(now);
             }
+            self.unrecorded = true;
         }
-        let before = self.leases.len();
-        self.leases.retain(|_, lease| lease.asking.is_some() || lease.ends > now);
-        self.unrecorded |= self.leases.len() < before;
     }
 
     /// The token is dead, and all that was leased with it.
@@ -168,26 +162,19 @@ impl Session {
         }
     }
 
-    /// Everything due, the earliest end first; what has no value yet comes before all, since the start waits for it.
-    fn due_jobs(&self, now: Instant) -> Vec<Job> {
+    /// What is due and can be asked now, the earliest end first; what has no value yet comes before all, since the start waits for it.
+    fn due_jobs(&mut self, now: Instant) -> Vec<Job> {
         if self.grant.as_ref().is_none_or(HeldGrant::is_used_up) {
             return Vec::new();
         }
+        let free = self.free();
+        let secrets = if self.token_comes_first() { 0 } else { free };
         let secrets =
-            self.secrets.iter().filter(|(_, tracked)| self.due_at(tracked).is_some_and(|at| at <= now)).map(
-                |(name, tracked)| {
-                    let urgency = (tracked.has_value(), tracked.ends.is_none(), tracked.ends);
-                    (urgency, Job::Secret(name.clone()))
-                },
-            );
-        let leases = self
-            .leases
-            .iter()
-            .filter(|(_, lease)| lease.due().is_some_and(|at| at <= now))
-            .map(|(id, lease)| ((true, lease.is_given_up(), Some(lease.ends)), Job::Lease(id.clone())));
+            self.secrets.due(now, secrets).into_iter().map(|(urgency, name)| (urgency, Job::Secret(name)));
+        let leases = self.leases.due(now, free).into_iter().map(|(urgency, id)| (urgency, Job::Lease(id)));
         let mut jobs: Vec<_> = secrets.chain(leases).collect();
         jobs.sort_by_key(|(urgency, _)| *urgency);
-        jobs.into_iter().map(|(_, job)| job).collect()
+        jobs.into_iter().take(free).map(|(_, job)| job).collect()
     }
 
     fn ask_secret(&mut self, name: &SecretName, effects: &mut Vec<Effect>) {
@@ -218,7 +205,7 @@ impl Session {
         if let Some(held) = self.grant.take()
             && held.grant.revocable
         {
-            self.leases.retain(|_, lease| lease.serial != held.serial);
+            drop(self.leases.take_if(|lease| lease.serial == held.serial));
             self.ask(Ask::RevokeGrant(held.grant), effects);
         }
         let waiting: Vec<_> = self

@@ -449,7 +449,7 @@ impl World for Conversation {
             self.session.unreachable_in_a_row,
             self.session.login_failures,
         );
-        let machine = (login, grant, secrets, leases, bounds, phase, deaths, self.session.serial);
+        let machine = (login, grant, &**secrets, &**leases, bounds, phase, deaths, self.session.serial);
         let server = (&self.asked, &self.tokens, &self.leases, self.written);
         let agent = (&self.delivered, &self.released, &self.rejected, &self.recorded, self.refused_at);
         let what =

@@ -8,6 +8,7 @@
 use std::time::{Duration, Instant};
 
 use super::Holding;
+use super::agenda::{Planned, Urgency};
 use super::grant::Serial;
 use crate::lease;
 use crate::names::{Revision, SecretName};
@@ -97,14 +98,6 @@ impl Tracked {
         self.relied_on = self.revision;
     }
 
-    /// When it is to be fetched, if it is.
-    pub(super) fn due(&self) -> Option<Instant> {
-        match self.next {
-            Next::Fetch(at) => Some(self.mints.allowed(at)),
-            Next::Fetching { .. } | Next::Leased => None,
-        }
-    }
-
     /// Fetch it now.
     pub(super) fn hurry(&mut self, now: Instant) {
         match &mut self.next {
@@ -139,6 +132,27 @@ impl Tracked {
         let news = self.trouble.as_ref() != Some(fault);
         self.trouble = Some(fault.clone());
         news
+    }
+}
+
+impl Planned for Tracked {
+    fn due(&self) -> Option<Instant> {
+        match self.next {
+            Next::Fetch(at) => Some(self.mints.allowed(at)),
+            Next::Fetching { .. } | Next::Leased => None,
+        }
+    }
+
+    fn end(&self) -> Option<Instant> {
+        self.ends.filter(|_| !self.expired)
+    }
+
+    fn urgency(&self) -> Urgency {
+        (self.has_value(), self.ends.is_none(), self.ends)
+    }
+
+    fn belongs_to(&self) -> Option<&SecretName> {
+        None
     }
 }
 
@@ -242,18 +256,6 @@ impl HeldLease {
         }
     }
 
-    /// When the next question is due.
-    pub(super) fn due(&self) -> Option<Instant> {
-        match (self.asking, self.next) {
-            (Some(_), _) => None,
-            (None, LeaseNext::Revoke(at)) => Some(at),
-            (None, LeaseNext::Renew(at) | LeaseNext::LookUp(at)) => {
-                Some(self.check_at.map_or(at, |check| check.min(at)))
-            }
-            (None, LeaseNext::Rest) => self.check_at,
-        }
-    }
-
     /// The question that is due.
     pub(super) fn question(&self, now: Instant) -> Question {
         match self.next {
@@ -280,5 +282,30 @@ impl HeldLease {
     /// When to replace it if it can live no longer than it does.
     pub(super) fn last_chance(&self, now: Instant) -> Instant {
         now + lease::last_chance(self.left(now))
+    }
+}
+
+impl Planned for HeldLease {
+    fn due(&self) -> Option<Instant> {
+        match (self.asking, self.next) {
+            (Some(_), _) => None,
+            (None, LeaseNext::Revoke(at)) => Some(at),
+            (None, LeaseNext::Renew(at) | LeaseNext::LookUp(at)) => {
+                Some(self.check_at.map_or(at, |check| check.min(at)))
+            }
+            (None, LeaseNext::Rest) => self.check_at,
+        }
+    }
+
+    fn end(&self) -> Option<Instant> {
+        Some(self.ends).filter(|_| self.asking.is_none())
+    }
+
+    fn urgency(&self) -> Urgency {
+        (true, self.is_given_up(), Some(self.ends))
+    }
+
+    fn belongs_to(&self) -> Option<&SecretName> {
+        Some(self.secret())
     }
 }

@@ -13,8 +13,9 @@ use crate::names::{Revision, SecretName};
 impl Session {
     pub(super) fn reject(&mut self, secret: &SecretName, revision: Revision, now: Instant) {
         let mut was_leased = false;
-        for lease in self.leases.values_mut().filter(|lease| lease.secret() == secret) {
-            if lease.revision == revision {
+        let leases = self.leases.of(secret);
+        for id in &leases {
+            if let Some(lease) = self.leases.get_mut(id).filter(|lease| lease.revision == revision) {
                 self.unrecorded |= lease.give_up(now);
                 was_leased = true;
             }
@@ -23,7 +24,7 @@ impl Session {
         if tracked.revision != revision || tracked.relied_on != revision {
             return;
         }
-        let before = self.leases.values().filter(|lease| lease.secret() == secret && !lease.is_given_up());
+        let before = leases.iter().filter_map(|id| self.leases.get(id)).filter(|lease| !lease.is_given_up());
         let before = before.max_by_key(|lease| lease.revision);
         tracked.rejections = tracked.rejections.saturating_add(1);
         tracked.ends = match before {

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use super::agenda::Planned as _;
 use super::grant::{GrantNext, HeldGrant, Login};
 use super::held::{HeldLease, LeaseNext, Next as Planned, Tracked};
 use super::{BREAKER_OPENS_AT, Phase, Session};

@@ -29,12 +29,11 @@ impl Session {
     /// From now on these are wanted, and no others.
     pub(super) fn want(&mut self, wants: Vec<Want>, edition: Edition, now: Instant) {
         let wanted: BTreeSet<SecretName> = wants.iter().map(|want| want.name.clone()).collect();
-        for (name, tracked) in &mut self.secrets {
-            tracked.leaves |= !wanted.contains(name);
+        for tracked in self.secrets.values_mut() {
+            tracked.leaves |= !wanted.contains(&tracked.want.name);
         }
-        let is_gone = |_: &SecretName, tracked: &mut Tracked| tracked.leaves && !tracked.is_asked_for();
-        let gone = self.secrets.extract_if(.., is_gone);
-        self.former_mints.extend(gone.map(|(name, tracked)| (name, tracked.mints)));
+        let gone = self.secrets.take_if(|tracked| tracked.leaves && !tracked.is_asked_for());
+        self.former_mints.extend(gone.into_iter().map(|(name, tracked)| (name, tracked.mints)));
         for want in wants {
             match self.secrets.get_mut(&want.name) {
                 Some(tracked) if tracked.want.asks_the_same(&want) && !tracked.leaves => {

@@ -84,9 +84,9 @@ impl Session {
     /// Whether the lease of the present value is renewed for as long as anything uses it.
     fn is_renewed_on(&self, name: &SecretName) -> bool {
         let relied_on = self.secrets.get(name).map(|tracked| tracked.relied_on);
-        self.leases.values().any(|lease| {
-            lease.secret() == name && Some(lease.revision) == relied_on && lease.is_renewed_on(self.serial)
-        })
+        let leases = self.leases.of(name);
+        let mut leases = leases.iter().filter_map(|id| self.leases.get(id));
+        leases.any(|lease| Some(lease.revision) == relied_on && lease.is_renewed_on(self.serial))
     }
 
     pub(in crate::session) fn hold_lease(&mut self, holding: Holding, next: LeaseNext, turn: &Turn<'_>) {
