@@ -82,7 +82,7 @@ proptest! {
                 Change::Remove(key) => drop(agenda.remove(&key)),
                 Change::Sooner(seconds) => {
                     let by = Duration::from_secs(seconds.into());
-                    agenda.values_mut().for_each(|item| item.due = item.due.map(|at| at - by));
+                    agenda.values_mut().for_each(|item| item.due = item.due.and_then(|at| at.checked_sub(by)));
                 }
                 Change::TakeUrgent => drop(agenda.take_if(|item| item.urgency.0)),
                 Change::Pass(seconds) => now += Duration::from_secs(seconds.into()),
