@@ -74,8 +74,14 @@ impl<Key, Item> Default for Agenda<Key, Item> {
 
 impl<Key: Clone + Ord, Item: Planned> FromIterator<(Key, Item)> for Agenda<Key, Item> {
     fn from_iter<Items: IntoIterator<Item = (Key, Item)>>(items: Items) -> Self {
-        let mut agenda = Self::default();
-        items.into_iter().for_each(|(key, item)| agenda.insert(key, item));
+        // At once, since a map that is filled one by one in the order of its keys stays half empty.
+        let items: BTreeMap<_, _> = items.into_iter().collect();
+        let mut agenda = Self { items, all_touched: true, ..Self::default() };
+        for (key, item) in &agenda.items {
+            if let Some(secret) = item.belongs_to() {
+                agenda.by_secret.entry(secret.clone()).or_default().insert(key.clone());
+            }
+        }
         agenda.settle();
         agenda
     }
