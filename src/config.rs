@@ -504,6 +504,8 @@ pub struct SecretConfig {
     pub kind: Option<EngineKind>,
     /// `list`: the path is a folder.
     pub list: Option<Listing>,
+    /// `tags`: of a folder of AWS, only what has all of these.
+    pub tags: BTreeMap<String, String>,
     /// `refresh`, else the source's.
     pub refresh: Duration,
     /// `max_size`, else the source's, else 1 MiB: what it may weigh (see [`crate::size`]).
@@ -522,6 +524,9 @@ pub enum EngineKind {
     /// `"other"`: whatever makes its answers itself, such as databases and PKI.
     Other,
 }
+
+/// The path of a folder that is chosen by tags alone. No name of a secret has such a character.
+pub const EVERYWHERE: &str = "*";
 
 /// `secret.NAME.list`: the path is a folder, and the secret is what is in it: a map from the name of each entry to its fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]

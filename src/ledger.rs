@@ -103,7 +103,8 @@ impl Fingerprint {
         // Only where there is one, so that pages of before `list` are still good.
         let canonical = match &want.list {
             None => serde_json::to_vec(&asked),
-            Some(list) => serde_json::to_vec(&(asked, list)),
+            Some(list) if want.tags.is_empty() => serde_json::to_vec(&(asked, list)),
+            Some(list) => serde_json::to_vec(&(asked, list, &want.tags)),
         };
         let canonical = canonical.unwrap_or_default();
         Self(*blake3::hash(&canonical).as_bytes())

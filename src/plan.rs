@@ -92,6 +92,8 @@ pub struct Want {
     pub kind: Option<EngineKind>,
     /// The path is a folder, and the secret is what is in it.
     pub list: Option<Listing>,
+    /// Of a folder of AWS: only what has all of these tags.
+    pub tags: BTreeMap<String, String>,
     /// How often it is re-read if it has no lease.
     pub refresh: Duration,
     /// The most that it may weigh, in bytes.
@@ -385,6 +387,7 @@ fn want(name: &SecretName, secret: &SecretConfig) -> Want {
         version: secret.version.clone(),
         kind: secret.kind,
         list: secret.list,
+        tags: secret.tags.clone(),
         refresh: secret.refresh,
         max_size: secret.max_size,
     }

@@ -1,6 +1,8 @@
 //! `list`: the path is a folder, and what is in it is the secret.
 
-use super::reader::{Table, Value};
+use std::collections::BTreeMap;
+
+use super::reader::{Table, Value, every};
 use super::{EngineKind, Listing, SourceConfig};
 
 /// Keys that mean one secret, which a folder is not.
@@ -30,6 +32,48 @@ pub(super) fn listing(
     }
     Some(list)
 }
+
+/// Whether the secret is chosen by tags alone.
+pub(super) fn is_everywhere(table: &Table<'_>, of: Option<&SourceConfig>) -> bool {
+    matches!(of, Some(SourceConfig::Aws(_))) && table.has("tags") && !table.has("path")
+}
+
+/// Reads `tags` of a secret: only what has all of them is in the folder.
+pub(super) fn tags(
+    table: &mut Table<'_>,
+    of: Option<&SourceConfig>,
+    list: Option<Listing>,
+) -> BTreeMap<String, String> {
+    let Some(value) = table.take("tags") else { return BTreeMap::new() };
+    let Some(tags) = value.table("a table such as { team = \"shop\" }") else { return BTreeMap::new() };
+    match of {
+        Some(SourceConfig::Vault(_) | SourceConfig::Store(_)) => {
+            value.report("only secrets of AWS have tags; remove it");
+        }
+        Some(SourceConfig::Aws(_)) | None if list.is_none() => {
+            value.report("chooses among the secrets of a folder; write list = true beside it");
+        }
+        Some(SourceConfig::Aws(_)) | None => {}
+    }
+    let tags = tags.named();
+    if tags.is_empty() {
+        value.report("chooses nothing; write a tag such as { team = \"shop\" }, or remove it");
+    }
+    let tag = |(key, value): (&str, Value<'_>)| {
+        let text = value.text()?;
+        if key.is_empty() || key.chars().count() > LONGEST_KEY || text.chars().count() > LONGEST_VALUE {
+            value.report(format!(
+                "AWS has no such tag: its name has 1 to {LONGEST_KEY} characters, its value up to {LONGEST_VALUE}"
+            ));
+        }
+        Some((key.to_owned(), text))
+    };
+    every(tags.into_iter().map(tag)).unwrap_or_default()
+}
+
+/// What a tag of AWS may have: <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_Tag.html>
+const LONGEST_KEY: usize = 128;
+const LONGEST_VALUE: usize = 256;
 
 fn read(value: &Value<'_>) -> Option<Listing> {
     const EXPECTED: &str = "true or false, or \"tree\"";

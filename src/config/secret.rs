@@ -8,7 +8,7 @@ use super::reader::{Table, Value};
 use super::source::Sources;
 use super::source::aws::SECRET_ID;
 use super::value::{Form, POSITIVE_DURATION, SERVER_PATH, SIZE, WORD};
-use super::{EngineKind, Place, SecretConfig, SourceConfig, listing, params, text, version};
+use super::{EVERYWHERE, EngineKind, Place, SecretConfig, SourceConfig, listing, params, text, version};
 use crate::names::{SecretName, SourceName};
 use crate::size;
 
@@ -98,6 +98,7 @@ fn nothing() -> SecretConfig {
         version: None,
         kind: None,
         list: None,
+        tags: BTreeMap::new(),
         refresh,
         max_size: size::USUAL,
         place,
@@ -111,11 +112,16 @@ fn secret(mut table: Table<'_>, sources: &Sources) -> SecretConfig {
     let of = source.as_ref().and_then(|source| sources.configs.get(source));
     // To AWS a slash at the beginning is part of the name.
     let form = if matches!(of, Some(SourceConfig::Aws(_))) { &SECRET_ID } else { &SERVER_PATH };
-    let path = table.require("path", "path = \"secret/app/db\"").and_then(|path| path.read(form));
+    let path = if listing::is_everywhere(&table, of) {
+        Some(EVERYWHERE.to_owned())
+    } else {
+        table.require("path", "path = \"secret/app/db\"").and_then(|path| path.read(form))
+    };
     let params = table.take("params");
     let version = version::version(&mut table, of, params.is_some());
     let kind = kind(&mut table, of);
     let list = listing::listing(&mut table, path.as_deref(), of, kind);
+    let tags = listing::tags(&mut table, of, list);
     let params = params.and_then(|params| params::params(&params));
     let refresh = table.read("refresh", &POSITIVE_DURATION);
     let max_size = table.read("max_size", &SIZE);
@@ -124,7 +130,7 @@ fn secret(mut table: Table<'_>, sources: &Sources) -> SecretConfig {
     let refresh = refresh.unwrap_or_else(|| sources.refresh(source.as_str()));
     let max_size = max_size.unwrap_or_else(|| sources.max_size(source.as_str()));
     let path = path.unwrap_or_default();
-    SecretConfig { source, path, params, version, kind, list, refresh, max_size, place }
+    SecretConfig { source, path, params, version, kind, list, tags, refresh, max_size, place }
 }
 
 fn kind(table: &mut Table<'_>, of: Option<&SourceConfig>) -> Option<EngineKind> {

@@ -829,6 +829,47 @@ version_id = "x"
 }
 
 #[test]
+fn tags_choose_among_the_secrets_of_aws() {
+    let of = |rest: &str| format!("[source.aws]\nregion = \"eu-west-1\"\n[secret.team]\n{rest}");
+    let read = |rest: &str| parse(Path::new("squire.toml"), &of(rest), &|_| None);
+    let secret = read("list = true\ntags = { team = \"shop\", empty = \"\" }")
+        .unwrap()
+        .secrets
+        .into_values()
+        .next()
+        .unwrap();
+    assert_eq!((secret.path.as_str(), secret.list), (EVERYWHERE, Some(Listing::Level)));
+    assert!(
+        secret
+            .tags
+            .into_iter()
+            .eq([("empty".to_owned(), String::new()), ("team".to_owned(), "shop".to_owned())])
+    );
+    let secret = read("path = \"prod\"\nlist = \"tree\"\ntags = { a = \"b\" }")
+        .unwrap()
+        .secrets
+        .into_values()
+        .next()
+        .unwrap();
+    assert_eq!((secret.path.as_str(), secret.list), ("prod", Some(Listing::Tree)));
+    for (rest, expected) in [
+        ("tags = { team = \"shop\" }", "write list = true beside it"),
+        ("list = true\ntags = {}", "chooses nothing"),
+        ("list = true", "`path` is missing"),
+        ("path = \"*\"\nlist = true", "path"),
+        ("list = true\ntags = { team = 3 }", "text"),
+        ("list = true\ntags = \"team\"", "a table such as"),
+        ("list = true\ntags = { \"\" = \"x\" }", "AWS has no such tag"),
+    ] {
+        let problems = format!("{:?}", read(rest).unwrap_err());
+        assert!(problems.contains(expected), "{rest}: {problems}");
+    }
+    let vault = "[source.vault]\naddress = \"http://127.0.0.1\"\nauth.token.file = \"/t\"\n[secret.a]\npath = \"a/b\"\nlist = true\ntags = { a = \"b\" }";
+    let problems = format!("{:?}", parse(Path::new("squire.toml"), vault, &|_| None).unwrap_err());
+    assert!(problems.contains("only secrets of AWS have tags"), "{problems}");
+}
+
+#[test]
 fn problems_of_folders() {
     insta::assert_snapshot!(problems(r#"
 [source.aws]
@@ -942,7 +983,7 @@ f = "secret/app"
     33: secret.d.params.n: is a number that JSON does not have; write it in quotes
     34: secret.e: `path` is missing; write path = "secret/app/db"
     36: secret.e.paht: unknown key; did you mean `path`?
-    37: secret.e.colour: unknown key; known here: source, path, params, version, version_stage, version_id, kind, list, refresh, max_size
+    37: secret.e.colour: unknown key; known here: source, path, params, version, version_stage, version_id, kind, list, tags, refresh, max_size
     38: secret.e.refresh: "5 min" is not a duration; write whole numbers with d, h, m, s or ms, the longest first: "30s", "1h30m"
     40: secret.f: expected a table: [secret.NAME], found text in quotes
     "#);

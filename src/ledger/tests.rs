@@ -65,6 +65,7 @@ fn want() -> Want {
         version: None,
         kind: None,
         list: None,
+        tags: std::collections::BTreeMap::new(),
         refresh: Duration::from_mins(1),
         max_size: crate::size::USUAL,
     }

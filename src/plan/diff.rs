@@ -193,10 +193,10 @@ fn fresh(diff: &Diff, old: &Plan, new: &Plan) -> BTreeSet<SecretName> {
 impl Want {
     /// Whether both ask one source for one thing. How often it is re-read and what it may weigh is not asked for.
     pub fn asks_the_same(&self, other: &Self) -> bool {
-        let Self { name, source, path, params, version, kind, list, refresh: _, max_size: _ } = self;
+        let Self { name, source, path, params, version, kind, list, tags, refresh: _, max_size: _ } = self;
         (name, source, path) == (&other.name, &other.source, &other.path)
             && (params, version) == (&other.params, &other.version)
-            && (kind, list) == (&other.kind, &other.list)
+            && (kind, list, tags) == (&other.kind, &other.list, &other.tags)
     }
 }
 

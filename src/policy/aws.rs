@@ -2,10 +2,12 @@
 //!
 //! *Invariant:* pure. No name of a secret has a character that IAM takes for a pattern: the configuration lets none in.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::{Rule, Text, Weight, by_place, secrets};
-use crate::config::{AwsConfig, Version};
+use crate::config::{AwsConfig, EVERYWHERE, Version};
 use crate::plan::Want;
 
 pub(super) const READ: &str = "secretsmanager:GetSecretValue";
@@ -13,21 +15,21 @@ pub(crate) const READ_MANY: &str = "secretsmanager:BatchGetSecretValue";
 pub(super) const DESCRIBE: &str = "secretsmanager:DescribeSecret";
 pub(super) const LIST: &str = "secretsmanager:ListSecrets";
 
-/// The name of a secret, or the pattern of those in a folder: no name has a `*`.
-fn place(want: &Want) -> String {
-    match want.list {
-        None => want.path.clone(),
-        // In an ARN it stands for slashes too, so one level cannot be told from a tree.
-        Some(_) => format!("{}{IN_FOLDER}", want.path.trim_end_matches('/')),
+/// The name of a secret, or the pattern of those in a folder: no name has a `*` or a space.
+pub fn place(want: &Want) -> String {
+    let Some(pattern) = pattern(want) else { return want.path.clone() };
+    if want.tags.is_empty() {
+        return pattern;
     }
+    let tags: Vec<String> = want.tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    format!("{pattern} tagged {}", tags.join(", "))
 }
 
-/// What ends the pattern of a folder.
-const IN_FOLDER: &str = "/*";
-
-/// The folder, if this place is one.
-pub fn folder(place: &str) -> Option<&str> {
-    place.strip_suffix(IN_FOLDER)
+/// The pattern of the names in a folder. In an ARN it stands for slashes too, so one level cannot be told from a tree.
+fn pattern(want: &Want) -> Option<String> {
+    want.list?;
+    let folder = want.path.trim_end_matches('/');
+    Some(if folder == EVERYWHERE { EVERYWHERE.to_owned() } else { format!("{folder}/*") })
 }
 
 /// Every right that the agent uses with these secrets.
@@ -82,8 +84,8 @@ pub fn text(config: &AwsConfig, wants: &[Want]) -> Text {
     let paths: Vec<String> = by_place(wants, place).into_iter().map(|(path, _)| path).collect();
     let (following, others): (Vec<&str>, Vec<&str>) =
         paths.iter().map(String::as_str).partition(|path| rotates(wants, path));
-    let (folded, pinned): (Vec<&str>, Vec<&str>) =
-        others.into_iter().partition(|path| folder(path).is_some());
+    let pinned: Vec<&str> =
+        others.into_iter().filter(|path| !folders(wants).any(|want| place(want) == *path)).collect();
     let statement = |sid: &str, actions: &[&str], resources: Vec<String>| {
         (!resources.is_empty())
             .then(|| json!({"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources}))
@@ -93,15 +95,43 @@ pub fn text(config: &AwsConfig, wants: &[Want]) -> Text {
     let statements: Vec<Value> = [
         statement("Read", &[READ, DESCRIBE], resources(&following)),
         statement("ReadPinned", &[READ], resources(&pinned)),
-        statement("ReadFolders", &[READ], resources(&folded)),
-        statement("List", &[LIST], everything(!folded.is_empty())),
-        statement("ReadManyAtOnce", &[READ_MANY], everything(are_many(wants))),
     ]
     .into_iter()
+    .chain(in_folders(wants, region).into_iter().map(Some))
+    .chain([
+        statement("List", &[LIST], everything(folders(wants).next().is_some())),
+        statement("ReadManyAtOnce", &[READ_MANY], everything(are_many(wants))),
+    ])
     .flatten()
     .collect();
     let policy = json!({"Version": "2012-10-17", "Statement": statements});
     Text { body: format!("{policy:#}\n"), notes: notes(config, wants, region) }
+}
+
+/// A statement for the folders without tags, and one for each choice of tags.
+fn in_folders(wants: &[Want], region: &str) -> Vec<Value> {
+    let mut by_tags: Vec<(&BTreeMap<String, String>, Vec<String>)> = Vec::new();
+    for want in folders(wants) {
+        let arn = arn(&pattern(want).unwrap_or_default(), region);
+        match by_tags.iter_mut().find(|(tags, _)| **tags == want.tags) {
+            Some((_, arns)) if arns.contains(&arn) => {}
+            Some((_, arns)) => arns.push(arn),
+            None => by_tags.push((&want.tags, vec![arn])),
+        }
+    }
+    // Those without tags first.
+    by_tags.sort_by_key(|(tags, _)| !tags.is_empty());
+    let statements = by_tags.into_iter().enumerate().map(|(index, (tags, arns))| {
+        if tags.is_empty() {
+            return json!({"Sid": "ReadFolders", "Effect": "Allow", "Action": [READ], "Resource": arns});
+        }
+        let tags: serde_json::Map<String, Value> =
+            tags.iter().map(|(key, value)| (format!("aws:ResourceTag/{key}"), json!(value))).collect();
+        let sid = format!("ReadTagged{}", index + 1);
+        let condition = json!({ "StringEquals": tags });
+        json!({"Sid": sid, "Effect": "Allow", "Action": [READ], "Resource": arns, "Condition": condition})
+    });
+    statements.collect()
 }
 
 fn notes(config: &AwsConfig, wants: &[Want], region: &str) -> Vec<String> {
@@ -119,6 +149,9 @@ fn notes(config: &AwsConfig, wants: &[Want], region: &str) -> Vec<String> {
     if folders(wants).next().is_some() {
         notes.push(format!("{LIST} takes no ARN: it shows the names of all secrets of the account in this region, and no value"));
     }
+    if folders(wants).any(|want| !want.tags.is_empty()) {
+        notes.push("whoever may tag a secret decides by it who reads it: secretsmanager:TagResource and UntagResource are as good as a read".to_owned());
+    }
     if let Some(role) = &config.assume_role {
         notes.push(format!(
             "this is for the role {}; the credentials that Squire finds need sts:AssumeRole on it, and the role has to trust them",
@@ -130,20 +163,21 @@ fn notes(config: &AwsConfig, wants: &[Want], region: &str) -> Vec<String> {
 
 /// The ARNs of a secret. AWS adds a hyphen and six characters to each name; a name that ends as if it had them may be either.
 fn arns(path: &str, region: &str) -> Vec<String> {
-    let whole = if path.starts_with("arn:") {
-        path.to_owned()
-    } else {
-        format!("arn:{}:secretsmanager:{region}:*:secret:{path}", partition(region))
-    };
-    if folder(path).is_some() {
-        return vec![whole];
-    }
+    let whole = arn(path, region);
     let added = format!("{whole}-??????");
     let is_whole = path.starts_with("arn:")
         && path
             .rsplit_once('-')
             .is_some_and(|(_, end)| end.len() == 6 && end.chars().all(|c| c.is_ascii_alphanumeric()));
     if is_whole { vec![whole, added] } else { vec![added] }
+}
+
+/// The ARN that begins with this name or is it.
+fn arn(path: &str, region: &str) -> String {
+    if path.starts_with("arn:") {
+        return path.to_owned();
+    }
+    format!("arn:{}:secretsmanager:{region}:*:secret:{path}", partition(region))
 }
 
 fn partition(region: &str) -> &'static str {
@@ -216,6 +250,28 @@ mod tests {
         let rules: Vec<_> = rules(&wants).into_iter().map(|rule| (rule.capability, rule.paths)).collect();
         let at = |path: &str| vec![path.to_owned()];
         assert_eq!(rules, [(READ, at("prod/team/*")), (LIST, at("*")), (READ_MANY, at("*"))]);
+    }
+
+    #[test]
+    fn a_folder_by_tags_is_read_where_the_tags_are() {
+        let rest = "[secret.plain]\npath = \"prod\"\nlist = true\n[secret.shop]\npath = \"prod\"\nlist = true\ntags = { team = \"shop\" }\n\
+                    [secret.all]\nlist = \"tree\"\ntags = { team = \"shop\", stage = \"live\" }\n";
+        let arn = |name: &str| format!("arn:aws:secretsmanager:eu-west-1:*:secret:{name}");
+        let tagged = |sid: &str, name: &str, tags: Value| {
+            let condition = json!({ "StringEquals": tags });
+            json!({"Sid": sid, "Effect": "Allow", "Action": [READ], "Resource": [arn(name)], "Condition": condition})
+        };
+        let expected = json!([
+            {"Sid": "ReadFolders", "Effect": "Allow", "Action": [READ], "Resource": [arn("prod/*")]},
+            tagged("ReadTagged2", "*", json!({"aws:ResourceTag/stage": "live", "aws:ResourceTag/team": "shop"})),
+            tagged("ReadTagged3", "prod/*", json!({"aws:ResourceTag/team": "shop"})),
+            {"Sid": "List", "Effect": "Allow", "Action": [LIST], "Resource": ["*"]},
+            {"Sid": "ReadManyAtOnce", "Effect": "Allow", "Action": [READ_MANY], "Resource": ["*"]},
+        ]);
+        assert_eq!(policy(rest)["Statement"], expected, "{:#}", policy(rest));
+        let (_, wants) = aws(rest);
+        let places: Vec<String> = wants.iter().map(place).collect();
+        assert_eq!(places, ["* tagged stage=live, team=shop", "prod/*", "prod/* tagged team=shop"]);
     }
 
     #[test]

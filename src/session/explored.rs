@@ -70,6 +70,7 @@ fn want(name: &str) -> Want {
         version: None,
         kind: None,
         list: None,
+        tags: std::collections::BTreeMap::new(),
         refresh: REFRESH,
         max_size: crate::size::USUAL,
     }

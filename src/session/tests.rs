@@ -22,6 +22,7 @@ fn want(name: &str) -> Want {
         version: None,
         kind: None,
         list: None,
+        tags: std::collections::BTreeMap::new(),
         refresh: Duration::from_mins(5),
         max_size: crate::size::USUAL,
     }

@@ -194,6 +194,7 @@ mod tests {
             version: None,
             kind: None,
             list: Some(Listing::Tree),
+            tags: BTreeMap::new(),
             refresh: Duration::from_mins(5),
             max_size,
         }

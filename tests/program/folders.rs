@@ -218,6 +218,69 @@ fn a_role_of_a_store_gets_what_it_may_read_and_is_denied_where_that_is_nothing()
     assert_eq!(reads.lines().count(), 3, "{reads}");
 }
 
+/// Tags that the list of AWS finds for the filters of `team=…` too: a longer name or value, and the two in different tags.
+#[test]
+fn a_folder_of_aws_is_what_has_all_its_tags_with_the_least_policy_and_follows_them() {
+    let aws = Aws::shared();
+    let rig = aws.rig_of_nobody();
+    let team = format!("shop-{:016x}", fastrand::u64(..));
+    let path = format!("tagged/{team}");
+    let secrets: [(&str, &[(&str, &str)]); 6] = [
+        ("b/mine", &[("team", &team), ("stage", "live")]),
+        ("a/mine", &[("stage", "live"), ("team", &team)]),
+        ("a/longer", &[("team", &format!("{team}-2")), ("stage", "live")]),
+        ("a/crossed", &[("owner", &team), ("team", "other"), ("stage", "live")]),
+        ("a/half", &[("team", &team)]),
+        ("a/plain", &[]),
+    ];
+    for (name, tags) in secrets {
+        let tags: Vec<Value> = tags.iter().map(|(key, value)| json!({"Key": key, "Value": value})).collect();
+        let body = json!({"password": name}).to_string();
+        let asked = json!({"Name": format!("{path}/{name}"), "SecretString": body, "Tags": tags});
+        aws.ask("secretsmanager", "create_secret", &asked);
+    }
+    let configure = |folder: &str| {
+        rig.whole_config(&format!(
+            "[source.aws]\nrefresh = \"300ms\"\n[secret.team]\n{folder}\ntags = {{ team = \"{team}\", stage = \"live\" \
+             }}\n[output]\ndir = \"@dir@/out\"\n[[file]]\npath = \"all\"\non_change = \"none\"\ninline = \
+             \"{{{{#each team}}}}{{{{@key}}}}={{{{password}}}};{{{{/each}}}}\"\n"
+        ));
+        let file = rig.path("squire.toml");
+        let printed = rig.start(&["policy", "-c", file.to_str().unwrap()]).outcome(SOON);
+        assert_eq!(printed.code, 0, "{printed:?}");
+        let mut policy: Value = serde_json::from_str(&printed.stdout).unwrap();
+        // What serves as AWS here knows no tags of a resource in a policy: everything else counts as it is printed.
+        for statement in policy["Statement"].as_array_mut().unwrap() {
+            if let Some(condition) = statement.as_object_mut().unwrap().remove("Condition") {
+                let expected = json!({"aws:ResourceTag/team": team, "aws:ResourceTag/stage": "live"});
+                assert_eq!(condition, json!({ "StringEquals": expected }));
+            }
+        }
+        let (id, key) = aws.user(&policy["Statement"]);
+        write_profile(&rig, Keys { id: &id, key: &key });
+    };
+    configure("list = true");
+    let whole = format!("{path}/a/mine=a/mine;{path}/b/mine=b/mine;");
+    let mut squire = rig.run();
+    squire.wait_until("by tags alone", || rig.read("out/all") == whole);
+    let name = format!("{path}/b/mine");
+    aws.ask("secretsmanager", "untag_resource", &json!({"SecretId": name, "TagKeys": ["stage"]}));
+    let fewer = format!("{path}/a/mine=a/mine;");
+    squire.wait_until("a tag that is gone", || rig.read("out/all") == fewer);
+    let live = json!({"SecretId": format!("{path}/a/half"), "Tags": [{"Key": "stage", "Value": "live"}]});
+    aws.ask("secretsmanager", "tag_resource", &live);
+    let more = format!("{path}/a/half=a/half;{fewer}");
+    squire.wait_until("a tag that is new", || rig.read("out/all") == more);
+    assert_eq!(squire.stop(), 0);
+    configure(&format!("list = true\npath = \"{path}/a\""));
+    let outcome = rig.render();
+    assert_eq!((outcome.code, rig.read("out/all").as_str()), (0, "half=a/half;mine=a/mine;"), "{outcome:?}");
+    let file = rig.path("squire.toml");
+    let checked = rig.start(&["check", "--online", "-c", file.to_str().unwrap()]).outcome(SOON * 2);
+    assert_eq!(checked.code, 0, "{checked:?}");
+    assert!(checked.stdout.contains(&format!("{path}/a/* tagged stage=live, team={team}")), "{checked:?}");
+}
+
 #[test]
 fn an_entry_of_aws_that_may_not_be_read_is_denied_and_so_is_a_list() {
     let aws = Aws::shared();

@@ -56,6 +56,7 @@ async fn read_at(source: &Embedded, grant: &Grant, path: &str) -> Result<String,
         version: None,
         kind: None,
         list: None,
+        tags: std::collections::BTreeMap::new(),
         refresh: Duration::from_mins(5),
         max_size: squire::size::USUAL,
     };
@@ -120,6 +121,7 @@ async fn a_folder_that_is_too_large_is_read_once_and_not_at_each_try() {
         version: None,
         kind: None,
         list: Some(Listing::Level),
+        tags: std::collections::BTreeMap::new(),
         refresh: Duration::from_mins(5),
         max_size,
     };

@@ -66,6 +66,7 @@ fn want(path: &str) -> Want {
         version: None,
         kind: None,
         list: None,
+        tags: std::collections::BTreeMap::new(),
         refresh: Duration::from_mins(5),
         max_size: squire::size::USUAL,
     }

@@ -157,19 +157,24 @@ async fn aws(config: &crate::config::AwsConfig, wants: &[Want]) -> Result<Review
     config.cautions.clear();
     let aws = Aws::new(&config).map_err(|error| crate::agent::chain(&error))?;
     let rules = policy::aws::rules(wants);
-    let facts = visit::within(Box::pin(ask_aws(&aws, &rules))).await?;
+    let facts = visit::within(Box::pin(ask_aws(&aws, wants, &rules))).await?;
     Ok(review::aws(&rules, &facts))
 }
 
 #[cfg(feature = "aws")]
-async fn ask_aws(aws: &crate::source::aws::Aws, rules: &[policy::Rule]) -> Result<review::AwsFacts, Fault> {
+async fn ask_aws(
+    aws: &crate::source::aws::Aws,
+    wants: &[Want],
+    rules: &[policy::Rule],
+) -> Result<review::AwsFacts, Fault> {
     aws.log_in().await?;
     let nobody = nobody()?;
     let (mut reads, mut described) = (BTreeMap::new(), BTreeMap::new());
     let (mut batch, mut lists) = (None, None);
     for rule in rules {
         let [path] = rule.paths.as_slice() else { continue };
-        if let Some(folder) = policy::aws::folder(path) {
+        let is_folder = |want: &&Want| want.list.is_some() && policy::aws::place(want) == *path;
+        if let Some(folder) = wants.iter().find(is_folder) {
             let (listed, read) = of_folder(for_itself(aws.may_read_folder(folder, &nobody).await)?);
             lists = Some(listed);
             reads.insert(path.clone(), read);

@@ -193,6 +193,7 @@ fn want(path: &str) -> Want {
         version: None,
         kind: None,
         list: None,
+        tags: std::collections::BTreeMap::new(),
         refresh: std::time::Duration::MAX,
         max_size: LONGEST_IMPORTED,
     }

@@ -10,6 +10,7 @@
 use std::time::SystemTime;
 
 use super::{Aws, Fault, answer};
+use crate::plan::Want;
 
 /// What AWS tells of a secret beside its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,15 +45,15 @@ impl Aws {
             .map_err(|error| told(answer::failure(&error, "a batch", "secretsmanager:BatchGetSecretValue"))))
     }
 
-    /// Whether names may be listed, and of secrets that begin like this the first few whether each may be read. `nobody` as for
+    /// Whether names may be listed, and of secrets that are in this folder the first few whether each may be read. `nobody` as for
     /// [`Self::may_read`].
     ///
     /// # Errors
     /// Those of any request.
-    pub async fn may_read_folder(&self, path: &str, nobody: &str) -> Result<Option<Vec<bool>>, Fault> {
+    pub async fn may_read_folder(&self, folder: &Want, nobody: &str) -> Result<Option<Vec<bool>>, Fault> {
         /// More would tell no more: a policy names them all alike.
         const FEW: usize = 10;
-        let names = match self.listed(path, FEW).await {
+        let names = match self.listed(folder, FEW).await {
             Ok(names) => names,
             Err(Fault::Denied { .. }) => return Ok(None),
             Err(fault) => return Err(fault),
