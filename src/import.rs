@@ -34,8 +34,10 @@ mod yaml;
 pub use entry::{Fault, Files, Imported, Input, TemplateFile, import};
 pub use kind::{Kind, Wrapping, kind};
 pub use translate::{Delimiters, Text, template};
-pub use trial::{Subject, Trial, trial};
+pub use trial::{Agent, Subject, Trial, trial};
 pub use wants::{Request, Wants, Written};
+
+use std::collections::BTreeSet;
 
 /// A text as a string of Squire's configuration, where `${NAME}` would be a variable.
 fn escaped(text: &str) -> String {
@@ -77,7 +79,7 @@ pub enum Weight {
 
 /// The notes of an import, in the order in which they were made.
 #[derive(Debug, Default)]
-pub struct Notes(Vec<Note>);
+pub struct Notes(Vec<Note>, BTreeSet<&'static str>);
 
 impl Notes {
     /// Says how something was taken over.
@@ -88,6 +90,13 @@ impl Notes {
     /// Says that something was not taken over.
     pub fn left(&mut self, place: Place, construct: impl Into<String>, advice: impl Into<String>) {
         self.0.push(Note { place, construct: construct.into(), advice: advice.into(), weight: Weight::Left });
+    }
+
+    /// As [`Self::told`], once for an import.
+    pub fn told_once(&mut self, place: Place, construct: &'static str, advice: impl Into<String>) {
+        if self.1.insert(construct) {
+            self.told(place, construct, advice);
+        }
     }
 
     /// How many there are: from here on are those that follow.

@@ -15,7 +15,7 @@ use super::output::say;
 use super::run::rendered;
 use super::{FAILED, USAGE};
 use crate::harden;
-use crate::import::{self, Imported, Input, Subject, Trial};
+use crate::import::{self, Agent, Imported, Input, Subject, Trial};
 use crate::mask::{finished_lines, masked};
 use crate::secret::{Fields, Secret};
 use program::{End, Private, run};
@@ -26,6 +26,17 @@ pub(super) const USUAL_TIMEOUT: &str = "60s";
 
 /// The agent that is compared with where none is named.
 pub(super) const USUAL_PROGRAM: &str = "bao agent";
+
+/// The same for a configuration of consul-template, which that one does not read.
+const CONSUL_TEMPLATE: &str = "consul-template";
+
+/// What makes it render once and end, beside what its configuration says.
+fn once(agent: Agent) -> &'static [&'static str] {
+    match agent {
+        Agent::Vault => &[],
+        Agent::ConsulTemplate => &["-once"],
+    }
+}
 
 /// How many bytes of the agent's output are looked at.
 const END_OF_OUTPUT: usize = 2 << 10;
@@ -52,8 +63,8 @@ enum Stop {
 }
 
 /// Compares; returns the exit code: 0 if everything is the same.
-pub(super) fn compare(comparison: &Comparison<'_>) -> u8 {
-    match perform(comparison) {
+pub(super) fn compare(comparison: &Comparison<'_>, agent: Agent) -> u8 {
+    match perform(comparison, agent) {
         Ok(code) | Err(Stop::Code(code)) => code,
         Err(Stop::Usage(problems)) => {
             complain(&problems);
@@ -66,15 +77,20 @@ pub(super) fn compare(comparison: &Comparison<'_>) -> u8 {
     }
 }
 
-fn perform(comparison: &Comparison<'_>) -> Result<u8, Stop> {
+fn perform(comparison: &Comparison<'_>, agent: Agent) -> Result<u8, Stop> {
     // Secrets are in this process's memory, as in that of an agent.
     harden::seal();
-    let words = shell_words::split(comparison.program).unwrap_or_default();
+    let program = match agent {
+        Agent::ConsulTemplate if comparison.program == USUAL_PROGRAM => CONSUL_TEMPLATE,
+        Agent::ConsulTemplate | Agent::Vault => comparison.program,
+    };
+    let mut words = shell_words::split(program).unwrap_or_default();
     if words.is_empty() {
         return Err(Stop::Usage(vec![format!("--compare {:?}: is no command", comparison.program)]));
     }
+    words.extend(once(agent).iter().map(|word| (*word).to_owned()));
     let directory = Private::make().map_err(Stop::Failed)?;
-    let trial = trial(comparison, directory.name())?;
+    let trial = trial(comparison, agent, directory.name())?;
     let file = Path::new("the imported configuration");
     let ours = load_comparison(file, &comparison.imported.toml, comparison.timeout).map_err(Stop::Usage)?;
     let theirs = theirs(comparison, &words, trial, directory)?;
@@ -109,11 +125,15 @@ struct Theirs {
 }
 
 /// What the agent is run with, if it can be.
-fn trial(comparison: &Comparison<'_>, directory: &str) -> Result<Trial, Stop> {
-    let trial = import::trial(comparison.inputs, directory, comparison.open);
+fn trial(comparison: &Comparison<'_>, agent: Agent, directory: &str) -> Result<Trial, Stop> {
+    let trial = import::trial(comparison.inputs, agent, directory, comparison.open);
     let trial = trial.map_err(|fault| Stop::Usage(vec![fault.to_string()]))?;
     if trial.is_wrapped {
-        return Err(Stop::Usage(vec![WRAPPED.to_owned()]));
+        let why = match agent {
+            Agent::Vault => WRAPPED,
+            Agent::ConsulTemplate => WRAPPED_TOKEN,
+        };
+        return Err(Stop::Usage(vec![why.to_owned()]));
     }
     if trial.subjects.is_empty() {
         return Err(Stop::Usage(vec![NOTHING.to_owned()]));
@@ -146,6 +166,7 @@ fn theirs(
 
 const WRAPPED: &str = "the file of the secret-id holds a wrapping token, which only one of the two could unwrap: for the comparison, put a \
                        secret-id that is not wrapped into a file, and leave out secret_id_response_wrapping_path in a copy of the configuration";
+const WRAPPED_TOKEN: &str = "`unwrap_token` uses its token up: for the comparison, name a token that is not wrapped in a copy of the configuration";
 const NOTHING: &str = "there is no template in it, so there is nothing to compare";
 
 /// The program alone: its arguments may hold what nobody should see.

@@ -1,8 +1,9 @@
 //! `squire import`: takes over what another agent runs on.
 
+use std::cell::Cell;
 use std::fs;
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use super::compare::{Comparison, USUAL_PROGRAM, USUAL_TIMEOUT, compare};
 use super::load::complain;
 use super::output::say;
 use crate::files;
-use crate::import::{self, Files, Imported, Input, Kind, Note, Place, Weight};
+use crate::import::{self, Agent, Files, Imported, Input, Kind, Note, Place, Weight};
 
 /// The longest text that is imported, in bytes: 4 MiB.
 const LONGEST: u64 = 4 << 20;
@@ -88,6 +89,7 @@ Examples:
   helm template shop ./chart | squire import - > pod.yaml
   echo 'envconsul -secret=app/db -no-prefix -upcase -- ./app' | squire import -
   squire import agent.hcl --compare 'bao agent'   what both render, beside each other
+  squire import ct.hcl --compare            the same with consul-template, for its configuration
   squire run -c agent.hcl                   the same in memory, for a first try
 
 What differs is said on stderr, with its place: `note` is taken over and good to know, `left` is not
@@ -109,7 +111,12 @@ pub(super) fn perform(asked: &Asked) -> u8 {
             return USAGE;
         }
     };
-    let open = |name: &str| open(&asked.files, name);
+    let readers = Cell::new(asked.files.iter().fold(EVERYBODY, |mode, file| mode & readers(file)));
+    let open = |name: &str| {
+        let (text, place) = open(&asked.files, name)?;
+        readers.set(readers.get() & self::readers(&place));
+        Some(text)
+    };
     let places = if asked.to.is_some() { Files::Beside } else { Files::Inside };
     let imported = match import::import(&inputs, asked.kind.map(Kind::from), places, &open) {
         Ok(imported) => imported,
@@ -129,7 +136,7 @@ pub(super) fn perform(asked: &Asked) -> u8 {
             compared(&comparison, asked.kind.map(Kind::from))
         }
         (None, None) => say(imported.manifest.as_deref().unwrap_or(&imported.toml)),
-        (None, Some(directory)) => write(&imported, directory, asked.force),
+        (None, Some(directory)) => write(&imported, directory, asked.force, readers.get()),
     };
     match code {
         0 if asked.strict && imported.notes.any_left() => 1,
@@ -138,19 +145,18 @@ pub(super) fn perform(asked: &Asked) -> u8 {
 }
 
 fn compared(comparison: &Comparison<'_>, kind: Option<Kind>) -> u8 {
-    let is_agent = |input: &Input| {
-        let kind = kind.or_else(|| import::kind(&input.name, &input.text));
-        // A part with nothing but templates looks like consul-template's.
-        matches!(kind, Some(Kind::Agent)) || comparison.inputs.len() > 1 && kind == Some(Kind::ConsulTemplate)
-    };
-    if let Some(other) = comparison.inputs.iter().find(|input| !is_agent(input)) {
+    let kind = |input: &Input| kind.or_else(|| import::kind(&input.name, &input.text));
+    let is_either = |input: &&Input| matches!(kind(input), Some(Kind::Agent | Kind::ConsulTemplate));
+    if let Some(other) = comparison.inputs.iter().find(|input| !is_either(input)) {
         complain(&[format!("{}: {NO_AGENT}", other.name)]);
         return USAGE;
     }
-    compare(comparison)
+    // Of an agent's configuration a part with nothing but templates looks like consul-template's.
+    let is_agent = comparison.inputs.iter().any(|input| kind(input) == Some(Kind::Agent));
+    compare(comparison, if is_agent { Agent::Vault } else { Agent::ConsulTemplate })
 }
 
-const NO_AGENT: &str = "--compare runs the configuration of Vault Agent or OpenBao Agent; this is none. Compare by hand: import it, write \
+const NO_AGENT: &str = "--compare runs the configuration of Vault Agent, OpenBao Agent or consul-template; this is none. Compare by hand: import it, write \
                         the files into a directory with `squire render`, and run `diff` on both";
 
 /// The configuration of another agent as one of Squire's, with what differs, a line each; nothing if the text is of no other agent.
@@ -209,17 +215,31 @@ fn limited(from: impl Read) -> io::Result<String> {
     Ok(text)
 }
 
-/// A file that is named in one of the inputs: as it is written, or beside one of them.
-fn open(files: &[PathBuf], name: &str) -> Option<String> {
+/// What everybody may do with what is written.
+const EVERYBODY: u32 = 0o644;
+
+/// Who may read what is made of this file: nobody who may not read the file itself. Whoever gave the text by a pipe has it in hand.
+fn readers(file: &Path) -> u32 {
+    if file == Path::new("-") {
+        return EVERYBODY;
+    }
+    fs::metadata(file).map_or(0o600, |about| about.permissions().mode() & EVERYBODY | 0o600)
+}
+
+/// A file that is named in one of the inputs: as it is written, or beside one of them. Its text, and where it was.
+fn open(files: &[PathBuf], name: &str) -> Option<(String, PathBuf)> {
     let beside = files.iter().filter_map(|file| Some(file.parent()?.join(name)));
     let places = std::iter::once(PathBuf::from(name)).chain(beside);
     // A configuration names it, which may be somebody else's: nothing that has no end, and nobody to wait for.
-    let read = |place: PathBuf| files::read(&place, LONGEST)?.text().map(str::to_owned);
+    let read = |place: PathBuf| {
+        let text = files::read(&place, LONGEST)?.text().map(str::to_owned);
+        text.map(|text| (text, place))
+    };
     places.into_iter().find_map(|place| read(place).ok())
 }
 
-/// Writes everything into the directory, or says what cannot be written.
-fn write(imported: &Imported, directory: &Path, force: bool) -> u8 {
+/// Writes everything into the directory with this mode, or says what cannot be written.
+fn write(imported: &Imported, directory: &Path, force: bool, mode: u32) -> u8 {
     let mut files = vec![("squire.toml", &imported.toml)];
     files.extend(imported.templates.iter().map(|template| (template.name.as_str(), &template.text)));
     files.extend(imported.manifest.iter().map(|manifest| ("pod.yaml", manifest)));
@@ -239,7 +259,7 @@ fn write(imported: &Imported, directory: &Path, force: bool) -> u8 {
                 absent(fs::remove_file(&place))?;
             }
             // Never through a link that somebody put there: it may lead to any file of the machine.
-            let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(place);
+            let file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(place);
             file.and_then(|mut file| io::Write::write_all(&mut file, text.as_bytes()))
         })
     });
@@ -278,14 +298,16 @@ mod tests {
         let (to, victim) = (directory.path().join("to"), directory.path().join("victim"));
         fs::create_dir(&to).unwrap();
         symlink(&victim, to.join("squire.toml")).unwrap();
-        assert_eq!(write(&imported(), &to, false), 1, "a link that leads nowhere is there too");
+        assert_eq!(write(&imported(), &to, false, EVERYBODY), 1, "a link that leads nowhere is there too");
         assert!(!victim.exists());
         fs::write(&victim, "of somebody else").unwrap();
-        assert_eq!(write(&imported(), &to, true), 0);
+        assert_eq!(write(&imported(), &to, true, EVERYBODY), 0);
         assert_eq!(fs::read_to_string(&victim).unwrap(), "of somebody else");
         assert!(to.join("squire.toml").symlink_metadata().unwrap().is_file());
-        assert_eq!(write(&imported(), &to, true), 0, "again");
-        assert_eq!(write(&imported(), &to, false), 1);
+        assert_eq!(write(&imported(), &to, true, 0o600), 0, "again");
+        assert_eq!(write(&imported(), &to, false, EVERYBODY), 1);
+        let mode = fs::metadata(to.join("squire.toml")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
     }
 
     #[test]
@@ -296,6 +318,23 @@ mod tests {
         assert_eq!(open(&[], pipe.to_str().unwrap()), None);
         assert_eq!(open(&[], "/dev/zero"), None);
         fs::write(directory.path().join("a.tpl"), "text").unwrap();
-        assert_eq!(open(&[directory.path().join("agent.hcl")], "a.tpl").as_deref(), Some("text"));
+        assert_eq!(
+            open(&[directory.path().join("agent.hcl")], "a.tpl").map(|(text, _)| text).as_deref(),
+            Some("text")
+        );
+    }
+
+    #[test]
+    fn what_is_written_is_for_nobody_who_may_not_read_the_original() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("agent.hcl");
+        fs::write(&file, "x").unwrap();
+        for (mode, expected) in
+            [(0o600, 0o600), (0o640, 0o640), (0o444, 0o644), (0o777, 0o644), (0o400, 0o600)]
+        {
+            fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(readers(&file), expected, "{mode:o}");
+        }
+        assert_eq!(readers(Path::new("-")), EVERYBODY);
     }
 }

@@ -4,8 +4,10 @@
 //! says that it is dead.
 
 mod login;
+mod proxy;
 
 pub(super) use login::{METHOD_KEYS, ca_path, method};
+pub(super) use proxy::{LENDS_NOTHING, Lends, PATHS};
 
 use super::block::{self, Defaults, Reading, Tool};
 use super::foreign::{Reaction, Sink, Variable};
@@ -33,7 +35,7 @@ pub(super) fn read(body: &Body, reading: &mut Reading<'_>) {
     if let Some(exec) = fields.block("exec", reading.notes) {
         self::exec(&exec, reading);
     }
-    proxy(&mut fields, reading.notes);
+    proxy::read(&mut fields, reading);
     lesser(&mut fields, reading);
 }
 
@@ -163,8 +165,8 @@ fn env_template(block: &Block<'_>, reading: &mut Reading<'_>) {
         return;
     }
     let original = block::original(&mut fields, reading);
-    let template = original
-        .map(|original| block::translate(&original, &mut fields, &Defaults::default(), None, reading));
+    let template =
+        original.map(|original| block::translate(&original, &mut fields, &Defaults::default(), reading));
     for key in ["destination", "perms", "command"] {
         fields.take(key, reading.notes);
     }
@@ -228,39 +230,6 @@ pub(super) fn stop_signal(written: &str, place: Place, stop: &mut Option<String>
         ),
     }
 }
-
-/// What others ask of the agent over its sockets.
-fn proxy(fields: &mut Fields<'_>, notes: &mut Notes) {
-    const PROXY: &str = "Squire answers such requests with a [proxy] of its own, which is not written for you: it says who may ask for what; \
-                         docs/proxy.md has its keys. Or leave the agent running for those that ask it";
-    let caches = fields.blocks("cache");
-    let listeners: Vec<Block<'_>> =
-        fields.blocks("listener").into_iter().flat_map(|block| block.labelled(LISTENER_KEYS)).collect();
-    for listener in &listeners {
-        let label = listener.labels.first().map_or("listener", |label| label.name.as_str());
-        notes.left(fields.place(listener.at), format!("listener {label:?}"), PROXY);
-    }
-    for api_proxy in fields.blocks("api_proxy") {
-        let advice = if listeners.is_empty() { "nothing listens, so it is dead; left out" } else { PROXY };
-        if listeners.is_empty() {
-            notes.told(fields.place(api_proxy.at), "api_proxy", advice);
-        } else {
-            notes.left(fields.place(api_proxy.at), "api_proxy", advice);
-        }
-    }
-    for cache in caches {
-        let mut inner = Fields::new("", cache.body);
-        if inner.blocks("persist").is_empty() {
-            let advice = "Squire asks for each secret once, however many templates read it; left out";
-            notes.told(fields.place(cache.at), "cache", advice);
-        } else {
-            let advice = "what outlives a restart is in Squire's ledger: add [agent] with ledger = \"/run/squire/ledger\"";
-            notes.left(fields.place(cache.at), "cache.persist", advice);
-        }
-    }
-}
-
-const LISTENER_KEYS: &[&str] = &["type", "address", "tls_disable", "role", "agent_api", "profiling"];
 
 /// The keys at the top that Squire does otherwise, or has no need of.
 fn lesser(fields: &mut Fields<'_>, reading: &mut Reading<'_>) {

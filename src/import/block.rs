@@ -6,7 +6,7 @@ use std::path::{Component, Path};
 
 use super::foreign::{File, Foreign, Reaction};
 use super::hcl::{Block, Fields, Is, Value};
-use super::{Delimiters, Notes, Text, Wants, command, value};
+use super::{Delimiters, Notes, Text, Wants, command, finish, value};
 
 /// What the readers of the other languages share.
 pub(super) struct Reading<'a> {
@@ -49,9 +49,9 @@ pub(super) fn template(block: &Block<'_>, tool: Tool, defaults: &Defaults, readi
     let mut fields = Fields::new(file, block.body);
     let destination = fields.word("destination", reading.notes);
     let path = destination.as_deref().and_then(|path| plain_path(path, &fields, reading.notes));
+    let before = reading.wants.mark();
     let original = original(&mut fields, reading);
-    let translated =
-        original.map(|original| translate(&original, &mut fields, defaults, path.as_deref(), reading));
+    let translated = original.map(|original| translate(&original, &mut fields, defaults, reading));
     let mut made = File {
         place: fields.place_of("destination"),
         path: path.clone().unwrap_or_default(),
@@ -79,15 +79,34 @@ pub(super) fn template(block: &Block<'_>, tool: Tool, defaults: &Defaults, readi
             "it has no destination, so it renders to nowhere; give it one",
         );
     }
+    let written = reading.wants.take_written(before);
+    if made.on_change.is_some() && !written.is_empty() {
+        let advice = "the command follows a change of this file alone there, and so mostly of nothing; here it follows those that the template writes too";
+        reading.notes.told(fields.place_of("destination"), "command", advice);
+    }
     made.remarks = start..reading.notes.count();
+    let (place, on_change) = (made.place.clone(), made.on_change.clone());
     if path.is_some() {
         reading.foreign.is_open_by_default = true;
         reading.foreign.files.push(made);
     }
+    for file in written {
+        reading.foreign.files.push(File { on_change: on_change.clone(), ..finish::file(file, &place) });
+    }
 }
 
-/// The text of `contents`, or of the file that `source` names.
+/// The text of `contents`, or of the file that `source` names. What is said about a text that cannot be had says nothing.
 pub(super) fn original(fields: &mut Fields<'_>, reading: &mut Reading<'_>) -> Option<Original> {
+    let original = text_of(fields, reading);
+    if original.is_none() {
+        for key in ["left_delimiter", "right_delimiter", "error_on_missing_key"] {
+            fields.take(key, reading.notes);
+        }
+    }
+    original
+}
+
+fn text_of(fields: &mut Fields<'_>, reading: &mut Reading<'_>) -> Option<Original> {
     let source = fields.take("source", reading.notes);
     let contents = fields.take("contents", reading.notes);
     if let (Some(source), Some(_)) = (source, contents) {
@@ -127,12 +146,11 @@ pub(super) fn original(fields: &mut Fields<'_>, reading: &mut Reading<'_>) -> Op
     }
 }
 
-/// A template in Squire's language. `apart` is its destination, if it has one.
+/// A template in Squire's language.
 pub(super) fn translate(
     original: &Original,
     fields: &mut Fields<'_>,
     defaults: &Defaults,
-    apart: Option<&str>,
     reading: &mut Reading<'_>,
 ) -> String {
     let mut delimiters = Delimiters::default();
@@ -147,7 +165,6 @@ pub(super) fn translate(
         text: &original.text,
         first_line: original.first_line,
         delimiters,
-        apart,
         error_on_missing_key: fields.boolean("error_on_missing_key", reading.notes).unwrap_or(false),
     };
     translated(&text, reading)
@@ -156,12 +173,11 @@ pub(super) fn translate(
 /// A template in Squire's language, with what is true of each: a field that is missing is no text.
 pub(super) fn translated(text: &Text<'_>, reading: &mut Reading<'_>) -> String {
     const KEY: &str = "error_on_missing_key";
-    let is_said = reading.notes.all().iter().any(|note| note.construct == KEY);
-    if !text.error_on_missing_key && !is_said && text.text.contains(".Data") {
+    if !text.error_on_missing_key && text.text.contains(".Data") {
         let place = super::Place { file: text.origin.to_owned(), line: text.first_line.max(1), column: 1 };
         let advice = "where a field is missing, the agent writes `<no value>`, and Squire publishes nothing and says which field; \
                       for one that may be missing write {{default db.field \"\"}}";
-        reading.notes.told(place, KEY, advice);
+        reading.notes.told_once(place, KEY, advice);
     }
     super::template(text, reading.wants, reading.notes)
 }

@@ -29,7 +29,7 @@ pub(super) fn document(
     files: Files,
 ) -> (String, Vec<TemplateFile>) {
     let mut page = Page::new(notes);
-    let mut templates = Vec::new();
+    let (mut templates, mut names_taken) = (Vec::new(), Names::default());
     if let Some(timeout) = &foreign.startup_timeout {
         page.blank();
         page.pair("startup_timeout", &quoted(timeout));
@@ -41,22 +41,15 @@ pub(super) fn document(
     }
     output(&mut page, foreign);
     for file in &foreign.files {
-        self::file(&mut page, file, files, &mut templates);
+        self::file(&mut page, file, files, &mut names_taken, &mut templates);
     }
     process(&mut page, &foreign.process, foreign.dir.as_deref().unwrap_or(DIRECTORY));
     if let Some(settle) = &foreign.settle {
         page.table("[rollout]");
         page.pair("settle", &quoted(settle));
     }
-    if let Some(pod) = &foreign.pod {
-        page.table("[agent]");
-        page.comment("A container that was restarted takes over its token and its leases.");
-        page.pair("ledger", "\"/run/squire/ledger\"");
-        page.pair("reload", "\"watch\"");
-        if pod.gives_back {
-            page.pair("on_stop", "\"give_back\"");
-        }
-    }
+    proxy(&mut page, foreign, wants);
+    agent(&mut page, foreign);
     let start = if foreign.is_once { "squire render -c squire.toml" } else { "squire run -c squire.toml" };
     let head = [
         format!("Made by `squire import` from {}.", names.join(", ")),
@@ -65,12 +58,85 @@ pub(super) fn document(
     (page.into_text(&head), templates)
 }
 
+fn agent(page: &mut Page<'_>, foreign: &Foreign) {
+    if foreign.pod.is_none() && foreign.listen.is_none() && !foreign.keeps_ledger {
+        return;
+    }
+    page.table("[agent]");
+    page.text("listen", foreign.listen.as_ref());
+    if foreign.pod.is_some() {
+        page.comment("A container that was restarted takes over its token and its leases.");
+    }
+    if foreign.pod.is_some() || foreign.keeps_ledger {
+        page.pair("ledger", "\"/run/squire/ledger\"");
+    }
+    if let Some(pod) = &foreign.pod {
+        page.pair("reload", "\"watch\"");
+        if pod.gives_back {
+            page.pair("on_stop", "\"give_back\"");
+        }
+    }
+}
+
+/// What the clients of the agent may ask for is not written anywhere: what the templates read is a beginning.
+fn proxy(page: &mut Page<'_>, foreign: &Foreign, wants: &Wants) {
+    let Some(proxy) = &foreign.proxy else { return };
+    page.table("[proxy]");
+    page.remarks(std::slice::from_ref(&proxy.remarks));
+    page.pair("listen", &quoted(&proxy.listen));
+    if !proxy.users.is_empty() {
+        page.pair("users", &list(&proxy.users));
+    }
+    if proxy.lets_own_token {
+        page.pair("auto_auth", "\"if_missing\"");
+    }
+    let mut paths: Vec<String> = vec!["auth/token/lookup-self".to_owned()];
+    paths.extend(wants.all().flat_map(|(_, request)| asked(request)));
+    let mut seen = BTreeSet::new();
+    paths.retain(|path| seen.insert(path.clone()));
+    let paths: Vec<String> = paths.iter().map(|path| format!("  {},\n", as_it_is(path))).collect();
+    page.pair("paths", &format!("[\n{}]", paths.concat()));
+}
+
+/// The paths of the API by which a request may come. Whether a mount is of KV v2 is not known here.
+fn asked(request: &Request) -> Vec<String> {
+    let path = request.path.trim_matches('/');
+    let (mount, rest) = path.split_once('/').unwrap_or((path, ""));
+    let end = if request.folder { "/*" } else { "" };
+    let is_said = path.split('/').skip(1).any(|part| part == "data");
+    if rest.is_empty() || is_said || !request.params.is_empty() || is_of_engine(rest) {
+        return vec![format!("{path}{end}")];
+    }
+    let kinds: &[&str] = if request.folder { &["data/", "metadata/"] } else { &["data/"] };
+    let versioned = kinds.iter().map(|kind| format!("{mount}/{kind}{rest}{end}"));
+    std::iter::once(format!("{path}{end}")).chain(versioned).collect()
+}
+
+/// Whether this path is one of an engine that makes what is asked for: `database/creds/app`.
+fn is_of_engine(rest: &str) -> bool {
+    let first = rest.split('/').next().unwrap_or_default();
+    matches!(
+        first,
+        "creds"
+            | "static-creds"
+            | "issue"
+            | "sign"
+            | "cert"
+            | "ca"
+            | "ca_chain"
+            | "sts"
+            | "token"
+            | "roleset"
+    )
+}
+
 fn source(page: &mut Page<'_>, foreign: &Foreign, is_needed: bool) {
     let vault = &foreign.vault;
     let says = |texts: &[&Option<String>]| texts.iter().any(|text| text.is_some());
     let is_said = says(&[&vault.address, &vault.namespace, &vault.ca_file, &vault.refresh])
         || vault.auth.is_some()
         || !foreign.sinks.is_empty()
+        || foreign.proxy.is_some()
         || !vault.remarks.is_empty()
         || !vault.auth_remarks.is_empty();
     if !is_said && !is_needed {
@@ -155,6 +221,45 @@ fn auth(page: &mut Page<'_>, auth: &Auth) {
             page.text("mount", mount.as_ref());
             page.text("name", name.as_ref());
         }
+        Auth::Password { .. } | Auth::Aws { .. } | Auth::Gcp { .. } | Auth::Azure { .. } => {
+            rarer(page, auth);
+        }
+    }
+}
+
+/// The logins that few have.
+fn rarer(page: &mut Page<'_>, auth: &Auth) {
+    match auth {
+        Auth::Password { method, mount, username, password_file } => {
+            page.table(&format!("[source.vault.auth.{method}]"));
+            page.text("mount", mount.as_ref());
+            page.pair("username", &quoted(username));
+            page.pair("password_file", &quoted(password_file));
+        }
+        Auth::Aws { mount, role, region, server_id } => {
+            page.table("[source.vault.auth.aws]");
+            page.text("mount", mount.as_ref());
+            page.pair("role", &quoted(role));
+            page.text("region", region.as_ref());
+            page.text("server_id", server_id.as_ref());
+        }
+        Auth::Gcp { mount, role } => {
+            page.table("[source.vault.auth.gcp]");
+            page.text("mount", mount.as_ref());
+            page.pair("role", &quoted(role));
+        }
+        Auth::Azure { mount, role, resource, client_id } => {
+            page.table("[source.vault.auth.azure]");
+            page.text("mount", mount.as_ref());
+            page.pair("role", &quoted(role));
+            page.text("resource", resource.as_ref());
+            page.text("client_id", client_id.as_ref());
+        }
+        Auth::AppRole { .. }
+        | Auth::Token { .. }
+        | Auth::Jwt { .. }
+        | Auth::Kubernetes { .. }
+        | Auth::Cert { .. } => {}
     }
 }
 
@@ -205,7 +310,13 @@ fn output(page: &mut Page<'_>, foreign: &Foreign) {
     }
 }
 
-fn file(page: &mut Page<'_>, file: &File, files: Files, templates: &mut Vec<TemplateFile>) {
+fn file(
+    page: &mut Page<'_>,
+    file: &File,
+    files: Files,
+    names: &mut Names,
+    templates: &mut Vec<TemplateFile>,
+) {
     let Some(template) = &file.template else {
         page.blank();
         page.comment(&format!("[[file]] {}: here is why it is left out:", shown(&file.path)));
@@ -215,8 +326,10 @@ fn file(page: &mut Page<'_>, file: &File, files: Files, templates: &mut Vec<Temp
     page.table("[[file]]");
     page.remarks(std::slice::from_ref(&file.remarks));
     page.pair("path", &quoted(&file.path));
-    if files == Files::Beside && template.lines().count() > LONGEST_INLINE {
-        let name = template_name(&file.path, templates);
+    if let Some(secret) = &file.each {
+        page.pair("each", &quoted(secret));
+    } else if files == Files::Beside && template.lines().count() > LONGEST_INLINE {
+        let name = template_name(&file.path, names);
         page.pair("template", &quoted(&name));
         templates.push(TemplateFile { name, text: template.clone() });
     } else {
@@ -247,16 +360,28 @@ fn account(page: &mut Page<'_>, key: &str, account: Option<&String>) {
 }
 
 /// `nginx.conf.hbs`, with a number if that is taken.
-fn template_name(path: &str, taken: &[TemplateFile]) -> String {
+fn template_name(path: &str, names: &mut Names) -> String {
     let base = path.rsplit('/').next().unwrap_or_default();
     let plain: String =
         base.chars().map(|c| if c.is_alphanumeric() || "._-".contains(c) { c } else { '_' }).collect();
     let plain = plain.trim_start_matches('.');
     let plain = if plain.is_empty() { "file" } else { plain };
-    let names: BTreeSet<&str> = taken.iter().map(|template| template.name.as_str()).collect();
     let numbered = |count| if count == 1 { format!("{plain}.hbs") } else { format!("{plain}-{count}.hbs") };
-    // One more name than are taken, so one of them is free.
-    (1..=taken.len() + 1).map(numbered).find(|name| !names.contains(name.as_str())).unwrap_or_default()
+    let mut number = names.next.get(plain).copied().unwrap_or(1);
+    while names.taken.contains(&numbered(number)) {
+        number += 1;
+    }
+    names.next.insert(plain.to_owned(), number + 1);
+    names.taken.insert(numbered(number));
+    numbered(number)
+}
+
+/// The names of the templates so far.
+#[derive(Debug, Default)]
+struct Names {
+    taken: BTreeSet<String>,
+    /// The next number for each.
+    next: BTreeMap<String, usize>,
 }
 
 fn reaction(reaction: &Reaction) -> String {
@@ -325,12 +450,13 @@ fn variables(page: &mut Page<'_>, process: &Process) {
         return;
     }
     page.table("[process.env]");
-    let is_said = |name: &str| process.env.iter().any(|variable| variable.name == name);
-    for (name, template) in fields.iter().filter(|(name, _)| !is_said(name)) {
+    let last: BTreeMap<&str, usize> =
+        process.env.iter().enumerate().map(|(at, variable)| (variable.name.as_str(), at)).collect();
+    for (name, template) in fields.iter().filter(|(name, _)| !last.contains_key(name.as_str())) {
         page.pair(&bare_or_quoted(name), &template_text(template));
     }
     for (at, variable) in process.env.iter().enumerate() {
-        let is_last = !process.env.iter().skip(at + 1).any(|later| later.name == variable.name);
+        let is_last = last.get(variable.name.as_str()) == Some(&at);
         page.remarks(std::slice::from_ref(&variable.remarks));
         if is_last {
             page.pair(&bare_or_quoted(&variable.name), &template_text(&variable.template));

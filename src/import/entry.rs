@@ -183,7 +183,6 @@ fn template(input: &Input, reading: &mut Reading<'_>) {
         text: &input.text,
         first_line: 1,
         delimiters: Delimiters::default(),
-        apart: Some(name),
         error_on_missing_key: false,
     };
     let template = super::block::translated(&text, reading);

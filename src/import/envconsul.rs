@@ -92,13 +92,15 @@ fn variables(wanted: &Wanted, names: Names, only: Option<String>, reading: &mut 
     }
     // envconsul's prefix is the path with `/` as `_`.
     let prefix = if wanted.no_prefix { String::new() } else { format!("{}_", path.replace('/', "_")) };
-    let (mut before, mut behind) = (String::new(), String::new());
+    let (mut before, mut behind, mut is_upper) = (String::new(), String::new(), names.upcase);
     match wanted.format.as_deref().map(around_key) {
         None => {}
-        Some(Some((head, tail))) => (before, behind) = (head.to_owned(), tail.to_owned()),
+        Some(Some((head, tail, upper))) => {
+            (before, behind) = (head.to_owned(), tail.to_owned());
+            is_upper |= upper;
+        }
         Some(None) => {
-            let advice =
-                "only `{{ key }}` with text around it is taken over; name each variable in [process.env]";
+            let advice = "only `{{ key }}` with text around it is taken over, and `toUpper` and `replaceKey` in it; name each variable in [process.env]";
             reading.notes.left(wanted.place.clone(), "secret.format", advice);
         }
     }
@@ -113,17 +115,29 @@ fn variables(wanted: &Wanted, names: Names, only: Option<String>, reading: &mut 
         secret,
         before: cased(before),
         behind: cased(behind),
-        is_upper: names.upcase,
+        is_upper,
         only,
     });
 }
 
-/// The text before and behind `{{ key }}`.
-fn around_key(format: &str) -> Option<(&str, &str)> {
+/// The text before and behind `{{ key }}`, and whether the key is written in capitals. What no variable could have becomes `_` anyway.
+fn around_key(format: &str) -> Option<(&str, &str, bool)> {
     let (head, rest) = format.split_once("{{")?;
     let (inner, tail) = rest.split_once("}}")?;
     let is_plain = |text: &str| text.chars().all(|c| c.is_alphanumeric() || c == '_');
-    (inner.trim() == "key" && is_plain(head) && is_plain(tail)).then_some((head, tail))
+    let mut steps = inner.split('|').map(str::trim);
+    let is_key = steps.next() == Some("key");
+    let mut is_upper = false;
+    for step in steps {
+        match step.split_whitespace().collect::<Vec<_>>().as_slice() {
+            ["toUpper"] => is_upper = true,
+            ["replaceKey" | "replaceAll", "\"-\"" | "\".\"" | "\"/\"", "\"_\""] => {}
+            _ => return None,
+        }
+    }
+    // In capitals are the words around it too.
+    let fits = !is_upper || !format!("{head}{tail}").contains(char::is_lowercase);
+    (is_key && is_plain(head) && is_plain(tail) && fits).then_some((head, tail, is_upper))
 }
 
 fn lesser(fields: &mut Fields<'_>, prefixes: usize, reading: &mut Reading<'_>) {

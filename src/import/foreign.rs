@@ -27,6 +27,12 @@ pub(super) struct Foreign {
     pub(super) vault: Vault,
     /// Tokens that are handed to others.
     pub(super) sinks: Vec<Sink>,
+    /// `[proxy]`
+    pub(super) proxy: Option<Proxy>,
+    /// `agent.listen`
+    pub(super) listen: Option<String>,
+    /// Whether token and leases outlive a restart: `agent.ledger`.
+    pub(super) keeps_ledger: bool,
     /// `[[file]]`
     pub(super) files: Vec<File>,
     /// Whether a file that says no mode is 0644, as the agents have it.
@@ -97,6 +103,29 @@ pub(super) enum Auth {
         mount: Option<String>,
         name: Option<String>,
     },
+    /// `userpass` and `ldap`.
+    Password {
+        method: &'static str,
+        mount: Option<String>,
+        username: String,
+        password_file: String,
+    },
+    Aws {
+        mount: Option<String>,
+        role: String,
+        region: Option<String>,
+        server_id: Option<String>,
+    },
+    Gcp {
+        mount: Option<String>,
+        role: String,
+    },
+    Azure {
+        mount: Option<String>,
+        role: String,
+        resource: Option<String>,
+        client_id: Option<String>,
+    },
 }
 
 /// The source's token in a file for others.
@@ -117,6 +146,17 @@ impl Sink {
     }
 }
 
+/// What others ask of the server through the agent.
+#[derive(Debug, Default)]
+pub(super) struct Proxy {
+    pub(super) listen: String,
+    /// Who may connect to the socket, if that is said.
+    pub(super) users: Vec<String>,
+    /// Whether a token of a client's own counts.
+    pub(super) lets_own_token: bool,
+    pub(super) remarks: Remarks,
+}
+
 /// A rendered file.
 #[derive(Debug, Default)]
 pub(super) struct File {
@@ -126,6 +166,8 @@ pub(super) struct File {
     pub(super) path: String,
     /// In Squire's language. `None` where the original could not be read.
     pub(super) template: Option<String>,
+    /// The secret of which every field is a file in the directory `path`; then the template says nothing.
+    pub(super) each: Option<String>,
     pub(super) mode: Option<String>,
     pub(super) owner: Option<String>,
     pub(super) group: Option<String>,

@@ -229,6 +229,12 @@ mod tests {
             ("e.hcl", "vault {}\nsecret { path = \"a\" }\nexec { command = \"x\" }", Some(Kind::Envconsul)),
             ("e.hcl", "upcase = true\n", Some(Kind::Envconsul)),
             ("run.sh", "envconsul -secret=a/b -no-prefix \\\n  -upcase -- app\n", Some(Kind::EnvconsulLine)),
+            (
+                "run",
+                "#!/bin/sh\nset -eu\n# starts it\nexec envconsul -secret=a/b -- app\n",
+                Some(Kind::EnvconsulLine),
+            ),
+            ("run", "#!/bin/sh\nsleep 1\nexec envconsul -secret=a/b -- app\n", None),
             ("-", "VAULT_ADDR=http://v exec /usr/bin/envconsul -secret a app", Some(Kind::EnvconsulLine)),
             ("-", "consul-template -template a.ctmpl:b -once", Some(Kind::ConsulTemplateLine)),
             ("a.ctmpl", "x", Some(Kind::Template)),

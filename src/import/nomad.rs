@@ -164,7 +164,7 @@ fn template(block: &Block<'_>, spelling: &Spelling, reading: &mut Reading<'_>) {
     let group = block::account(&mut fields, ["gid", "Gid"], reading.notes);
     let is_environment = boolean(&mut fields, &["env", "Envvars"], reading.notes);
     let place = fields.place(block.at);
-    let template = translated(&mut fields, spelling, destination.as_deref(), reading);
+    let template = translated(&mut fields, spelling, reading);
     let rest = destination.as_deref().map(|path| path.replace("${NOMAD_", "")).unwrap_or_default();
     if rest.contains("${") {
         let advice = "the path has a variable that only Nomad knows; write the path itself";
@@ -211,12 +211,7 @@ fn path(destination: &str) -> String {
     if plain.starts_with('/') { plain.to_owned() } else { expanded(plain) }
 }
 
-fn translated(
-    fields: &mut Fields<'_>,
-    spelling: &Spelling,
-    destination: Option<&str>,
-    reading: &mut Reading<'_>,
-) -> Option<String> {
+fn translated(fields: &mut Fields<'_>, spelling: &Spelling, reading: &mut Reading<'_>) -> Option<String> {
     let data = spelling.data.iter().find_map(|key| fields.take(key, reading.notes));
     let source = spelling.source.iter().find_map(|key| fields.word(key, reading.notes));
     let (text, origin, first_line) = match (data, source) {
@@ -261,7 +256,6 @@ fn translated(
         text: &text,
         first_line,
         delimiters,
-        apart: destination,
         error_on_missing_key: boolean(fields, &["error_on_missing_key", "ErrMissingKey"], reading.notes),
     };
     Some(block::translated(&text, reading))

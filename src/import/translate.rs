@@ -34,13 +34,17 @@ pub struct Text<'a> {
     pub first_line: usize,
     /// What begins and ends an action.
     pub delimiters: Delimiters,
-    /// The file that it renders to, where there is one: each gets certificates of its own from `pkiCert`.
-    pub apart: Option<&'a str>,
     /// Whether a missing key ends the rendering, as it always does in Squire.
     pub error_on_missing_key: bool,
 }
 
 impl Text<'_> {
+    /// Where its lines begin, in bytes.
+    fn lines(&self) -> Vec<usize> {
+        let ends = self.text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        std::iter::once(0).chain(ends.map(|(at, _)| at + 1)).collect()
+    }
+
     /// The place of a byte of the template in its file.
     fn place(&self, byte: usize) -> Place {
         let before = self.text.get(..byte).unwrap_or(self.text);

@@ -1,4 +1,4 @@
-//! The configuration of an agent, changed so that it renders once into one directory and does nothing else: to compare it with Squire.
+//! The configuration of an agent or of consul-template, changed so that it renders once into one directory and does nothing else: to compare it with Squire.
 //!
 //! It is written anew as JSON, from what the agent does for rendering: the server, the login, the templates. A list of what is kept cannot
 //! forget to take something away. JSON, because `${` in a quoted text of HCL 1 changes how its quotes are read.
@@ -17,6 +17,15 @@ use super::finish::DIRECTORY;
 use super::hcl::{Block, Body, Dialect, Fields, Flaw, Is, Item, Value, parse};
 use super::{Notes, Place, value};
 
+/// Whose configuration it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Agent {
+    /// Vault Agent or OpenBao Agent.
+    Vault,
+    /// consul-template, which is told by its command line to end.
+    ConsulTemplate,
+}
+
 /// What an agent is run with.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trial {
@@ -26,7 +35,7 @@ pub struct Trial {
     pub subjects: Vec<Subject>,
     /// Whether the login is by AppRole, where a secret-id may be for so many logins.
     pub is_app_role: bool,
-    /// Whether the secret-id is wrapped, so that only one of two can unwrap it.
+    /// Whether the secret-id, or the token, is wrapped, so that only one of two can unwrap it.
     pub is_wrapped: bool,
 }
 
@@ -47,6 +56,7 @@ pub enum Subject {
 /// If one cannot be read.
 pub fn trial(
     inputs: &[Input],
+    agent: Agent,
     directory: &str,
     open: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Trial, Fault> {
@@ -54,12 +64,24 @@ pub fn trial(
     let bodies = bodies.collect::<Result<Vec<_>, _>>()?;
     let (mut root, mut notes) = (Map::new(), Notes::default());
     let mut writer =
-        Writer { directory, open, seen: BTreeSet::new(), subjects: Vec::new(), templates: Vec::new() };
+        Writer { agent, directory, open, seen: BTreeSet::new(), subjects: Vec::new(), templates: Vec::new() };
     let (mut is_app_role, mut is_wrapped) = (false, false);
     for (name, body) in &bodies {
         let mut fields = Fields::new(name, body);
         for vault in fields.blocks("vault") {
-            root.insert("vault".to_owned(), json!([object(vault.body)]));
+            let mut vault = object(vault.body);
+            if agent == Agent::ConsulTemplate {
+                let unwraps = &vault["unwrap_token"];
+                is_wrapped |= *unwraps == json!(true) || *unwraps == json!("true");
+                // Whoever keeps the token goes on doing so.
+                vault["renew_token"] = json!(false);
+            }
+            root.insert("vault".to_owned(), json!([vault]));
+        }
+        for key in ["default_left_delimiter", "default_right_delimiter"] {
+            if let Some(delimiter) = fields.word(key, &mut notes).filter(|_| agent == Agent::ConsulTemplate) {
+                root.insert(key.to_owned(), json!(delimiter));
+            }
         }
         let methods = fields.blocks("auto_auth").into_iter().flat_map(|auth| {
             let methods = Fields::new(name, auth.body).blocks("method");
@@ -86,8 +108,10 @@ pub fn trial(
             }
         }
     }
-    root.insert("exit_after_auth".to_owned(), json!(true));
-    root.insert("template_config".to_owned(), json!([{ "exit_on_retry_failure": true }]));
+    if agent == Agent::Vault {
+        root.insert("exit_after_auth".to_owned(), json!(true));
+        root.insert("template_config".to_owned(), json!([{ "exit_on_retry_failure": true }]));
+    }
     root.insert("template".to_owned(), Json::Array(writer.templates));
     let json = Json::Object(root).to_string();
     Ok(Trial { json, subjects: writer.subjects, is_app_role, is_wrapped })
@@ -111,6 +135,7 @@ fn method(name: &str, block: &Block<'_>) -> Json {
     match method["type"].as_str() {
         Some("approle") => config["remove_secret_id_file_after_reading"] = json!(false),
         Some("jwt") => config["remove_jwt_after_reading"] = json!(false),
+        Some("ldap" | "userpass") => config["remove_password_after_reading"] = json!(false),
         Some(_) | None => {}
     }
     let kept = ["type", "mount_path", "namespace"].iter();
@@ -123,8 +148,38 @@ fn method(name: &str, block: &Block<'_>) -> Json {
 /// Functions that start a program and write a file.
 const DENIED: [&str; 2] = ["plugin", "writeToFile"];
 
+/// Functions that ask others than the server, for which consul-template would wait.
+const ELSEWHERE: [&str; 16] = [
+    "service",
+    "services",
+    "connect",
+    "node",
+    "nodes",
+    "key",
+    "keyOrDefault",
+    "keyExists",
+    "ls",
+    "safeLs",
+    "tree",
+    "safeTree",
+    "nomadService",
+    "nomadServices",
+    "nomadVar",
+    "nomadVarList",
+];
+
+/// Whether a function of these stands in an action of the text.
+fn asks_elsewhere(text: &str) -> bool {
+    let is_of_word = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '$' | '"');
+    text.split("{{").skip(1).any(|action| {
+        let action = action.split("}}").next().unwrap_or_default();
+        action.split(|c: char| !is_of_word(c)).any(|word| ELSEWHERE.contains(&word))
+    })
+}
+
 /// Gathers the templates.
 struct Writer<'d> {
+    agent: Agent,
     directory: &'d str,
     open: &'d dyn Fn(&str) -> Option<String>,
     seen: BTreeSet<Subject>,
@@ -146,6 +201,7 @@ impl Writer<'_> {
         let contents = all.get("contents").and_then(Json::as_str).map(str::to_owned);
         match (contents.or_else(|| source.and_then(self.open)), source) {
             (Some(text), _) if DENIED.iter().any(|name| text.contains(name)) => return,
+            (Some(text), _) if self.agent == Agent::ConsulTemplate && asks_elsewhere(&text) => return,
             (Some(text), _) => drop(template.insert("contents".to_owned(), Json::from(text))),
             (None, Some(source)) => drop(template.insert("source".to_owned(), Json::from(source))),
             (None, None) => {}
@@ -200,7 +256,7 @@ mod tests {
     fn of(text: &str) -> (Json, Trial) {
         let inputs = [Input { name: "agent.hcl".to_owned(), text: text.to_owned() }];
         let open = |name: &str| (name == "known.ctmpl").then(|| "known".to_owned());
-        let trial = trial(&inputs, "/private", &open).unwrap();
+        let trial = trial(&inputs, Agent::Vault, "/private", &open).unwrap();
         (serde_json::from_str(&trial.json).unwrap(), trial)
     }
 
@@ -260,6 +316,34 @@ mod tests {
             [file("/etc/x"), file("/run/squire/rel"), file("/y"), Subject::Variable("A".to_owned())];
         assert_eq!(trial.subjects, subjects);
         assert!(trial.is_app_role && !trial.is_wrapped);
+    }
+
+    #[test]
+    fn a_configuration_of_consul_template_renders_and_does_nothing_else() {
+        let text = r#"
+            vault { address = "http://v" vault_agent_token_file = "/t" renew_token = true ssl { verify = false } }
+            consul { address = "127.0.0.1:8500" }
+            default_left_delimiter = "<<"
+            reload_signal = "SIGHUP"
+            pid_file = "/run/pid"
+            exec { command = "touch /x" }
+            template { contents = "<< 1 >>" destination = "/etc/x" command = "touch /y" backup = true }
+            template { contents = "{{ range service \"db\" }}{{ end }}" destination = "/etc/y" }
+            template { contents = "service {{ .Data.key }}" destination = "/etc/z" }
+        "#;
+        let inputs = [Input { name: "ct.hcl".to_owned(), text: text.to_owned() }];
+        let trial = trial(&inputs, Agent::ConsulTemplate, "/private", &|_| None).unwrap();
+        let template = |text: &str, number: u32| {
+            let denied = ["plugin", "writeToFile"];
+            json!({"contents": text, "destination": format!("/private/{number}"), "perms": "0600", "function_denylist": denied})
+        };
+        let expected = json!({
+            "vault": [{"address": "http://v", "vault_agent_token_file": "/t", "renew_token": false, "ssl": [{"verify": false}]}],
+            "default_left_delimiter": "<<",
+            "template": [template("<< 1 >>", 0), template("service {{ .Data.key }}", 1)],
+        });
+        assert_eq!(serde_json::from_str::<Json>(&trial.json).unwrap(), expected);
+        assert!(!trial.is_wrapped && !trial.is_app_role);
     }
 
     #[test]

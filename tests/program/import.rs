@@ -131,7 +131,6 @@ fn ours(case: &Case, all: &Rendered) -> String {
         text: &case.text,
         first_line: 1,
         delimiters: Delimiters::default(),
-        apart: Some("/out"),
         error_on_missing_key: false,
     };
     let output = template(&text, &mut wants, &mut notes);

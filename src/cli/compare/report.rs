@@ -30,7 +30,7 @@ pub(super) enum There<'a> {
     Text(&'a [u8]),
     /// It was to render it, and did not.
     Nothing,
-    /// It was not asked: a template there writes this file beside its own, or is such a template.
+    /// It was not asked: a template there writes this file beside its own, or is such a template, or one that asks others than the server.
     NotAsked,
 }
 
@@ -88,7 +88,7 @@ pub(super) fn report(parts: &[Compared<'_>]) -> (String, bool) {
         }
         if matches!(part.there, There::NotAsked) {
             text.push_str(
-                "    a template writes files by itself there (writeToFile), which a comparison does not let it do\n",
+                "    a template there writes files by itself or starts a program, which a comparison does not let it do, or asks Consul or Nomad\n",
             );
         }
     }

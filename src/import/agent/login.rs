@@ -2,6 +2,8 @@
 //!
 //! *Invariant:* no credential is read or written, only the names of files that hold one.
 
+mod cloud;
+
 use super::super::block::Reading;
 use super::super::foreign::{Auth, Vault};
 use super::super::hcl::{Block, Fields};
@@ -90,9 +92,14 @@ pub(in super::super) fn method(block: &Block<'_>, reading: &mut Reading<'_>) {
         "jwt" => jwt(&mut config, mount("jwt"), notes),
         "cert" => Some(cert(&mut config, mount("cert"), &mut reading.foreign.vault, notes)),
         "token_file" => token_file(&mut config, notes),
+        "ldap" => password(&mut config, "ldap", mount("ldap"), notes),
+        "userpass" => password(&mut config, "userpass", mount("userpass"), notes),
+        "aws" => cloud::aws(&mut config, mount("aws"), fields.place(block.at), notes),
+        "gcp" => cloud::gcp(&mut config, mount("gcp"), notes),
+        "azure" => cloud::azure(&mut config, mount("azure"), notes),
         _ => {
-            let advice = "this method is not taken over. Squire logs in by approle, token, kubernetes, jwt, cert, userpass, ldap, aws, gcp and \
-                          azure: write it as [source.vault.auth.METHOD], or let the agent log in, and name its token's file in auth.token.file";
+            let advice = "Squire has no such login: it has approle, token, kubernetes, jwt, cert, userpass, ldap, aws, gcp and azure. Give the role \
+                          one of these, or let the agent log in, and name its token's file in auth.token.file";
             notes.left(fields.place(block.at), format!("method {kind:?}"), advice);
             None
         }
@@ -182,6 +189,33 @@ fn jwt(config: &mut Fields<'_>, mount: Option<String>, notes: &mut Notes) -> Opt
         config.take(key, notes);
     }
     Some(Auth::Jwt { mount, role: role?, jwt_file: jwt_file? })
+}
+
+/// `userpass` and `ldap`.
+fn password(
+    config: &mut Fields<'_>,
+    method: &'static str,
+    mount: Option<String>,
+    notes: &mut Notes,
+) -> Option<Auth> {
+    let username = config.word("username", notes);
+    let password_file = config.word("password_file_path", notes);
+    for (key, is_there) in [("username", username.is_some()), ("password_file_path", password_file.is_some())]
+    {
+        if !is_there {
+            notes.left(config.place_of(key), key, "it is missing, and the agent needs it too; add it");
+        }
+    }
+    if config.boolean("remove_password_after_reading", notes) != Some(false) && password_file.is_some() {
+        let advice = "the agent removes the password when it has read it; Squire reads it at each login, and leaves it there";
+        notes.left(config.place_of("remove_password_after_reading"), "remove_password_after_reading", advice);
+    }
+    config.take("remove_password_follows_symlinks", notes);
+    if config.take("password", notes).is_some() {
+        let advice = "the agent reads a password only from a file and passes over this key; put it into a file and name that in password_file";
+        notes.left(config.place_of("password"), "password", advice);
+    }
+    Some(Auth::Password { method, mount, username: username?, password_file: password_file? })
 }
 
 fn role(config: &mut Fields<'_>, method: &str, notes: &mut Notes) -> Option<String> {

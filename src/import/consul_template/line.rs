@@ -32,9 +32,15 @@ pub(in super::super) fn is_command_line(text: &str) -> bool {
     !line.contains('\n') && arguments(&line).is_some()
 }
 
-/// A line that is continued with a backslash as one.
+/// A line that is continued with a backslash as one, without what stands around it in a script: comments and `set -e`.
 fn joined(text: &str) -> String {
-    text.trim().replace("\\\r\n", " ").replace("\\\n", " ")
+    let whole = text.replace("\\\r\n", " ").replace("\\\n", " ");
+    let says_nothing = |line: &&str| {
+        let line = line.trim();
+        !(line.is_empty() || line.starts_with('#') || line == "set" || line.starts_with("set -"))
+    };
+    let lines: Vec<&str> = whole.lines().filter(says_nothing).collect();
+    lines.join("\n").trim().to_owned()
 }
 
 /// What stands behind the program, and whatever is before that: assignments, `exec`, `sudo` and `$`.

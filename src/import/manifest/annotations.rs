@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::super::agent;
 use super::super::block::{self, Reading};
-use super::super::foreign::{Auth, File, Pod, Sink};
+use super::super::foreign::{Auth, File, Pod, Proxy, Sink};
 use super::super::hcl::{Block, Body, Is, Item, Key, Spot, Value};
 use super::super::yaml::{Node, Yaml};
 use super::super::{Delimiters, Place, Text, value};
@@ -86,6 +86,7 @@ impl Annotations {
         self.settings(&plan, reading);
         self.files(&mut plan, reading);
         self.token(reading);
+        self.proxy(reading);
         self.rest(reading);
         plan
     }
@@ -241,7 +242,7 @@ impl Annotations {
             if !plan.directories.contains(&directory) {
                 plan.directories.push(directory.trim_end_matches('/').to_owned());
             }
-            file.template = self.template(&name, &path, &by_default, &place, &file.path, reading);
+            file.template = self.template(&name, &path, &by_default, &place, reading);
             file.mode = self
                 .text(&format!("agent-inject-perms-{name}"))
                 .and_then(|perms| value::mode(value::quoted_mode(&perms)?.bits));
@@ -262,7 +263,6 @@ impl Annotations {
         path: &str,
         by_default: &str,
         place: &Place,
-        destination: &str,
         reading: &mut Reading<'_>,
     ) -> Option<String> {
         let strict = self.is_on(&format!("error-on-missing-key-{name}"));
@@ -283,9 +283,15 @@ impl Annotations {
                 (text?, place.line)
             }
             (_, None) => {
-                let advice = "without a template the injector prints the answer as Go does, with the metadata of a KV v2 secret; \
-                              better is a template of your own";
-                reading.notes.told(place.clone(), format!("agent-inject-secret-{name}"), advice);
+                let construct = format!("agent-inject-secret-{name}");
+                if is_versioned(path) {
+                    let advice = "without a template the injector prints `data: map[…]` and `metadata: map[…]`, as Go prints a map; here the fields stand \
+                                  by themselves, a line each. Change the program that reads it, or write a template for it";
+                    reading.notes.left(place.clone(), construct, advice);
+                } else {
+                    let advice = "without a template the injector prints the fields, a line each; of a KV v2 secret it would print Go's form of a map";
+                    reading.notes.told(place.clone(), construct, advice);
+                }
                 (default_template(path, by_default), place.line)
             }
         };
@@ -294,7 +300,6 @@ impl Annotations {
             text: &text,
             first_line,
             delimiters: Delimiters::default(),
-            apart: Some(destination),
             error_on_missing_key: strict,
         };
         Some(block::translated(&text, reading))
@@ -310,6 +315,30 @@ impl Annotations {
         }
     }
 
+    /// The injector's cache is an agent that others in the pod ask at 127.0.0.1.
+    fn proxy(&mut self, reading: &mut Reading<'_>) {
+        const KEY: &str = "agent-cache-enable";
+        let start = reading.notes.count();
+        let on = self.take(KEY).filter(|(value, _)| is_true(value));
+        let lends = self
+            .text("agent-cache-use-auto-auth-token")
+            .map_or("false".to_owned(), |said| if is_true(&said) { "true".to_owned() } else { said });
+        let port = self.text("agent-cache-listener-port").and_then(|port| port.parse::<u16>().ok());
+        let Some((_, place)) = on else { return };
+        match agent::Lends::of(&lends) {
+            Some(lends @ (agent::Lends::Always | agent::Lends::IfMissing)) => {
+                reading.notes.left(place, KEY, agent::PATHS);
+                reading.foreign.proxy = Some(Proxy {
+                    listen: format!("127.0.0.1:{}", port.unwrap_or(8200)),
+                    lets_own_token: lends == agent::Lends::IfMissing,
+                    remarks: start..reading.notes.count(),
+                    ..Proxy::default()
+                });
+            }
+            Some(agent::Lends::Nothing) | None => reading.notes.left(place, KEY, agent::LENDS_NOTHING),
+        }
+    }
+
     /// What has no meaning for Squire, and what nobody knows.
     fn rest(&mut self, reading: &mut Reading<'_>) {
         for (name, (_, at)) in std::mem::take(&mut self.values) {
@@ -317,6 +346,12 @@ impl Annotations {
             if let Some(of) = name.strip_prefix("agent-inject-template-") {
                 let advice = format!(
                     "without agent-inject-secret-{of} the injector passes over it; add that annotation, or remove this one"
+                );
+                reading.notes.left(place, name, advice);
+            } else if let Some(prefix) = OF_A_SECRET.iter().find(|prefix| name.starts_with(**prefix)) {
+                let of = name.trim_start_matches(prefix);
+                let advice = format!(
+                    "there is no agent-inject-secret-{of}, letter by letter, so the injector passes over it; correct the name, or remove it"
                 );
                 reading.notes.left(place, name, advice);
             } else if let Some((_, advice)) = KNOWN.iter().find(|(known, _)| name.starts_with(known)) {
@@ -327,6 +362,17 @@ impl Annotations {
         }
     }
 }
+
+/// The beginnings of names that go on with the name of a secret.
+const OF_A_SECRET: &[&str] = &[
+    "agent-inject-file-",
+    "agent-inject-perms-",
+    "agent-inject-command-",
+    "agent-inject-template-file-",
+    "secret-volume-path-",
+    "preserve-secret-case-",
+    "error-on-missing-key-",
+];
 
 /// The beginnings of names that say nothing for Squire.
 const KNOWN: &[(&str, &str)] = &[
@@ -397,12 +443,19 @@ fn command_of(command: &str, place: Place, file: &mut File, plan: &mut Plan, rea
 /// The injector's own templates.
 fn default_template(path: &str, kind: &str) -> String {
     let path = path.replace(['"', '\\'], "");
+    // All of KV v2, with its metadata, is nothing that Squire has in one.
+    let data = if is_versioned(&path) { ".Data.data" } else { ".Data" };
     match kind {
-        "json" => format!("{{{{ with secret \"{path}\" }}}}{{{{ .Data | toJSON }}}}\n{{{{ end }}}}"),
+        "json" => format!("{{{{ with secret \"{path}\" }}}}{{{{ {data} | toJSON }}}}\n{{{{ end }}}}"),
         _ => format!(
-            "{{{{ with secret \"{path}\" }}}}{{{{ range $k, $v := .Data }}}}{{{{ $k }}}}: {{{{ $v }}}}\n{{{{ end }}}}{{{{ end }}}}"
+            "{{{{ with secret \"{path}\" }}}}{{{{ range $k, $v := {data} }}}}{{{{ $k }}}}: {{{{ $v }}}}\n{{{{ end }}}}{{{{ end }}}}"
         ),
     }
+}
+
+/// Whether a path is one of the API of KV v2.
+fn is_versioned(path: &str) -> bool {
+    path.trim_start_matches('/').split('/').skip(1).any(|part| part == "data")
 }
 
 fn is_true(value: &str) -> bool {

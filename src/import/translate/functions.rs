@@ -38,7 +38,17 @@ impl Translator<'_> {
                 request::secret(values, &self.entries, self.wants)
             }
             "secrets" => request::listing(values),
-            "pkiCert" => request::certificate(values, self.text.apart, self.wants),
+            "pkiCert" => {
+                let certificate = request::certificate(values, self.wants)?;
+                if let Value::Cert(Hb::Root(name, _)) = &certificate
+                    && self.wants.was_there(self.before, name)
+                {
+                    let advice = "there each file gets a certificate of its own, so a certificate and a key in two files do not match; here equal requests \
+                                  are one certificate";
+                    self.tell("pkiCert", advice);
+                }
+                Ok(certificate)
+            }
             "and" => combined(Logic::And, values),
             "or" => combined(Logic::Or, values),
             "eq" | "ne" | "lt" | "le" | "gt" | "ge" => self.comparison(name, values),

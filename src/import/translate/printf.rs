@@ -1,7 +1,7 @@
 //! `printf` and `print`: constants and expressions → pieces of text.
 
 use super::hb::Hb;
-use super::value::{Left, Piece, Type, Value, Valued, left};
+use super::value::{Const, Left, Piece, Type, Value, Valued, left};
 
 /// The value of these pieces: a constant, if all of them are.
 pub(super) fn joined(pieces: Vec<Piece>) -> Value {
@@ -27,14 +27,14 @@ pub(super) fn formatted(values: &[Value]) -> Valued {
     let mut pieces = Vec::new();
     let mut values = values.iter();
     let mut rest = format;
-    while let Some((text, verb)) = rest.split_once('%') {
+    while let Some((text, behind)) = rest.split_once('%') {
         pieces.push(Piece::Text(text.to_owned()));
-        let Some(kind) = verb.chars().next() else { return left("the format of `printf` ends with a `%`") };
-        rest = verb.get(kind.len_utf8()..).unwrap_or_default();
-        if kind == '%' {
+        let (verb, after) = Verb::read(behind)?;
+        rest = after;
+        if verb.kind == '%' {
             pieces.push(Piece::Text("%".to_owned()));
         } else if let Some(value) = values.next() {
-            pieces.extend(converted(kind, value)?);
+            pieces.extend(verb.converted(value)?);
         } else {
             return left("`printf` has fewer values than its format asks for");
         }
@@ -46,29 +46,163 @@ pub(super) fn formatted(values: &[Value]) -> Valued {
     Ok(joined(pieces))
 }
 
-/// A value as a verb writes it.
-fn converted(verb: char, value: &Value) -> Result<Vec<Piece>, Left> {
-    let kind = value.kind();
-    let fits = match verb {
-        'v' => true,
-        's' => matches!(kind, Type::Text | Type::Raw | Type::Any),
-        'd' => kind == Type::Int,
-        't' => kind == Type::Bool,
-        'q' => return quoted(value),
-        _ => {
+/// The widest field that is filled here.
+const WIDEST: usize = 1000;
+
+/// `%-08.2f`: what stands between the `%` and its letter, and the letter.
+#[derive(Debug, Default)]
+struct Verb {
+    is_left: bool,
+    has_zeros: bool,
+    has_sign: bool,
+    width: usize,
+    precision: Option<usize>,
+    kind: char,
+}
+
+impl Verb {
+    /// The verb at the beginning of a text, and what follows it.
+    fn read(text: &str) -> Result<(Self, &str), Left> {
+        let mut verb = Self::default();
+        let flags = text.len() - text.trim_start_matches(['-', '0', '+', '#', ' ']).len();
+        let (flags, text) = text.split_at(flags);
+        if flags.contains([' ', '#']) {
+            return left(
+                "`printf` with a space or a `#` behind the `%` has no equivalent in Squire; write the text out",
+            );
+        }
+        verb.is_left = flags.contains('-');
+        // Go fills no zeros in on the right.
+        verb.has_zeros = flags.contains('0') && !verb.is_left;
+        verb.has_sign = flags.contains('+');
+        let (width, text) = number(text);
+        verb.width = width.unwrap_or(0);
+        let text = match text.strip_prefix('.') {
+            Some(behind) => {
+                let (precision, text) = number(behind);
+                verb.precision = Some(precision.unwrap_or(0));
+                text
+            }
+            None => text,
+        };
+        if verb.width > WIDEST || verb.precision.is_some_and(|precision| precision > WIDEST) {
+            return left("the width of `printf` is too large");
+        }
+        let Some(kind) = text.chars().next() else { return left("the format of `printf` ends with a `%`") };
+        verb.kind = kind;
+        Ok((verb, text.get(kind.len_utf8()..).unwrap_or_default()))
+    }
+
+    /// Whether it is nothing but the letter. A sign says nothing about text.
+    fn is_plain(&self) -> bool {
+        self.width == 0 && self.precision.is_none()
+    }
+
+    /// A value as this verb writes it.
+    fn converted(&self, value: &Value) -> Result<Vec<Piece>, Left> {
+        if let Value::Const(constant) = value
+            && let Some(text) = self.of_constant(constant)
+        {
+            return Ok(vec![Piece::Text(self.filled(text))]);
+        }
+        let kind = value.kind();
+        let fits = match self.kind {
+            'v' => !self.has_sign || kind != Type::Int,
+            's' => matches!(kind, Type::Text | Type::Raw | Type::Any),
+            'd' => kind == Type::Int && !self.has_sign,
+            't' => kind == Type::Bool,
+            'q' if self.is_plain() => return quoted(value),
+            'q' | 'x' | 'X' | 'f' | 'F' | 'e' | 'E' | 'g' | 'G' | 'c' | 'b' | 'o' | 'U' => false,
+            other => return left(format!("Go has no `%{other}` that could be written here")),
+        };
+        if fits && self.is_plain() {
+            return value.pieces();
+        }
+        let known = matches!(self.kind, 's' | 'v' | 'd' | 't' | 'q');
+        let type_is_wrong =
+            matches!(self.kind, 's' | 'd' | 't') && !fits && !(self.kind == 'd' && kind == Type::Int);
+        if type_is_wrong {
             return left(format!(
-                "`printf` with `%{verb}` has no equivalent in Squire; there are %s, %d, %v, %q and %t \
-                    without a width"
+                "`printf` has a `%{}` for a value of another type, for which Go writes an error into the text",
+                self.kind
             ));
         }
-    };
-    if fits {
-        value.pieces()
-    } else {
-        left(format!(
-            "`printf` has a `%{verb}` for a value of another type, for which Go writes an error into the text"
-        ))
+        left(if known {
+            "a width, a precision or a sign of `printf` has no equivalent for a value that is known only while rendering; there are %s, %d, %v, %q \
+             and %t without one"
+                .to_owned()
+        } else {
+            format!(
+                "`printf` with `%{}` has no equivalent for a value that is known only while rendering; there are %s, %d, %v, %q and %t",
+                self.kind
+            )
+        })
     }
+
+    /// A constant, before it is filled up to the width; nothing where this is not known to the letter.
+    fn of_constant(&self, constant: &Const) -> Option<String> {
+        let signed = |text: String, is_negative: bool| {
+            if self.has_sign && !is_negative { format!("+{text}") } else { text }
+        };
+        match (self.kind, constant) {
+            ('s' | 'v', Const::Text(text)) => Some(match self.precision {
+                Some(longest) => text.chars().take(longest).collect(),
+                None => text.clone(),
+            }),
+            ('d' | 'v', Const::Int(number)) if self.precision.is_none() => {
+                Some(signed(number.to_string(), *number < 0))
+            }
+            ('x', Const::Int(number)) if *number >= 0 && self.precision.is_none() => {
+                Some(signed(format!("{number:x}"), false))
+            }
+            ('X', Const::Int(number)) if *number >= 0 && self.precision.is_none() => {
+                Some(signed(format!("{number:X}"), false))
+            }
+            ('o', Const::Int(number)) if *number >= 0 && self.precision.is_none() => {
+                Some(signed(format!("{number:o}"), false))
+            }
+            ('x', Const::Text(text)) if self.precision.is_none() => {
+                Some(text.bytes().map(|byte| format!("{byte:02x}")).collect())
+            }
+            ('t' | 'v', Const::Bool(is)) if self.precision.is_none() => Some(is.to_string()),
+            ('f' | 'F', Const::Float(written)) => {
+                let number: f64 = written.parse().ok()?;
+                Some(signed(format!("{number:.*}", self.precision.unwrap_or(6)), number < 0.0))
+            }
+            ('e', Const::Float(written)) => {
+                let number: f64 = written.parse().ok()?;
+                let text = format!("{number:.*e}", self.precision.unwrap_or(6));
+                let (mantissa, exponent) = text.split_once('e')?;
+                let exponent: i32 = exponent.parse().ok()?;
+                let sign = if exponent < 0 { '-' } else { '+' };
+                Some(signed(format!("{mantissa}e{sign}{:02}", exponent.abs()), number < 0.0))
+            }
+            _ => None,
+        }
+    }
+
+    /// Filled up to the width.
+    fn filled(&self, text: String) -> String {
+        let missing = self.width.saturating_sub(text.chars().count());
+        if self.is_left {
+            return text + &" ".repeat(missing);
+        }
+        if !self.has_zeros {
+            return " ".repeat(missing) + &text;
+        }
+        let is_number = matches!(self.kind, 'd' | 'x' | 'X' | 'o' | 'f' | 'F' | 'e' | 'v');
+        let (sign, digits) = text.split_at(usize::from(is_number && text.starts_with(['-', '+'])));
+        format!("{sign}{}{digits}", "0".repeat(missing))
+    }
+}
+
+/// The number at the beginning, and the rest.
+fn number(text: &str) -> (Option<usize>, &str) {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, rest) = text.split_at(digits);
+    // One that is too large for a number is too large for a width.
+    let number = (!number.is_empty()).then(|| number.parse().unwrap_or(usize::MAX));
+    (number, rest)
 }
 
 /// In quotes. Go's escapes are those of JSON for all text without control characters.

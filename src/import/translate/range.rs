@@ -61,7 +61,7 @@ impl Translator<'_> {
         self.scope = before;
         let otherwise = self.nodes(&branch.otherwise);
         self.conditions -= 1;
-        let line = self.text.place(branch.pipe.span.start).line;
+        let line = self.line(branch.pipe.span.start);
         self.forget_known(&loops::assigned(&branch.body), line);
         self.forget_known(&loops::assigned(&branch.otherwise), line);
         let block = |inside: String| vec![Token::Block(inside)];

@@ -40,19 +40,18 @@ pub(super) fn secret(values: &[Value], entries: &[Entry], wants: &mut Wants) -> 
     Ok(Value::Secret(Hb::Root(wants.name(request), Vec::new()), origin))
 }
 
-/// `pkiCert path "key=value"…` in a template for the file `apart`.
-pub(super) fn certificate(values: &[Value], apart: Option<&str>, wants: &mut Wants) -> Valued {
+/// `pkiCert path "key=value"…`
+pub(super) fn certificate(values: &[Value], wants: &mut Wants) -> Valued {
     let [path, params @ ..] = values else { return left("`pkiCert` needs a path") };
     let Written { text, .. } = written(path, &[])?;
-    let request = Request { apart: apart.map(str::to_owned), ..request(&text, params)? };
-    Ok(Value::Cert(Hb::Root(wants.name(request), Vec::new())))
+    Ok(Value::Cert(Hb::Root(wants.name(request(&text, params)?), Vec::new())))
 }
 
 fn request(text: &str, params: &[Value]) -> Result<Request, Left> {
     let (path, version) = versioned(text)?;
     let params = params.iter().filter(|value| value.as_text() != Some("")).map(param);
     let params = params.collect::<Result<BTreeMap<_, _>, _>>()?;
-    Ok(Request { path, params, version, folder: false, apart: None })
+    Ok(Request { path, params, version, folder: false })
 }
 
 /// `secrets path`

@@ -11,7 +11,8 @@ use super::value::{Const, Left, Origin, Piece, Value, Valued, left};
 use super::write::{self, Token};
 use super::{Text, fields, functions, loops};
 use crate::import::go::{Branch, Command, Kind, Node, Pipe, Term, Tree};
-use crate::import::{Notes, Wants};
+use crate::import::wants::Mark;
+use crate::import::{Notes, Place, Wants};
 
 /// How deep blocks may be nested in what is written: Squire's own bound is higher by little.
 const BLOCKS: usize = 30;
@@ -38,6 +39,10 @@ pub(super) struct Translator<'a> {
     visited: usize,
     /// What was told already.
     told: Vec<&'static str>,
+    /// Where the lines of the text begin.
+    lines: Vec<usize>,
+    /// What was wanted before this template.
+    pub(super) before: Mark,
     /// The action that is being translated.
     pub(super) here: Range<usize>,
 }
@@ -45,6 +50,7 @@ pub(super) struct Translator<'a> {
 /// The tokens of a template.
 pub(super) fn tokens(text: &Text<'_>, tree: &Tree, wants: &mut Wants, notes: &mut Notes) -> Vec<Token> {
     let nothing = Value::Const(Const::Nil);
+    let before = wants.mark();
     let mut translator = Translator {
         text,
         wants,
@@ -58,6 +64,8 @@ pub(super) fn tokens(text: &Text<'_>, tree: &Tree, wants: &mut Wants, notes: &mu
         calls: 0,
         visited: 0,
         told: Vec::new(),
+        lines: text.lines(),
+        before,
         here: 0..0,
     };
     translator.nodes(&tree.body)
@@ -80,7 +88,7 @@ impl Translator<'_> {
     pub(super) fn tell(&mut self, about: &'static str, advice: &str) {
         if !self.told.contains(&about) {
             self.told.push(about);
-            self.notes.told(self.text.place(self.here.start), self.source(&self.here), advice);
+            self.notes.told(self.place(self.here.start), self.source(&self.here), advice);
         }
     }
 
@@ -94,6 +102,23 @@ impl Translator<'_> {
         }
     }
 
+    /// The place of a byte of the template in its file.
+    fn place(&self, byte: usize) -> Place {
+        let line = self.lines.partition_point(|start| *start <= byte).max(1);
+        let start = self.lines.get(line - 1).copied().unwrap_or_default();
+        let before = self.text.text.get(start..byte).unwrap_or_default();
+        Place {
+            file: self.text.origin.to_owned(),
+            line: self.text.first_line.max(1) + line - 1,
+            column: 1 + before.chars().count(),
+        }
+    }
+
+    /// The line of a byte of the template in its file.
+    pub(super) fn line(&self, byte: usize) -> usize {
+        self.place(byte).line
+    }
+
     /// What stands there, on one line.
     fn source(&self, span: &Range<usize>) -> String {
         write::one_line(self.text.text.get(span.clone()).unwrap_or_default())
@@ -104,7 +129,7 @@ impl Translator<'_> {
     }
 
     fn node(&mut self, node: &Node) -> Vec<Token> {
-        let wants = self.wants.clone();
+        let wants = self.wants.mark();
         let (scope, dot) = (self.scope.len(), self.dot.clone());
         self.visited += 1;
         let (place, tokens) = match &node.kind {
@@ -133,7 +158,7 @@ impl Translator<'_> {
                 tokens
             }
             Err(Left(advice)) => {
-                *self.wants = wants;
+                self.wants.back_to(wants);
                 self.dot = dot;
                 self.scope.truncate(scope);
                 self.leave(node, place, &advice)
@@ -143,7 +168,7 @@ impl Translator<'_> {
 
     /// Notes that this node was not translated, and keeps its source in a comment.
     fn leave(&mut self, node: &Node, place: &Range<usize>, advice: &str) -> Vec<Token> {
-        let found = self.text.place(place.start);
+        let found = self.place(place.start);
         let line = found.line;
         self.notes.left(found, self.source(place), advice);
         if let Kind::Action(pipe) = &node.kind {
@@ -331,7 +356,7 @@ impl Translator<'_> {
 
     /// The variables behind a block, of whose branches one left `others`: known, where both left the same.
     fn merge(&mut self, condition: &Condition, others: &[(String, Value)], at: usize) {
-        let line = self.text.place(at).line;
+        let line = self.line(at);
         for ((name, value), (_, other)) in self.scope.iter_mut().zip(others) {
             match (&*value, other) {
                 (Value::Once(_, _, later), Value::Const(other)) if later == other => {

@@ -149,11 +149,7 @@ fn what_cannot_be_compared_is_refused() {
     );
     for (text, program, expected) in [
         (wrapped.as_str(), "bao agent", "wrapping token"),
-        (
-            "vault {}\ntemplate {\n contents = \"x\"\n destination = \"/run/x\"\n}\n",
-            "bao agent",
-            "--compare runs",
-        ),
+        ("vault {}\nsecret {\n path = \"x\"\n}\n", "bao agent", "--compare runs"),
         ("auto_auth {}\nexit_after_auth = true\n", "bao agent", "nothing to compare"),
         (AGENT, "", "is no command"),
         (AGENT, "'", "is no command"),
@@ -169,4 +165,52 @@ fn what_cannot_be_compared_is_refused() {
     private(&rig);
     let outcome = compare(&rig, "/nothing/there agent");
     assert!(outcome.code == 1 && outcome.stderr.contains("cannot run"), "{}", outcome.stderr);
+}
+
+/// There is no consul-template to be had here. In its place stands `bao agent`, which has its templates; a script gives it the login and what
+/// ends it, and fails for what it would not be given.
+const STAND_IN: &str = r#"#!/usr/bin/env python3
+import json, os, sys
+once, flag, path = sys.argv[1:]
+assert (once, flag) == ("-once", "-config"), sys.argv
+asked = json.load(open(path))
+assert set(asked) == {"vault", "template"}, sorted(asked)
+vault = asked["vault"][0]
+assert vault["renew_token"] is False
+login = {"type": "token_file", "config": [{"token_file_path": vault["vault_agent_token_file"]}]}
+asked["vault"] = [{"address": vault["address"]}]
+asked.update(auto_auth=[{"method": [login]}], exit_after_auth=True)
+made = path + ".agent.json"
+json.dump(asked, open(made, "w"))
+os.execv("@bao@", ["bao", "agent", "-config", made])
+"#;
+
+#[test]
+fn a_configuration_of_consul_template_is_compared_without_its_command_and_process() {
+    let (tenant, password) = tenant(Bao::shared());
+    let text = r#"
+        vault { address = "@address@" vault_agent_token_file = "@dir@/token" renew_token = true }
+        consul { address = "127.0.0.1:1" }
+        exec { command = "touch @dir@/seen/started" }
+        template {
+          destination = "@dir@/files/app.env"
+          command     = "touch @dir@/seen/reloaded"
+          contents    = "{{ with secret \"secret/data/@tenant@/app\" }}P={{ .Data.data.password }}\n{{ end }}"
+        }
+        template { destination = "@dir@/files/other" contents = "{{ range service \"db\" }}x{{ end }}" }
+    "#;
+    let rig = rig(&tenant, text);
+    private(&rig);
+    rig.write("token", &tenant.token());
+    rig.write("consul-template", &STAND_IN.replace("@bao@", bao_program().to_str().unwrap()));
+    let stand_in = format!("python3 {}", rig.path("consul-template").display());
+    let outcome = compare(&rig, &stand_in);
+    let (env, other) = (rig.path("files/app.env"), rig.path("files/other"));
+    let lines: Vec<&str> = outcome.stdout.lines().collect();
+    assert_eq!(outcome.code, 0, "{outcome:?}");
+    assert_eq!(lines[0], format!("same          {}", env.display()), "{outcome:?}");
+    assert_eq!(lines[1], format!("not compared  {}", other.display()), "{outcome:?}");
+    assert!(!outcome.stdout.contains(&password) && !outcome.stderr.contains(&password), "{outcome:?}");
+    assert!(is_clean(&rig) && !env.exists() && !rig.path("seen/started").exists());
+    assert!(!rig.path("seen/reloaded").exists());
 }

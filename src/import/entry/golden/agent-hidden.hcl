@@ -13,9 +13,9 @@ template {
 #   program and remove its files before the first start
 
 [source.vault]
-# LEFT OUT: agent-hidden.hcl:1: method "userpass": this method is not taken over. Squire logs in by approle, token,
-#   kubernetes, jwt, cert, userpass, ldap, aws, gcp and azure: write it as [source.vault.auth.METHOD], or let the agent
-#   log in, and name its token's file in auth.token.file
+# LEFT OUT: agent-hidden.hcl:1: password_file_path: it is missing, and the agent needs it too; add it
+# LEFT OUT: agent-hidden.hcl:1: password: the agent reads a password only from a file and passes over this key; put it
+#   into a file and name that in password_file
 
 [output]
 mode = "0644"
@@ -27,7 +27,8 @@ path = "/run/x"
 inline = "x"
 make_dir = true
 on_change = { run = ["sh", "-c", "TOKEN=hidden-in-notes curl http://localhost/reload | cat"] }
----- left 1:13 method "userpass"
+---- left 1:86 password_file_path
+---- left 1:57 password
 ---- told 5:13 command = "…"
 ---- told 4:3 perms
 ---- told 4:3 destination = "/run/x"

@@ -18,12 +18,6 @@ vaultt {}
 ================================================================
 # Made by `squire import` from agent-proxy.hcl.
 # Look at it with `squire check -c squire.toml`, start it with `squire run -c squire.toml`.
-# LEFT OUT: agent-proxy.hcl:10: listener "tcp": Squire answers such requests with a [proxy] of its own, which is not
-#   written for you: it says who may ask for what; docs/proxy.md has its keys. Or leave the agent running for those that
-#   ask it
-# LEFT OUT: agent-proxy.hcl:9: api_proxy: Squire answers such requests with a [proxy] of its own, which is not written
-#   for you: it says who may ask for what; docs/proxy.md has its keys. Or leave the agent running for those that ask it
-# agent-proxy.hcl:8: cache: Squire asks for each secret once, however many templates read it; left out
 # agent-proxy.hcl:14: log_level: the level of Squire's log is in the variable SQUIRE_LOG
 # agent-proxy.hcl:15: log_file: Squire logs to stderr; let the service manager write the file
 # agent-proxy.hcl:16: telemetry: Squire has metrics for Prometheus: add [agent] with listen = "127.0.0.1:9790"
@@ -33,9 +27,9 @@ vaultt {}
 [source.vault]
 # agent-proxy.hcl:1: agent_address: the agent has no such key in vault and passes over it, so it does nothing; left out
 address = "https://v:8200"
-# LEFT OUT: agent-proxy.hcl:3: method "aws": this method is not taken over. Squire logs in by approle, token,
-#   kubernetes, jwt, cert, userpass, ldap, aws, gcp and azure: write it as [source.vault.auth.METHOD], or let the agent
-#   log in, and name its token's file in auth.token.file
+
+[source.vault.auth.aws]
+role = "app"
 
 [[source.vault.token_file]]
 # LEFT OUT: agent-proxy.hcl:6: dh_type: Squire does not encrypt a token for a reader; wrap it with `wrap_ttl`, or
@@ -47,14 +41,26 @@ address = "https://v:8200"
 path = "/run/token"
 mode = "0640"
 make_dir = true
+
+[proxy]
+# agent-proxy.hcl:8: cache: equal requests at the same time are one; what is leased is made for each client, and no
+#   value is kept. For that add cache = "10s"
+# agent-proxy.hcl:13: require_request_header: Squire's proxy always asks for the header X-Vault-Request: true. Every SDK
+#   sends it; curl needs -H 'X-Vault-Request: true'
+# LEFT OUT: agent-proxy.hcl:10: listener "tcp": the agent passes on whatever is asked, as far as the token may; here
+#   only what the templates read, and the look at one's own token, is allowed: add what the clients ask for to `paths`,
+#   such as "secret/data/shop/*". docs/proxy.md says how
+listen = "127.0.0.1:8100"
+paths = [
+  "auth/token/lookup-self",
+]
 ---- told 1:36 agent_address
----- left 3:3 method "aws"
 ---- left 6:50 dh_type
 ---- left 6:73 dh_path
 ---- told 6:3 sink "/run/token"
----- left 10:1 listener "tcp"
----- left 9:1 api_proxy
 ---- told 8:1 cache
+---- told 13:1 require_request_header
+---- left 10:1 listener "tcp"
 ---- told 14:1 log_level
 ---- told 15:1 log_file
 ---- told 16:1 telemetry

@@ -16,8 +16,8 @@ once = true
 path = "a/b"
 
 [process]
-# LEFT OUT: envconsul-odd.hcl:1: secret.format: only `{{ key }}` with text around it is taken over; name each variable
-#   in [process.env]
+# LEFT OUT: envconsul-odd.hcl:1: secret.format: only `{{ key }}` with text around it is taken over, and `toUpper` and
+#   `replaceKey` in it; name each variable in [process.env]
 # envconsul-odd.hcl:1: secret "a/b": a shell knows no variable with a hyphen or a dot, so such characters become `_`
 #   here
 # The command follows `--`: squire run -c squire.toml -- PROGRAM

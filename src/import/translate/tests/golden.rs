@@ -8,7 +8,6 @@ fn of(text: &str) -> Text<'_> {
         text,
         first_line: 1,
         delimiters: Delimiters::default(),
-        apart: Some("/out"),
         error_on_missing_key: false,
     }
 }
@@ -153,6 +152,8 @@ fn functions() {
             "{{env \"A\"}}{{env \"A\" | toLower}}",
             "{{default (env \"A\") \"\"}}{{lower (default (env \"A\") \"\")}}",
         ),
+        ("{{printf \"%05d|%-4s|%.1f|%x\" 7 \"a\" 1.25 255}}", "00007|a   |1.2|ff"),
+        ("{{printf \"%+v\" .Data.data.a}}", "{{db.a}}"),
         ("{{\"a\" | toUpper | printf \"%s%s\" \"b\"}}", "bA"),
         ("{{.Data.data.a | regexReplaceAll \"x+\" \"$1\"}}", "{{regex_replace db.a \"x+\" \"$1\"}}"),
         ("{{add 1 2}}{{len \"abc\"}}{{print \"a\" 1 2 true}}", "33a1 2 true"),
@@ -213,6 +214,8 @@ fn what_is_left_is_noted_and_kept() {
             "2:9: service \"db\"",
             "\n{{range service \"db\"}}{{.Address}}{{end}}\n --}}",
         ),
+        ("{{with secret \"a/b\"}}{{printf \"%5s\" .Data.a}}{{end}}", "1:24: printf \"%5s\" .Data.a", "{{!--"),
+        ("{{with secret \"a/b\"}}{{printf \"%x\" .Data.a}}{{end}}", "1:24: printf \"%x\" .Data.a", "{{!--"),
         ("{{with secret (printf \"%s\" .x)}}{{end}}", "1:8: secret (printf \"%s\" .x)", "{{!--"),
         ("{{if}}", "1:5: }}", "{{!-- squire import: line 1: an `if` has no value"),
         ("{{$x := key \"a\"}}{{$x}}", "1:3: $x := key \"a\"", "`$x` was not taken over, see line 1"),

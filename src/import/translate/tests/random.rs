@@ -17,7 +17,6 @@ fn compiles(text: &str) -> Result<(), String> {
         text,
         first_line: 7,
         delimiters: Delimiters::default(),
-        apart: None,
         error_on_missing_key: false,
     };
     let output = template(&text, &mut wants, &mut notes);
