@@ -85,7 +85,8 @@ fn proxy(page: &mut Page<'_>, foreign: &Foreign, wants: &Wants) {
     page.remarks(std::slice::from_ref(&proxy.remarks));
     page.pair("listen", &quoted(&proxy.listen));
     if !proxy.users.is_empty() {
-        page.pair("users", &list(&proxy.users));
+        let users: Vec<String> = proxy.users.iter().map(|user| accounted(user)).collect();
+        page.pair("users", &format!("[{}]", users.join(", ")));
     }
     if proxy.lets_own_token {
         page.pair("auto_auth", "\"if_missing\"");
@@ -101,6 +102,10 @@ fn proxy(page: &mut Page<'_>, foreign: &Foreign, wants: &Wants) {
 /// The paths of the API by which a request may come. Whether a mount is of KV v2 is not known here.
 fn asked(request: &Request) -> Vec<String> {
     let path = request.path.trim_matches('/');
+    // A pattern would allow more than this one.
+    if path.split('/').any(|part| matches!(part, "" | "." | "..") || part.contains(['*', '+'])) {
+        return Vec::new();
+    }
     let (mount, rest) = path.split_once('/').unwrap_or((path, ""));
     let end = if request.folder { "/*" } else { "" };
     let is_said = path.split('/').skip(1).any(|part| part == "data");
@@ -346,16 +351,20 @@ fn file(
     }
 }
 
-/// A name is in quotes, a number is not.
 fn account(page: &mut Page<'_>, key: &str, account: Option<&String>) {
-    let Some(account) = account else { return };
+    if let Some(account) = account {
+        page.pair(key, &accounted(account));
+    }
+}
+
+/// A name is in quotes, a number is not.
+fn accounted(account: &str) -> String {
     let is_number =
         !account.is_empty() && account.len() < 10 && account.bytes().all(|byte| byte.is_ascii_digit());
-    let number = account.trim_start_matches('0');
-    match (is_number, number) {
-        (true, "") => page.pair(key, "0"),
-        (true, number) => page.pair(key, number),
-        (false, _) => page.pair(key, &quoted(account)),
+    match (is_number, account.trim_start_matches('0')) {
+        (true, "") => "0".to_owned(),
+        (true, number) => number.to_owned(),
+        (false, _) => quoted(account),
     }
 }
 

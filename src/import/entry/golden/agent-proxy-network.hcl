@@ -5,7 +5,7 @@ auto_auth {
 }
 api_proxy { use_auto_auth_token = "force" when_inconsistent = "retry" }
 listener "tcp" { address = "0.0.0.0:8200" tls_cert_file = "/etc/tls.crt" tls_key_file = "/etc/tls.key" }
-listener "unix" { address = "/run/vault/agent.sock" socket_mode = "0660" socket_user = "app" socket_group = "app" }
+listener "unix" { address = "/run/vault/agent.sock" socket_mode = "0660" socket_user = "1000" socket_group = "app" }
 ================================================================
 # Made by `squire import` from agent-proxy-network.hcl.
 # Look at it with `squire check -c squire.toml`, start it with `squire run -c squire.toml`.
@@ -38,7 +38,7 @@ role = "web"
 #   here only what the templates read, and the look at one's own token, is allowed: add what the clients ask for to
 #   `paths`, such as "secret/data/shop/*". docs/proxy.md says how
 listen = "unix:/run/vault/agent.sock"
-users = ["app"]
+users = [1000]
 paths = [
   "auth/token/lookup-self",
 ]
@@ -49,6 +49,6 @@ paths = [
 ---- told 6:43 when_inconsistent
 ---- left 7:1 listener "tcp"
 ---- left 8:53 socket_mode
----- left 8:94 socket_group
----- told 8:115 require_request_header
+---- left 8:95 socket_group
+---- told 8:116 require_request_header
 ---- left 8:1 listener "unix"

@@ -20,7 +20,7 @@ listener "tcp" {
 listener "tcp" { address = "127.0.0.1:8300" tls_disable = true }
 template {
   destination = "/run/app/db"
-  contents = "{{ with secret \"kv/shop/db\" }}{{ .Data.password }}{{ end }}{{ with secret \"secret/data/shop/web\" }}{{ .Data.data.key }}{{ end }}{{ with secret \"database/creds/shop\" }}{{ .Data.username }}{{ end }}{{ range secrets \"secret/metadata/users\" }}{{ . }}{{ end }}"
+  contents = "{{ with secret \"kv/shop/db\" }}{{ .Data.password }}{{ end }}{{ with secret \"secret/data/shop/web\" }}{{ .Data.data.key }}{{ end }}{{ with secret \"database/creds/shop\" }}{{ .Data.username }}{{ end }}{{ with secret \"secret/data/*/x\" }}{{ .Data.data.a }}{{ end }}{{ range secrets \"secret/metadata/users\" }}{{ . }}{{ end }}"
   error_on_missing_key = true
   perms = "0400"
 }
@@ -45,13 +45,16 @@ path = "secret/data/shop/web"
 [secret.shop]
 path = "database/creds/shop"
 
+[secret.x]
+path = "secret/data/*/x"
+
 [secret.users]
 path = "secret/users"
 list = true
 
 [[file]]
 path = "/run/app/db"
-inline = "{{db.password}}{{web.key}}{{shop.username}}{{#each users as |entry key|}}{{key}}{{/each}}"
+inline = "{{db.password}}{{web.key}}{{shop.username}}{{x.a}}{{#each users as |entry key|}}{{key}}{{/each}}"
 mode = "0400"
 make_dir = true
 
