@@ -59,15 +59,15 @@ pub(super) fn document(
 }
 
 fn agent(page: &mut Page<'_>, foreign: &Foreign) {
-    if foreign.pod.is_none() && foreign.listen.is_none() && !foreign.keeps_ledger {
+    if foreign.pod.is_none() && foreign.own.listen.is_none() && !foreign.own.keeps_ledger {
         return;
     }
     page.table("[agent]");
-    page.text("listen", foreign.listen.as_ref());
+    page.text("listen", foreign.own.listen.as_ref());
     if foreign.pod.is_some() {
         page.comment("A container that was restarted takes over its token and its leases.");
     }
-    if foreign.pod.is_some() || foreign.keeps_ledger {
+    if foreign.pod.is_some() || foreign.own.keeps_ledger {
         page.pair("ledger", "\"/run/squire/ledger\"");
     }
     if let Some(pod) = &foreign.pod {

@@ -131,7 +131,7 @@ fn directories(foreign: &mut Foreign, notes: &mut Notes) {
     // A directory of the machine is nobody's own: `/run`, `/etc`.
     if let Some(parent) = first.filter(|parent| parent.matches('/').count() > 1)
         && foreign.dir.is_none()
-        && foreign.files.iter().all(|file| is_absolute(file))
+        && foreign.files.iter().all(is_absolute)
     {
         foreign.dir = Some(parent);
     }

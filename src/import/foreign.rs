@@ -29,10 +29,8 @@ pub(super) struct Foreign {
     pub(super) sinks: Vec<Sink>,
     /// `[proxy]`
     pub(super) proxy: Option<Proxy>,
-    /// `agent.listen`
-    pub(super) listen: Option<String>,
-    /// Whether token and leases outlive a restart: `agent.ledger`.
-    pub(super) keeps_ledger: bool,
+    /// `[agent]`
+    pub(super) own: Own,
     /// `[[file]]`
     pub(super) files: Vec<File>,
     /// Whether a file that says no mode is 0644, as the agents have it.
@@ -51,6 +49,15 @@ pub(super) struct Foreign {
     pub(super) settle: Option<String>,
     /// `startup_timeout`
     pub(super) startup_timeout: Option<String>,
+}
+
+/// What Squire does for itself.
+#[derive(Debug, Default)]
+pub(super) struct Own {
+    /// Where its figures are.
+    pub(super) listen: Option<String>,
+    /// Whether token and leases outlive a restart.
+    pub(super) keeps_ledger: bool,
 }
 
 /// What Squire keeps in a pod.

@@ -137,7 +137,7 @@ fn cache(block: &Block<'_>, has_listener: bool, lends: &mut Lends, reading: &mut
     }
     let persist = fields.blocks("persist");
     if !persist.is_empty() {
-        reading.foreign.keeps_ledger = true;
+        reading.foreign.own.keeps_ledger = true;
         let advice = "token and leases outlive a restart in `agent.ledger`, which has to be in memory, as /run is; in a pod in a volume of both \
                       containers";
         notes.told(place.clone(), "cache.persist", advice);
@@ -260,15 +260,12 @@ fn transport(fields: &mut Fields<'_>, kind: &str, notes: &mut Notes) {
 /// A listener that tells figures and nothing else.
 fn metrics(address: Option<String>, construct: &str, place: Place, reading: &mut Reading<'_>) {
     let listen = address.and_then(|address| address.parse::<SocketAddr>().ok());
-    match listen.filter(|_| reading.foreign.listen.is_none()) {
-        Some(listen) => {
-            reading.foreign.listen = Some(listen.to_string());
-            let advice = "Squire's own figures are at /metrics of `agent.listen`, under names of their own: docs/metrics.md";
-            reading.notes.told(place, construct, advice);
-        }
-        None => {
-            let advice = "figures are at `agent.listen`, an address such as \"127.0.0.1:9790\"; this is none, or is a second one";
-            reading.notes.left(place, construct, advice);
-        }
+    if let Some(listen) = listen.filter(|_| reading.foreign.own.listen.is_none()) {
+        reading.foreign.own.listen = Some(listen.to_string());
+        let advice = "Squire's own figures are at /metrics of `agent.listen`, under names of their own: docs/metrics.md";
+        reading.notes.told(place, construct, advice);
+    } else {
+        let advice = "figures are at `agent.listen`, an address such as \"127.0.0.1:9790\"; this is none, or is a second one";
+        reading.notes.left(place, construct, advice);
     }
 }

@@ -162,7 +162,8 @@ impl Verb {
                 Some(signed(format!("{number:o}"), false))
             }
             ('x', Const::Text(text)) if self.precision.is_none() => {
-                Some(text.bytes().map(|byte| format!("{byte:02x}")).collect())
+                let digit = |digit: u8| char::from_digit(u32::from(digit), 16).unwrap_or_default();
+                Some(text.bytes().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect())
             }
             ('t' | 'v', Const::Bool(is)) if self.precision.is_none() => Some(is.to_string()),
             ('f' | 'F', Const::Float(written)) => {
