@@ -5,6 +5,7 @@
 mod comparing;
 
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -12,7 +13,9 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{Bao, Daemon, Rig, SOON, Tenant, bao_program, fresh, holds_within, on_disk, on_tmpfs};
+use crate::support::{
+    Bao, Daemon, Rig, SOON, Tenant, bao_program, free_port, fresh, holds_within, on_disk, on_tmpfs,
+};
 
 /// An agent with a login by AppRole, KV v2, a certificate and reactions.
 const AGENT: &str = r#"
@@ -148,6 +151,71 @@ fn the_configuration_of_an_agent_runs_rotates_and_is_read_anew() {
     assert_eq!(squire.stop(), 0);
 }
 
+/// What a template writes beside its own file: every field, also of every secret of a folder, and one file in two parts.
+#[test]
+fn the_files_that_a_template_writes_are_those_of_the_agent() {
+    let (tenant, password) = tenant(Bao::shared());
+    tenant.write("strings", &json!({"user": "app", "password": password, "a-b.c": "line\n"}));
+    tenant.write("team/ann", &json!({"key": fresh("ann")}));
+    tenant.write("team/bob", &json!({"key": fresh("bob")}));
+    let below = tenant.name();
+    let list = format!("path \"secret/metadata/{below}/team/*\" {{ capabilities = [\"list\"] }}\n");
+    tenant.set_policy(&(list + &tenant.policy()));
+    let written = r#"
+    template {
+      destination = "@dir@/files/done"
+      contents    = <<EOF
+{{ with secret "secret/data/@tenant@/strings" }}{{ range $k, $v := .Data.data -}}
+{{ $v | writeToFile (printf "@dir@/files/app/%s" $k) "" "" "0440" }}{{ end }}
+{{- .Data.data.user | writeToFile "@dir@/files/one" "" "" "0400" "newline" }}
+{{- .Data.data.password | writeToFile "@dir@/files/one" "" "" "0400" "append" }}{{ end }}
+{{- range $name := secrets "secret/metadata/@tenant@/team" }}{{ with secret (printf "secret/data/@tenant@/team/%s" $name) -}}
+{{ range $k, $v := .Data.data }}{{ $v | writeToFile (printf "@dir@/files/team/%s/%s" $name $k) "" "" "0400" }}{{ end }}{{ end }}{{ end }}
+EOF
+    }
+"#;
+    let (before, _) = AGENT.split_once("    template {").unwrap();
+    let rig = rig(&tenant, &format!("{before}{written}"));
+    bao_agent(&rig);
+    let names = ["app/user", "app/password", "app/a-b.c", "one", "team/ann/key", "team/bob/key"];
+    let files = names.map(|name| format!("files/{name}"));
+    let theirs = files.clone().map(|name| rig.read(&name));
+    assert!(theirs[3] == format!("app\n{password}"), "{}", rig.read("agent.log"));
+    std::fs::remove_dir_all(rig.path("files")).unwrap();
+    let imported = rig.start(&["import", rig.path("agent.hcl").to_str().unwrap(), "--strict"]).outcome(SOON);
+    assert_eq!(imported.code, 0, "{}", imported.stderr);
+    rig.whole_config(&imported.stdout);
+    let rendered = rig.render();
+    assert_eq!(rendered.code, 0, "{}", rendered.stderr);
+    for (name, theirs) in files.iter().zip(theirs) {
+        assert!(rig.read(name) == theirs, "{name} differs");
+    }
+}
+
+#[test]
+fn what_asked_the_agent_asks_squire() {
+    let (tenant, password) = tenant(Bao::shared());
+    tenant.write("other", &json!({"password": fresh("other")}));
+    let port = free_port();
+    let listener = format!(
+        "api_proxy {{ use_auto_auth_token = true }}\nlistener \"tcp\" {{ address = \"127.0.0.1:{port}\" tls_disable = true }}\n"
+    );
+    let rig = rig(&tenant, &format!("{AGENT}{listener}"));
+    let configuration = rig.path("agent.hcl");
+    let mut squire = rig.start(&["run", "-c", configuration.to_str().unwrap()]);
+    squire.wait_until("the first file", || rig.read("files/app.env").contains(&password));
+    let asked = |path: &str| {
+        let mut bao = Command::new(bao_program());
+        bao.args(["read", "-format=json", path]).env_clear().env("HOME", rig.directory());
+        bao.env("BAO_ADDR", format!("http://127.0.0.1:{port}")).output().unwrap()
+    };
+    let (code, stdout, stderr) = texts(&asked(&format!("secret/data/{}/app", tenant.name())));
+    assert!(code == 0 && stdout.contains(&password), "{stderr}");
+    let (code, _, stderr) = texts(&asked(&format!("secret/data/{}/other", tenant.name())));
+    assert!(code != 0 && stderr.contains("squire: "), "{stderr}");
+    assert_eq!(squire.stop(), 0);
+}
+
 #[test]
 fn files_are_written_beside_each_other_and_none_is_lost() {
     let long = "a line\n".repeat(20);
@@ -167,6 +235,11 @@ fn files_are_written_beside_each_other_and_none_is_lost() {
     assert_eq!(read("squire.toml"), "mine");
     assert_eq!(texts(&squire(&[&arguments[..], &["--force"]].concat(), "")).0, 0);
     assert!(read("squire.toml").contains("long.conf.hbs"));
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&to.join("squire.toml")), 0o644);
+    std::fs::set_permissions(&agent, std::fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(texts(&squire(&[&arguments[..], &["--force"]].concat(), "")).0, 0);
+    assert_eq!(["squire.toml", "long.conf.hbs"].map(|name| mode(&to.join(name))), [0o600; 2]);
 }
 
 #[test]
