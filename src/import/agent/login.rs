@@ -111,16 +111,19 @@ pub(in super::super) fn method(block: &Block<'_>, reading: &mut Reading<'_>) {
     reading.foreign.vault.auth = auth;
 }
 
-/// The method's namespace is the one that logs in.
+/// The method's namespace is the one that logs in, and where `vault` has none, that of the secrets too.
 fn namespace(fields: &mut Fields<'_>, vault: &mut Vault, notes: &mut Notes) {
     let Some(namespace) = fields.word("namespace", notes) else { return };
-    let same = |other: &str| other.trim_matches('/') == namespace.trim_matches('/');
-    if vault.namespace.as_deref().is_some_and(|other| !same(other)) {
-        let advice = "the login's namespace is another than the secrets'; Squire uses one for both: give the role to that one, or write the \
-                      difference into the paths of the secrets";
-        notes.left(fields.place_of("namespace"), "namespace", advice);
+    match vault.namespace.as_deref() {
+        None => vault.namespace = Some(namespace),
+        Some(other) if other.trim_matches('/') == namespace.trim_matches('/') => {}
+        // In the login's there may be other secrets at the same paths.
+        Some(_) => {
+            let advice = "the login's namespace is another than the secrets'; Squire uses one for both, and that of the secrets stands here: give the \
+                          role to it, or take the login's, and write what is missing before the paths of the secrets";
+            notes.left(fields.place_of("namespace"), "namespace", advice);
+        }
     }
-    vault.namespace = Some(namespace);
 }
 
 fn approle(config: &mut Fields<'_>, mount: Option<String>, notes: &mut Notes) -> Auth {
