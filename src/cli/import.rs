@@ -1,6 +1,7 @@
 //! `squire import`: takes over what another agent runs on.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Read};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -112,9 +113,16 @@ pub(super) fn perform(asked: &Asked) -> u8 {
         }
     };
     let readers = Cell::new(asked.files.iter().fold(EVERYBODY, |mode, file| mode & readers(file)));
+    let elsewhere = RefCell::new(BTreeSet::new());
     let open = |name: &str| {
         let (text, place) = open(&asked.files, name)?;
         readers.set(readers.get() & self::readers(&place));
+        if Path::new(name).is_absolute() && place != Path::new(name) {
+            let place = place.display();
+            elsewhere
+                .borrow_mut()
+                .insert(format!("note: {name} is not on this machine; {place} has its name and is taken"));
+        }
         Some(text)
     };
     let places = if asked.to.is_some() { Files::Beside } else { Files::Inside };
@@ -125,7 +133,8 @@ pub(super) fn perform(asked: &Asked) -> u8 {
             return USAGE;
         }
     };
-    let notes: Vec<String> = imported.notes.all().iter().map(line).collect();
+    let notes: Vec<String> =
+        elsewhere.take().into_iter().chain(imported.notes.all().iter().map(line)).collect();
     if !notes.is_empty() {
         complain(&notes);
     }
@@ -226,10 +235,13 @@ fn readers(file: &Path) -> u32 {
     fs::metadata(file).map_or(0o600, |about| about.permissions().mode() & EVERYBODY | 0o600)
 }
 
-/// A file that is named in one of the inputs: as it is written, or beside one of them. Its text, and where it was.
+/// A file that is named in one of the inputs: as it is written, or beside one of them, where one of a container lies beside the
+/// configuration that names it. Its text, and where it was.
 fn open(files: &[PathBuf], name: &str) -> Option<(String, PathBuf)> {
     let beside = files.iter().filter_map(|file| Some(file.parent()?.join(name)));
-    let places = std::iter::once(PathBuf::from(name)).chain(beside);
+    let base = Path::new(name).file_name().filter(|_| Path::new(name).is_absolute());
+    let by_base = files.iter().filter_map(|file| Some(file.parent()?.join(base?)));
+    let places = std::iter::once(PathBuf::from(name)).chain(beside).chain(by_base);
     // A configuration names it, which may be somebody else's: nothing that has no end, and nobody to wait for.
     let read = |place: PathBuf| {
         let text = files::read(&place, LONGEST)?.text().map(str::to_owned);
@@ -322,6 +334,17 @@ mod tests {
             open(&[directory.path().join("agent.hcl")], "a.tpl").map(|(text, _)| text).as_deref(),
             Some("text")
         );
+    }
+
+    #[test]
+    fn a_template_of_a_container_may_lie_beside_the_configuration() {
+        let directory = tempfile::tempdir().unwrap();
+        let agent = [directory.path().join("agent.hcl")];
+        let there = directory.path().join("app.env.tpl");
+        fs::write(&there, "text").unwrap();
+        assert_eq!(open(&agent, "/vault/config/app.env.tpl"), Some(("text".to_owned(), there)));
+        assert_eq!(open(&agent, "/vault/config/other.tpl"), None);
+        assert_eq!(open(&agent, "below/app.env.tpl"), None, "a relative name says where it is");
     }
 
     #[test]
