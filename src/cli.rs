@@ -165,7 +165,8 @@ Environment:
   HTTPS_PROXY, …      HTTP_PROXY and NO_PROXY: the way there, where the configuration does not say it
   AWS_REGION, …       region and credentials of AWS, as every tool of AWS takes them
   SQUIRE_SOCKET       the socket of a squire that runs, where the configuration does not say it
-  SQUIRE_LOG          what is logged: error, warn, info (default), debug, trace, or per module
+  SQUIRE_LOG          what is logged: off, error, warn, info (default) or debug, or per module;
+                      trace is the same as debug in a release
   SQUIRE_LOG_FORMAT   text or json; text on a terminal, else json
 
 Exit status: that of the process; 128+n if signal n ended it; 127 if it cannot be found, 126 if it
