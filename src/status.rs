@@ -192,7 +192,7 @@ pub struct SecretStatus {
     pub is_held: bool,
     /// When the newest value came.
     pub changed: Option<Moment>,
-    /// When the value that is relied on ends; nothing where it has no end.
+    /// When the live value ends, or the newest while none is live; nothing where it has no end.
     pub ends: Option<Moment>,
     /// How its end is kept away.
     pub kept_by: KeptBy,
@@ -204,6 +204,18 @@ pub struct SecretStatus {
     pub answers: u64,
     /// Why it was not fetched or renewed; nothing while all is well.
     pub trouble: Option<String>,
+    /// The ends of its values that are not relied on any more; for [`Status::new`], which knows which value is live.
+    #[serde(skip)]
+    pub former: FormerEnds,
+}
+
+/// When values of a secret end that are not the newest: one of them may be live for long, as on hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FormerEnds {
+    /// Of what is leased, by the number of the value.
+    pub leased: BTreeMap<Revision, Moment>,
+    /// Of every other value before the newest; nothing where such a value has no end.
+    pub other: Option<Moment>,
 }
 
 /// The state of a secret, in one word. The first that fits.
@@ -477,7 +489,7 @@ impl Status {
         let (mut sources, mut secrets) = (Vec::new(), Vec::new());
         for session in sessions {
             sources.push(session.source);
-            secrets.extend(session.secrets.into_iter().map(|secret| known_to(&agent, secret)));
+            secrets.extend(session.secrets.into_iter().map(|secret| known_to(&agent, secret, at)));
         }
         secrets.sort_by(|one, other| one.name.cmp(&other.name));
         let ready = Readiness::of(&agent, &secrets);
@@ -510,9 +522,15 @@ impl Status {
     }
 }
 
-/// Adds what the agent knows of a secret.
-fn known_to(agent: &AgentStatus, mut secret: SecretStatus) -> SecretStatus {
+/// Adds what the agent knows of a secret. While a newer value waits for its release, what counts is the end of the one that is used.
+fn known_to(agent: &AgentStatus, mut secret: SecretStatus, at: Moment) -> SecretStatus {
     secret.live = agent.live.get(&secret.name).copied();
+    if let Some(live) = secret.live.filter(|live| *live < secret.revision) {
+        secret.ends = secret.former.leased.get(&live).copied().or(secret.former.other);
+        if secret.ends.is_some_and(|ends| ends <= at) {
+            secret.state = SecretState::Expired;
+        }
+    }
     secret.is_held = agent.held.contains(&secret.name);
     if secret.is_held {
         secret.state = secret.state.min(SecretState::Held);

@@ -8,10 +8,11 @@ use super::agenda::Planned as _;
 use super::grant::{GrantNext, HeldGrant, Login};
 use super::held::{HeldLease, LeaseNext, Next as Planned, Tracked};
 use super::{BREAKER_OPENS_AT, Phase, Session};
+use crate::names::Revision;
 use crate::source::Fault;
 use crate::status::{
-    Clock, CredentialStatus, KeptBy, Next, NextAction, SecretState, SecretStatus, SessionStatus, SourceState,
-    SourceStatus, TokenStatus,
+    Clock, CredentialStatus, FormerEnds, KeptBy, Next, NextAction, SecretState, SecretStatus, SessionStatus,
+    SourceState, SourceStatus, TokenStatus,
 };
 
 impl Session {
@@ -31,11 +32,14 @@ impl Session {
             in_flight: self.in_flight,
             rotations: None,
         };
-        let leases = self.leases.values().map(|lease| ((lease.secret(), lease.revision), lease));
-        let leases: BTreeMap<_, _> = leases.collect();
         let secrets = self.secrets.values().map(|tracked| {
-            let lease = leases.get(&(&tracked.want.name, tracked.relied_on)).copied();
-            secret(tracked, lease, clock)
+            let ids = self.leases.of(&tracked.want.name);
+            let leases: BTreeMap<_, _> = ids
+                .iter()
+                .filter_map(|id| self.leases.get(id))
+                .map(|lease| (lease.revision, lease))
+                .collect();
+            secret(tracked, &leases, clock)
         });
         SessionStatus { source, secrets: secrets.collect() }
     }
@@ -52,8 +56,13 @@ impl Session {
     }
 }
 
-fn secret(tracked: &Tracked, lease: Option<&HeldLease>, clock: &Clock) -> SecretStatus {
+fn secret(tracked: &Tracked, leases: &BTreeMap<Revision, &HeldLease>, clock: &Clock) -> SecretStatus {
     let want = &tracked.want;
+    let lease = leases.get(&tracked.relied_on).copied();
+    let former = FormerEnds {
+        leased: leases.iter().map(|(revision, lease)| (*revision, clock.at(lease.ends))).collect(),
+        other: tracked.former_ends.map(|at| clock.at(at)),
+    };
     SecretStatus {
         name: want.name.clone(),
         source: want.source.clone(),
@@ -69,6 +78,7 @@ fn secret(tracked: &Tracked, lease: Option<&HeldLease>, clock: &Clock) -> Secret
         is_asked_for: matches!(tracked.next, Planned::Fetching { .. }),
         answers: tracked.answers,
         trouble: tracked.trouble.as_ref().map(ToString::to_string),
+        former,
     }
 }
 

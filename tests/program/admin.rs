@@ -15,8 +15,8 @@ use nix::unistd::Pid;
 use serde_json::json;
 
 use crate::support::{
-    Bao, Impostor, Manners, Rig, SOON, Squire, ask, configure_store, free_port, fresh, rig_of_store, says,
-    skipped, status, store, wait_until,
+    Bao, Impostor, Manners, Postgres, Rig, SOON, Squire, ask, configure_store, database_file, free_port,
+    fresh, rig_of_store, says, skipped, status, store, wait_until,
 };
 
 /// The process and the file of most tests here.
@@ -132,6 +132,31 @@ fn a_status_says_what_is_held_until_when_and_what_comes_next() {
         assert!(table.contains(word), "{word}:\n{table}");
     }
     assert!(table.lines().all(|line| line.chars().count() <= 100), "{table}");
+    squire.stop();
+}
+
+/// The source has a successor, and nobody lets it out: what is published dies all the same, and that is said.
+#[test]
+fn a_value_that_ends_on_hold_is_no_longer_ready() {
+    let (bao, postgres) = (Bao::start(), Postgres::shared());
+    bao.connect_database(postgres, "held", 3, 6);
+    let tenant = bao.tenant();
+    let rig = Rig::new(&tenant);
+    rig.config(&database_file(postgres, "held"));
+    let mut squire = rig.run();
+    squire.wait_until("it is ready", || ask(&rig, &["status", "--ready"]).status.success());
+    assert_eq!(says(&rig, &["hold"]), "rollouts are on hold\n");
+    let secret = || status(&rig)["secrets"][0].clone();
+    squire.wait_until("a successor waits", || secret()["revision"] == 2);
+    squire.wait_until("what is live has ended", || secret()["state"] == "expired");
+    let status = status(&rig);
+    let expired = json!({"is_ready": false, "reasons": [{"reason": "expired", "secret": "held"}]});
+    assert_eq!(status["ready"], expired);
+    assert!(status["secrets"][0]["ends"].as_str() < status["at"].as_str(), "{status}");
+    assert!(ask(&rig, &["release"]).status.success());
+    squire.wait_until("the successor is live, and ready", || {
+        ask(&rig, &["status", "--ready"]).status.success()
+    });
     squire.stop();
 }
 

@@ -3,8 +3,8 @@ use std::time::{Duration, SystemTime};
 use super::*;
 use crate::names::{Revision, SecretName, SourceName};
 use crate::status::{
-    ConfigurationStatus, CredentialPlace, CredentialStatus, Generations, KeptBy, Moment, Next, NextAction,
-    Readiness, Rotations, SecretState, SecretStatus, SourceState, SourceStatus, TokenStatus,
+    ConfigurationStatus, CredentialPlace, CredentialStatus, FormerEnds, Generations, KeptBy, Moment, Next,
+    NextAction, Readiness, Rotations, SecretState, SecretStatus, SourceState, SourceStatus, TokenStatus,
 };
 
 fn at(seconds: u64) -> Moment {
@@ -53,6 +53,7 @@ fn secret(name: &str) -> SecretStatus {
         is_asked_for: false,
         answers: 1,
         trouble: Some("a-message".to_owned()),
+        former: FormerEnds::default(),
     }
 }
 
