@@ -7,6 +7,7 @@
 
 mod arguments;
 mod catalogue;
+mod effort;
 mod fault;
 mod foreign;
 mod helpers;
@@ -21,6 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use handlebars::{Context, Handlebars, Output, RenderContext, Renderable, Template as Tree};
 use serde_json::{Map, Value};
@@ -51,6 +53,8 @@ pub type ReadFile = Box<dyn Fn(&Path) -> io::Result<String> + Send + Sync>;
 /// Handlebars with our rules: strict, without escaping, with our helpers. Built once.
 pub struct Engine {
     registry: Handlebars<'static>,
+    /// What one template may compute.
+    longest: Duration,
 }
 
 impl Engine {
@@ -60,7 +64,7 @@ impl Engine {
         registry.set_strict_mode(true);
         registry.register_escape_fn(handlebars::no_escape);
         helpers::register(&mut registry, surroundings);
-        Self { registry }
+        Self { registry, longest: effort::LONGEST }
     }
 
     /// Renders a template. The error names the place in the template and what is missing there, never a value.
@@ -70,6 +74,7 @@ impl Engine {
 
     fn render_in(&self, context: &Context, template: &Template) -> Result<Secret<str>, TemplateError> {
         let mut output = BoundedOutput::default();
+        effort::begin(self.longest);
         template
             .tree
             .render(&self.registry, context, &mut RenderContext::new(None), &mut output)
@@ -294,6 +299,9 @@ struct BoundedOutput {
 
 impl Output for BoundedOutput {
     fn write(&mut self, segment: &str) -> io::Result<()> {
+        if effort::is_spent() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
         if self.text.len() + segment.len() > OUTPUT_LIMIT {
             return Err(io::ErrorKind::FileTooLarge.into());
         }

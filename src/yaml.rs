@@ -16,6 +16,10 @@ const DEPTH: usize = 127;
 /// The most bytes of all scalars together: 8 MiB.
 const BYTES: usize = 8 << 20;
 
+/// The most characters that may separate values, wherever they stand: the parser looks far ahead for the end of a line like `[,,,,`, and
+/// keeps some hundred bytes for each.
+const SEPARATORS: usize = 400_000;
+
 /// A place in a text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Spot {
@@ -107,6 +111,11 @@ impl Node {
 /// # Errors
 /// The first place that is no YAML, or more than is read: an alias of nothing, more than 100,000 nodes, 127 levels or 8 MiB.
 pub(crate) fn documents(text: &str) -> Result<Vec<Node>, Wrong> {
+    if text.bytes().filter(|byte| b",:[{?".contains(byte)).nth(SEPARATORS).is_some() {
+        return Err(
+            Spot { line: 1, column: 1 }.wrong("begins a text with more than 400,000 separators of values")
+        );
+    }
     let mut reading = Reading::default();
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|error| Spot::of(error.marker()).wrong("is no YAML"))?;

@@ -3,6 +3,7 @@
 //! *Invariant:* only the text of a [`Complaint`], and names from the template, are passed on from an error.
 
 use std::fmt::Display;
+use std::io::ErrorKind;
 
 use handlebars::{RenderError, RenderErrorReason, TemplateError, TemplateErrorReason};
 
@@ -16,6 +17,15 @@ pub(super) struct Complaint(String);
 impl Complaint {
     pub(super) fn new(message: impl Display) -> Self {
         Self(message.to_string())
+    }
+}
+
+/// It has computed as long as it may.
+const TOO_LONG: &str = "the template computes for more than 10 s here: a list in it is too long for what is done with each of its items";
+
+impl Complaint {
+    pub(super) fn too_long() -> Self {
+        Self::new(TOO_LONG)
     }
 }
 
@@ -44,6 +54,7 @@ fn message(reason: &RenderErrorReason) -> String {
             Some(complaint) => complaint.to_string(),
             None => "it cannot be rendered".to_owned(),
         },
+        RenderErrorReason::IOError(error) if error.kind() == ErrorKind::TimedOut => TOO_LONG.to_owned(),
         RenderErrorReason::IOError(_) => "the output is larger than 8 MiB".to_owned(),
         RenderErrorReason::InvalidJsonIndex(_) => {
             "a list has no fields: its items are numbers, as in `db.hosts.0`".to_owned()

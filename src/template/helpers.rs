@@ -27,7 +27,7 @@ use serde_json::Value;
 use super::arguments::{Arguments, derived};
 use super::catalogue::{self, Absence, Helper};
 use super::fault::Complaint;
-use super::{OUTPUT_LIMIT, Surroundings, missing, prepare};
+use super::{OUTPUT_LIMIT, Surroundings, effort, missing, prepare};
 
 pub(super) use encode::decoded;
 
@@ -154,6 +154,9 @@ where
         context: &'rc Context,
         render: &mut RenderContext<'reg, 'rc>,
     ) -> Result<ScopedJson<'rc>, RenderError> {
+        if effort::is_spent() {
+            return Err(Complaint::too_long().into());
+        }
         let first = usize::from(self.helper.absence == Absence::FirstNull);
         if let Some(absent) = call.params().iter().skip(first).find(|value| value.is_value_missing()) {
             return Err(Complaint::new(missing::explain(absent, context, render)).into());

@@ -112,6 +112,18 @@ fn the_time_for_a_map_is_no_square_of_its_names() {
     assert_eq!(merged["b"]["n1"], 1);
 }
 
+#[test]
+fn a_text_of_nothing_but_separators_is_not_read() {
+    for text in [format!("[{}", ",".repeat(1 << 20)), format!("[{}", "a: ".repeat(1 << 19))] {
+        let Wrong { at, why } = documents(&text).unwrap_err();
+        assert_eq!((at.line, at.column), (1, 1));
+        assert_eq!(why, "begins a text with more than 400,000 separators of values");
+    }
+    // A long text of one value has as many as it needs for most uses.
+    let text = format!("a: |\n  {}\n", "1,2,".repeat(100_000));
+    assert_eq!(value(&text).unwrap()["a"].as_str().map(str::len), Some(400_001));
+}
+
 proptest! {
     #[test]
     fn no_text_panics(text in "[-a-z0-9:{}\\[\\],&*!|>'\"\\\\ \n\t#?%@`<~.é]{0,60}") {

@@ -90,12 +90,8 @@ fn none(arguments: &Arguments<'_>) -> Complaint {
 
 /// Whether the names say so; a certificate that names itself was issued by no other.
 fn issued(issuer: &Certificate, certificate: &Certificate) -> bool {
-    let names = |certificate: &Certificate| {
-        let body = certificate.tbs_certificate();
-        (body.subject().clone(), body.issuer().clone())
-    };
-    let ((name, _), (own, wanted)) = (names(issuer), names(certificate));
-    name == wanted && own != wanted
+    let (name, body) = (issuer.tbs_certificate().subject(), certificate.tbs_certificate());
+    name == body.issuer() && body.subject() != body.issuer()
 }
 
 /// In UTC, as in RFC 3339.

@@ -2,7 +2,6 @@
 //!
 //! *Invariant:* a map is walked in the order of its names.
 
-use std::cmp::Ordering;
 use std::collections::HashSet;
 
 use serde_json::Value;
@@ -49,27 +48,32 @@ fn some_item(arguments: &Arguments<'_>, item: Option<&Value>) -> Result<Value, C
 }
 
 /// Texts in the order of their bytes, or numbers in that of their values.
+///
+/// The order is total, which sorting relies on: it panics where it finds that three items contradict each other. So every number is compared
+/// by the same two keys. Whole numbers of one fraction are told apart by the second one; what has none comes before them. A number may have
+/// a million digits, so it is read once and not at each comparison.
 pub(super) fn sort(arguments: &Arguments<'_>) -> Result<Value, Complaint> {
     let mut items = arguments.list(0)?.to_vec();
-    let texts = items.iter().all(Value::is_string);
-    let numbers = items.iter().all(|item| item.as_f64().is_some_and(f64::is_finite));
-    if !texts && !numbers {
+    if items.iter().all(Value::is_string) {
+        items.sort_by(|left, right| left.as_str().cmp(&right.as_str()));
+        return Ok(items.into());
+    }
+    let keys: Option<Vec<_>> = items.iter().map(|item| Some((finite(item)?, whole(item)))).collect();
+    let Some(keys) = keys else {
         let label = arguments.label(0);
         return Err(Complaint::new(format_args!(
             "`sort` takes a list of texts or one of numbers, and {label} is neither"
         )));
-    }
-    items.sort_by(order);
-    Ok(items.into())
+    };
+    let mut numbers: Vec<_> = keys.into_iter().zip(items).collect();
+    numbers.sort_by(|((one, whole), _), ((other, other_whole), _)| {
+        one.total_cmp(other).then_with(|| whole.cmp(other_whole))
+    });
+    Ok(numbers.into_iter().map(|(_, number)| number).collect())
 }
 
-/// A total order, which sorting relies on: it panics where it finds that three items contradict each other. So every number is compared by
-/// the same two keys. Whole numbers of one fraction are told apart by the second one; what has none comes before them.
-fn order(left: &Value, right: &Value) -> Ordering {
-    match (left.as_f64(), right.as_f64()) {
-        (Some(one), Some(other)) => one.total_cmp(&other).then_with(|| whole(left).cmp(&whole(right))),
-        _ => left.as_str().cmp(&right.as_str()),
-    }
+fn finite(number: &Value) -> Option<f64> {
+    number.as_f64().filter(|number| number.is_finite())
 }
 
 fn whole(number: &Value) -> Option<i128> {

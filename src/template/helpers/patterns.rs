@@ -1,18 +1,19 @@
 //! Helpers with regular expressions, in the language of the crate `regex`, which is close to Go's.
 //!
-//! *Invariant:* the time is bounded, whatever the text is, and no error contains an expression that could be a value.
+//! *Invariant:* time and memory are bounded, whatever the text is, and no error contains an expression that could be a value.
 //!
-//! One search takes time that is linear in the text. Each further one may look to the end of the text again: `a.*z|a` does so at every `a`.
-//! So their time together is measured, and a text cannot hold up its service for hours.
+//! One search takes time that is linear in the text, and in the expression: so the longer the text is, the smaller that has to be. Each
+//! further search may look to the end of the text again: `a.*z|a` does so at every `a`. So their time together is measured, and a text
+//! cannot hold up its service for hours.
 
 use std::time::Duration;
 
-use nix::time::{ClockId, clock_gettime};
-use regex::{Regex, RegexBuilder};
+use regex::{Captures, Regex, RegexBuilder};
 use serde_json::Value;
 
 use super::{Arguments, Complaint, too_large};
 use crate::template::OUTPUT_LIMIT;
+use crate::template::effort::computed;
 
 /// What a compiled expression may take: 1 MiB. A greater one repeats a repetition.
 const COMPILED: usize = 1 << 20;
@@ -20,6 +21,11 @@ const COMPILED: usize = 1 << 20;
 /// The same for an expression that is a value, and how long the text for it may be: 64 KiB. The time of a search is the product of both, and
 /// whoever wrote the template chose neither.
 const OF_VALUE: usize = 1 << 16;
+
+/// The product of both where the template has the expression: 1 MiB for a text of 16 KiB. The slowest search takes some seconds then.
+const STEPS: usize = 1 << 34;
+/// What a compiled expression may take however long the text is: a few words and classes.
+const ALWAYS: usize = 1 << 14;
 
 /// How long the searches of one call may compute. An ordinary text takes some milliseconds.
 const LONGEST: Duration = Duration::from_secs(2);
@@ -36,12 +42,9 @@ pub(super) fn regex_replace(arguments: &Arguments<'_>) -> Result<Value, Complain
     let (mut result, mut rest) = (String::new(), 0);
     for found in expression.captures_iter(&text) {
         let whole = found.get_match();
-        result.push_str(text.get(rest..whole.start()).unwrap_or_default());
-        found.expand(&with, &mut result);
+        push(&mut result, text.get(rest..whole.start()).unwrap_or_default())?;
+        expand(&found, &with, &mut result)?;
         rest = whole.end();
-        if result.len() > OUTPUT_LIMIT {
-            return Err(too_large("regex_replace"));
-        }
         if computed() > end {
             let label = arguments.label(0);
             return Err(Complaint::new(format_args!(
@@ -51,20 +54,50 @@ pub(super) fn regex_replace(arguments: &Arguments<'_>) -> Result<Value, Complain
             )));
         }
     }
-    result.push_str(text.get(rest..).unwrap_or_default());
+    push(&mut result, text.get(rest..).unwrap_or_default())?;
     Ok(result.into())
 }
 
-/// How long this thread has computed: a machine that is busy with something else makes no text too long.
-fn computed() -> Duration {
-    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from).unwrap_or_default()
+fn push(result: &mut String, part: &str) -> Result<(), Complaint> {
+    if result.len().saturating_add(part.len()) > OUTPUT_LIMIT {
+        return Err(too_large("regex_replace"));
+    }
+    result.push_str(part);
+    Ok(())
+}
+
+/// Writes what stands for one match, a piece at a time: each of many references may stand for all of the text.
+fn expand(found: &Captures<'_>, with: &str, result: &mut String) -> Result<(), Complaint> {
+    let mut rest = with;
+    while let Some((piece, others)) =
+        rest.split_at_checked(piece(rest)).filter(|(piece, _)| !piece.is_empty())
+    {
+        found.expand(piece, result);
+        push(result, "")?;
+        rest = others;
+    }
+    Ok(())
+}
+
+/// The length of the first piece, which has at most one reference, at its beginning: `$1 and ` or `${name}`. `$$` stands for a `$`.
+fn piece(with: &str) -> usize {
+    let reference = match with.as_bytes() {
+        [b'$', b'$', ..] => 2,
+        [b'$', b'{', ..] => with.find('}').map_or(2, |end| end + 1),
+        [b'$', ..] => 1,
+        _ => 0,
+    };
+    let behind = with.get(reference..).unwrap_or_default();
+    reference + behind.find('$').unwrap_or(behind.len())
 }
 
 /// The second argument, for the text that is the first.
 fn expression(arguments: &Arguments<'_>) -> Result<Regex, Complaint> {
     let (text, literal) = (arguments.some_text(1)?, arguments.literal(1));
-    let most = if literal.is_some() { COMPILED } else { OF_VALUE };
-    if literal.is_none() && arguments.text(0)?.len() > OF_VALUE {
+    let length = arguments.text(0)?.len();
+    let for_text = (STEPS / length.max(1)).clamp(ALWAYS, COMPILED);
+    let most = if literal.is_some() { for_text } else { OF_VALUE };
+    if literal.is_none() && length > OF_VALUE {
         let (name, label) = (arguments.name(), arguments.label(0));
         return Err(Complaint::new(format_args!(
             "`{name}` takes a text of at most 64 KiB where the expression is a value too, and {label} is longer"
@@ -73,6 +106,9 @@ fn expression(arguments: &Arguments<'_>) -> Result<Regex, Complaint> {
     RegexBuilder::new(&text).size_limit(most).dfa_size_limit(COMPILED).build().map_err(|error| {
         let (name, label) = (arguments.name(), arguments.label(1));
         let why = match (literal, error) {
+            (Some(_), regex::Error::CompiledTooBig(_)) if most < COMPILED => {
+                "it is too large for a text of this length".to_owned()
+            }
             (_, regex::Error::CompiledTooBig(_)) => "it is too large".to_owned(),
             // The library shows the expression with a mark under the fault; its last line says what is wrong.
             (Some(_), error) => error.to_string().lines().last().unwrap_or_default().trim().to_owned(),

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{Arguments, Complaint};
 use crate::template::arguments::{derived, label, text};
 use crate::template::missing::{self, kind};
-use crate::template::{catalogue, prepare};
+use crate::template::{catalogue, effort, prepare};
 
 /// The value; the fallback for one that is missing, null or empty text.
 pub(super) fn default(arguments: &Arguments<'_>) -> Result<Value, Complaint> {
@@ -122,6 +122,9 @@ impl HelperDef for Around {
         context: &'rc Context,
         render: &mut RenderContext<'reg, 'rc>,
     ) -> Result<ScopedJson<'rc>, RenderError> {
+        if effort::is_spent() {
+            return Err(Complaint::too_long().into());
+        }
         let accepted = match self.absence {
             Refuse => false,
             Accept => true,

@@ -1,8 +1,11 @@
 //! Helpers that calculate, take apart and put together.
 
+use std::time::Duration;
+
 use serde_json::json;
 
-use super::{CANARY, data, render, render_with};
+use super::{CANARY, data, engine, render, render_with};
+use crate::template::{Engine, Template, effort};
 
 #[track_caller]
 fn assert_renders(table: &[(&str, &str)]) {
@@ -222,6 +225,72 @@ fn a_text_cannot_choose_how_long_an_expression_computes() {
         assert!(error.contains(expected), "{error}");
     }
     assert_eq!(render_with("{{#if (regex_match \"aa\" s.usual)}}yes{{/if}}", &data).unwrap(), "yes");
+}
+
+#[test]
+fn what_stands_for_a_match_is_bounded_before_it_is_written() {
+    // Written at once, it would be 512 MiB.
+    let texts = json!({"text": "a".repeat(1 << 18), "with": "$0".repeat(1 << 11)});
+    let data = data(json!({"s": texts}));
+    let error = render_with("{{regex_replace s.text \"(?s).+\" s.with}}", &data).unwrap_err();
+    assert!(error.ends_with("what `regex_replace` yields is larger than 8 MiB"), "{error}");
+    let usual = regex::Regex::new("(a)(b)").unwrap();
+    for (with, expected) in [
+        ("$1-$2", "a-b!"),
+        ("${2}$1", "ba!"),
+        ("$$1 $1x ${1}x $", "$1  ax $!"),
+        ("x${none}y${1$2}z${1", "xyz${1!"),
+        ("é$2é", "ébé!"),
+        ("", "!"),
+    ] {
+        let text = format!("{{{{regex_replace \"ab!\" \"(a)(b)\" \"{with}\"}}}}");
+        let whole = usual.replace_all("ab!", with).into_owned();
+        assert_eq!((whole.as_str(), render(&text)), (expected, Ok(expected.to_owned())), "{with}");
+    }
+}
+
+#[test]
+fn the_longer_a_text_is_the_smaller_is_the_expression_for_it() {
+    let data = data(json!({"s": {"short": "a".repeat(1 << 10), "long": "a".repeat(1 << 20)}}));
+    let one = |expression: &str, text: &str| {
+        render_with(&format!("{{{{#if (regex_match s.{text} \"{expression}\")}}}}yes{{{{/if}}}}"), &data)
+    };
+    // It looks at five hundred places of the text at each of its characters.
+    let many = "(.{1,100}a){1,5}!";
+    assert_eq!(one(many, "short").unwrap(), "");
+    let error = one(many, "long").unwrap_err();
+    assert!(error.ends_with("the value is none: it is too large for a text of this length"), "{error}");
+    assert_eq!(one("^[a-z]+$", "long").unwrap(), "yes");
+}
+
+#[test]
+fn a_template_computes_for_a_while_and_no_longer() {
+    let data = data(json!({"s": {"list": (0..2000).collect::<Vec<u32>>()}}));
+    for text in [
+        "{{#each (range 100000)}}{{#each (range 100000)}}{{/each}}{{/each}}",
+        "{{#each s.list}}{{#each @root.s.list}}{{this}}{{/each}}{{/each}}",
+        "{{#each s.list}}{{bcrypt this \"a\"}}{{/each}}",
+        "{{#each s.list}}{{#each @root.s.list}}{{#if (contains @root.s.list -1)}}{{/if}}{{/each}}{{/each}}",
+        "{{#*inline \"p\"}}.{{/inline}}{{#each s.list}}{{#each @root.s.list}}{{> p}}{{/each}}{{/each}}",
+    ] {
+        let template = Template::compile("t", text).unwrap();
+        let engine = Engine { longest: Duration::from_millis(20), ..engine() };
+        let error = engine.render(&template, &data).unwrap_err().to_string();
+        assert!(error.contains("the template computes for more than 10 s here"), "{text}: {error}");
+    }
+    // The next one has its own time.
+    assert_eq!(render_with("{{#each s.list}}{{#if this}}{{/if}}{{/each}}", &data).unwrap(), "");
+}
+
+#[test]
+fn a_number_of_many_digits_is_read_once() {
+    let mut numbers: Vec<String> = (0..20_000).map(|item| format!("0.{}", 100_000 + item)).collect();
+    numbers.insert(10_000, format!("0.11{}", "0".repeat(200_000)));
+    let data = data(json!({"s": {"numbers": format!("[{}]", numbers.join(","))}}));
+    let began = effort::computed();
+    assert_eq!(render_with("{{len (sort (parse_json s.numbers))}}", &data).unwrap(), "20001");
+    let computed = effort::computed().saturating_sub(began);
+    assert!(computed < Duration::from_millis(1500), "{computed:?}");
 }
 
 #[test]
