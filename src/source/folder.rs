@@ -26,6 +26,30 @@ pub const DEEPEST: usize = 16;
 /// Questions about one folder at once, beside those about other secrets.
 pub(super) const AT_ONCE: usize = 4;
 
+/// All of a folder has to come within this time: each of its entries may take long, and what changes meanwhile is not seen.
+pub(super) const WHOLE_WITHIN: Duration = Duration::from_mins(2);
+
+/// Reads all of a folder, or gives up.
+///
+/// # Errors
+/// Those of the reading; [`Fault::Failing`] if it takes longer than this.
+pub(super) async fn in_time<T>(
+    want: &Want,
+    within: Duration,
+    reading: impl Future<Output = Result<T, Fault>>,
+) -> Result<T, Fault> {
+    match tokio::time::timeout(within, reading).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(Fault::Failing {
+            why: format!(
+                "{}: not all of the folder came within {} s: list a folder in it",
+                want.path,
+                within.as_secs()
+            ),
+        }),
+    }
+}
+
 /// What is in a folder, as far as it came.
 #[derive(Debug)]
 pub(super) struct Folder {
@@ -260,6 +284,16 @@ mod tests {
         assert!((0..MOST_ENTRIES).all(|number| take(number).is_ok()));
         let why = "unexpected answer: x has more than 1000 entries: list a folder in it";
         assert_eq!(take(MOST_ENTRIES).unwrap_err().to_string(), why);
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_does_not_come_whole_in_time_is_a_fault() {
+        let never = std::future::pending::<Result<(), Fault>>();
+        let fault = in_time(&want(0), Duration::from_millis(1), never).await.unwrap_err();
+        let why = "secret/team: not all of the folder came within 0 s: list a folder in it";
+        assert_eq!(fault, Fault::Failing { why: why.to_owned() });
+        let dead = async { Err::<(), _>(Fault::Dead) };
+        assert_eq!(in_time(&want(0), WHOLE_WITHIN, dead).await, Err(Fault::Dead));
     }
 
     #[tokio::test]

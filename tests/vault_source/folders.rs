@@ -1,5 +1,7 @@
 //! A folder of KV as one secret.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 use squire::config::{EngineKind, Listing};
 use squire::plan::Want;
@@ -7,6 +9,7 @@ use squire::source::vault::Vault;
 use squire::source::{Fault, Grant, Life, Source as _};
 
 use crate::bao::Bao;
+use crate::fake::{Fake, json as reply};
 use crate::{config, grant, want};
 
 fn vault(bao: &Bao) -> Vault {
@@ -151,4 +154,21 @@ async fn all_entries_together_may_weigh_what_one_secret_may() {
     assert!(vault(&bao).fetch(&grant(&bao.token), &wanted(4000)).await.is_ok());
     let fault = vault(&bao).fetch(&grant(&bao.token), &wanted(1500)).await.unwrap_err();
     assert!(fault.to_string().contains("all that is in secret/team is larger than 1500 bytes"), "{fault}");
+}
+
+#[tokio::test]
+async fn a_folder_with_too_much_in_it_is_left_as_soon_as_that_is_known() {
+    let server = Fake::new(|request| {
+        let is_first = request.lines().next().unwrap().contains("/metadata/team/?");
+        let name = |number: u32| if is_first { format!("f{number}/") } else { format!("s{number}") };
+        let names: Vec<String> = (0..500).map(name).collect();
+        reply("200 OK", &[], &json!({ "data": { "keys": names } }).to_string())
+    })
+    .await;
+    let vault = Vault::new(&config(&[&server.address], Path::new(""))).unwrap();
+    let wanted = Want { kind: Some(EngineKind::Kv2), ..folder("secret/team", Listing::Tree) };
+    let fault = vault.fetch(&grant("s.t"), &wanted).await.unwrap_err();
+    assert!(fault.to_string().contains("secret/team has more than 1000 entries"), "{fault}");
+    // Each list may have 16 MiB, and there may be a thousand of them.
+    assert!(server.asked("list=true") < 12, "{} lists", server.asked("list=true"));
 }

@@ -13,7 +13,7 @@ use super::batch::LARGEST;
 use super::{Aws, Fault, Fetched, answer, heard, plan};
 use crate::config::{EVERYWHERE, Listing};
 use crate::plan::Want;
-use crate::source::folder::{Folder, Names, each, lock};
+use crate::source::folder::{Folder, Names, WHOLE_WITHIN, each, in_time, lock};
 
 /// How many names an answer has at most: <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_ListSecrets.html>
 const PAGE: i32 = 100;
@@ -64,6 +64,10 @@ impl Aws {
         want: &Want,
         list: Listing,
     ) -> Result<Fetched, Fault> {
+        in_time(want, WHOLE_WITHIN, self.read_entries(account, want, list)).await
+    }
+
+    async fn read_entries(&self, account: &Account, want: &Want, list: Listing) -> Result<Fetched, Fault> {
         let beginning = beginning(&want.path);
         // What has no folder has no levels: its name is whole.
         let list = if beginning.is_empty() { Listing::Tree } else { list };

@@ -3,11 +3,12 @@
 //! *Invariant:* only KV is read so, since elsewhere each read may make something.
 
 use std::mem::take;
+use std::sync::{Mutex, PoisonError};
 
 use super::mounts::{Mount, Mounted, lists};
 use super::{Fault, Fetched, Grant, Vault, Want, suitable};
 use crate::config::Listing;
-use crate::source::folder::{AT_ONCE, DEEPEST, Folder, Names, each, lock, too_deep};
+use crate::source::folder::{AT_ONCE, DEEPEST, Folder, Names, WHOLE_WITHIN, each, in_time, lock, too_deep};
 
 impl Vault {
     /// The entries as one secret. A folder that is empty and one that is not there are the same to KV: neither has any entry.
@@ -25,7 +26,8 @@ impl Vault {
             return Err(Fault::Malformed { why });
         }
         let mount = self.mount(grant, want).await.map_err(lists)?;
-        let outcome = self.read_entries(grant, &mount, want, list).await;
+        let reading = self.read_entries(grant, &mount, want, list);
+        let outcome = in_time(want, WHOLE_WITHIN, reading).await;
         // Another engine may be mounted there by now.
         if matches!(outcome, Err(Fault::Malformed { .. })) {
             self.mounts.forget(&mount);
@@ -87,18 +89,19 @@ impl Vault {
         let mut found = Names::default();
         // The folder itself is the first.
         found.folders.push(String::new());
+        let found = Mutex::new(found);
+        let taken = || found.lock().unwrap_or_else(PoisonError::into_inner);
         for _ in 0..DEEPEST {
+            // Each list is taken as it comes: all of them together may be larger than the memory.
             let names_below = |folder: String| async move {
                 let names = self.names(grant, &format!("{root}{folder}")).await?;
-                Ok((folder, names))
+                let mut found = taken();
+                names.iter().try_for_each(|name| found.take(&want.path, &format!("{folder}{name}"), list))
             };
-            for (folder, names) in each(take(&mut found.folders), AT_ONCE, names_below).await? {
-                for name in names {
-                    found.take(&want.path, &format!("{folder}{name}"), list)?;
-                }
-            }
-            if found.folders.is_empty() {
-                return Ok(found.secrets.into_iter().collect());
+            let folders = take(&mut taken().folders);
+            each(folders, AT_ONCE, names_below).await?;
+            if taken().folders.is_empty() {
+                return Ok(take(&mut taken().secrets).into_iter().collect());
             }
         }
         Err(too_deep(&want.path))
