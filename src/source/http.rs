@@ -11,6 +11,7 @@ mod explain;
 mod failure;
 #[cfg(test)]
 mod fuzz;
+mod hidden;
 mod line;
 mod open;
 mod origin;
@@ -79,6 +80,8 @@ pub struct Request {
     pub repeat: Repeat,
     /// How long its answer may be.
     pub longest: Longest,
+    /// Credentials in it: an answer that is no success is shown, and a server may repeat in it what it was sent.
+    pub hidden: Vec<Secret<str>>,
 }
 
 /// How long an answer may be: both as it is sent, and as it weighs when it is read.
@@ -269,7 +272,10 @@ impl Http {
     async fn exchange(&self, origin: &Origin, path: &str, request: &Request) -> Result<Answer, Failure> {
         let exchange = async {
             let (head, body) = self.begun(origin, path, request).await?.into_parts();
-            let body = self.whole(origin, body, request.longest).await?;
+            let mut body = self.whole(origin, body, request.longest).await?;
+            if !head.status.is_success() {
+                body = hidden::without(body, &request.hidden);
+            }
             Ok(Answer { status: head.status, headers: head.headers, body: Secret::new(body) })
         };
         match tokio::time::timeout(self.limits.request, exchange).await {

@@ -114,8 +114,15 @@ impl Bao {
         headers.insert("x-vault-token", HeaderValue::from_str(&self.token).unwrap());
         let body = body.map(|body| Secret::new(body.to_string().into_bytes()));
         let path = format!("/v1/{path}");
-        let request =
-            Request { method, path, headers, body, repeat: Repeat::Always, longest: Longest::Usual };
+        let request = Request {
+            method,
+            path,
+            headers,
+            body,
+            repeat: Repeat::Always,
+            longest: Longest::Usual,
+            hidden: Vec::new(),
+        };
         let answer = self.admin.send(&request).await.map_err(|fault| fault.to_string())?;
         let text = String::from_utf8_lossy(answer.body.expose()).into_owned();
         if answer.status.is_success() {

@@ -230,3 +230,27 @@ async fn a_machine_of_azure_shows_a_token_and_where_it_is() {
     let outcome = log_in(&with("app", &nobody.address)).await;
     assert!(matches!(outcome, Err(Fault::Malformed { .. })), "{outcome:?}");
 }
+
+#[tokio::test]
+async fn a_metadata_service_leads_to_nobody_else() {
+    let thief = Fake::new(|_| reply("200 OK", &[], "eyJhbGciOiJSUzI1NiJ9.canary.c2ln")).await;
+    let server = server("gcp", |_| true).await;
+    for status in ["301 Moved Permanently", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect"] {
+        let location = format!("location: {}/computeMetadata/v1/", thief.address);
+        let metadata = Fake::new(move |_| reply(status, &[&location], "")).await;
+        let gcp =
+            GcpLoginConfig { mount: "gcp".into(), role: "app".into(), metadata: metadata.address.clone() };
+        let outcome = log_in(&with(&server, AuthConfig::Gcp(gcp))).await;
+        assert!(matches!(outcome, Err(Fault::Malformed { .. })), "{status}: {outcome:?}");
+    }
+    for body in [&b"\xff\xfe"[..], b"", b"  \n", b"a\0b", b"a\nb"] {
+        let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+        let whole = [head.as_bytes(), body].concat();
+        let metadata = Fake::new(move |_| Reply::Bytes(whole.clone())).await;
+        let gcp =
+            GcpLoginConfig { mount: "gcp".into(), role: "app".into(), metadata: metadata.address.clone() };
+        let outcome = log_in(&with(&server, AuthConfig::Gcp(gcp))).await;
+        assert!(matches!(outcome, Err(Fault::Malformed { .. })), "{body:?}: {outcome:?}");
+    }
+    assert_eq!((thief.asked(""), server.asked("")), (0, 0));
+}

@@ -100,3 +100,64 @@ async fn a_user_of_a_directory_is_asked_for_in_the_same_way() {
         "ldap operation failed (check username and password, and that the server reaches",
     );
 }
+
+#[tokio::test]
+async fn a_server_that_repeats_what_it_was_sent_shows_it_to_nobody() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("password");
+    std::fs::write(&file, "canary \"of\" a password\n").unwrap();
+    for status in ["400 Bad Request", "403 Forbidden", "500 Internal Server Error", "503 Service Unavailable"]
+    {
+        let server = Fake::new(move |request| {
+            let (line, body) = parts(request);
+            let errors = [format!("{line}: {body} for {}", body["password"].as_str().unwrap())];
+            reply(status, &[], &json!({ "errors": errors }).to_string())
+        })
+        .await;
+        let password = PasswordConfig {
+            kind: PasswordKind::Userpass,
+            mount: "userpass".into(),
+            username: "app".into(),
+            file: file.clone(),
+        };
+        let config =
+            VaultConfig { auth: AuthConfig::Password(password), ..config(&[&server.address], Path::new("")) };
+        let fault = log_in(&config).await.unwrap_err();
+        let said = format!("{fault} {fault:?}");
+        assert!(said.contains("***") && !said.contains("canary") && !said.contains("a password"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_token_is_not_taken_for_one() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("password");
+    std::fs::write(&file, "right\n").unwrap();
+    let login = async |auth: Value| {
+        let answer = json!({ "auth": auth }).to_string();
+        let server = Fake::new(move |_| reply("200 OK", &[], &answer)).await;
+        let password = PasswordConfig {
+            kind: PasswordKind::Userpass,
+            mount: "userpass".into(),
+            username: "app".into(),
+            file: file.clone(),
+        };
+        let config =
+            VaultConfig { auth: AuthConfig::Password(password), ..config(&[&server.address], Path::new("")) };
+        log_in(&config).await
+    };
+    let mfa = json!({ "mfa_request_id": "a", "mfa_constraints": { "totp": {} } });
+    let asked =
+        json!({ "client_token": "", "lease_duration": 0, "renewable": false, "mfa_requirement": mfa });
+    refused(&login(asked).await, "asks for a second factor");
+    for token in ["", "canary\ns.forged", "canary\u{0}", "canary canary"] {
+        let auth = json!({ "client_token": token, "lease_duration": 20, "renewable": true });
+        let outcome = login(auth).await;
+        assert!(matches!(outcome, Err(Fault::Malformed { .. })), "{token:?}: {outcome:?}");
+        assert!(!format!("{outcome:?}").contains("canary"), "{outcome:?}");
+    }
+    let negative = json!({ "client_token": "s.canary", "lease_duration": -1, "renewable": true });
+    let outcome = login(negative).await;
+    assert!(matches!(outcome, Err(Fault::Malformed { .. })), "{outcome:?}");
+    assert!(!format!("{outcome:?}").contains("canary"), "{outcome:?}");
+}

@@ -27,6 +27,7 @@ async fn send(http: &Http, repeat: Repeat) -> Result<Answer, Fault> {
         body: None,
         repeat,
         longest: Longest::Usual,
+        hidden: Vec::new(),
     })
     .await
 }

@@ -68,5 +68,6 @@ pub(super) fn in_clear(address: &str) -> Option<String> {
 /// Whether a host is this machine, by its name or address.
 pub fn is_this_machine(host: &str) -> bool {
     let host = host.trim_matches(['[', ']']);
-    host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse().is_ok_and(|address: IpAddr| address.to_canonical().is_loopback())
 }

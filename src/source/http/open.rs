@@ -11,7 +11,7 @@ use hyper::{Response, StatusCode};
 
 use super::failure::{Failure, together, usable};
 use super::origin::Origin;
-use super::{Address, Answer, Http, Longest, Request};
+use super::{Address, Answer, Http, Longest, Request, hidden};
 use crate::secret::Secret;
 use crate::source::Fault;
 
@@ -77,7 +77,8 @@ impl Http {
                 return Ok(Opened::Head(response));
             }
             let (head, body) = response.into_parts();
-            let body = Secret::new(self.whole(origin, body, Longest::Usual).await?);
+            let body = hidden::without(self.whole(origin, body, Longest::Usual).await?, &request.hidden);
+            let body = Secret::new(body);
             let answer = Answer { status: head.status, headers: head.headers, body };
             if answer.status.is_redirection() {
                 return Ok(Opened::Whole(answer));

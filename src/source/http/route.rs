@@ -56,16 +56,20 @@ impl Routes {
     }
 }
 
+/// Where clouds have the same services over IPv6. AWS: `fd00:ec2::254` for machines, `fd00:ec2::23` for the pods of EKS. Google: `fd20:ce::254`.
+const OF_CLOUDS: [[u16; 2]; 2] = [[0xfd00, 0xec2], [0xfd20, 0xce]];
+
 /// Whether a host is this machine, or only this machine reaches it: the services of a cloud for its machines have link-local addresses.
 fn is_near(host: &str) -> bool {
     if is_this_machine(host) {
         return true;
     }
-    match host.trim_matches(['[', ']']).parse() {
+    // An IPv4 address may be written as one of IPv6.
+    match host.trim_matches(['[', ']']).parse().map(|address: IpAddr| address.to_canonical()) {
         Ok(IpAddr::V4(address)) => address.is_link_local(),
-        // The second address is where AWS has the same service over IPv6.
         Ok(IpAddr::V6(address)) => {
-            address.is_unicast_link_local() || address.segments() == [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254]
+            let [one, two, ..] = address.segments();
+            address.is_unicast_link_local() || OF_CLOUDS.contains(&[one, two])
         }
         Err(_) => false,
     }
@@ -103,6 +107,11 @@ mod tests {
             ("http://[::1]:1", "direct"),
             ("http://169.254.169.254", "direct"),
             ("http://[fd00:ec2::254]", "direct"),
+            ("http://[fd00:ec2::23]/v1/credentials", "direct"),
+            ("http://[fd20:ce::254]", "direct"),
+            ("http://[::ffff:127.0.0.1]:1", "direct"),
+            ("http://[::ffff:169.254.169.254]", "direct"),
+            ("http://[fd00:ec3::23]", "forward http://q:2/"),
         ] {
             assert_eq!(way(&environment, address), expected, "{address}");
         }

@@ -19,9 +19,11 @@ use crate::secret::meta::{self, Meta};
 use crate::secret::{Fields, Packed, Secret};
 use crate::source::{Fault, Fetched, Grant, GrantLife, LONGEST_LIFE, Life, Renewal, Wrapping};
 
-/// How long after its time a deletion is looked for: by the server's clock that second may not have begun yet.
 /// The longest name of a lease, in bytes: it is the path with 24 characters, and a namespace.
 const LONGEST_LEASE: usize = 4096;
+/// The longest token, in bytes: those that name all their policies have some thousand, and more than this fits in no request.
+const LONGEST_TOKEN: usize = 16 << 10;
+/// How long after its time a deletion is looked for: by the server's clock that second may not have begun yet.
 const A_SECOND: Duration = Duration::from_secs(1);
 
 /// The envelope of every answer.
@@ -49,6 +51,9 @@ pub(super) struct AuthAnswer {
     // Whatever stands there: nothing depends on it.
     #[serde(default)]
     accessor: Value,
+    /// There is no token before somebody shows a second factor.
+    #[serde(default)]
+    mfa_requirement: Option<IgnoredAny>,
 }
 
 /// A token, as its own look-up shows it.
@@ -99,6 +104,7 @@ pub(super) fn wrapping(answer: WrappedAnswer, path: &str) -> Result<Wrapping, Fa
     let info = answer.wrap_info.ok_or_else(|| nothing_in("wrap_info", path))?;
     let parsed: Result<WrapInfo, _> = serde_json::from_str(info.get());
     match parsed {
+        Ok(WrapInfo { token }) if !is_token(token.expose()) => Err(no_token_in("wrap_info.token", path)),
         Ok(WrapInfo { token }) => Ok(Wrapping { token, document: Secret::new(info.get()) }),
         // The library's error message would quote the value.
         Err(_) => Err(nothing_in("wrap_info.token", path)),
@@ -208,6 +214,15 @@ impl<Data> Envelope<Data, AuthAnswer> {
     /// The grant of a login.
     pub(super) fn grant(self, path: &str) -> Result<Grant, Fault> {
         let auth = self.auth.ok_or_else(|| nothing_in("auth", path))?;
+        if auth.mfa_requirement.is_some() && auth.client_token.expose().is_empty() {
+            let why = format!(
+                "{path}: the server asks for a second factor (MFA), which no program has: leave this login out of its enforcement"
+            );
+            return Err(Fault::Refused { why, again_in: None });
+        }
+        if !is_token(auth.client_token.expose()) {
+            return Err(no_token_in("auth.client_token", path));
+        }
         let life = auth.life();
         // The server cannot revoke a batch token.
         let revocable = auth.token_type != "batch";
@@ -457,6 +472,15 @@ fn nothing_in(part: &str, path: &str) -> Fault {
     Fault::Malformed { why: format!("{path}: the answer has no `{part}`") }
 }
 
+fn no_token_in(part: &str, path: &str) -> Fault {
+    Fault::Malformed { why: format!("{path}: what stands in `{part}` of the answer is no token") }
+}
+
+/// Whether it can be sent in a header, and stand in a file and in a variable. Others are given it as it is.
+fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.len() <= LONGEST_TOKEN && text.chars().all(|c| c.is_ascii_graphic())
+}
+
 /// 0 means any number. A lower number is a token that is being revoked; its next use shows that.
 fn uses(number: i64) -> Option<u64> {
     u64::try_from(number).ok().filter(|number| *number > 0)
@@ -502,6 +526,50 @@ mod tests {
         let inside = format!(r#"{{"data":{{"request_id":"{ID}"}}}}"#);
         for other in [&inside, "", "[]", r#"{"request_id":7}"#, r#"{"request_id":"hvs.canary"}"#] {
             assert_eq!(request_id(other.as_bytes()), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_login_gives_a_token_or_says_why_there_is_none() {
+        let login = |token: &str, more: Value| {
+            let mut auth = json!({"client_token": token, "lease_duration": 0, "renewable": false});
+            auth.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap_or_default());
+            envelope::<Value, AuthAnswer>(json!({ "auth": auth })).grant("auth/x/login")
+        };
+        assert_eq!(login("hvs.CAES-a_b~c", Value::Null).unwrap().token.expose(), "hvs.CAES-a_b~c");
+        assert!(login("s.t", json!({"mfa_requirement": null})).is_ok());
+        let longest = "x".repeat(LONGEST_TOKEN);
+        assert!(login(&longest, Value::Null).is_ok());
+        let longer = format!("{longest}x");
+        for odd in ["", "canary canary", "canary\nforged", "canary\0", "canary\u{1b}[2J", "canaré", &longer]
+        {
+            let fault = login(odd, Value::Null).unwrap_err();
+            let expected = "auth/x/login: what stands in `auth.client_token` of the answer is no token";
+            assert!(matches!(&fault, Fault::Malformed { why } if why == expected), "{fault}");
+        }
+        let asked = json!({"mfa_requirement": {"mfa_request_id": "a", "mfa_constraints": {}}});
+        let fault = login("", asked).unwrap_err();
+        assert!(matches!(&fault, Fault::Refused { why, again_in: None } if why.contains("second factor")));
+        for odd in [
+            json!({"lease_duration": -1}),
+            json!({"lease_duration": "canary"}),
+            json!({"renewable": "canary"}),
+            json!({"lease_duration": 1.5}),
+        ] {
+            let mut auth = json!({"client_token": "s.t", "lease_duration": 0, "renewable": false});
+            auth.as_object_mut().unwrap().extend(odd.as_object().cloned().unwrap());
+            let read: Result<Envelope<Value, AuthAnswer>, _> =
+                serde_json::from_value(json!({ "auth": auth }));
+            assert!(read.is_err(), "{odd}");
+        }
+        let wrapped = |token: &str| {
+            let answer = json!({ "wrap_info": { "token": token, "ttl": 60 } });
+            wrapping(serde_json::from_value(answer).unwrap(), "sys/wrapping/wrap")
+        };
+        assert_eq!(wrapped("s.wrapping").unwrap().token.expose(), "s.wrapping");
+        for odd in ["", "canary\n"] {
+            let fault = wrapped(odd).unwrap_err().to_string();
+            assert!(fault.contains("`wrap_info.token`") && !fault.contains("canary"), "{fault}");
         }
     }
 

@@ -26,6 +26,9 @@ const INDEX: HeaderName = HeaderName::from_static("x-vault-index");
 const WRAP_TTL: HeaderName = HeaderName::from_static("x-vault-wrap-ttl");
 const INCONSISTENT: HeaderName = HeaderName::from_static("x-vault-inconsistent");
 
+/// The fields of a request that nobody else may see.
+const CREDENTIALS: [&str; 6] = ["password", "secret_id", "jwt", "iam_request_headers", "token", "plaintext"];
+
 /// A call of the API.
 #[derive(Debug)]
 pub(super) struct Call {
@@ -37,6 +40,8 @@ pub(super) struct Call {
     pub(super) longest: Longest,
     /// The answer is wrapped, and the wrapping token lives for this long.
     pub(super) wrap_ttl: Option<Duration>,
+    /// Credentials in the body. The token that it is sent with is always hidden.
+    hidden: Vec<Secret<str>>,
 }
 
 impl Call {
@@ -45,13 +50,16 @@ impl Call {
     }
 
     pub(super) fn post(path: &str, body: &Value) -> Self {
+        let credentials = CREDENTIALS.iter().filter_map(|field| body.get(field)?.as_str());
+        let hidden = credentials.map(Secret::new).collect();
         let body = Some(Secret::new(body.to_string().into_bytes()));
-        Self::new(Method::POST, path, body)
+        Self { hidden, ..Self::new(Method::POST, path, body) }
     }
 
     fn new(method: Method, path: &str, body: Option<Secret<[u8]>>) -> Self {
         let (repeat, longest) = (Repeat::Always, Longest::Usual);
-        Self { method, path: path.to_owned(), body, query: None, repeat, longest, wrap_ttl: None }
+        let (path, query, wrap_ttl, hidden) = (path.to_owned(), None, None, Vec::new());
+        Self { method, path, body, query, repeat, longest, wrap_ttl, hidden }
     }
 }
 
@@ -84,11 +92,13 @@ impl Api {
 
     /// Makes a call. The caller handles statuses that belong to one path.
     pub(super) async fn ask(&self, token: Option<&Secret<str>>, call: Call) -> Result<Answer, Fault> {
-        let Call { method, path, body, query, repeat, longest, wrap_ttl } = call;
+        let Call { method, path, body, query, repeat, longest, wrap_ttl, mut hidden } = call;
+        hidden.extend(token.cloned());
         let mut headers = self.headers(token)?;
         headers.extend(wrap_ttl.map(|ttl| (WRAP_TTL, HeaderValue::from(ttl.as_secs()))));
         let path = encoded(&path, query.as_deref());
-        let answer = self.http.send(&Request { method, path, headers, body, repeat, longest }).await?;
+        let request = Request { method, path, headers, body, repeat, longest, hidden };
+        let answer = self.http.send(&request).await?;
         if let Some(index) = answer.headers.get(INDEX) {
             self.index.saw(index);
         }
@@ -101,7 +111,8 @@ impl Api {
         let Passed { method, path, query, headers: mut all, body, repeat } = passed;
         all.extend(self.headers(Some(token))?);
         let path = encoded(&path, query.as_deref());
-        let request = Request { method, path, headers: all, body, repeat, longest: Longest::Usual };
+        let (longest, hidden) = (Longest::Usual, vec![token.clone()]);
+        let request = Request { method, path, headers: all, body, repeat, longest, hidden };
         let opened = self.http.open(&request).await?;
         let headers = match &opened {
             Opened::Whole(answer) => &answer.headers,

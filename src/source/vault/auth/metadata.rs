@@ -57,6 +57,7 @@ impl<'a> Metadata<'a> {
             body: None,
             repeat: Repeat::Always,
             longest: Longest::Usual,
+            hidden: Vec::new(),
         };
         let answer = self.http.send(&request).await?;
         if answer.status != StatusCode::OK {
