@@ -285,7 +285,10 @@ impl Agent {
                 let launch = Launch::new(command, env);
                 self.run(Purpose::Errand, launch, LONGEST_ERRAND, now, &mut effects);
             }
-            Event::Shown(shown) => self.tokens.learn(shown),
+            Event::Shown(shown) => {
+                self.startup.shown(&shown.source);
+                self.tokens.learn(shown);
+            }
             Event::Sunk(file, result) => self.sunk(&file, result, now, &mut effects),
             Event::Published { changed, superseded } => {
                 self.roll(rollout::Event::Published { changed, superseded }, now, &mut effects);
@@ -384,7 +387,8 @@ impl Agent {
 
     /// If no planned step can change the outcome, waiting would only hide the problem.
     fn give_up_early(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        if self.startup.is_hopeless(self.gatherer.missing(), self.render_errors.is_empty()) {
+        let (missing, tokens) = (self.gatherer.missing(), self.tokens.sources_missing());
+        if self.startup.is_hopeless(missing, tokens, self.render_errors.is_empty()) {
             self.give_up(RolloutFact::Hopeless { errors: self.trouble() }, now, effects);
         }
     }
@@ -399,7 +403,8 @@ impl Agent {
     fn trouble(&self) -> Vec<String> {
         let reasons = self.startup.reasons(self.gatherer.missing());
         let others = self.render_errors.iter().chain(&self.publish_error).cloned();
-        reasons.into_iter().chain(others).chain(self.tokens.missing()).collect()
+        let tokens = self.startup.reasons_of_tokens(self.tokens.sources_missing());
+        reasons.into_iter().chain(others).chain(tokens).chain(self.tokens.missing()).collect()
     }
 
     fn gather(&mut self, event: snapshot::Event, now: Instant, effects: &mut Vec<Effect>) {

@@ -37,9 +37,10 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// A rollout takes no longer than this, for all that is planned with it.
 const LONGEST_ROLLOUT: Duration = Duration::from_mins(2);
 
-/// The bounds of the pause after a failure that concerns one path.
+/// The shortest pause after a failure that concerns one path.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(2);
-const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+/// The longest one.
+pub const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
 /// A random number in `0.0..1.0` that the caller draws, so that this module has no randomness of its own.
 #[derive(Clone, Copy, Debug)]

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use crate::names::SecretName;
+use crate::names::{SecretName, SourceName};
 use crate::session::{Lack, Outlook, Update};
 
 /// A start that takes longer than this says what it waits for.
@@ -33,6 +33,8 @@ pub(super) struct Startup {
     told: bool,
     timed_out: bool,
     lacks: BTreeMap<SecretName, (String, Outlook)>,
+    /// The sources whose token cannot be shown.
+    logins: BTreeMap<SourceName, (String, Outlook)>,
     /// When the source of each value is asked for a newer one.
     again_at: BTreeMap<SecretName, Option<Instant>>,
 }
@@ -55,6 +57,7 @@ impl Startup {
             told: false,
             timed_out: false,
             lacks: BTreeMap::new(),
+            logins: BTreeMap::new(),
             again_at: BTreeMap::new(),
         }
     }
@@ -63,6 +66,7 @@ impl Startup {
     pub(super) fn end(&mut self) {
         self.is_over = true;
         self.lacks.clear();
+        self.logins.clear();
         self.again_at.clear();
     }
 
@@ -73,10 +77,16 @@ impl Startup {
         }
     }
 
+    /// The token of this source was shown.
+    pub(super) fn shown(&mut self, source: &SourceName) {
+        self.logins.remove(source);
+    }
+
     pub(super) fn lacking(&mut self, lack: Lack) {
         if self.is_over {
             return;
         }
+        self.logins.extend(lack.login.map(|source| (source, (lack.why.clone(), lack.outlook))));
         for secret in lack.secrets {
             self.lacks.insert(secret, (lack.why.clone(), lack.outlook));
         }
@@ -107,9 +117,14 @@ impl Startup {
         None
     }
 
-    /// Whether nothing that is planned can make the release whole in time: a secret that is missing will not come, or those that are
-    /// there do not render and no newer ones come.
-    pub(super) fn is_hopeless(&self, missing: &BTreeSet<SecretName>, renders: bool) -> bool {
+    /// Whether nothing that is planned can make the release whole in time: a secret, or a token of one of these sources, that is missing
+    /// will not come, or those that are there do not render and no newer ones come.
+    pub(super) fn is_hopeless<'a>(
+        &self,
+        missing: &BTreeSet<SecretName>,
+        mut tokens: impl Iterator<Item = &'a SourceName>,
+        renders: bool,
+    ) -> bool {
         if self.is_over || !self.patience.ends_early {
             return false;
         }
@@ -118,8 +133,22 @@ impl Startup {
             self.lacks.get(secret).is_some_and(|(_, outlook)| outlook.is_closed_until(horizon))
         };
         let stays = |again_at: &Option<Instant>| again_at.is_none_or(|at| horizon <= at);
+        let is_not_shown = |source: &SourceName| {
+            self.logins.get(source).is_some_and(|(_, outlook)| outlook.is_closed_until(horizon))
+        };
         missing.iter().any(will_not_come)
+            || tokens.any(is_not_shown)
             || !renders && missing.is_empty() && self.again_at.values().all(stays)
+    }
+
+    /// Why the tokens of these sources are missing, as far as no secret is for the same reason.
+    pub(super) fn reasons_of_tokens<'a>(&self, tokens: impl Iterator<Item = &'a SourceName>) -> Vec<String> {
+        let why = |source: &SourceName| {
+            let (why, _) = self.logins.get(source)?;
+            let is_said = self.lacks.values().any(|(said, _)| said == why);
+            (!is_said).then(|| format!("{source}: {why}"))
+        };
+        tokens.collect::<BTreeSet<_>>().into_iter().filter_map(why).collect()
     }
 
     /// Why each of them is missing; those with one reason together.
@@ -151,7 +180,12 @@ mod tests {
     }
 
     fn lack(secret: &str, outlook: Outlook) -> Lack {
-        Lack { secrets: names(&[secret]).into_iter().collect(), why: "denied".to_owned(), outlook }
+        Lack {
+            login: None,
+            secrets: names(&[secret]).into_iter().collect(),
+            why: "denied".to_owned(),
+            outlook,
+        }
     }
 
     fn update(secret: &str, again_at: Option<Instant>) -> Update {
@@ -186,18 +220,46 @@ mod tests {
             let mut startup = Startup::new(patience, now);
             startup.lacking(lack("db", outlook));
             let missing = names(&["db", "other"]);
-            assert_eq!(startup.is_hopeless(&missing, true), is_hopeless, "{outlook:?}");
-            assert!(!startup.is_hopeless(&names(&["other"]), true), "it came in the end");
+            assert_eq!(startup.is_hopeless(&missing, [].iter(), true), is_hopeless, "{outlook:?}");
+            assert!(!startup.is_hopeless(&names(&["other"]), [].iter(), true), "it came in the end");
             let patient = Patience { ends_early: false, ..patience };
-            assert!(!Startup { patience: patient, ..startup }.is_hopeless(&missing, true));
+            assert!(!Startup { patience: patient, ..startup }.is_hopeless(&missing, [].iter(), true));
         }
         for (again_at, is_hopeless) in [(None, true), (Some(soon), false), (Some(later), true)] {
             let mut startup = Startup::new(patience, now);
             startup.updated(&update("db", again_at));
-            assert_eq!(startup.is_hopeless(&names(&[]), false), is_hopeless, "{again_at:?}");
-            assert!(!startup.is_hopeless(&names(&[]), true), "it renders");
-            assert!(!startup.is_hopeless(&names(&["other"]), false), "who knows how it renders then");
+            assert_eq!(startup.is_hopeless(&names(&[]), [].iter(), false), is_hopeless, "{again_at:?}");
+            assert!(!startup.is_hopeless(&names(&[]), [].iter(), true), "it renders");
+            assert!(
+                !startup.is_hopeless(&names(&["other"]), [].iter(), false),
+                "who knows how it renders then"
+            );
         }
+    }
+
+    #[test]
+    fn a_token_that_nobody_will_be_shown_is_not_waited_for() {
+        let now = Instant::now();
+        let sources = [SourceName::new("vault")];
+        let patience = Patience { timeout: Some(Duration::from_mins(1)), ends_early: true };
+        let mut startup = Startup::new(patience, now);
+        let lack = |outlook| Lack {
+            login: Some(SourceName::new("vault")),
+            secrets: Vec::new(),
+            why: "refused".to_owned(),
+            outlook,
+        };
+        startup.lacking(lack(Outlook::Open));
+        assert!(!startup.is_hopeless(&names(&[]), sources.iter(), true));
+        startup.lacking(lack(Outlook::Closed));
+        assert!(startup.is_hopeless(&names(&[]), sources.iter(), true));
+        assert!(!startup.is_hopeless(&names(&[]), [].iter(), true), "it stands where it is wanted");
+        assert_eq!(startup.reasons_of_tokens(sources.iter().chain(&sources)), ["vault: refused"]);
+        startup.shown(&sources[0]);
+        assert!(!startup.is_hopeless(&names(&[]), sources.iter(), true));
+        startup.lacking(Lack { secrets: vec![SecretName::new("db")], ..lack(Outlook::Closed) });
+        assert!(startup.reasons_of_tokens(sources.iter()).is_empty(), "it is said of the secret");
+        assert_eq!(startup.reasons(&names(&["db"])), ["db: refused"]);
     }
 
     #[test]

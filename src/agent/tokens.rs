@@ -20,11 +20,8 @@ use crate::plan::{Attributes, Plan, PlannedToken};
 use crate::render::{Release, RenderedFile};
 use crate::secret::Secret;
 use crate::session::keeper::Shown;
-use crate::session::sink::Audience;
+use crate::session::sink::{Audience, pause};
 use process::ProcessToken;
-
-/// From a write that failed to the next try.
-const AGAIN_IN: Duration = Duration::from_secs(5);
 
 /// During a reload a source may have two keepers, each with a token.
 const KEEPERS: usize = 2;
@@ -71,6 +68,8 @@ struct TokenFile {
     writing: Option<Secret<str>>,
     written: Option<Secret<str>>,
     again_at: Option<Instant>,
+    /// How many writes failed in a row.
+    failures: u32,
 }
 
 impl TokenFile {
@@ -82,6 +81,7 @@ impl TokenFile {
             writing: None,
             written: None,
             again_at: None,
+            failures: 0,
         }
     }
 
@@ -144,6 +144,13 @@ impl Tokens {
         files.chain(process)
     }
 
+    /// The sources whose token is missing.
+    pub(super) fn sources_missing(&self) -> impl Iterator<Item = &SourceName> {
+        let files = self.files.values().filter(|file| file.written.is_none()).map(|file| &file.source);
+        let process = self.process.iter().filter(|process| process.newest.0.is_empty());
+        files.chain(process.map(|process| &process.source))
+    }
+
     /// What is in the files and in the environment of the process, or may be: for who looks for secrets.
     pub(super) fn plaintexts(&self) -> impl Iterator<Item = &[u8]> {
         let of_process = self.process.iter();
@@ -159,16 +166,18 @@ impl Tokens {
         self.files.values().filter_map(|file| file.again_at).min()
     }
 
-    /// The write of this file is over; returns whose token it is.
-    fn written(&mut self, path: &Path, is_done: bool, now: Instant) -> Option<SourceName> {
+    /// The write of this file is over; returns whose token it is, and the pause after a failure.
+    fn written(&mut self, path: &Path, is_done: bool, now: Instant) -> Option<(SourceName, Duration)> {
         let file = self.files.get_mut(path)?;
         let writing = file.writing.take()?;
         if is_done {
-            file.written = Some(writing);
-        } else {
-            file.again_at = Some(now + AGAIN_IN);
+            (file.written, file.failures) = (Some(writing), 0);
+            return Some((file.source.clone(), Duration::ZERO));
         }
-        Some(file.source.clone())
+        file.failures = file.failures.saturating_add(1);
+        let again_in = pause(file.failures);
+        file.again_at = Some(now + again_in);
+        Some((file.source.clone(), again_in))
     }
 }
 
@@ -196,11 +205,11 @@ impl Agent {
         now: Instant,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(source) = self.tokens.written(path, result.is_ok(), now) else { return };
+        let Some((source, again_in)) = self.tokens.written(path, result.is_ok(), now) else { return };
         let file = path.to_owned();
         let fact = match result {
             Ok(()) => SourceFact::TokenWritten { file },
-            Err(error) => SourceFact::TokenNotWritten { file, error, again_in: AGAIN_IN },
+            Err(error) => SourceFact::TokenNotWritten { file, error, again_in },
         };
         effects.push(Effect::Report(Fact::Source(source, fact)));
     }
@@ -265,9 +274,9 @@ mod tests {
         tokens.learn(shown(edition, "a"));
         assert!(due(&mut tokens, edition, now).is_some());
         tokens.written(Path::new(PATH), false, now);
-        assert_eq!(tokens.deadline(), Some(now + AGAIN_IN));
+        assert_eq!(tokens.deadline(), Some(now + pause(1)));
         assert_eq!(due(&mut tokens, edition, now), None);
-        assert_eq!(due(&mut tokens, edition, now + AGAIN_IN).as_deref(), Some("a"));
+        assert_eq!(due(&mut tokens, edition, now + pause(1)).as_deref(), Some("a"));
         assert_eq!(tokens.deadline(), None);
         assert_eq!(tokens.missing().count(), 1);
     }

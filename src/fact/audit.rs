@@ -115,6 +115,7 @@ fn of_question(fact: &QuestionFact) -> Option<Record> {
             | QuestionKind::Renew
             | QuestionKind::LookUp
             | QuestionKind::Revoke
+            | QuestionKind::Wrap
             | QuestionKind::Forward,
             _,
         ) => true,
@@ -284,6 +285,8 @@ mod tests {
         assert_eq!(record(&question(QuestionKind::LookUp, lease(), Outcome::Done)), None);
         assert!(record(&question(QuestionKind::LookUp, lease(), Outcome::Gone)).is_some());
         assert_eq!(record(&question(QuestionKind::LogIn, Subject::Token, Outcome::Awaiting)), None);
+        let wrapped = record(&question(QuestionKind::Wrap, Subject::Token, Outcome::Done)).unwrap();
+        assert_eq!((wrapped.path, wrapped.lease), (None, None), "a wrapping is about the token");
     }
 
     #[test]

@@ -39,6 +39,7 @@ pub enum QuestionKind {
     Renew,
     LookUp,
     Revoke,
+    Wrap,
     Forward,
 }
 
@@ -51,6 +52,7 @@ impl QuestionKind {
             Self::Renew => "renew",
             Self::LookUp => "look_up",
             Self::Revoke => "revoke",
+            Self::Wrap => "wrap",
             Self::Forward => "forward",
         }
     }

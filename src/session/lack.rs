@@ -6,12 +6,14 @@ use std::time::Instant;
 
 use super::{Effect, Session};
 use crate::lease;
-use crate::names::SecretName;
+use crate::names::{SecretName, SourceName};
 use crate::source::Fault;
 
-/// Some secrets have no value yet.
+/// Some secrets have no value yet, or nobody who is to have it can be shown the token of a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lack {
+    /// The source whose token cannot be shown.
+    pub login: Option<SourceName>,
     /// These.
     pub secrets: Vec<SecretName>,
     /// What the source said.
@@ -73,11 +75,14 @@ impl Outlook {
 }
 
 impl Session {
-    /// Without a login nobody has a value: the agent is told, if any secret lacks one.
+    /// Without a login nobody has a value: the agent is told, if any secret lacks one, or if the token is all that is wanted here.
     pub(super) fn lacks_login(&self, fault: &Fault, again_at: Instant) -> Option<Effect> {
         let lacking = self.secrets.iter().filter(|(_, tracked)| !tracked.has_value() && !tracked.leaves);
         let secrets: Vec<_> = lacking.map(|(name, _)| name.clone()).collect();
         let outlook = Outlook::of_login(fault, again_at);
-        (!secrets.is_empty()).then(|| Effect::Lack(Lack { secrets, why: fault.to_string(), outlook }))
+        (!secrets.is_empty() || self.secrets.is_empty()).then(|| {
+            let login = Some(self.source.clone());
+            Effect::Lack(Lack { login, secrets, why: fault.to_string(), outlook })
+        })
     }
 }

@@ -10,12 +10,22 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use crate::lease;
 use crate::names::SourceName;
 use crate::plan::Plan;
 use crate::secret::Secret;
 
-/// From a wrapping that failed to the next try.
+/// From a wrapping, or a write, that failed to the next try.
 const AGAIN_IN: Duration = Duration::from_secs(5);
+
+/// So many tries come that soon; then each pause is twice the one before, up to a minute.
+const SOON: u32 = 3;
+
+/// From the last of so many failures in a row to the next try.
+pub fn pause(failures: u32) -> Duration {
+    let doubled = failures.saturating_sub(SOON).min(8);
+    (AGAIN_IN * (1 << doubled)).min(lease::LONGEST_PAUSE)
+}
 
 /// Who gets the token.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,6 +46,8 @@ pub struct Sink {
     shown: Option<Secret<str>>,
     is_asking: bool,
     again_at: Option<Instant>,
+    /// How many wrappings failed in a row.
+    failures: u32,
 }
 
 /// What has to be done.
@@ -63,7 +75,7 @@ pub fn sinks(plan: &Plan) -> BTreeMap<SourceName, Vec<Sink>> {
 impl Sink {
     /// Nothing was shown yet.
     pub fn new(audience: Audience, wrap_ttl: Option<Duration>) -> Self {
-        Self { audience, wrap_ttl, shown: None, is_asking: false, again_at: None }
+        Self { audience, wrap_ttl, shown: None, is_asking: false, again_at: None, failures: 0 }
     }
 
     /// What is due with the token that the session holds now.
@@ -91,12 +103,20 @@ impl Sink {
     pub fn wrapped(&mut self, is_wrapped: bool, sent: Instant, now: Instant) -> Option<Duration> {
         self.is_asking = false;
         if is_wrapped {
+            self.failures = 0;
             self.again_at = self.wrap_ttl.map(|ttl| (sent + ttl * 2 / 3).max(now + AGAIN_IN));
             return None;
         }
         self.shown = None;
-        self.again_at = Some(now + AGAIN_IN);
-        Some(AGAIN_IN)
+        self.failures = self.failures.saturating_add(1);
+        let pause = pause(self.failures);
+        self.again_at = Some(now + pause);
+        Some(pause)
+    }
+
+    /// How many wrappings failed in a row.
+    pub fn failures(&self) -> u32 {
+        self.failures
     }
 
     /// When to look again.
@@ -166,5 +186,13 @@ mod tests {
         assert_eq!(said(sink.look(Some(&token("b")), now)), "", "not even for another one");
         assert_eq!(sink.deadline(), Some(now + AGAIN_IN));
         assert_eq!(said(sink.look(Some(&token("a")), now + AGAIN_IN)), "wrap for 300s");
+        assert_eq!((sink.wrapped(false, now, now), sink.failures()), (Some(AGAIN_IN), 2));
+    }
+
+    #[test]
+    fn who_refuses_for_long_is_asked_less_often() {
+        let pauses: Vec<_> = (1..9).map(|failures| pause(failures).as_secs()).collect();
+        assert_eq!(pauses, [5, 5, 5, 10, 20, 40, 60, 60]);
+        assert_eq!(pause(u32::MAX), lease::LONGEST_PAUSE);
     }
 }

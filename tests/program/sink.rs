@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -113,6 +113,8 @@ fn a_wrapped_token_is_written_as_agents_write_it_and_wrapped_anew_before_its_end
     // It fails if the wrapping token has ended.
     tenant.bao().api().post("sys/wrapping/lookup", &json!({"token": second}));
     assert_eq!(rig.read("seen/starts"), "start\n");
+    let asked = rig.read("stderr.1").lines().filter(|line| line.contains("\"kind\":\"wrap\"")).count();
+    assert!(asked >= 2, "{asked} wrappings were told");
     assert_eq!(squire.stop(), 143);
     assert_eq!(names(&rig), Vec::<String>::new());
 }
@@ -134,6 +136,28 @@ fn a_process_waits_for_a_token_that_cannot_be_wrapped() {
     tenant.set_policy(&policy);
     squire.wait_until("the process starts", || rig.read("seen/starts") == "start\n");
     assert_eq!(squire.stop(), 143);
+}
+
+#[test]
+fn render_does_not_wait_for_a_token_that_nobody_will_get() {
+    let tenant = Bao::shared().tenant();
+    let began = Instant::now();
+    let refused = rig(&tenant, "make_dir = true", "");
+    refused.write("secret-id", "of-nobody");
+    let outcome = refused.render();
+    assert_eq!(outcome.code, 1, "{}", outcome.stderr);
+    let last = outcome.stderr.lines().last().unwrap();
+    assert!(last.contains("vault: ") && last.contains("check role id and secret-id"), "{last}");
+    assert!(!refused.path("shared/token").exists());
+    // Whoever may log in and not wrap has nothing to show either.
+    let tenant = Bao::shared().tenant_with(&json!({"token_ttl": "1h", "token_no_default_policy": true}));
+    let denied = rig(&tenant, "make_dir = true\nwrap_ttl = \"5m\"", "");
+    let outcome = denied.render();
+    assert_eq!(outcome.code, 1, "{}", outcome.stderr);
+    let last = outcome.stderr.lines().last().unwrap();
+    assert!(last.contains("sys/wrapping/wrap"), "{last}");
+    // Alone each would wait for a minute.
+    assert!(began.elapsed() < Duration::from_mins(1), "{:?}", began.elapsed());
 }
 
 #[test]

@@ -135,6 +135,7 @@ impl Session {
         if !tracked.has_value() {
             let outlook = Outlook::of_secret(fault, failures);
             turn.effects.push(Effect::Lack(Lack {
+                login: None,
                 secrets: vec![name.clone()],
                 why: fault.to_string(),
                 outlook,

@@ -1,7 +1,7 @@
 //! Puts one question to a source, and reports what became of it.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::arrival::arrived;
 use crate::fact::{Fact, Outcome, QuestionFact, QuestionKind, Subject};
@@ -11,8 +11,8 @@ use crate::plan::Want;
 use crate::secret::DigestKey;
 use crate::session::{Answer, Ask};
 use crate::size;
-use crate::source::heard::listening;
-use crate::source::{Fault, Fetched, Source};
+use crate::source::heard::{Heard, listening};
+use crate::source::{Fault, Fetched, Grant, Source, Wrapping};
 
 /// Who asks whom.
 #[derive(Clone, Debug)]
@@ -24,6 +24,20 @@ pub(super) struct Asker {
 impl Asker {
     pub(super) fn new(source: &SourceName, identity: &Identity) -> Self {
         Self { source: source.clone(), login: identity.words().into() }
+    }
+
+    /// Tells what became of a question.
+    fn tell(&self, (kind, about): (QuestionKind, Subject), outcome: Outcome, sent: Instant, heard: Heard) {
+        let fact = QuestionFact {
+            kind,
+            about,
+            outcome,
+            took: sent.elapsed(),
+            login: Arc::clone(&self.login),
+            accessor: heard.accessor,
+            request: heard.request,
+        };
+        Fact::Question(self.source.clone(), fact).tell();
     }
 }
 
@@ -37,17 +51,21 @@ pub(super) async fn put<S: Source>(
     let (kind, about) = question(&ask);
     let sent = Instant::now();
     let (answer, heard) = listening(exchange(source, ask, key)).await;
-    let fact = QuestionFact {
-        kind,
-        about,
-        outcome: outcome(&answer),
-        took: sent.elapsed(),
-        login: Arc::clone(&asker.login),
-        accessor: heard.accessor,
-        request: heard.request,
-    };
-    Fact::Question(asker.source.clone(), fact).tell();
+    asker.tell((kind, about), outcome(&answer), sent, heard);
     (sent, answer)
+}
+
+/// Has the token wrapped for somebody; returns when that was asked for, and the answer.
+pub(super) async fn wrap<S: Source>(
+    source: &S,
+    grant: &Grant,
+    ttl: Duration,
+    asker: &Asker,
+) -> (Instant, Result<Wrapping, Fault>) {
+    let sent = Instant::now();
+    let (result, heard) = listening(source.wrap(grant, ttl)).await;
+    asker.tell((QuestionKind::Wrap, Subject::Token), of(&result), sent, heard);
+    (sent, result)
 }
 
 /// What is asked, and about what.
@@ -67,10 +85,11 @@ fn question(ask: &Ask) -> (QuestionKind, Subject) {
     }
 }
 
+fn of<T>(result: &Result<T, Fault>) -> Outcome {
+    result.as_ref().map_or_else(Fault::outcome, |_| Outcome::Done)
+}
+
 fn outcome(answer: &Answer) -> Outcome {
-    fn of<T>(result: &Result<T, Fault>) -> Outcome {
-        result.as_ref().map_or_else(Fault::outcome, |_| Outcome::Done)
-    }
     match answer {
         Answer::LogIn(result) => of(result),
         Answer::RenewGrant(_, result) | Answer::LookUpGrant(_, result) => of(result),

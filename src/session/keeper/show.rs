@@ -7,11 +7,13 @@ use std::time::Instant;
 
 use tokio::task::JoinSet;
 
+use super::put::wrap;
 use super::{Delivery, Keeper};
 use crate::fact::{Fact, SourceFact};
 use crate::names::{Edition, SourceName};
 use crate::secret::Secret;
 use crate::session::sink::{Audience, Showing, Sink};
+use crate::session::{Lack, Outlook};
 use crate::source::{Fault, Source, Wrapping};
 
 /// The token of a source, for somebody.
@@ -73,8 +75,10 @@ impl<S: Source> Keeper<S> {
                 None => {}
                 Some(Showing::Plain(token)) => shown.push((sink.audience.clone(), token)),
                 Some(Showing::Wrapped(ttl)) => {
-                    let (source, grant) = (Arc::clone(&self.source), grant.clone());
-                    self.shows.wrappings.spawn(async move { (place, (now, source.wrap(&grant, ttl).await)) });
+                    let (source, grant, asker) =
+                        (Arc::clone(&self.source), grant.clone(), self.asker.clone());
+                    let wrapping = async move { (place, wrap(&*source, &grant, ttl, &asker).await) };
+                    self.shows.wrappings.spawn(wrapping);
                 }
             }
         }
@@ -88,6 +92,7 @@ impl<S: Source> Keeper<S> {
         let Some(sink) = self.shows.sinks.get_mut(place) else { return };
         let audience = sink.audience.clone();
         let again_in = sink.wrapped(result.is_ok(), sent, Instant::now());
+        let failures = sink.failures();
         match result {
             Ok(Wrapping { token, document }) => {
                 self.shows.trouble = None;
@@ -95,6 +100,10 @@ impl<S: Source> Keeper<S> {
             }
             Err(fault) => {
                 let error = fault.to_string();
+                let outlook = Outlook::of_secret(&fault, failures);
+                let login = Some(self.session.source().clone());
+                let lack = Lack { login, secrets: Vec::new(), why: error.clone(), outlook };
+                drop(self.deliveries.send(Delivery::Lack(lack)).await);
                 if self.shows.trouble.as_ref() != Some(&error) {
                     let fact = SourceFact::TokenNotWrapped {
                         error: error.clone(),
