@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, broadcast};
 
 use crate::fact::Told;
 use crate::names::{Generation, SecretName, SourceName, Trace};
+use crate::plain::plain_json;
 use crate::status::Moment;
 
 /// So many events are kept for a follower who reads slowly.
@@ -59,7 +60,7 @@ impl Feed {
         };
         if let Ok(text) = serde_json::to_string(&event) {
             // The last follower may have gone just now.
-            drop(self.0.send(Bytes::from(format!("event: {}\ndata: {text}\n\n", event.what))));
+            drop(self.0.send(Bytes::from(format!("event: {}\ndata: {}\n\n", event.what, plain_json(&text)))));
         }
     }
 

@@ -31,6 +31,7 @@ use super::metrics::{figures::Figures, gauges};
 use super::place::Bound;
 use super::{Door, LONGEST_WAIT, Question, Refusal, hook, is_local, page, question, refresh, views};
 use crate::agent::{Ask, Instruction, Refused};
+use crate::plain::plain_json;
 use crate::status::Status;
 
 /// So many connections may follow events, which have no end, so that somebody else can still ask; for each door, too.
@@ -364,7 +365,7 @@ pub(super) fn plain(status: StatusCode, words: &str) -> Response<Body> {
 
 pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
     match serde_json::to_string(value) {
-        Ok(words) => bytes(status, JSON, Bytes::from(words + "\n")),
+        Ok(words) => bytes(status, JSON, Bytes::from(plain_json(&words).into_owned() + "\n")),
         Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error}\n")),
     }
 }

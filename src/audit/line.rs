@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::chain::{BEFORE_ALL, ChainKey, Link, Point, Spot, Writer};
 use crate::fact::audit::Record;
 use crate::hex::{hex, unhex};
+use crate::plain::plain_json;
 
 /// What continues a chain.
 #[derive(Clone, Debug)]
@@ -186,7 +187,9 @@ pub fn write(chain: &Chain, tip: &mut Point, mut entry: Entry, text: &mut Vec<u8
         entry.after = Some(hex(&tip.link));
     }
     // Text and numbers can always be written.
-    let mut body = serde_json::to_vec(&entry).unwrap_or_default();
+    let body = serde_json::to_string(&entry).unwrap_or_default();
+    // A server chooses the name of its lease, and people read the file on a terminal.
+    let mut body = plain_json(&body).into_owned().into_bytes();
     body.pop();
     let link = Spot { number: entry.n, before: &tip.link, writer: &chain.log }.link_under(&chain.key, &body);
     text.append(&mut body);
@@ -211,7 +214,7 @@ mod tests {
         let head = Entry::head("begun", None, SystemTime::UNIX_EPOCH);
         write(&chain, &mut tip, head, &mut text);
         let odd = Entry {
-            path: Some("a\",\"link\":\"\n\u{1b}é".to_owned()),
+            path: Some("a\",\"link\":\"\n\u{1b}\u{202e}\u{9b}é".to_owned()),
             what: "fetch".to_owned(),
             ..Entry::default()
         };
@@ -220,6 +223,11 @@ mod tests {
         let [first, second] = lines[..] else { panic!("{text:?}") };
         let (first, second) = (Line::read(first).unwrap(), Line::read(second).unwrap());
         assert_eq!(first.own_beginning(&chain), Some(Point::NONE));
+        assert!(text.iter().all(|byte| *byte == b'\n' || !byte.is_ascii_control()));
+        assert!(
+            str::from_utf8(&text).unwrap().contains(r"\u202e\u009b"),
+            "whoever reads the file is not deceived"
+        );
         assert_eq!(second.entry, Entry { n: 2, ..odd });
         assert!(second.follows(&chain, &first.point()) && !second.follows(&chain, &Point::NONE));
         assert_eq!((second.own_beginning(&chain), second.point()), (None, tip));

@@ -2,6 +2,7 @@
 
 mod queue;
 
+use std::borrow::Cow;
 use std::fmt::{self, Debug};
 use std::io::{self, IsTerminal};
 use std::panic;
@@ -16,7 +17,7 @@ use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::registry;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::plain::plain;
+use crate::plain::{plain, plain_json};
 
 pub(super) use queue::Queue;
 
@@ -34,7 +35,12 @@ pub(super) fn start() -> Option<Queue> {
             (io::stderr().is_terminal(), Some(why))
         }
     };
-    let queue = Queue::start(if text { missing_as_text } else { missing_as_json }).ok()?;
+    let queue = if text {
+        Queue::start(missing_as_text, |line| line)
+    } else {
+        Queue::start(missing_as_json, harmless)
+    };
+    let queue = queue.ok()?;
     // The layer would write its own errors to stderr, and panic if it cannot.
     let layer = tracing_subscriber::fmt::layer().log_internal_errors(false).with_writer(queue.clone());
     let filter =
@@ -111,6 +117,14 @@ fn field(writer: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> fmt::Resu
     }
 }
 
+/// A line of JSON with the same meaning, and without a character that acts on whoever reads it on a terminal.
+fn harmless(line: Vec<u8>) -> Vec<u8> {
+    match str::from_utf8(&line).map(|text| plain_json(text.trim_end_matches('\n'))) {
+        Ok(Cow::Owned(text)) => (text + "\n").into_bytes(),
+        Ok(Cow::Borrowed(_)) | Err(_) => line,
+    }
+}
+
 /// Logs a panic in one line. Its message is left out, because it may quote a value.
 fn panicked(panic: &panic::PanicHookInfo<'_>) {
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
@@ -130,6 +144,20 @@ fn missing_as_json(lines: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_of_json_does_nothing_to_a_terminal_and_means_the_same() {
+        let text = "a\u{202e}b\u{2028}\u{feff}\u{9b}31m\u{7f} Zürich";
+        let line = format!("{}\n", serde_json::json!({ "error": text, "n": 1 }));
+        let shown = String::from_utf8(harmless(line.into_bytes())).unwrap();
+        let (body, end) = shown.split_at(shown.len() - 1);
+        assert!(body.chars().all(crate::plain::is_seen) && body.contains("\\u202e"), "{body}");
+        assert_eq!(
+            (serde_json::from_str::<serde_json::Value>(body).unwrap()["error"].as_str(), end),
+            (Some(text), "\n")
+        );
+        assert_eq!(harmless(b"{\"a\":1}\n".to_vec()), b"{\"a\":1}\n");
+    }
 
     #[test]
     fn a_word_alone_is_a_level() {

@@ -32,6 +32,7 @@ const LAST_TURNS: usize = 10;
 pub(in crate::cli) struct Queue {
     parcels: Sender<Parcel>,
     state: Arc<State>,
+    shown: Shown,
 }
 
 #[derive(Debug, Default)]
@@ -49,6 +50,9 @@ enum Parcel {
     Finish(Sender<()>),
 }
 
+/// A whole line as it is shown.
+pub(super) type Shown = fn(Vec<u8>) -> Vec<u8>;
+
 /// The line that reports missing lines.
 pub(super) type Notice = fn(u64) -> String;
 
@@ -57,7 +61,7 @@ impl Queue {
     ///
     /// # Errors
     /// When no thread can be started.
-    pub(super) fn start(notice: Notice) -> io::Result<Self> {
+    pub(super) fn start(notice: Notice, shown: Shown) -> io::Result<Self> {
         let (parcels, incoming) = mpsc::channel();
         let state = Arc::<State>::default();
         let writer = Writer { incoming, state: Arc::clone(&state), notice };
@@ -66,7 +70,7 @@ impl Queue {
             SigSet::all().thread_block().ok();
             writer.run(io::stderr().as_fd());
         })?);
-        Ok(Self { parcels, state })
+        Ok(Self { parcels, state, shown })
     }
 
     /// Waits until all lines are written, as long as the reader reads.
@@ -116,7 +120,8 @@ impl Write for Line<'_> {
 impl Drop for Line<'_> {
     fn drop(&mut self) {
         if !self.text.is_empty() {
-            self.queue.put(std::mem::take(&mut self.text));
+            let shown = self.queue.shown;
+            self.queue.put(shown(std::mem::take(&mut self.text)));
         }
     }
 }
@@ -216,7 +221,7 @@ mod tests {
         let state = Arc::<State>::default();
         let writer = Writer { incoming, state: Arc::clone(&state), notice };
         drop(thread::spawn(move || writer.run(to.as_fd())));
-        Queue { parcels, state }
+        Queue { parcels, state, shown: |line| line }
     }
 
     fn say(queue: &Queue, text: &str) {
