@@ -298,9 +298,10 @@ impl Lifecycle {
         self.desk.hand(if end.sweep { Job::Sweep } else { Job::Discard });
         self.farewell.await;
         if end.give_back {
-            self.desk.hand(Job::ForgetTokens);
-        }
-        if end.give_back {
+            // A sweep has removed them.
+            if !end.sweep {
+                self.desk.hand(Job::ForgetTokens);
+            }
             // What gives back only because nothing was published yet is tried again, and needs its credential then.
             self.keepers.stop(end.sweep).await;
         }

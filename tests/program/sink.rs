@@ -1,9 +1,11 @@
 //! The token of a source as a file: whole, before the process starts, in place, and gone with the token.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::time::{Duration, Instant};
 
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 use serde_json::{Value, json};
 
 use crate::support::{Bao, Rig, SOON, Tenant, fresh};
@@ -115,6 +117,43 @@ fn a_wrapped_token_is_written_as_agents_write_it_and_wrapped_anew_before_its_end
     assert_eq!(rig.read("seen/starts"), "start\n");
     let asked = rig.read("stderr.1").lines().filter(|line| line.contains("\"kind\":\"wrap\"")).count();
     assert!(asked >= 2, "{asked} wrappings were told");
+    assert_eq!(squire.stop(), 143);
+    assert_eq!(names(&rig), Vec::<String>::new());
+}
+
+/// A wrapped token is written every few seconds, so nobody has to revoke one.
+#[test]
+fn what_others_put_in_the_way_does_not_get_the_token_nor_keep_it_away() {
+    let tenant = Bao::shared().tenant();
+    let rig = rig(&tenant, "make_dir = true\nwrap_ttl = \"10s\"", READER);
+    let mut squire = rig.run();
+    squire.wait_until("the process starts", || rig.read("seen/starts") == "start\n");
+    let (file, elsewhere) = (rig.path("shared/token"), rig.path("seen/elsewhere"));
+    let is_written = || {
+        let is_file = fs::symlink_metadata(&file).is_ok_and(|found| found.is_file());
+        is_file && serde_json::from_str::<Value>(&rig.read("shared/token")).is_ok()
+    };
+    let not_written = || rig.read("stderr.1").matches("\"token not written\"").count();
+    for what in ["link", "pipe", "directory"] {
+        let before = not_written();
+        fs::remove_file(&file).unwrap();
+        match what {
+            "link" => symlink(&elsewhere, &file).unwrap(),
+            "pipe" => mkfifo(&file, Mode::S_IRUSR).unwrap(),
+            _ => fs::create_dir(&file).unwrap(),
+        }
+        squire.wait_until("it is not written", || not_written() > before);
+        assert!(!is_written() && !elsewhere.exists(), "the {what} was replaced, or followed");
+        fs::remove_file(&file).or_else(|_| fs::remove_dir(&file)).unwrap();
+        squire.wait_until("there is a token again", is_written);
+    }
+    let before = not_written();
+    fs::rename(rig.path("shared"), rig.path("moved")).unwrap();
+    squire.wait_until("there is no directory", || not_written() > before);
+    fs::rename(rig.path("moved"), rig.path("shared")).unwrap();
+    fs::remove_file(&file).unwrap();
+    squire.wait_until("there is one again", is_written);
+    assert_eq!(rig.read("seen/starts"), "start\n");
     assert_eq!(squire.stop(), 143);
     assert_eq!(names(&rig), Vec::<String>::new());
 }
