@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use regex::{Captures, Regex, RegexBuilder};
+use regex::{Captures, Regex, RegexBuilder, bytes};
 use serde_json::Value;
 
 use super::{Arguments, Complaint, too_large};
@@ -22,10 +22,13 @@ const COMPILED: usize = 1 << 20;
 /// whoever wrote the template chose neither.
 const OF_VALUE: usize = 1 << 16;
 
-/// The product of both where the template has the expression: 1 MiB for a text of 16 KiB. The slowest search takes some seconds then.
-const STEPS: usize = 1 << 34;
-/// What a compiled expression may take however long the text is: a few words and classes.
-const ALWAYS: usize = 1 << 14;
+/// The product of both, where the expression is compiled as if each character were a byte: 64 KiB for a text of 16 KiB. The slowest search
+/// takes some two seconds then. A class of Unicode is a large table and one step, so the usual size says little of the time.
+const STEPS: usize = 1 << 30;
+/// What an expression may take by that measure however long the text is: some dozens of words and classes.
+const ALWAYS: usize = 4 << 10;
+/// A class that only Unicode has cannot be measured so. Its table counts for that much less.
+const TABLE: usize = 4;
 
 /// How long the searches of one call may compute. An ordinary text takes some milliseconds.
 const LONGEST: Duration = Duration::from_secs(2);
@@ -95,25 +98,39 @@ fn piece(with: &str) -> usize {
 fn expression(arguments: &Arguments<'_>) -> Result<Regex, Complaint> {
     let (text, literal) = (arguments.some_text(1)?, arguments.literal(1));
     let length = arguments.text(0)?.len();
-    let for_text = (STEPS / length.max(1)).clamp(ALWAYS, COMPILED);
-    let most = if literal.is_some() { for_text } else { OF_VALUE };
+    let most = if literal.is_some() { COMPILED } else { OF_VALUE };
     if literal.is_none() && length > OF_VALUE {
         let (name, label) = (arguments.name(), arguments.label(0));
         return Err(Complaint::new(format_args!(
             "`{name}` takes a text of at most 64 KiB where the expression is a value too, and {label} is longer"
         )));
     }
-    RegexBuilder::new(&text).size_limit(most).dfa_size_limit(COMPILED).build().map_err(|error| {
+    let complain = |why: &str| {
         let (name, label) = (arguments.name(), arguments.label(1));
-        let why = match (literal, error) {
-            (Some(_), regex::Error::CompiledTooBig(_)) if most < COMPILED => {
-                "it is too large for a text of this length".to_owned()
-            }
-            (_, regex::Error::CompiledTooBig(_)) => "it is too large".to_owned(),
-            // The library shows the expression with a mark under the fault; its last line says what is wrong.
-            (Some(_), error) => error.to_string().lines().last().unwrap_or_default().trim().to_owned(),
-            (None, _) => "its syntax is wrong".to_owned(),
-        };
         Complaint::new(format_args!("`{name}` takes a regular expression, and {label} is none: {why}"))
-    })
+    };
+    let built = RegexBuilder::new(&text).size_limit(most).dfa_size_limit(COMPILED).build();
+    let expression = built.map_err(|error| match (literal, error) {
+        (_, regex::Error::CompiledTooBig(_)) => complain("it is too large"),
+        // The library shows the expression with a mark under the fault; its last line says what is wrong.
+        (Some(_), error) => complain(error.to_string().lines().last().unwrap_or_default().trim()),
+        (None, _) => complain("its syntax is wrong"),
+    })?;
+    if is_slow(&text, (STEPS / length.max(1)).max(ALWAYS)) {
+        return Err(complain("it is too large for a text of this length"));
+    }
+    Ok(expression)
+}
+
+/// Whether an expression is larger than this, by what takes time.
+fn is_slow(expression: &str, most: usize) -> bool {
+    let in_bytes = bytes::RegexBuilder::new(expression).unicode(false).size_limit(most).build();
+    match in_bytes {
+        Ok(_) => false,
+        Err(regex::Error::CompiledTooBig(_)) => true,
+        Err(_) => {
+            let built = RegexBuilder::new(expression).size_limit(most.saturating_mul(TABLE)).build();
+            matches!(built, Err(regex::Error::CompiledTooBig(_)))
+        }
+    }
 }

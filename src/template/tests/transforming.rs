@@ -261,6 +261,9 @@ fn the_longer_a_text_is_the_smaller_is_the_expression_for_it() {
     let error = one(many, "long").unwrap_err();
     assert!(error.ends_with("the value is none: it is too large for a text of this length"), "{error}");
     assert_eq!(one("^[a-z]+$", "long").unwrap(), "yes");
+    // A class of Unicode is a large table and no more than one step.
+    assert_eq!(one("(\\\\w+)@(\\\\w+)\\\\.(\\\\w+)", "long").unwrap(), "");
+    assert_eq!(one("^\\\\w+$", "long").unwrap(), "yes");
 }
 
 #[test]
