@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use super::{Plan, PlannedFile, PlannedProcess, PlannedWebhook, Setting, Want};
+use super::{Plan, PlannedFile, PlannedProcess, PlannedWebhook, Setting, Want, of_source};
 use crate::config::{
     AgentConfig, Config, EnvFrom, OutputConfig, Place, Proof, ProxyConfig, RolloutConfig, SourceConfig,
 };
@@ -118,6 +118,7 @@ pub fn diff(old: Asked<'_>, new: Asked<'_>) -> Diff {
     diff.fix("proxy", is_same_proxy(proxy.as_ref(), new.config.proxy.as_ref()));
     diff.fix("process.vault_token", *process_token == new.plan.process_token);
     diff.fix("source.token_file", *tokens == new.plan.tokens);
+    diff.note("proxy.paths", has_same_paths(old.config, new.config));
     diff.note("webhook", is_same_webhook(webhook.as_ref(), new.plan.webhook.as_ref()));
     diff
 }
@@ -172,6 +173,21 @@ fn is_same_from(old: &[EnvFrom], new: &[EnvFrom]) -> bool {
 fn is_same_proxy(old: Option<&ProxyConfig>, new: Option<&ProxyConfig>) -> bool {
     let placeless = |proxy: &ProxyConfig| ProxyConfig { place: Place::default(), ..proxy.clone() };
     old.map(placeless) == new.map(placeless)
+}
+
+/// Without a list, clients of the proxy may ask for every secret of the source, also for those that nothing else uses.
+fn has_same_paths(old: &Config, new: &Config) -> bool {
+    let open = |config: &Config| {
+        let proxy = config.proxy.as_ref().filter(|proxy| proxy.paths.is_none())?;
+        Some(of_source(config, &proxy.source))
+    };
+    // A proxy that comes or goes needs another Squire.
+    let (Some(old), Some(new)) = (open(old), open(new)) else { return true };
+    let is_same = |old: &Want, new: &Want| {
+        (&old.path, &old.version, old.kind, old.list) == (&new.path, &new.version, new.kind, new.list)
+            && old.params.is_some() == new.params.is_some()
+    };
+    old.len() == new.len() && old.iter().zip(&new).all(|(old, new)| is_same(old, new))
 }
 
 fn is_same_webhook(old: Option<&PlannedWebhook>, new: Option<&PlannedWebhook>) -> bool {
