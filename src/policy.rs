@@ -65,18 +65,18 @@ pub struct Text {
     pub notes: Vec<String>,
 }
 
-/// The least policy for these secrets of a source.
+/// The least policy for these secrets of a source, and for the paths that a proxy passes on there.
 ///
 /// # Errors
 /// Every path that the policy would take for a pattern, a sentence each.
 pub fn text(
     heading: &Heading<'_>,
     source: &SourceConfig,
-    wants: &[Want],
+    (wants, proxied): (&[Want], &[String]),
     known: &Known,
 ) -> Result<Text, Vec<String>> {
     match source {
-        SourceConfig::Vault(config) => vault::text(heading, config, wants, known),
+        SourceConfig::Vault(config) => vault::text(heading, config, (wants, proxied), known),
         SourceConfig::Aws(config) => Ok(aws::text(config, wants)),
         SourceConfig::Store(config) => store::text(heading, config, wants),
     }

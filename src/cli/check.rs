@@ -8,13 +8,13 @@ use std::path::Path;
 use clap::Args;
 use nix::unistd::{getegid, geteuid};
 
-use super::USAGE;
 use super::load::{Origin, Reader, complain, load};
 use super::run::NOTHING_TO_DO;
 use super::visit::Online;
+use super::{USAGE, proxy};
 use crate::agent::publisher::Premises;
 use crate::agent::{Setup, chain};
-use crate::config::Config;
+use crate::config::{Config, ProxyConfig};
 use crate::memory;
 use crate::plan::{Plan, Setting};
 use crate::supervise;
@@ -68,6 +68,9 @@ pub(super) fn check(origin: &Origin, command: Option<Vec<String>>, asked: &Check
             .to_owned()]);
     }
     complain_of_audit(config);
+    if let Some(proxy) = &config.proxy {
+        complain_of_users(proxy);
+    }
     if plan.is_idle() && config.proxy.is_none() {
         complain(&[format!("warning: {NOTHING_TO_DO}")]);
     }
@@ -92,6 +95,15 @@ fn complain_of_audit(config: &Config) {
         let anchor = audit.anchor.display();
         complain(&[format!(
             "warning: the audit's anchor {anchor} is gone after a reboot, and the audit then begins anew: name audit.anchor on a disk"
+        )]);
+    }
+}
+
+/// A user who is not there cannot be let in. The configuration may be meant for another machine.
+fn complain_of_users(proxy: &ProxyConfig) {
+    for name in proxy::strangers(proxy) {
+        complain(&[format!(
+            "warning: proxy.users: there is no user {name} on this machine, and without that one squire run does not start here"
         )]);
     }
 }

@@ -11,7 +11,7 @@ use super::visit::{self, Online, Visitor};
 use crate::agent::Setup;
 use crate::config::{SourceConfig, VaultConfig};
 use crate::names::SourceName;
-use crate::plan::Want;
+use crate::plan::{self, Want};
 use crate::policy::{self, Heading, Known, Text};
 use crate::source::Grant;
 use crate::source::vault::Vault;
@@ -55,7 +55,10 @@ pub(super) fn policy(origin: &Origin, asked: &PolicyAsked) -> u8 {
     let (mut whole, nothing) = (String::new(), Known::new());
     for (source, config, wants) in &chosen {
         let heading = Heading { origin: &origin, source, name: &asked.name };
-        match policy::text(&heading, config, wants, known.get(*source).unwrap_or(&nothing)) {
+        let proxy = loaded.config.proxy.as_ref().filter(|proxy| proxy.source == **source);
+        let proxied = proxy.and_then(|proxy| proxy.paths.as_deref()).unwrap_or_default();
+        let known = known.get(*source).unwrap_or(&nothing);
+        match policy::text(&heading, config, (wants, proxied), known) {
             Ok(text) => show(&mut whole, source, text, chosen.len() > 1),
             Err(problems) => {
                 complain(
@@ -68,8 +71,8 @@ pub(super) fn policy(origin: &Origin, asked: &PolicyAsked) -> u8 {
     say(&whole)
 }
 
-/// A source, with the secrets that are wanted from it.
-pub(super) type Chosen<'a> = (&'a SourceName, &'a SourceConfig, &'a [Want]);
+/// A source, with the secrets that are wanted from it: by templates, or by clients of the proxy.
+pub(super) type Chosen<'a> = (&'a SourceName, &'a SourceConfig, Vec<Want>);
 
 /// The sources that anything is wanted from: all, or the one that is named.
 pub(super) fn chosen<'a>(loaded: &'a Setup, only: Option<&str>) -> Result<Vec<Chosen<'a>>, String> {
@@ -79,9 +82,15 @@ pub(super) fn chosen<'a>(loaded: &'a Setup, only: Option<&str>) -> Result<Vec<Ch
         return Err(format!("there is no source {name:?}; the configuration has: {}", all.join(", ")));
     }
     let wanted = plan.wants.iter().filter(|(name, _)| only.is_none_or(|only| name.as_str() == only));
+    let proxy_at = |name: &SourceName| config.proxy.as_ref().filter(|proxy| proxy.source == *name);
+    let of = |name: &SourceName, wants: &[Want]| match proxy_at(name) {
+        // Then its clients may ask for every secret of the configuration.
+        Some(proxy) if proxy.paths.is_none() => plan::of_source(config, name),
+        Some(_) | None => wants.to_vec(),
+    };
     let chosen: Vec<_> = wanted
-        .filter_map(|(name, wants)| Some((name, config.sources.get(name)?, wants.as_slice())))
-        .filter(|(.., wants)| !wants.is_empty())
+        .filter_map(|(name, wants)| Some((name, config.sources.get(name)?, of(name, wants))))
+        .filter(|(name, _, wants)| !wants.is_empty() || proxy_at(name).is_some())
         .collect();
     if chosen.is_empty() {
         return Err("no template refers to a secret of a source, so nothing has to be allowed".to_owned());

@@ -73,6 +73,15 @@ fn users(config: &ProxyConfig, whole: &Config) -> Result<Users, String> {
     config.users.as_ref().unwrap_or(&of_process).iter().map(number).collect()
 }
 
+/// The users whom this machine does not have.
+pub(super) fn strangers(config: &ProxyConfig) -> Vec<&str> {
+    let named = config.users.iter().flatten().filter_map(|account| match account {
+        Account::Name(name) => Some(name.as_str()),
+        Account::Id(_) => None,
+    });
+    named.filter(|name| !matches!(User::from_name(name), Ok(Some(_)))).collect()
+}
+
 impl At {
     /// Serves, within the runtime.
     pub(super) fn open(self, whole: &Config, gate: Gate) -> Result<Open, String> {

@@ -195,10 +195,13 @@ fn may_be_leased(want: &Want, known: &Known) -> bool {
 pub fn text(
     heading: &Heading<'_>,
     config: &VaultConfig,
-    wants: &[Want],
+    (wants, proxied): (&[Want], &[String]),
     known: &Known,
 ) -> Result<Text, Vec<String>> {
-    let rules = rules(config, wants, known, None);
+    let mut rules = rules(config, wants, known, None);
+    if proxied.iter().any(|path| may_lease(path)) && !rules.iter().any(|rule| rule.paths == [LOOK_UP_LEASE]) {
+        rules.extend(leases());
+    }
     let problems: Vec<String> = wants.iter().flat_map(|want| patterns(want, known)).collect();
     if !problems.is_empty() {
         return Err(problems);
@@ -212,7 +215,61 @@ pub fn text(
         })
         .collect();
     let body = comment(&introduction(heading, config)) + &rules.iter().map(stanzas).collect::<String>();
-    Ok(Text { body, notes })
+    let proxied = proxied.iter().map(|path| of_proxy(path)).collect::<String>();
+    Ok(Text { body: body + &proxied, notes })
+}
+
+/// What a path of the proxy needs, as far as the path says it. Whether clients write there, nobody knows.
+fn of_proxy(path: &str) -> String {
+    let capabilities = capabilities(path);
+    let why = if capabilities.contains(&"read") {
+        "a path of the proxy; a client that writes there needs create, update, patch or delete, too"
+    } else {
+        "a path of the proxy"
+    };
+    let quotes: Vec<String> = capabilities.iter().map(|capability| format!("\"{capability}\"")).collect();
+    let list = quotes.join(", ");
+    format!("\n{}path {} {{\n  capabilities = [{list}]\n}}\n", comment(&[why.to_owned()]), quoted(path))
+}
+
+/// What is asked by writing, and changes nothing.
+const ASKED_BY_WRITING: [&str; 13] = [
+    "datakey",
+    "decrypt",
+    "encrypt",
+    "generate",
+    "hash",
+    "hmac",
+    "issue",
+    "login",
+    "random",
+    "rewrap",
+    "sign",
+    "sign-verbatim",
+    "verify",
+];
+
+/// The capabilities that this pattern needs, for who reads.
+fn capabilities(path: &str) -> Vec<&'static str> {
+    let parts: Vec<&str> = path.split('/').collect();
+    let has = |word: &str| parts.iter().any(|part| part.trim_end_matches('*') == word);
+    let is_listed = path.ends_with('/');
+    let is_of_token = path.starts_with("auth/token/");
+    match path {
+        _ if path.starts_with("sys/leases/") => vec!["update"],
+        _ if is_of_token && has("lookup-self") => vec!["read"],
+        _ if is_of_token || ASKED_BY_WRITING.iter().any(|word| has(word)) => vec!["update"],
+        _ if has("data") => vec!["read"],
+        _ if is_listed => vec!["list"],
+        _ if has("metadata") || path.ends_with('*') => vec!["read", "list"],
+        _ => vec!["read"],
+    }
+}
+
+/// Whether what is read there may have a lease.
+fn may_lease(path: &str) -> bool {
+    let is_static = path.split('/').any(|part| matches!(part, "data" | "metadata" | "transit"));
+    !is_static && !path.starts_with("sys/") && !path.starts_with("auth/") && !path.ends_with('/')
 }
 
 fn introduction(heading: &Heading<'_>, config: &VaultConfig) -> Vec<String> {
@@ -277,6 +334,34 @@ mod tests {
     use super::*;
     use crate::config::SourceConfig;
     use crate::names::SourceName;
+
+    #[test]
+    fn a_path_of_the_proxy_needs_what_its_readers_need() {
+        let cases: [(&str, &[&str], bool); 11] = [
+            ("secret/data/app/*", &["read"], false),
+            ("secret/metadata/app/*", &["read", "list"], false),
+            ("secret/metadata/app/", &["list"], false),
+            ("kv/app/*", &["read", "list"], true),
+            ("database/creds/app", &["read"], true),
+            ("transit/encrypt/app", &["update"], false),
+            ("transit/+/app", &["read"], false),
+            ("pki/issue/web", &["update"], true),
+            ("auth/token/lookup-self", &["read"], false),
+            ("auth/token/create", &["update"], false),
+            ("sys/leases/renew", &["update"], false),
+        ];
+        for (path, expected, leased) in cases {
+            assert_eq!((capabilities(path).as_slice(), may_lease(path)), (expected, leased), "{path}");
+        }
+        let (config, wants) = vault(&secret("path = \"secret/app/db\"\nkind = \"kv2\""));
+        let source = SourceName::new("vault");
+        let heading = Heading { origin: "squire.toml", source: &source, name: "app" };
+        let paths = ["database/creds/app".to_owned(), "secret/data/\"x\"".to_owned()];
+        let text = text(&heading, &config, (&wants, &paths), &Known::new()).unwrap().body;
+        assert_eq!(text.matches("path \"sys/leases/revoke\"").count(), 1, "{text}");
+        assert!(text.contains("path \"database/creds/app\" {\n  capabilities = [\"read\"]\n}"), "{text}");
+        assert!(text.contains(r#"path "secret/data/\"x\"" {"#), "{text}");
+    }
 
     const SOURCE: &str =
         "[source.vault]\naddress = \"https://a:8200\"\n[source.vault.auth.approle]\nrole_id = \"x\"\n";
@@ -379,7 +464,7 @@ mod tests {
         let heading = Heading { origin: "a\npath \"*\" {}", source: &source, name: "app" };
         let (mut config, wants) = vault(&secret("path = 'secret/data/a\"b\\c'"));
         config.namespace = Some("team/a".to_owned());
-        let Text { body, notes } = text(&heading, &config, &wants, &Known::new()).unwrap();
+        let Text { body, notes } = text(&heading, &config, (&wants, &[]), &Known::new()).unwrap();
         assert!(
             body.contains(
                 "\n# the secret x\npath \"secret/data/a\\\"b\\\\c\" {\n  capabilities = [\"read\"]\n}\n"
@@ -419,7 +504,9 @@ mod tests {
         let source = SourceName::new("vault");
         let heading = Heading { origin: "squire.toml", source: &source, name: "app" };
         let (config, wants) = vault(&secret("path = 'secret/+/team'\nlist = true\nkind = 'kv2'"));
-        assert!(text(&heading, &config, &wants, &Known::new()).unwrap_err()[0].contains("is any part"));
+        assert!(
+            text(&heading, &config, (&wants, &[]), &Known::new()).unwrap_err()[0].contains("is any part")
+        );
     }
 
     #[test]
@@ -429,11 +516,11 @@ mod tests {
         for path in ["secret/*", "secret/data/app*", "secret/+/db", "secret/{{identity.entity.id}}/x"] {
             // A brace pair is no path of a configuration without quotes of TOML, so each is written as it would be.
             let (config, wants) = vault(&secret(&format!("path = '{path}'")));
-            let problems = text(&heading, &config, &wants, &Known::new()).unwrap_err();
+            let problems = text(&heading, &config, (&wants, &[]), &Known::new()).unwrap_err();
             assert!(problems[0].contains("in a policy"), "{problems:?}");
         }
         let (config, wants) = vault(&secret("path = 'secret/data/a*b/c+d'"));
-        assert!(text(&heading, &config, &wants, &Known::new()).is_ok());
+        assert!(text(&heading, &config, (&wants, &[]), &Known::new()).is_ok());
     }
 
     #[test]
@@ -441,7 +528,7 @@ mod tests {
         let source = SourceName::new("vault");
         let heading = Heading { origin: "squire.toml", source: &source, name: "app" };
         let (config, wants) = vault(&secret("path = 'secret/app'"));
-        let Text { body, notes } = text(&heading, &config, &wants, &Known::new()).unwrap();
+        let Text { body, notes } = text(&heading, &config, (&wants, &[]), &Known::new()).unwrap();
         assert!(body.contains("# the secret x, if it is in KV v2\npath \"secret/data/app\""), "{body}");
         assert!(body.contains("# the secret x, if it is not in KV v2\npath \"secret/app\""), "{body}");
         assert_eq!(notes.len(), 1);

@@ -80,7 +80,7 @@ async fn one(
 ) -> Result<Review, String> {
     match config {
         SourceConfig::Vault(config) => vault(visitor, config, wants, asked).await,
-        SourceConfig::Store(config) => store(config, wants).await,
+        SourceConfig::Store(config) => Box::pin(store(config, wants)).await,
         #[cfg(feature = "aws")]
         SourceConfig::Aws(config) => aws(config, wants).await,
         #[cfg(not(feature = "aws"))]
