@@ -89,6 +89,8 @@ pub mod webhook;
 
 pub mod render;
 
+mod serving;
+
 pub mod proxy;
 pub mod publish;
 

@@ -1,8 +1,8 @@
 //! Programs that speak the API of Vault ask Squire, and need no token: what they may ask, and what goes on to the server.
 //!
 //! Who attacks: a program that may use the proxy and wants more than it may (a path in disguise, another namespace, a header that the server
-//! obeys); a page in a browser that reaches the loopback address; a client that asks too much. So a path is decoded once, judged, and
-//! encoded anew, and of the headers only those go on that are named here.
+//! obeys, a lease of somebody else, Squire's token); a page in a browser that reaches the loopback address; a client that asks too much. So a
+//! path is decoded once, judged, and encoded anew, of the headers only those go on that are named here, and [`guard`] has what no list opens.
 //!
 //! *Invariant:* pure. `proxy/` serves. What is forwarded has a path that the rules allow, in the one form that it has.
 
@@ -11,21 +11,24 @@ mod answer;
 mod body;
 pub(crate) mod client;
 mod forward;
+mod guard;
 mod leases;
 pub mod line;
 mod pace;
 mod path;
+mod places;
 mod query;
 pub mod serve;
 mod shared;
 
-use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use hyper::{Method, StatusCode};
 
 use crate::admin::is_local;
 use crate::config::AutoAuth;
 use crate::secret::Secret;
 use allowed::Allowed;
+use guard::{OfLease, guarded};
 use path::Path;
 use query::Query;
 
@@ -37,15 +40,17 @@ const WRAP: HeaderName = HeaderName::from_static("x-vault-wrap-ttl");
 
 /// What goes on of a request's headers. All others end here: those of one connection, those that name somebody, and those that a server may
 /// obey one day.
-const PASSED: [HeaderName; 7] = [
+const PASSED: [HeaderName; 6] = [
     ACCEPT,
     CONTENT_TYPE,
     WRAP,
     HeaderName::from_static("x-vault-index"),
     HeaderName::from_static("x-vault-inconsistent"),
     HeaderName::from_static("x-vault-mfa"),
-    HeaderName::from_static("x-vault-policy-override"),
 ];
+
+/// What goes on only beside a client's own token: with Squire's it would override a policy in Squire's name.
+const OVERRIDE: HeaderName = HeaderName::from_static("x-vault-policy-override");
 
 /// What is asked of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +93,8 @@ pub(crate) struct Admitted {
     pub(crate) headers: HeaderMap,
     /// The client's own token, where it counts.
     pub(crate) token: Option<Secret<str>>,
+    /// What is asked of a lease, which has to be the client's.
+    pub(crate) of_lease: Option<OfLease>,
 }
 
 /// Why a request is refused.
@@ -113,6 +120,16 @@ pub(crate) enum Refusal {
     Token,
     #[error("this proxy is for this machine: ask it as localhost, or by its address")]
     Name,
+    #[error("pages of a browser are not answered")]
+    Page,
+    #[error(
+        "a lease is for the client that got it here: of sys/leases/ only renew, revoke and lookup go on, as POST or PUT, with its lease_id in the body"
+    )]
+    Lease,
+    #[error("squire keeps its token itself, and shows it to nobody")]
+    Own,
+    #[error("a path is no place for a token, since logs have it: send the token in the body")]
+    TokenInPath,
 }
 
 impl Refusal {
@@ -121,8 +138,8 @@ impl Refusal {
         match self {
             Self::NoRequestHeader => StatusCode::PRECONDITION_FAILED,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Form | Self::Query | Self::Token => StatusCode::BAD_REQUEST,
-            Self::Path | Self::Namespace => StatusCode::FORBIDDEN,
+            Self::Form | Self::Query | Self::Token | Self::TokenInPath => StatusCode::BAD_REQUEST,
+            Self::Path | Self::Namespace | Self::Page | Self::Lease | Self::Own => StatusCode::FORBIDDEN,
             Self::Name => StatusCode::MISDIRECTED_REQUEST,
         }
     }
@@ -142,6 +159,10 @@ pub(crate) fn admit(
     if rules.is_loopback && !is_asked_locally(headers) {
         return Err(Refusal::Name);
     }
+    // Only a browser says so, and it cannot leave it out.
+    if headers.contains_key(ORIGIN) {
+        return Err(Refusal::Page);
+    }
     if headers.get(REQUEST).is_none_or(|value| value != "true") {
         return Err(Refusal::NoRequestHeader);
     }
@@ -155,7 +176,10 @@ pub(crate) fn admit(
         _ => return Err(Refusal::Method),
     };
     let path = Path::read(path)?;
-    if !rules.allowed.allows(verb, &path) {
+    let token = own_token(rules.auto_auth, headers)?;
+    let of_lease = guarded(verb, path.as_str(), headers.contains_key(WRAP), token.is_some())?;
+    // What a client got it may renew and give back.
+    if of_lease.is_none() && !rules.allowed.allows(verb, &path) {
         return Err(Refusal::Path);
     }
     if headers.get_all(NAMESPACE).iter().any(|value| !is_namespace(value, &rules.namespace)) {
@@ -166,14 +190,15 @@ pub(crate) fn admit(
         method: method.clone(),
         path: path.into_text(),
         query: query.text,
-        headers: passed(headers),
-        token: own_token(rules.auto_auth, headers)?,
+        headers: passed(headers, token.is_some()),
+        token,
+        of_lease,
     })
 }
 
 /// Who sends no name is no browser.
 fn is_asked_locally(headers: &HeaderMap) -> bool {
-    headers.get(HOST).is_none_or(|host| host.to_str().is_ok_and(is_local))
+    headers.get_all(HOST).iter().all(|host| host.to_str().is_ok_and(is_local))
 }
 
 /// The server takes a namespace with or without slashes at its ends, and `root` for none.
@@ -182,9 +207,9 @@ fn is_namespace(value: &HeaderValue, ours: &str) -> bool {
     said.is_ok_and(|said| said == ours || (ours.is_empty() && said == "root"))
 }
 
-fn passed(headers: &HeaderMap) -> HeaderMap {
+fn passed(headers: &HeaderMap, has_token: bool) -> HeaderMap {
     let one = |name: &HeaderName| Some((name.clone(), headers.get(name)?.clone()));
-    PASSED.iter().filter_map(one).collect()
+    PASSED.iter().chain([&OVERRIDE].into_iter().filter(|_| has_token)).filter_map(one).collect()
 }
 
 /// `Authorization: Bearer` is the other place where a server looks for a token, and counts the same.

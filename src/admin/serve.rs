@@ -7,20 +7,17 @@ use std::io;
 use std::net::IpAddr;
 use std::net::TcpListener as StdTcpListener;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
     ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderValue, X_CONTENT_TYPE_OPTIONS,
 };
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::registry::Registry;
 use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::timeout;
 
@@ -32,19 +29,14 @@ use super::place::Bound;
 use super::{Door, LONGEST_WAIT, Question, Refusal, hook, is_local, page, question, refresh, views};
 use crate::agent::{Ask, Instruction, Refused};
 use crate::plain::plain_json;
+use crate::serving::{converse, take_at_address, take_at_socket};
 use crate::status::Status;
 
 /// So many connections may follow events, which have no end, so that somebody else can still ask; for each door, too.
 const FOLLOWERS: usize = 16;
 
-/// How often it is said that somebody is refused: a name lets every user connect, as often as that one likes.
-const SAY_EVERY: Duration = Duration::from_secs(10);
-
 /// A request head that is not there within this time will not come.
 const HEAD_WITHIN: Duration = Duration::from_secs(5);
-
-/// The longest request head, in bytes.
-const LONGEST_HEAD: usize = 16 << 10;
 
 /// A connection that only asks and listens is over after this time, whoever does not read its answer.
 const CONNECTION_LASTS: Duration = Duration::from_secs(30);
@@ -105,28 +97,13 @@ impl Server {
     /// # Errors
     /// When the runtime cannot take the socket.
     pub fn serve_socket(&self, bound: Bound) -> io::Result<()> {
-        let listener = UnixListener::from_std(bound.listener.try_clone()?)?;
+        let listener = bound.listener.try_clone()?;
         let (server, guests) = (self.clone(), Guests::default());
         let visitor = Visitor { door: Door::Socket, from: None, is_local: false };
-        drop(tokio::spawn(async move {
-            let mut said_at: Option<Instant> = None;
-            loop {
-                let Ok((stream, _)) = listener.accept().await else {
-                    // No descriptor is free: that passes.
-                    tokio::time::sleep(HEAD_WITHIN / 50).await;
-                    continue;
-                };
-                match bound.place.know(&stream) {
-                    Ok(()) => server.welcome(stream, visitor, &guests),
-                    Err(_) if said_at.is_some_and(|at| at.elapsed() < SAY_EVERY) => {}
-                    Err(stranger) => {
-                        said_at = Some(Instant::now());
-                        tracing::warn!(error = %stranger, "a connection to the admin socket is refused");
-                    }
-                }
-            }
-        }));
-        Ok(())
+        let know = move |stream: &_| bound.place.know(stream);
+        take_at_socket(listener, "admin socket", know, move |stream, ()| {
+            server.welcome(stream, visitor, &guests);
+        })
     }
 
     /// Serves the listener, as long as the runtime runs.
@@ -134,24 +111,13 @@ impl Server {
     /// # Errors
     /// When the runtime cannot take the socket.
     pub fn serve_listener(&self, listener: StdTcpListener) -> io::Result<()> {
-        listener.set_nonblocking(true)?;
         let is_local = listener.local_addr()?.ip().to_canonical().is_loopback();
-        let listener = TcpListener::from_std(listener)?;
         let (server, guests) = (self.clone(), Guests::default());
-        drop(tokio::spawn(async move {
-            loop {
-                match listener.accept().await {
-                    Ok((stream, from)) => {
-                        // Over a socket of both families an address of IPv4 comes inside one of IPv6.
-                        let from = Some(from.ip().to_canonical());
-                        let visitor = Visitor { door: Door::Listener, from, is_local };
-                        server.welcome(stream, visitor, &guests);
-                    }
-                    Err(_) => tokio::time::sleep(HEAD_WITHIN / 50).await,
-                }
-            }
-        }));
-        Ok(())
+        take_at_address(listener, move |stream, from| {
+            // Over a socket of both families an address of IPv4 comes inside one of IPv6.
+            let from = Some(from.ip().to_canonical());
+            server.welcome(stream, Visitor { door: Door::Listener, from, is_local }, &guests);
+        })
     }
 
     fn welcome<S>(&self, stream: S, visitor: Visitor, guests: &Guests)
@@ -162,34 +128,13 @@ impl Server {
         let server = self.clone();
         drop(tokio::spawn(async move {
             let _seat = seat;
-            server.converse(stream, visitor).await;
+            let (lasts, longer) = watch::channel(CONNECTION_LASTS);
+            let service = service_fn(|request| {
+                let (server, lasts) = (server.clone(), lasts.clone());
+                async move { Ok::<_, Infallible>(server.answer(visitor, request, &lasts).await) }
+            });
+            converse(stream, service, HEAD_WITHIN, longer).await;
         }));
-    }
-
-    async fn converse<S>(&self, stream: S, visitor: Visitor)
-    where
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
-        let (lasts, mut longer) = watch::channel(CONNECTION_LASTS);
-        let service = service_fn(|request| {
-            let (server, lasts) = (self.clone(), lasts.clone());
-            async move { Ok::<_, Infallible>(server.answer(visitor, request, &lasts).await) }
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_WITHIN)
-            .max_buf_size(LONGEST_HEAD)
-            .serve_connection(TokioIo::new(stream), service);
-        let mut connection = std::pin::pin!(connection);
-        loop {
-            let lasts = *longer.borrow_and_update();
-            tokio::select! {
-                // Whatever went wrong, the other side is gone.
-                _ = connection.as_mut() => return,
-                Ok(()) = longer.changed() => {}
-                () = tokio::time::sleep(lasts) => return,
-            }
-        }
     }
 
     /// `lasts` is how long the connection may last from now on.

@@ -3,8 +3,8 @@
 //! A pattern reads as in a policy of the server: `+` is any one part, `*` at the end whatever follows. A path with a slash at its end is
 //! what a list asks for.
 //!
-//! *Invariant:* pure. What is not named is not allowed. `sys/` and `auth/` are allowed only by a pattern that begins with them, and in a
-//! namespace only by one that names them.
+//! *Invariant:* pure. What is not named is not allowed. A part `sys` or `auth`, of the root or of whatever may be a namespace, is allowed only
+//! by a pattern that has this part itself.
 
 use super::Verb;
 use super::path::Path;
@@ -83,41 +83,43 @@ impl Entry {
     }
 }
 
-/// Whether it begins with this part.
-fn has_guarded(path: &str, guarded: &str) -> bool {
-    path.strip_prefix(guarded).is_some_and(|rest| rest.starts_with('/'))
-}
-
 /// Whether the path is one of the pattern.
 fn matches(pattern: &str, path: &str) -> bool {
-    if ["sys", "auth"].iter().any(|guarded| has_guarded(path, guarded) && !has_guarded(pattern, guarded)) {
-        return false;
-    }
-    // What stands before it may be a namespace, if the pattern does not say what it is.
-    let first = pattern.split('/').next().unwrap_or_default();
-    let is_deeper =
-        |guarded: &&str| path.contains(&format!("/{guarded}/")) && !pattern.contains(&format!("/{guarded}/"));
-    if (first == "+" || first.ends_with('*')) && ["sys", "auth"].iter().any(is_deeper) {
-        return false;
-    }
     let (pattern, is_open) = match pattern.strip_suffix('*') {
         Some(beginning) => (beginning, true),
         None => (pattern, false),
     };
-    let (mut wanted, mut parts) = (pattern.split('/').peekable(), path.split('/'));
-    while let Some(part) = wanted.next() {
-        let Some(found) = parts.next() else { return false };
-        let is_last = wanted.peek().is_none();
-        let fits = match part {
-            "+" => !found.is_empty(),
-            _ if is_last && is_open => found.starts_with(part),
-            _ => part == found,
-        };
-        if !fits {
-            return false;
-        }
+    let wanted: Vec<&str> = pattern.split('/').collect();
+    let parts: Vec<&str> = path.split('/').collect();
+    let last = wanted.len() - 1;
+    if parts.len() < wanted.len() || (parts.len() > wanted.len() && !is_open) {
+        return false;
     }
-    is_open || parts.next().is_none()
+    parts.iter().enumerate().all(|(place, found)| {
+        let is_open = is_open && place >= last;
+        let fits = match wanted.get(place) {
+            Some(&"+") => !found.is_empty(),
+            Some(part) if is_open => found.starts_with(part),
+            Some(part) => part == found,
+            None => true,
+        };
+        let is_written = !is_open && wanted.get(place) == Some(found);
+        fits && (is_written || !is_guarded(&parts, place))
+    })
+}
+
+/// Whether what follows this part is the system's or a login's. Whatever stands before it may be a namespace.
+fn is_guarded(parts: &[&str], place: usize) -> bool {
+    let is_one = parts.get(place).is_some_and(|part| matches!(*part, "sys" | "auth"));
+    is_one && place + 1 < parts.len() && !is_in_kv(parts, place)
+}
+
+/// What follows a mount of KV v2 in a path.
+const KV_FORMS: [&str; 6] = ["data", "metadata", "delete", "undelete", "destroy", "subkeys"];
+
+/// Whether this part is behind a form of KV v2, where names of secrets stand.
+pub(super) fn is_in_kv(parts: &[&str], place: usize) -> bool {
+    parts.iter().take(place).skip(1).any(|part| KV_FORMS.contains(part))
 }
 
 #[cfg(test)]
@@ -149,6 +151,19 @@ mod tests {
             ("+/auth/token/lookup-self", "team/auth/token/lookup-self", true),
             ("+/+/token/create", "team/auth/token/create", false),
             ("secret/*", "secret/data/auth/app", true),
+            ("secret/*", "secret/metadata/sys/", true),
+            ("team/*", "team/auth/token/create", false),
+            ("team/*", "team/sys/seal", false),
+            ("team/+/seal", "team/sys/seal", false),
+            ("team/au*", "team/auth/token/create", false),
+            ("team/auth/token/*", "team/auth/token/create", true),
+            ("secret/*", "secret/auth", true),
+            ("secret/*", "secret/auth/app", false),
+            ("secret/auth/*", "secret/auth/app", true),
+            ("sys*", "sys/health", false),
+            ("data/*", "data/auth/token/create", false),
+            ("secret/+*", "secret/data/app", true),
+            ("secret/+*", "secret/", false),
         ];
         for (pattern, path, expected) in cases {
             assert_eq!(matches(pattern, path), expected, "{pattern} {path}");

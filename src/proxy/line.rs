@@ -3,7 +3,7 @@
 //! *Invariant:* the token is the session's. Nobody here logs in.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
@@ -21,12 +21,21 @@ const SETTLED_WITHIN: Duration = Duration::from_secs(5);
 /// From one look at a token that was refused something to the next: a client that asks for what it may not costs no more.
 const APART: Duration = Duration::from_secs(1);
 
+/// Tells one token of the source from the next, whichever keeper has it: after a reload there may be another keeper, which counts anew.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Mark {
+    /// Which keeper.
+    pub(super) keeper: u64,
+    serial: Serial,
+}
+
 /// The source as its keeper says it stands.
 #[derive(Clone, Debug)]
 pub struct Upstream {
     pub(super) vault: Arc<Vault>,
     notices: mpsc::WeakUnboundedSender<Notice>,
     pub(super) view: View,
+    pub(super) keeper: u64,
     looks: u64,
     looked: Option<Instant>,
 }
@@ -35,13 +44,14 @@ pub struct Upstream {
 #[derive(Clone, Debug)]
 pub struct Line {
     upstream: watch::Sender<Option<Upstream>>,
+    keepers: Arc<AtomicU64>,
     /// How many leases clients have.
     pub(super) leases: Arc<AtomicUsize>,
 }
 
 impl Default for Line {
     fn default() -> Self {
-        Self { upstream: watch::Sender::new(None), leases: Arc::default() }
+        Self { upstream: watch::Sender::new(None), keepers: Arc::default(), leases: Arc::default() }
     }
 }
 
@@ -50,16 +60,18 @@ impl Line {
     pub fn tap(&self, vault: Arc<Vault>, notices: mpsc::WeakUnboundedSender<Notice>) -> Tap {
         let (line, leases) = (self.upstream.clone(), Arc::clone(&self.leases));
         let count = Box::new(move || leases.load(Ordering::Relaxed));
+        let keeper = self.keepers.fetch_add(1, Ordering::Relaxed);
         let tell = Box::new(move |view, looks| {
             line.send_modify(|upstream| {
-                let before = upstream.as_ref().map(|upstream| (upstream.looks, upstream.looked));
+                let of_it = upstream.as_ref().filter(|upstream| upstream.keeper == keeper);
+                let before = of_it.map(|upstream| (upstream.looks, upstream.looked));
                 let looked = match before {
                     Some((before, looked)) if before == looks => looked,
                     None if looks == 0 => None,
                     Some(_) | None => Some(Instant::now()),
                 };
                 let (vault, notices) = (Arc::clone(&vault), notices.clone());
-                *upstream = Some(Upstream { vault, notices, view, looks, looked });
+                *upstream = Some(Upstream { vault, notices, view, keeper, looks, looked });
             });
         });
         Tap::new(tell, count)
@@ -81,7 +93,7 @@ impl Line {
     }
 
     /// This token was refused something: whether it is dead is found out. The token after it, if there is one soon.
-    pub(super) async fn after(&self, doubted: Serial) -> Option<(Serial, Grant)> {
+    pub(super) async fn after(&self, doubted: Mark) -> Option<(Mark, Grant)> {
         let by = Instant::now() + SETTLED_WITHIN;
         let before = self.now()?;
         // Somebody else may have it looked at meanwhile; if not, one look in a while is enough.
@@ -89,15 +101,18 @@ impl Line {
         if let Some(upstream) = self.settled(doubted, before.looks, next).await {
             return upstream.successor(doubted);
         }
-        before.notices.upgrade()?.send(Notice::Doubted(doubted)).ok()?;
+        if before.keeper != doubted.keeper {
+            return before.token();
+        }
+        before.notices.upgrade()?.send(Notice::Doubted(doubted.serial)).ok()?;
         self.settled(doubted, before.looks, by).await?.successor(doubted)
     }
 
     /// How it stands once the token was looked at, or there is another one.
-    async fn settled(&self, doubted: Serial, looks: u64, by: Instant) -> Option<Upstream> {
+    async fn settled(&self, doubted: Mark, looks: u64, by: Instant) -> Option<Upstream> {
         let is_settled = |upstream: &Option<Upstream>| {
-            upstream.as_ref().is_some_and(|upstream| match &upstream.view.grant {
-                Some((serial, _)) => *serial != doubted || upstream.looks > looks,
+            upstream.as_ref().is_some_and(|upstream| match upstream.mark() {
+                Some(mark) => mark != doubted || upstream.looks > looks,
                 // It was dead: there will be another.
                 None => false,
             })
@@ -107,7 +122,19 @@ impl Line {
 }
 
 impl Upstream {
-    fn successor(self, of: Serial) -> Option<(Serial, Grant)> {
-        self.view.grant.filter(|(serial, _)| *serial != of)
+    /// Which token it has.
+    pub(super) fn mark(&self) -> Option<Mark> {
+        let (serial, _) = self.view.grant.as_ref()?;
+        Some(Mark { keeper: self.keeper, serial: *serial })
+    }
+
+    /// The token.
+    pub(super) fn token(self) -> Option<(Mark, Grant)> {
+        let keeper = self.keeper;
+        self.view.grant.map(|(serial, grant)| (Mark { keeper, serial }, grant))
+    }
+
+    fn successor(self, of: Mark) -> Option<(Mark, Grant)> {
+        self.token().filter(|(mark, _)| *mark != of)
     }
 }

@@ -3,7 +3,6 @@
 //! *Invariant:* pure, and bounded whatever the number of clients.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 /// So many clients have a bucket of their own; beyond them the others share one.
@@ -17,8 +16,10 @@ const BURST: u32 = 2;
 pub(super) enum Client {
     /// A process of this machine, by the socket.
     Process(i32),
-    /// An address of this machine.
-    Address(IpAddr),
+    /// The processes of a user whom the kernel does not name: those of another container.
+    User(u32),
+    /// Whoever comes by TCP: an address of this machine is anybody's, and there are millions of them.
+    Loopback,
     /// Those for whom there is no other bucket.
     Others,
 }

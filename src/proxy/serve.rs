@@ -2,7 +2,6 @@
 //!
 //! Who attacks: a client that keeps connections, sends slowly, does not read, or asks too much. What each limit is for stands beside it.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
 use std::net::TcpListener as StdTcpListener;
@@ -12,53 +11,50 @@ use std::time::{Duration, Instant};
 
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, HeaderValue};
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use nix::sys::resource::{Resource, getrlimit};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use super::answer::{Body, error, later, refused};
-use super::body::{Missing, of_request};
-use super::client::{Users, Visitor, by_address, by_socket};
+use super::body::{Missing, of_request, until_sent};
+use super::client::{Processes, Users, Visitor, by_address, by_socket};
 use super::forward::Trouble;
 use super::leases::Leases;
 use super::line::Line;
-use super::pace::{Client, Pace};
+use super::pace::Pace;
+use super::places::Places;
 use super::shared::Shared;
 use super::{Refusal, Rules, admit};
 use crate::audit::Gate;
 use crate::config::ProxyConfig;
 use crate::names::SourceName;
+use crate::serving::{converse, take_at_address, take_at_socket};
 
-/// So many connections at once, and at most one for [`DESCRIPTORS`] descriptors; what comes beyond is closed at once.
+/// So many connections at once; what comes beyond is closed at once.
 const CONNECTIONS: usize = 1024;
 
-/// A connection takes two descriptors, itself and its process, and the rest of Squire needs some.
-const DESCRIPTORS: usize = 4;
-
-/// So many of them of one process, and no more than half; those by TCP have no process.
+/// So many of them of one process; those by TCP have no process.
 const OF_ONE: usize = 256;
 
-/// So many requests are on their way at once.
-const REQUESTS: usize = 128;
+/// So many requests are on their way at once, until the last byte of their answers is taken.
+const REQUESTS: usize = 256;
+
+/// So many of them of one process.
+const REQUESTS_OF_ONE: usize = 64;
+
+/// A connection takes two descriptors, itself and its process; a request one, to the server; a lease one, of its process. So there are no
+/// more of each than one for so many descriptors, and the rest of Squire has some left.
+const DESCRIPTORS: usize = 5;
 
 /// A request head that is not there within this time will not come; a connection that is not used is closed after it, too.
 const HEAD_WITHIN: Duration = Duration::from_secs(30);
 
-/// The longest request head, in bytes.
-const LONGEST_HEAD: usize = 16 << 10;
-
 /// A request and its answer are over after this time, whoever does not read: a server gives up sooner.
 const EXCHANGE_LASTS: Duration = Duration::from_mins(2);
 
-/// How often it is said that somebody is refused.
-const SAY_EVERY: Duration = Duration::from_secs(10);
-
-/// Without a free descriptor the next connection waits this long.
+/// Who has no place may ask again after this time.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Who serves.
@@ -77,9 +73,9 @@ pub struct Inner {
     pub(super) down: Mutex<Option<(Instant, Trouble)>>,
     rules: Mutex<Arc<Rules>>,
     pace: Mutex<Pace>,
-    seats: Mutex<BTreeMap<Client, usize>>,
-    requests: Arc<Semaphore>,
-    most: usize,
+    processes: Processes,
+    connections: Places,
+    requests: Places,
 }
 
 impl std::ops::Deref for Proxy {
@@ -93,24 +89,27 @@ impl std::ops::Deref for Proxy {
 impl Proxy {
     /// A proxy to the source at the other end of `line`, that asks `gate` before it asks anything there.
     pub(crate) fn new(config: &ProxyConfig, rules: Rules, line: Line, gate: Gate) -> Self {
+        let most = most();
+        let half = most / 2;
         Self(Arc::new(Inner {
             source: config.source.clone(),
             gate,
             shared: Shared::new(config.cache, config.stale),
-            leases: Leases::new(Arc::clone(&line.leases)),
+            leases: Leases::new(Arc::clone(&line.leases), most),
             line,
             down: Mutex::default(),
             rules: Mutex::new(Arc::new(rules)),
             pace: Mutex::new(Pace::new(config.rate)),
-            seats: Mutex::default(),
-            requests: Arc::new(Semaphore::new(REQUESTS)),
-            most: most(),
+            processes: Processes::default(),
+            connections: Places::new(CONNECTIONS.min(most), OF_ONE.min(half)),
+            requests: Places::new(REQUESTS.min(most), REQUESTS_OF_ONE.min(half)),
         }))
     }
 
-    /// From now on these rules hold.
+    /// After a reload: from now on these rules hold, and what was kept may be of another server.
     pub(crate) fn set_rules(&self, rules: Rules) {
         *locked(&self.rules) = Arc::new(rules);
+        self.shared.forget();
     }
 
     /// The end: leases of clients are given back.
@@ -123,27 +122,10 @@ impl Proxy {
     /// # Errors
     /// When the runtime cannot take the socket.
     pub(crate) fn serve_socket(&self, listener: StdUnixListener, users: Users) -> io::Result<()> {
-        let listener = UnixListener::from_std(listener)?;
-        let proxy = self.clone();
         self.sweep();
-        drop(tokio::spawn(async move {
-            let mut said_at: Option<Instant> = None;
-            loop {
-                let Ok((stream, _)) = listener.accept().await else {
-                    tokio::time::sleep(PAUSE).await;
-                    continue;
-                };
-                match by_socket(&stream, &users) {
-                    Ok(visitor) => proxy.welcome(stream, visitor),
-                    Err(_) if said_at.is_some_and(|at| at.elapsed() < SAY_EVERY) => {}
-                    Err(stranger) => {
-                        said_at = Some(Instant::now());
-                        tracing::warn!(error = %stranger, "a connection to the proxy is refused");
-                    }
-                }
-            }
-        }));
-        Ok(())
+        let (proxy, host) = (self.clone(), self.clone());
+        let know = move |stream: &_| by_socket(stream, &users, &proxy.processes);
+        take_at_socket(listener, "proxy", know, move |stream, visitor| host.welcome(stream, visitor))
     }
 
     /// Serves an address of this machine, as long as the runtime runs.
@@ -151,23 +133,9 @@ impl Proxy {
     /// # Errors
     /// When the runtime cannot take the listener.
     pub(crate) fn serve_address(&self, listener: StdTcpListener) -> io::Result<()> {
-        listener.set_nonblocking(true)?;
-        let listener = TcpListener::from_std(listener)?;
-        let proxy = self.clone();
         self.sweep();
-        drop(tokio::spawn(async move {
-            loop {
-                match listener.accept().await {
-                    Ok((stream, from)) => {
-                        // Small answers go out at once; without it they only come later.
-                        stream.set_nodelay(true).ok();
-                        proxy.welcome(stream, by_address(from.ip().to_canonical()));
-                    }
-                    Err(_) => tokio::time::sleep(PAUSE).await,
-                }
-            }
-        }));
-        Ok(())
+        let host = self.clone();
+        take_at_address(listener, move |stream, _| host.welcome(stream, by_address()))
     }
 
     /// Values do not stay in the memory because nobody asks for them.
@@ -189,49 +157,18 @@ impl Proxy {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let Some(seat) = self.seat(visitor.client) else { return };
+        let Some(place) = self.connections.take(visitor.client) else { return };
         let proxy = self.clone();
         drop(tokio::spawn(async move {
-            let _seat = seat;
-            proxy.converse(stream, visitor).await;
+            let _place = place;
+            let (begun, lasts) = watch::channel(EXCHANGE_LASTS);
+            let service = service_fn(|request| {
+                begun.send_replace(EXCHANGE_LASTS);
+                let (proxy, visitor) = (proxy.clone(), visitor.clone());
+                async move { Ok::<_, Infallible>(proxy.answer(visitor, request).await) }
+            });
+            converse(stream, service, HEAD_WITHIN, lasts).await;
         }));
-    }
-
-    fn seat(&self, client: Client) -> Option<Seat> {
-        let mut seats = locked(&self.seats);
-        let (all, of_one) = (seats.values().sum::<usize>(), seats.get(&client).copied().unwrap_or_default());
-        let is_address = matches!(client, Client::Address(_));
-        if all >= self.most || (of_one >= OF_ONE.min(self.most / 2) && !is_address) {
-            return None;
-        }
-        seats.insert(client, of_one + 1);
-        Some(Seat { proxy: self.clone(), client })
-    }
-
-    async fn converse<S>(&self, stream: S, visitor: Visitor)
-    where
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
-        let (begun, mut begins) = watch::channel(());
-        let service = service_fn(|request| {
-            begun.send_replace(());
-            let (proxy, visitor) = (self.clone(), visitor.clone());
-            async move { Ok::<_, Infallible>(proxy.answer(visitor, request).await) }
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_WITHIN)
-            .max_buf_size(LONGEST_HEAD)
-            .serve_connection(TokioIo::new(stream), service);
-        let mut connection = std::pin::pin!(connection);
-        loop {
-            tokio::select! {
-                // Whatever went wrong, the other side is gone.
-                _ = connection.as_mut() => return,
-                Ok(()) = begins.changed() => {}
-                () = tokio::time::sleep(EXCHANGE_LASTS) => return,
-            }
-        }
     }
 
     async fn answer(&self, visitor: Visitor, request: Request<Incoming>) -> Response<Body> {
@@ -253,7 +190,7 @@ impl Proxy {
                 return allowed(refusal, refused(refusal));
             }
         };
-        let Ok(permit) = Arc::clone(&self.requests).try_acquire_owned() else {
+        let Some(place) = self.requests.take(visitor.client) else {
             return later(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "squire: too many requests are on their way",
@@ -262,29 +199,32 @@ impl Proxy {
         };
         let body = match of_request(body).await {
             Ok(body) => body,
-            Err(Missing::TooLong) => {
-                return error(StatusCode::PAYLOAD_TOO_LARGE, "squire: the body is longer than 1 MiB");
-            }
-            Err(Missing::TooLate) => {
-                return error(StatusCode::REQUEST_TIMEOUT, "squire: the body did not come in time");
-            }
+            Err(missing) => return missed(missing),
         };
         // A client that goes away does not take back what it asked for: a lease that comes of it has to be known.
         let proxy = self.clone();
-        let asked = tokio::spawn(async move {
-            let _permit = permit;
-            proxy.forward(&visitor, admitted, body).await
-        });
-        asked
+        let asked = tokio::spawn(async move { proxy.forward(&visitor, admitted, body).await });
+        let response = asked
             .await
-            .unwrap_or_else(|_| error(StatusCode::INTERNAL_SERVER_ERROR, "squire: failed, see its log"))
+            .unwrap_or_else(|_| error(StatusCode::INTERNAL_SERVER_ERROR, "squire: failed, see its log"));
+        response.map(|body| until_sent(body, place))
     }
 }
 
-/// How many connections there may be with the descriptors of this process.
+/// Why a body did not arrive.
+pub(super) fn missed(missing: Missing) -> Response<Body> {
+    match missing {
+        Missing::TooLong => {
+            error(StatusCode::PAYLOAD_TOO_LARGE, "squire: the body is longer than what is passed on")
+        }
+        Missing::TooLate => error(StatusCode::REQUEST_TIMEOUT, "squire: the body did not come in time"),
+    }
+}
+
+/// How many there may be of anything that takes a descriptor.
 fn most() -> usize {
     let soft = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft);
-    CONNECTIONS.min(usize::try_from(soft).unwrap_or(usize::MAX) / DESCRIPTORS)
+    usize::try_from(soft).unwrap_or(usize::MAX) / DESCRIPTORS
 }
 
 /// Which methods there are, for who used another.
@@ -299,22 +239,4 @@ fn allowed(refusal: Refusal, mut response: Response<Body>) -> Response<Body> {
 /// Nothing in there can panic half-way.
 pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A connection that is in.
-struct Seat {
-    proxy: Proxy,
-    client: Client,
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut seats = locked(&self.proxy.seats);
-        let left = seats.get(&self.client).map_or(0, |of_one| of_one.saturating_sub(1));
-        if left == 0 {
-            seats.remove(&self.client);
-        } else {
-            seats.insert(self.client, left);
-        }
-    }
 }

@@ -1,11 +1,14 @@
 //! Equal reads at the same time are one request, and a static value may be kept for a while.
 //!
-//! What is leased is made for one client: it is neither kept nor given to two. A read that was leased once is not waited for by others.
+//! What is leased is made for one client: it is neither kept nor given to two. A path that was leased once is not waited for by others.
 //!
-//! *Invariant:* the memory is bounded. What is kept counts only with the token that it was read with; in an outage with any, for as long as
-//! the configuration says.
+//! A write ends what was read before at the same mount; one that the server did not do leaves it for an outage.
+//!
+//! *Invariant:* the memory is bounded. What is kept counts only with the token that it was read with; in an outage with any of the same
+//! keeper, for as long as the configuration says.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,8 +17,8 @@ use hyper::header::HeaderMap;
 use tokio::sync::watch;
 
 use super::forward::Trouble;
+use super::line::Mark;
 use crate::secret::Secret;
-use crate::session::Serial;
 
 /// So many bytes of values are kept.
 const KEPT_BYTES: usize = 16 << 20;
@@ -23,8 +26,26 @@ const KEPT_BYTES: usize = 16 << 20;
 /// So many values are kept.
 const KEPT_VALUES: usize = 1024;
 
-/// A read: path and query.
-pub(super) type Key = (String, Option<String>);
+/// Mounts are told apart by so many numbers.
+const LANES: usize = 64;
+
+/// A read.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key {
+    /// The path of the API.
+    pub(super) path: String,
+    /// Method and query.
+    pub(super) asks: String,
+}
+
+/// What a path gave when it was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// The same for everybody.
+    Static,
+    /// Something made for whoever asked.
+    Made,
+}
 
 /// An answer that was read whole.
 #[derive(Clone, Debug)]
@@ -48,18 +69,20 @@ pub(super) enum Outcome {
 #[derive(Debug)]
 struct Kept {
     whole: Whole,
-    serial: Serial,
+    mark: Mark,
     at: Instant,
+    /// Somebody may have written since then.
+    is_doubtful: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     kept: BTreeMap<Key, Kept>,
     bytes: usize,
     going: BTreeMap<Key, watch::Receiver<Option<Outcome>>>,
-    leased: BTreeSet<Key>,
-    /// How often somebody wrote.
-    writes: u64,
+    kinds: BTreeMap<String, Kind>,
+    /// How often somebody wrote, for each lane.
+    writes: [u64; LANES],
 }
 
 /// See the module.
@@ -85,7 +108,14 @@ pub(super) enum Way<'a> {
 impl Shared {
     /// Keeps values for `cache`, and in an outage for `stale` more.
     pub(super) fn new(cache: Duration, stale: Duration) -> Self {
-        Self { cache, stale, state: Mutex::default() }
+        let nothing = State {
+            kept: BTreeMap::new(),
+            bytes: 0,
+            going: BTreeMap::new(),
+            kinds: BTreeMap::new(),
+            writes: [0; LANES],
+        };
+        Self { cache, stale, state: Mutex::new(nothing) }
     }
 
     /// Nothing in there can panic half-way.
@@ -94,15 +124,16 @@ impl Shared {
     }
 
     /// How to get the answer of this read with this token.
-    pub(super) fn way(&self, key: &Key, serial: Option<Serial>, now: Instant) -> Way<'_> {
+    pub(super) fn way(&self, key: &Key, mark: Option<Mark>, now: Instant) -> Way<'_> {
         let mut state = self.state();
-        if let Some(kept) = state.kept.get(key).filter(|kept| Some(kept.serial) == serial) {
+        let kept = state.kept.get(key).filter(|kept| Some(kept.mark) == mark && !kept.is_doubtful);
+        if let Some(kept) = kept {
             let age = now.saturating_duration_since(kept.at);
             if age < self.cache {
                 return Way::Kept(kept.whole.clone(), age);
             }
         }
-        if state.leased.contains(key) {
+        if state.kinds.get(&key.path) == Some(&Kind::Made) {
             return Way::Alone;
         }
         if let Some(going) = state.going.get(key) {
@@ -110,40 +141,77 @@ impl Shared {
         }
         let (tell, told) = watch::channel(None);
         state.going.insert(key.clone(), told);
-        Way::Ask(Leader { shared: self, key: key.clone(), tell, writes: state.writes })
+        let writes = state.writes[lane(&key.path)];
+        Way::Ask(Leader { shared: self, key: key.clone(), tell, writes })
     }
 
-    /// Whether an answer to this read had a lease.
-    pub(super) fn is_leased(&self, key: &Key) -> bool {
-        self.state().leased.contains(key)
+    /// Whether reading this path makes nothing, as far as anybody saw.
+    pub(super) fn is_static(&self, path: &str) -> bool {
+        self.state().kinds.get(path) == Some(&Kind::Static)
+    }
+
+    /// Whether reading this path makes something.
+    pub(super) fn is_made(&self, path: &str) -> bool {
+        self.state().kinds.get(path) == Some(&Kind::Made)
+    }
+
+    /// An answer says what reading this path does.
+    pub(super) fn learn(&self, path: &str, is_made: bool) {
+        let kind = if is_made { Kind::Made } else { Kind::Static };
+        let mut state = self.state();
+        if state.kinds.get(path) == Some(&kind) {
+            return;
+        }
+        if state.kinds.len() >= KEPT_VALUES {
+            state.kinds.clear();
+        }
+        state.kinds.insert(path.to_owned(), kind);
     }
 
     /// A value for an outage, and its age.
-    pub(super) fn stale(&self, key: &Key, now: Instant) -> Option<(Whole, Duration)> {
+    pub(super) fn stale(&self, key: &Key, keeper: u64, now: Instant) -> Option<(Whole, Duration)> {
         let state = self.state();
-        let kept = state.kept.get(key)?;
+        let kept = state.kept.get(key).filter(|kept| kept.mark.keeper == keeper)?;
         let age = now.saturating_duration_since(kept.at);
         (age < self.cache + self.stale).then(|| (kept.whole.clone(), age))
     }
 
-    /// Somebody wrote through the proxy: what was read before may not be so any more, and what is being read neither.
+    /// Somebody is about to write there: what was read before may not be so any more, and what is being read neither.
+    pub(super) fn may_change(&self, path: &str) {
+        let mut state = self.state();
+        state.begin_write(path);
+        for (_, kept) in state.kept.iter_mut().filter(|(key, _)| is_touched(path, &key.path)) {
+            kept.is_doubtful = true;
+        }
+    }
+
+    /// Somebody wrote there.
+    pub(super) fn changed(&self, path: &str) {
+        let mut state = self.state();
+        state.begin_write(path);
+        state.kept.retain(|key, _| !is_touched(path, &key.path));
+        state.count();
+    }
+
+    /// What there is may be another server's.
     pub(super) fn forget(&self) {
         let mut state = self.state();
-        state.writes += 1;
+        state.writes.iter_mut().for_each(|writes| *writes += 1);
         state.going.clear();
         state.kept.clear();
+        state.kinds.clear();
         state.bytes = 0;
     }
 
     /// Keeps what was asked for after so many writes.
-    fn keep(&self, key: &Key, whole: &Whole, (serial, writes): (Serial, u64), now: Instant) {
+    fn keep(&self, key: &Key, whole: &Whole, (mark, writes): (Mark, u64), now: Instant) {
         let lasts = self.cache + self.stale;
         let size = whole.body.expose().len();
         if lasts.is_zero() || size > KEPT_BYTES {
             return;
         }
         let mut state = self.state();
-        if state.writes != writes {
+        if state.writes[lane(&key.path)] != writes {
             return;
         }
         state.drop_old(lasts, now);
@@ -154,7 +222,7 @@ impl Shared {
             state.remove(&oldest);
         }
         state.bytes += size;
-        state.kept.insert(key.clone(), Kept { whole: whole.clone(), serial, at: now });
+        state.kept.insert(key.clone(), Kept { whole: whole.clone(), mark, at: now, is_doubtful: false });
     }
 
     /// What is too old even for an outage goes, so that it does not stay in the memory because nobody asks.
@@ -177,8 +245,43 @@ impl State {
 
     fn drop_old(&mut self, lasts: Duration, now: Instant) {
         self.kept.retain(|_, kept| now.saturating_duration_since(kept.at) < lasts);
+        self.count();
+    }
+
+    fn count(&mut self) {
         self.bytes = self.kept.values().map(|kept| kept.whole.body.expose().len()).sum();
     }
+
+    fn begin_write(&mut self, path: &str) {
+        if is_of_system(path) {
+            self.writes.iter_mut().for_each(|writes| *writes += 1);
+        } else {
+            self.writes[lane(path)] += 1;
+        }
+        self.going.retain(|key, _| !is_touched(path, &key.path));
+    }
+}
+
+/// The mount is the first part of a path, or begins with it.
+fn mount(path: &str) -> &str {
+    path.split('/').next().unwrap_or_default()
+}
+
+/// Two mounts may share a lane: then a write to one of them is taken for a write to both.
+fn lane(path: &str) -> usize {
+    let mut hasher = DefaultHasher::new();
+    mount(path).hash(&mut hasher);
+    usize::try_from(hasher.finish() % LANES as u64).unwrap_or_default()
+}
+
+/// Whether a write there may change what any mount says: mounts, rights, identities.
+fn is_of_system(path: &str) -> bool {
+    path.split('/').any(|part| matches!(part, "sys" | "auth" | "identity"))
+}
+
+/// Whether what is read there may be otherwise after this write.
+fn is_touched(written: &str, read: &str) -> bool {
+    is_of_system(written) || lane(written) == lane(read)
 }
 
 /// Whoever asks for others, too. One that is gone before it has an answer leaves each to ask for itself.
@@ -191,21 +294,15 @@ pub(super) struct Leader<'a> {
 
 impl Leader<'_> {
     /// A static value, that may be kept if it is one (and not, for example, that there is none).
-    pub(super) fn found(self, whole: &Whole, serial: Serial, now: Instant) {
-        if whole.status == StatusCode::OK {
-            self.shared.keep(&self.key, whole, (serial, self.writes), now);
+    pub(super) fn found(self, whole: &Whole, mark: Mark, may_be_kept: bool, now: Instant) {
+        if whole.status == StatusCode::OK && may_be_kept {
+            self.shared.keep(&self.key, whole, (mark, self.writes), now);
         }
         self.tell.send_replace(Some(Outcome::Whole(whole.clone())));
     }
 
     /// It is for whoever asked alone.
     pub(super) fn leased(self) {
-        let mut state = self.shared.state();
-        if state.leased.len() >= KEPT_VALUES {
-            state.leased.clear();
-        }
-        state.leased.insert(self.key.clone());
-        drop(state);
         self.tell.send_replace(Some(Outcome::Alone));
     }
 
@@ -219,7 +316,7 @@ impl Drop for Leader<'_> {
     fn drop(&mut self) {
         let mut state = self.shared.state();
         // After a write somebody else may be asking.
-        if state.writes == self.writes {
+        if state.writes[lane(&self.key.path)] == self.writes {
             state.going.remove(&self.key);
         }
     }
@@ -230,7 +327,7 @@ mod tests {
     use super::*;
 
     fn key(name: &str) -> Key {
-        (name.to_owned(), None)
+        Key { path: name.to_owned(), asks: "GET".to_owned() }
     }
 
     fn whole(size: usize) -> Whole {
@@ -239,7 +336,7 @@ mod tests {
 
     fn found(shared: &Shared, name: &str, size: usize, now: Instant) {
         let Way::Ask(leader) = shared.way(&key(name), None, now) else { panic!("{name} is there") };
-        leader.found(&whole(size), Serial::default(), now);
+        leader.found(&whole(size), Mark::default(), true, now);
     }
 
     #[test]
@@ -248,7 +345,7 @@ mod tests {
         let Way::Ask(leader) = shared.way(&key("a"), None, now) else { panic!() };
         let Way::Wait(told) = shared.way(&key("a"), None, now) else { panic!() };
         assert!(matches!(shared.way(&key("b"), None, now), Way::Ask(_)));
-        leader.found(&whole(1), Serial::default(), now);
+        leader.found(&whole(1), Mark::default(), true, now);
         assert!(matches!(&*told.borrow(), Some(Outcome::Whole(_))));
         let Way::Ask(leader) = shared.way(&key("a"), None, now) else { panic!("nothing is kept") };
         let Way::Wait(told) = shared.way(&key("a"), None, now) else { panic!() };
@@ -258,8 +355,11 @@ mod tests {
             "who goes away leaves the others to ask"
         );
         let Way::Ask(leader) = shared.way(&key("a"), None, now) else { panic!() };
+        shared.learn("a", true);
         leader.leased();
         assert!(matches!(shared.way(&key("a"), None, now), Way::Alone));
+        shared.learn("a", false);
+        assert!(matches!(shared.way(&key("a"), None, now), Way::Ask(_)), "another engine is mounted there");
     }
 
     #[test]
@@ -267,35 +367,57 @@ mod tests {
         let second = Duration::from_secs(1);
         let (shared, now) = (Shared::new(second * 10, second * 60), Instant::now());
         found(&shared, "a", 5, now);
-        let serial = Some(Serial::default());
+        let mark = Some(Mark::default());
         assert!(
-            matches!(shared.way(&key("a"), serial, now + second * 9), Way::Kept(_, age) if age == second * 9)
+            matches!(shared.way(&key("a"), mark, now + second * 9), Way::Kept(_, age) if age == second * 9)
         );
         assert!(matches!(shared.way(&key("a"), None, now), Way::Ask(_)), "it is another token's");
-        assert!(matches!(shared.way(&key("a"), serial, now + second * 10), Way::Ask(_)));
-        assert_eq!(shared.stale(&key("a"), now + second * 69).map(|(_, age)| age), Some(second * 69));
-        assert!(shared.stale(&key("a"), now + second * 70).is_none());
+        assert!(matches!(shared.way(&key("a"), mark, now + second * 10), Way::Ask(_)));
+        assert_eq!(shared.stale(&key("a"), 0, now + second * 69).map(|(_, age)| age), Some(second * 69));
+        assert!(shared.stale(&key("a"), 0, now + second * 70).is_none());
         shared.sweep(now + second * 70);
         let left = shared.state().kept.len();
         assert_eq!((left, shared.state().bytes), (0, 0));
         found(&shared, "a", 5, now);
+        assert!(shared.stale(&key("a"), 1, now).is_none(), "after a reload it may be another server's");
         shared.forget();
-        assert!(shared.stale(&key("a"), now).is_none());
+        assert!(shared.stale(&key("a"), 0, now).is_none());
     }
 
     #[test]
     fn who_wrote_is_not_given_what_was_asked_for_before() {
         let (shared, now) = (Shared::new(Duration::from_secs(9), Duration::ZERO), Instant::now());
         let Way::Ask(before) = shared.way(&key("a"), None, now) else { panic!() };
-        shared.forget();
+        shared.may_change("a");
         let Way::Ask(after) = shared.way(&key("a"), None, now) else {
             panic!("it would wait for the former value")
         };
-        before.found(&whole(1), Serial::default(), now);
-        assert!(shared.stale(&key("a"), now).is_none(), "the former value is not kept");
+        before.found(&whole(1), Mark::default(), true, now);
+        assert!(shared.stale(&key("a"), 0, now).is_none(), "the former value is not kept");
         assert!(matches!(shared.way(&key("a"), None, now), Way::Wait(_)), "the other still asks");
-        after.found(&whole(2), Serial::default(), now);
-        assert_eq!(shared.stale(&key("a"), now).map(|(whole, _)| whole.body.expose().len()), Some(2));
+        after.found(&whole(2), Mark::default(), true, now);
+        assert_eq!(shared.stale(&key("a"), 0, now).map(|(whole, _)| whole.body.expose().len()), Some(2));
+    }
+
+    #[test]
+    fn a_write_ends_what_its_mount_said_and_one_that_was_not_done_leaves_it_for_an_outage() {
+        let (shared, now) = (Shared::new(Duration::from_secs(9), Duration::from_secs(9)), Instant::now());
+        let is_fresh =
+            |path: &str| matches!(shared.way(&key(path), Some(Mark::default()), now), Way::Kept(..));
+        let is_there = |path: &str| shared.stale(&key(path), 0, now).is_some();
+        for path in ["secret/a", "kv/a"] {
+            found(&shared, path, 5, now);
+        }
+        shared.may_change("transit/encrypt/app");
+        shared.changed("transit/encrypt/app");
+        assert!(is_fresh("secret/a") && is_fresh("kv/a"), "another mount's");
+        shared.may_change("secret/a");
+        assert!(!is_fresh("secret/a") && is_there("secret/a") && is_fresh("kv/a"));
+        shared.changed("secret/b");
+        assert!(!is_there("secret/a") && is_fresh("kv/a"));
+        shared.changed("sys/mounts/kv");
+        assert!(!is_there("kv/a"), "the system may change every mount");
+        assert_eq!(shared.state().bytes, 0);
     }
 
     #[test]

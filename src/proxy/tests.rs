@@ -56,6 +56,10 @@ fn a_request_goes_on_or_has_a_status() {
         ("POST /v1/auth/token/create", Err(Refusal::Path)),
         ("GET /v1/sys/internal/ui/mounts/secret/app", Ok(Verb::Read)),
         ("GET /ui/", Err(Refusal::Form)),
+        ("PUT /v1/sys/leases/renew", Ok(Verb::Write)),
+        ("PUT /v1/sys/leases/revoke/database/creds/app/x", Err(Refusal::Lease)),
+        ("LIST /v1/sys/leases/lookup/database", Err(Refusal::Lease)),
+        ("POST /v1/auth/token/revoke-self", Err(Refusal::Own)),
     ];
     for (request, expected) in cases {
         assert_eq!(judged(&rules, request, &[]).map(|admitted| admitted.verb), expected, "{request}");
@@ -75,6 +79,14 @@ fn the_request_header_is_needed_and_a_page_in_a_browser_cannot_have_it() {
     let named = |host| judged(&loopback, "GET /v1/secret/data/app", &[("host", host)]).err();
     assert_eq!(named("127.0.0.1:8200"), None);
     assert_eq!(named("evil.example"), Some(Refusal::Name));
+    let mut two = headers(&[("host", "localhost")]);
+    two.append(HOST, HeaderValue::from_static("evil.example"));
+    assert_eq!(
+        super::admit(&loopback, &Method::GET, "/v1/secret/data/app", None, &two).err(),
+        Some(Refusal::Name)
+    );
+    let page = headers(&[("origin", "http://localhost:3000")]);
+    assert_eq!(admit(&page), Some(Refusal::Page));
 }
 
 #[test]
@@ -88,6 +100,8 @@ fn only_named_headers_go_on_and_a_token_only_where_it_counts() {
         ("cookie", "a=b"),
         ("content-type", "application/merge-patch+json"),
         ("x-vault-wrap-ttl", "60"),
+        ("x-vault-policy-override", "true"),
+        ("x-http-method-override", "DELETE"),
     ];
     let always = judged(&rules(AutoAuth::Always, ""), "GET /v1/secret/data/app", &lines).unwrap();
     let mut names: Vec<_> = always.headers.keys().map(HeaderName::as_str).collect();
@@ -100,6 +114,8 @@ fn only_named_headers_go_on_and_a_token_only_where_it_counts() {
         admitted.token.map(|token| token.expose().to_owned())
     };
     assert_eq!(token(&lines).as_deref(), Some("canary"));
+    let own = judged(&if_missing, "GET /v1/secret/data/app", &lines).unwrap();
+    assert!(own.headers.contains_key("x-vault-policy-override") && own.headers.len() == 3, "in its own name");
     assert_eq!(token(&lines[1..]).as_deref(), Some("canary"));
     assert_eq!(token(&[]), None);
     assert_eq!(token(&[("x-vault-token", "")]), None);

@@ -7,6 +7,7 @@
 //! credential is sent only to the configured addresses, unless `allow_redirects` permits others.
 
 mod connections;
+mod content;
 mod explain;
 mod failure;
 #[cfg(test)]
@@ -38,10 +39,13 @@ use crate::secret::Secret;
 use crate::size;
 
 pub(crate) use connections::Connections;
+use connections::Line;
+use content::Outgoing;
+pub(crate) use content::Upload;
 pub(crate) use explain::Keys;
 pub(crate) use failure::causes;
 use failure::{Failure, chained, together, usable};
-pub(crate) use open::Opened;
+pub(crate) use open::{Opened, Unopened};
 use origin::{Address, Origin};
 pub use problem::HttpError;
 pub(crate) use reach::Reach;
@@ -204,20 +208,24 @@ impl Http {
                     return Ok(answer);
                 }
                 Err(failure) => {
-                    let go_on = failure.allows_next(request.repeat);
-                    let reached = !matches!(failure.fault, Fault::Unreachable { .. });
+                    let goes_on = self.goes_on(place, request.repeat, &failure);
                     faults.push(failure.fault);
-                    if !go_on {
-                        if !reached {
-                            // This request may not go to another address, but the next request should.
-                            self.answering.store((place + 1) % self.addresses.len(), Ordering::Relaxed);
-                        }
+                    if !goes_on {
                         break;
                     }
                 }
             }
         }
         Err(together(faults))
+    }
+
+    /// Whether the next address is asked. If this request may not go there, the next one should.
+    fn goes_on(&self, place: usize, repeat: Repeat, failure: &Failure) -> bool {
+        let goes_on = failure.allows_next(repeat);
+        if !goes_on && failure.blames_address() {
+            self.answering.store((place + 1) % self.addresses.len(), Ordering::Relaxed);
+        }
+        goes_on
     }
 
     /// The address that answered last, then the others in order.
@@ -271,7 +279,8 @@ impl Http {
     /// Sends the request to one server and reads the whole answer, whatever its status.
     async fn exchange(&self, origin: &Origin, path: &str, request: &Request) -> Result<Answer, Failure> {
         let exchange = async {
-            let (head, body) = self.begun(origin, path, request).await?.into_parts();
+            let message = message(origin, path, request, None)?;
+            let (head, body) = self.begun(origin, message, Line::Ours).await?.into_parts();
             let mut body = self.whole(origin, body, request.longest).await?;
             if !head.status.is_success() {
                 body = hidden::without(body, &request.hidden);
@@ -284,15 +293,14 @@ impl Http {
         }
     }
 
-    /// Sends the request to one server, up to the head of the answer.
+    /// Sends a message to one server, up to the head of the answer.
     async fn begun(
         &self,
         origin: &Origin,
-        path: &str,
-        request: &Request,
+        message: hyper::Request<Outgoing>,
+        line: Line,
     ) -> Result<hyper::Response<Incoming>, Failure> {
-        let message = message(origin, path, request)?;
-        let response = self.connections.request(message, self.limits.connect).await;
+        let response = self.connections.request_by(line, message, self.limits.connect).await;
         response.map_err(|unanswered| {
             let why = format!("{origin}: {}", unanswered.words(Keys::Vault));
             if unanswered.is_unsent() { Failure::unsent(why) } else { Failure::perhaps_sent(why) }
@@ -335,9 +343,16 @@ impl Http {
     }
 }
 
-fn message(origin: &Origin, path: &str, request: &Request) -> Result<hyper::Request<Full<Bytes>>, Failure> {
+/// A request as it goes to one server; with an upload, that is its body.
+fn message(
+    origin: &Origin,
+    path: &str,
+    request: &Request,
+    upload: Option<&Upload>,
+) -> Result<hyper::Request<Outgoing>, Failure> {
     let body = request.body.as_ref().map_or_else(Bytes::new, |body| Bytes::copy_from_slice(body.expose()));
-    let mut message = hyper::Request::new(Full::new(body));
+    let body = upload.map_or_else(|| Full::new(body).into(), |upload| upload.clone().into());
+    let mut message = hyper::Request::new(body);
     *message.uri_mut() = origin.uri(path).ok_or_else(|| {
         Failure::last(Fault::Malformed {
             why: format!("{origin}: the path is longer than any address may be"),
@@ -348,7 +363,7 @@ fn message(origin: &Origin, path: &str, request: &Request) -> Result<hyper::Requ
     if let Origin::Socket(_) = origin {
         message.headers_mut().insert(HOST, HeaderValue::from_static("localhost"));
     }
-    if request.body.is_some() {
+    if request.body.is_some() || upload.is_some() {
         let json = HeaderValue::from_static("application/json");
         message.headers_mut().entry(CONTENT_TYPE).or_insert(json);
     }

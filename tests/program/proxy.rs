@@ -1,17 +1,21 @@
 //! Programs that ask the server through Squire: what they get without a token, and what they do not get.
 
 use std::collections::BTreeSet;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use serde_json::{Value, json};
+
+mod attacks;
+mod scripted;
+mod servers;
 
 use crate::support::{
     Bao, Postgres, Rig, SOON, Squire, Tenant, bao_program, free_port, fresh, status, wait_until,
@@ -338,38 +342,65 @@ fn a_lease_is_renewed_while_its_client_lives_and_ends_with_it_or_with_squire() {
     ));
     let (rig, _) = rig(&tenant, "paths = [\"database/creds/proxied\"]", "");
     let mut squire = running(&rig);
-    let script = "import socket,sys,time\ns=socket.socket(socket.AF_UNIX)\ns.connect(sys.argv[1])\n\
-                  s.sendall(b'GET /v1/database/creds/proxied HTTP/1.1\\r\\nhost: x\\r\\nconnection: close\\r\\nx-vault-request: true\\r\\n\\r\\n')\n\
-                  d=b''\nwhile True:\n b=s.recv(9999)\n if not b: break\n d+=b\nprint(d.split(b'\"lease_id\":\"')[1].split(b'\"')[0].decode(),flush=True)\n\
-                  print(d.split(b'\"password\":\"')[1].split(b'\"')[0].decode(),flush=True)\ntime.sleep(1000)";
-    let client = || {
-        let mut python = Command::new("python3");
-        python.args(["-c", script]).arg(rig.path("vault.sock")).stdout(Stdio::piped());
-        let mut child = python.spawn().unwrap();
-        let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
-        let [lease, password] = [(); 2].map(|()| lines.next().unwrap().unwrap());
-        rig.canaries().add(&password);
-        (child, lease)
-    };
+    let place = rig.path("vault.sock");
+    let client = || Client::start(&rig, &place, "database/creds/proxied");
     let lives = |lease: &str| {
         let looked = bao.api().try_post("sys/leases/lookup", &json!({ "lease_id": lease }));
         looked.is_some_and(|(status, _)| status == 200)
     };
-    let (mut one, first) = client();
-    let (mut two, second) = client();
+    let (one, two) = (client(), client());
+    let [first, second] = [&one, &two].map(|client| client.lease.clone());
     assert_ne!(first, second, "each client has its own");
     assert_eq!(status(&rig)["sources"][0]["client_leases"], 2);
     squire.wait_until("both are renewed past their first life", || squire_renewals(&rig) >= 4);
     assert!(lives(&first) && lives(&second));
-    one.kill().unwrap();
-    one.wait().unwrap();
+    drop(one);
     wait_until(SOON, "the lease of the client that is gone is gone", || !lives(&first));
     assert!(lives(&second));
     wait_until(SOON, "it is not counted any more", || status(&rig)["sources"][0]["client_leases"] == 1);
     squire.stop();
     wait_until(SOON, "with squire all end", || !lives(&second));
-    two.kill().unwrap();
-    two.wait().unwrap();
+    drop(two);
+}
+
+/// A process that gets a lease, and lives until it is dropped.
+struct Client {
+    child: Child,
+    lease: String,
+}
+
+impl Client {
+    fn start(rig: &Rig, place: &Path, path: &str) -> Self {
+        let script = "import socket,sys,time\ns=socket.socket(socket.AF_UNIX)\ns.connect(sys.argv[1])\n\
+                      s.sendall(('GET /v1/'+sys.argv[2]+' HTTP/1.1\\r\\nhost: x\\r\\nconnection: close\\r\\nx-vault-request: true\\r\\n\\r\\n').encode())\n\
+                      d=b''\nwhile True:\n b=s.recv(9999)\n if not b: break\n d+=b\nprint(d.split(b'\"lease_id\":\"')[1].split(b'\"')[0].decode(),flush=True)\n\
+                      print(d.split(b'\"password\":\"')[1].split(b'\"')[0].decode(),flush=True)\ntime.sleep(1000)";
+        let (child, mut lines) = spawn_python(script, place, &[path], Stdio::inherit());
+        let [lease, password] = [(); 2].map(|()| lines.next().unwrap().unwrap());
+        rig.canaries().add(&password);
+        Self { child, lease }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+/// A program at the socket, and what it prints.
+fn spawn_python(
+    script: &str,
+    place: &Path,
+    words: &[&str],
+    stderr: Stdio,
+) -> (Child, Lines<BufReader<ChildStdout>>) {
+    let mut python = Command::new("python3");
+    python.args(["-c", script]).arg(place).args(words).stdout(Stdio::piped()).stderr(stderr);
+    let mut child = python.spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    (child, lines)
 }
 
 fn squire_renewals(rig: &Rig) -> usize {
@@ -422,11 +453,41 @@ fn a_body_beyond_its_limit_is_refused_and_one_within_arrives() {
     assert_eq!(read.password(), large, "an answer that is longer than what is read whole is whole");
     let mut stream = socket(&rig);
     let head = format!(
-        "POST {path} HTTP/1.1\r\nhost: x\r\n{SDK}\r\nconnection: close\r\ncontent-length: 2000000\r\n\r\n"
+        "POST {path} HTTP/1.1\r\nhost: x\r\n{SDK}\r\nconnection: close\r\ncontent-length: 40000000\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).unwrap();
     let mut answer = [0; 12];
     stream.read_exact(&mut answer).unwrap();
     assert_eq!(&answer, b"HTTP/1.1 413");
     squire.stop();
+}
+
+/// The printed policy is enough for what the proxy passes on, and `check` says which users are not there.
+#[test]
+fn the_policy_has_the_proxys_paths_and_the_check_its_users() {
+    let tenant = Bao::shared().tenant();
+    let proxy = "paths = [\"secret/data/@tenant@/app\", \"auth/token/lookup-self\"]";
+    let (rig, password) =
+        rig(&tenant, &format!("{proxy}\nusers = [\"nobody\", \"nobody-has-this-name\"]"), "");
+    let checked = rig.check();
+    let says = "proxy.users: there is no user nobody-has-this-name on this machine";
+    assert!(checked.code == 0 && checked.stderr.contains(says), "{}", checked.stderr);
+    assert_eq!(checked.stderr.matches("proxy.users").count(), 1, "{}", checked.stderr);
+    configure(&rig, proxy, "");
+    let file = rig.path("squire.toml");
+    let printed = rig.start(&["policy", "-c", file.to_str().unwrap()]).outcome(SOON);
+    assert_eq!(printed.code, 0, "{}", printed.stderr);
+    tenant.set_policy(&printed.stdout);
+    let mut squire = rig.run();
+    squire.wait_until("it has a token", || rig.read("stderr.3").contains("logged in"));
+    let path = format!("secret/data/{}/app", tenant.name());
+    assert_eq!(get(&rig, &path).password(), password, "{}", printed.stdout);
+    assert_eq!(get(&rig, "auth/token/lookup-self").status, 200);
+    let other = format!("secret/data/{}/other", tenant.name());
+    assert_eq!(get(&rig, &other).status, 403);
+    squire.stop();
+    // Without a list it is the policy for every secret of the configuration.
+    configure(&rig, "", "");
+    let printed = rig.start(&["policy", "-c", file.to_str().unwrap()]).outcome(SOON);
+    assert!(printed.code == 0 && printed.stdout.contains(&format!("path \"{path}\"")), "{}", printed.stderr);
 }

@@ -18,6 +18,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
+use super::content::Outgoing;
 use super::explain::{Keys, tls_error};
 use super::failure::causes;
 use super::line::Layer;
@@ -28,7 +29,7 @@ use super::{HttpError, chained};
 use crate::config::Authorities;
 
 /// Connections with the same authorities and the same client certificate.
-type Pool = Client<TimeoutConnector<HttpsConnector<Layer>>, Full<Bytes>>;
+type Pool = Client<TimeoutConnector<HttpsConnector<Layer>>, Outgoing>;
 
 /// So many bytes are read, and parsed, at once; the head of an answer has no more either.
 const READ_AT_ONCE: usize = 32 << 10;
@@ -50,9 +51,22 @@ struct State {
     tls: ClientConfig,
     /// TLS with a proxy.
     proxy_tls: ClientConfig,
-    /// One for each connection time-out.
-    pools: BTreeMap<Duration, Pool>,
+    /// One for each connection time-out, and for whose requests they are.
+    pools: BTreeMap<(Line, Duration), Pool>,
 }
+
+/// Whose requests go over a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Line {
+    /// Squire's own.
+    Ours,
+    /// Those that are passed on. Each has a connection for itself (HTTP/1.1): on a shared one (HTTP/2), those who read their answers slowly
+    /// hold up all others, Squire's own as well.
+    Others,
+}
+
+/// So many connections for requests that are passed on stay open while there are none.
+const IDLE_OF_OTHERS: usize = 32;
 
 impl Connections {
     /// Makes no connection yet. Reads the TLS files.
@@ -93,7 +107,17 @@ impl Connections {
     /// Sends a request with a complete address, and returns the beginning of the answer.
     pub(crate) async fn request(
         &self,
-        mut request: hyper::Request<Full<Bytes>>,
+        request: hyper::Request<Full<Bytes>>,
+        connect_within: Duration,
+    ) -> Result<hyper::Response<Incoming>, Unanswered> {
+        self.request_by(Line::Ours, request.map(Outgoing::from), connect_within).await
+    }
+
+    /// The same for somebody's request.
+    pub(super) async fn request_by(
+        &self,
+        line: Line,
+        mut request: hyper::Request<Outgoing>,
         connect_within: Duration,
     ) -> Result<hyper::Response<Incoming>, Unanswered> {
         if let Route::Forward(proxy) = self.routes.to(request.uri())
@@ -101,7 +125,7 @@ impl Connections {
         {
             request.headers_mut().insert(PROXY_AUTHORIZATION, login.clone());
         }
-        let error = match self.pool(connect_within).request(request.clone()).await {
+        let error = match self.pool(line, connect_within).request(request.clone()).await {
             Ok(response) => return Ok(response),
             Err(error) => error,
         };
@@ -111,7 +135,7 @@ impl Connections {
         }
         match self.look_again() {
             Ok(true) if error.is_connect() => {
-                let outcome = self.pool(connect_within).request(request).await;
+                let outcome = self.pool(line, connect_within).request(request).await;
                 outcome.map_err(|error| Unanswered { error, unread: None })
             }
             Ok(_) => Err(Unanswered { error, unread: None }),
@@ -123,14 +147,20 @@ impl Connections {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn pool(&self, connect_within: Duration) -> Pool {
+    fn pool(&self, line: Line, connect_within: Duration) -> Pool {
         let mut state = self.state();
         let State { tls, proxy_tls, pools, .. } = &mut *state;
-        let new = || self.new_pool(tls.clone(), proxy_tls.clone(), connect_within);
-        pools.entry(connect_within).or_insert_with(new).clone()
+        let new = || self.new_pool(line, tls.clone(), proxy_tls.clone(), connect_within);
+        pools.entry((line, connect_within)).or_insert_with(new).clone()
     }
 
-    fn new_pool(&self, tls: ClientConfig, proxy_tls: ClientConfig, connect_within: Duration) -> Pool {
+    fn new_pool(
+        &self,
+        whose: Line,
+        tls: ClientConfig,
+        proxy_tls: ClientConfig,
+        connect_within: Duration,
+    ) -> Pool {
         let tcp = tcp(connect_within, self.dead_after);
         let to_proxy = HttpsConnectorBuilder::new().with_tls_config(proxy_tls).https_or_http();
         let to_proxy = to_proxy.enable_http1().wrap_connector(tcp.clone());
@@ -140,12 +170,16 @@ impl Connections {
             Some(name) => https.with_server_name_resolver(FixedServerNameResolver::new(name.clone())),
             None => https,
         };
-        let https = https.enable_all_versions().wrap_connector(line);
+        let (https, idle) = match whose {
+            Line::Ours => (https.enable_all_versions().wrap_connector(line), usize::MAX),
+            Line::Others => (https.enable_http1().wrap_connector(line), IDLE_OF_OTHERS),
+        };
         let mut connector = TimeoutConnector::new(https);
         connector.set_connect_timeout(Some(connect_within));
         Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
+            .pool_max_idle_per_host(idle)
             // Without pings, a dead connection to a peer that vanished would stay for minutes, and so would every request on it.
             .http2_keep_alive_interval(self.dead_after / 3)
             .http2_keep_alive_timeout(self.dead_after / 3)

@@ -69,6 +69,16 @@ impl Failure {
         Self { fault, next: Next::Never }
     }
 
+    /// Whether no connection was made.
+    pub(super) fn is_unsent(&self) -> bool {
+        matches!(self.next, Next::Always)
+    }
+
+    /// Whether another address may do better.
+    pub(super) fn blames_address(&self) -> bool {
+        matches!(self.fault, Fault::Unreachable { .. })
+    }
+
     pub(super) fn allows_next(&self, repeat: Repeat) -> bool {
         match self.next {
             Next::Always => true,

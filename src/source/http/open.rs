@@ -11,7 +11,7 @@ use hyper::{Response, StatusCode};
 
 use super::failure::{Failure, together, usable};
 use super::origin::Origin;
-use super::{Address, Answer, Http, Longest, Request, hidden};
+use super::{Address, Answer, Http, Line, Longest, Request, Upload, hidden, message};
 use crate::secret::Secret;
 use crate::source::Fault;
 
@@ -24,44 +24,65 @@ pub(crate) enum Opened {
     Head(Response<Incoming>),
 }
 
+/// No answer.
+#[derive(Debug)]
+pub(crate) struct Unopened {
+    /// Why.
+    pub(crate) fault: Fault,
+    /// No connection to any address was made.
+    pub(crate) is_unsent: bool,
+}
+
 impl Http {
-    /// Asks the addresses in turn until one of them begins to answer.
+    /// Asks the addresses in turn until one of them begins to answer. With an upload, that is the body, and nothing else may be.
     ///
     /// # Errors
     /// As [`Http::send`]. How long the body takes is for its reader to bound.
-    pub(crate) async fn open(&self, request: &Request) -> Result<Opened, Fault> {
-        let mut faults = Vec::new();
+    pub(crate) async fn open(&self, request: &Request, upload: Option<&Upload>) -> Result<Opened, Unopened> {
+        let (mut faults, mut is_unsent) = (Vec::new(), true);
         for place in self.turns() {
-            match self.open_at(place, request).await {
+            match self.open_at(place, request, upload).await {
                 Ok((place, opened)) => {
                     self.answering.store(place, Ordering::Relaxed);
                     return Ok(opened);
                 }
                 Err(failure) => {
-                    let go_on = failure.allows_next(request.repeat);
+                    is_unsent &= failure.is_unsent();
+                    let goes_on = self.goes_on(place, request.repeat, &failure);
                     faults.push(failure.fault);
-                    if !go_on {
+                    if !goes_on {
                         break;
                     }
                 }
             }
         }
-        Err(together(faults))
+        Err(Unopened { fault: together(faults), is_unsent })
     }
 
-    async fn open_at(&self, place: usize, request: &Request) -> Result<(usize, Opened), Failure> {
+    async fn open_at(
+        &self,
+        place: usize,
+        request: &Request,
+        upload: Option<&Upload>,
+    ) -> Result<(usize, Opened), Failure> {
         let Some(Address { origin, base }) = self.addresses.get(place) else {
             return Err(Failure::unsent("no address".to_owned()));
         };
         let path = format!("{base}{}", request.path);
-        let opened = self.opened(origin, &path, request).await?;
+        let opened = self.opened(origin, &path, request, upload).await?;
         let Opened::Whole(answer) = &opened else { return Ok((place, opened)) };
         if !answer.status.is_redirection() {
             return Ok((place, opened));
         }
         let (target, path) = self.target(origin, answer)?;
         let place = self.addresses.iter().position(|known| known.origin == target).unwrap_or(place);
-        match self.opened(&target, &path, request).await? {
+        if upload.is_some_and(Upload::is_begun) {
+            // Where it belongs is known now, so the next request goes there.
+            self.answering.store(place, Ordering::Relaxed);
+            let why = format!("{origin}: redirects to {target}, and a long body is sent once: send it again");
+            return Err(Failure::last(Fault::Failing { why }));
+        }
+        match self.opened(&target, &path, request, upload).await? {
             Opened::Whole(answer) if answer.status.is_redirection() => {
                 Err(Failure::unsent(format!("{target}: was redirected to, and redirects again")))
             }
@@ -70,9 +91,20 @@ impl Http {
     }
 
     /// The answer of one server; read where its status alone does not tell whether it is the server's last word.
-    async fn opened(&self, origin: &Origin, path: &str, request: &Request) -> Result<Opened, Failure> {
+    async fn opened(
+        &self,
+        origin: &Origin,
+        path: &str,
+        request: &Request,
+        upload: Option<&Upload>,
+    ) -> Result<Opened, Failure> {
         let exchange = async {
-            let response = self.begun(origin, path, request).await?;
+            let message = message(origin, path, request, upload)?;
+            let response = self.begun(origin, message, Line::Others).await?;
+            if response.status().is_informational() {
+                let why = format!("{origin}: answered {}, which no secret server does", response.status());
+                return Err(Failure::last(Fault::Malformed { why }));
+            }
             if !is_doubtful(response.status()) {
                 return Ok(Opened::Head(response));
             }

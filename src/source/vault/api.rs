@@ -17,7 +17,7 @@ use super::path::encoded;
 use crate::secret::Secret;
 use crate::source::Fault;
 use crate::source::heard;
-use crate::source::http::{Answer, Http, HttpError, Longest, Opened, Repeat, Request, words};
+use crate::source::http::{Answer, Http, HttpError, Longest, Opened, Repeat, Request, Unopened, words};
 
 const REQUEST: HeaderName = HeaderName::from_static("x-vault-request");
 const NAMESPACE: HeaderName = HeaderName::from_static("x-vault-namespace");
@@ -107,13 +107,13 @@ impl Api {
     }
 
     /// Passes a request on, and returns the beginning of its answer. The namespace is that of the configuration.
-    pub(super) async fn pass_on(&self, token: &Secret<str>, passed: Passed) -> Result<Opened, Fault> {
-        let Passed { method, path, query, headers: mut all, body, repeat } = passed;
-        all.extend(self.headers(Some(token))?);
+    pub(super) async fn pass_on(&self, token: &Secret<str>, passed: Passed) -> Result<Opened, Unopened> {
+        let Passed { method, path, query, headers: mut all, body, upload, repeat } = passed;
+        all.extend(self.headers(Some(token)).map_err(|fault| Unopened { fault, is_unsent: true })?);
         let path = encoded(&path, query.as_deref());
         let (longest, hidden) = (Longest::Usual, vec![token.clone()]);
         let request = Request { method, path, headers: all, body, repeat, longest, hidden };
-        let opened = self.http.open(&request).await?;
+        let opened = self.http.open(&request, upload.as_ref()).await?;
         let headers = match &opened {
             Opened::Whole(answer) => &answer.headers,
             Opened::Head(response) => response.headers(),

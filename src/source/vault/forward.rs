@@ -7,8 +7,7 @@ use hyper::header::HeaderMap;
 
 use super::Vault;
 use crate::secret::Secret;
-use crate::source::Fault;
-use crate::source::http::{Opened, Repeat};
+use crate::source::http::{Opened, Repeat, Unopened, Upload};
 
 /// A request that is passed on.
 #[derive(Clone, Debug)]
@@ -23,6 +22,8 @@ pub(crate) struct Passed {
     pub(crate) headers: HeaderMap,
     /// The whole body, if there is one.
     pub(crate) body: Option<Secret<[u8]>>,
+    /// The body, if it is too long to be held.
+    pub(crate) upload: Option<Upload>,
     /// Whether it may be sent twice.
     pub(crate) repeat: Repeat,
 }
@@ -32,7 +33,7 @@ impl Vault {
     ///
     /// # Errors
     /// When no address answers.
-    pub(crate) async fn pass_on(&self, token: &Secret<str>, passed: Passed) -> Result<Opened, Fault> {
+    pub(crate) async fn pass_on(&self, token: &Secret<str>, passed: Passed) -> Result<Opened, Unopened> {
         self.api.pass_on(token, passed).await
     }
 }
