@@ -7,8 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
+use hyper::body::Incoming;
 use hyper::header::PROXY_AUTHORIZATION;
 use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
 use hyper_timeout::TimeoutConnector;
@@ -105,15 +104,16 @@ impl Connections {
     }
 
     /// Sends a request with a complete address, and returns the beginning of the answer.
+    #[cfg(any(feature = "aws", feature = "otlp"))]
     pub(crate) async fn request(
         &self,
-        request: hyper::Request<Full<Bytes>>,
+        request: hyper::Request<impl Into<Outgoing>>,
         connect_within: Duration,
     ) -> Result<hyper::Response<Incoming>, Unanswered> {
-        self.request_by(Line::Ours, request.map(Outgoing::from), connect_within).await
+        self.request_by(Line::Ours, request.map(Into::into), connect_within).await
     }
 
-    /// The same for somebody's request.
+    /// The same over a line of this kind.
     pub(super) async fn request_by(
         &self,
         line: Line,
@@ -226,5 +226,50 @@ impl Unanswered {
         let why = causes(std::error::Error::source(&self.error), keys);
         let unread = self.unread.as_ref().map(|unread| format!("; {}", chained(Some(unread))));
         format!("{cannot}{why}{}", unread.unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::Full;
+    use hyper::body::Bytes;
+    use rustls::ServerConfig;
+    use rustls::pki_types::PrivateKeyDer;
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsAcceptor;
+
+    use super::*;
+
+    /// What both sides agree on, where the server knows HTTP/2 and HTTP/1.1.
+    async fn agreed(line: Line) -> Option<String> {
+        let rcgen::CertifiedKey { cert, signing_key } =
+            rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let server = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let server = server.unwrap().with_no_client_auth();
+        let mut server = server.with_single_cert(vec![cert.der().clone()], key).unwrap();
+        server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = async {
+            let (stream, _) = listener.accept().await.unwrap();
+            let stream = TlsAcceptor::from(Arc::new(server)).accept(stream).await.unwrap();
+            stream.get_ref().1.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned())
+        };
+        let reach = Reach { insecure: true, ..Reach::directly(true, Authorities::System) };
+        let connections = Connections::new(reach, Duration::from_secs(9)).unwrap();
+        let request = hyper::Request::get(format!("https://{address}/"));
+        let request = request.body(Outgoing::from(Full::new(Bytes::new()))).unwrap();
+        tokio::select! {
+            agreed = serving => agreed,
+            answer = connections.request_by(line, request, Duration::from_secs(9)) => panic!("{answer:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_passed_on_shares_no_window_with_squires_own_requests() {
+        assert_eq!(agreed(Line::Ours).await.as_deref(), Some("h2"));
+        assert_ne!(agreed(Line::Others).await.as_deref(), Some("h2"));
     }
 }

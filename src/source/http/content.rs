@@ -106,3 +106,19 @@ impl Body for Outgoing {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stream_is_sent_by_the_first_attempt_that_begins_it() {
+        let upload = Upload::new(Full::new(Bytes::from("once")).map_err(|never| match never {}));
+        let (mut first, mut second) = (Outgoing::from(upload.clone()), Outgoing::from(upload.clone()));
+        assert!(!upload.is_begun() && first.size_hint().exact() == Some(4));
+        let sent = first.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert!(sent == "once" && upload.is_begun());
+        assert!(second.frame().await.unwrap().is_err());
+        assert!(first.frame().await.is_none());
+    }
+}

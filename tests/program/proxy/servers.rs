@@ -108,6 +108,21 @@ fn what_is_wrong_with_one_path_is_no_outage_for_another_client() {
     squire.stop();
 }
 
+/// A write that one address may have got is not sent to the next one, but the next write is.
+#[test]
+fn a_write_that_failed_at_one_address_is_not_tried_there_for_ever() {
+    let sealed = Scripted::start(|_, _| Some(answer("503 X", "{\"errors\":[\"Vault is sealed\"]}")));
+    let active = Scripted::start(|_, _| Some(json("{\"data\":{\"good\":true}}")));
+    let rig = Rig::at(&sealed.address());
+    let proxy = "[proxy]\nlisten = \"unix:@dir@/vault.sock\"\npaths = [\"kv/*\"]\n";
+    rig.config_of_source(&format!("addresses = [\"@address@\", \"{}\"]", active.address()), proxy);
+    let mut squire = running(&rig);
+    let write = || asked(socket(&rig), "POST /v1/kv/a", &[SDK], "{}").status;
+    assert_eq!([write(), write()], [503, 200]);
+    assert_eq!((sealed.asked("POST kv/a"), active.asked("POST kv/a")), (1, 1));
+    squire.stop();
+}
+
 #[test]
 fn clients_follow_the_active_node_through_an_election() {
     let cluster = Cluster::start();
