@@ -11,6 +11,7 @@
 //! further effect.
 
 mod commands;
+mod credentials;
 mod history;
 pub mod inbox;
 mod instructions;
@@ -36,8 +37,11 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use crate::config::{
-    HttpCall, OnStop, ProbeKind, Proof, Reaction, RestartMode, RolloutConfig, SignalTo, Window,
+    HttpCall, OnStop, ProbeKind, Proof, Reaction, RestartMode, RolloutConfig, SignalTo, UnitReaction, Window,
 };
+use crate::credential::Scope;
+use crate::credential::Shown as ShownCredentials;
+use crate::credential::held::{Given, Held};
 pub(crate) use crate::fact::chain;
 use crate::fact::{Fact, ProcessFact, RolloutFact};
 use crate::names::{Generation, Revision, SecretName};
@@ -54,6 +58,7 @@ use crate::supervise::{self, FAILED, Launch, Life, Relay};
 use crate::webhook::Guard;
 
 use commands::{Commands, LONGEST_ERRAND, Purpose};
+use credentials::Credentials;
 use history::{History, Runs};
 pub use instructions::{Ask, Instruction, Refused};
 use reloading::{Keeping, Reloading};
@@ -78,6 +83,17 @@ pub struct Task {
     pub first: Generation,
     /// Generations that an earlier run left on disk for its slow readers.
     pub superseded: BTreeSet<Generation>,
+    /// Who serves credentials, if this run does.
+    pub counter: Option<Counter>,
+}
+
+/// How credentials are served.
+#[derive(Debug)]
+pub struct Counter {
+    /// Whose units they are.
+    pub scope: Scope,
+    /// Who held what when an earlier run ended.
+    pub held: Held,
 }
 
 /// How long an agent runs.
@@ -113,6 +129,7 @@ pub struct Agent {
     runs: Runs,
     guard: Guard,
     tokens: Tokens,
+    counter: Option<Credentials>,
     on_hold_since: Option<Instant>,
     render_errors: Vec<String>,
     publish_error: Option<String>,
@@ -136,6 +153,8 @@ pub enum Event {
     Shown(Shown),
     /// The token was written to this file, or was not.
     Sunk(PathBuf, Result<(), String>),
+    /// A unit got a credential.
+    Given(Given),
     /// A release is staged, where no reader looks: its relative files are in this directory.
     #[expect(missing_docs, reason = "said above; whether any file differs from what is published")]
     Staged { directory: Option<PathBuf>, changes: bool },
@@ -177,6 +196,10 @@ pub enum Effect {
     Stage(Arc<Release>),
     /// Write this token, in place of what is there, and answer with [`Event::Sunk`].
     Sink(RenderedFile),
+    /// From now on units get these credentials.
+    Show(Arc<ShownCredentials>),
+    /// Keep for a later run who holds which credential.
+    KeepHolders(Vec<u8>),
     /// Remove the staged files.
     Discard,
     /// Publish the staged release.
@@ -232,7 +255,7 @@ pub fn gives_back(on_stop: Option<OnStop>, mode: Mode, plan: &Plan) -> bool {
 impl Agent {
     /// An agent that has no value yet.
     pub fn new(task: Task, now: Instant) -> Self {
-        let Task { setup, confined, key, mode, patience, first, superseded } = task;
+        let Task { setup, confined, key, mode, patience, first, superseded, counter } = task;
         let Setup { config, plan, .. } = &*setup;
         let wanted = plan.wants.values().flatten().map(|want| want.name.clone()).collect();
         let relay = settings(plan, mode).map(|settings| Relay::new(settings, overlaps(plan)));
@@ -253,6 +276,7 @@ impl Agent {
             runs: Runs::default(),
             guard: Guard::new(now),
             tokens: Tokens::new(plan),
+            counter: counter.map(Credentials::new),
             on_hold_since: None,
             render_errors: Vec::new(),
             publish_error: None,
@@ -289,6 +313,7 @@ impl Agent {
                 self.startup.shown(&shown.source);
                 self.tokens.learn(shown);
             }
+            Event::Given(given) => self.given(given, now, &mut effects),
             Event::Sunk(file, result) => self.sunk(&file, result, now, &mut effects),
             Event::Published { changed, superseded } => {
                 self.roll(rollout::Event::Published { changed, superseded }, now, &mut effects);
@@ -333,6 +358,7 @@ impl Agent {
         if !self.closed {
             self.proceed(now, &mut effects);
             self.sink(now, &mut effects);
+            self.show(&mut effects);
         }
         for effect in &mut effects {
             if let Effect::Report(Fact::Rollout(trace, fact)) = effect {
@@ -490,6 +516,7 @@ fn rules(plan: &Plan, mode: Mode, config: &RolloutConfig) -> rollout::Rules {
     let files = plan.files.iter().filter(|_| mode == Mode::Run);
     rollout::Rules {
         files: files.map(|file| (file.path.clone(), file.on_change.clone())).collect(),
+        units: told_units(plan, mode),
         env: process.map_or(Reaction::Nothing, |process| process.on_change.clone()),
         has_process: process.is_some(),
         grace: config.grace,
@@ -497,6 +524,13 @@ fn rules(plan: &Plan, mode: Mode, config: &RolloutConfig) -> rollout::Rules {
         proof: if mode == Mode::Run { config.proof.clone() } else { Proof::Nothing },
         overlaps: process.is_some() && overlaps(plan),
     }
+}
+
+/// What changes of credentials may ask of units.
+fn told_units(plan: &Plan, mode: Mode) -> BTreeSet<UnitReaction> {
+    let reactions = plan.credentials.iter().filter(|_| mode == Mode::Run);
+    let reactions = reactions.map(|credential| credential.terms.on_change);
+    reactions.filter(|reaction| *reaction != UnitReaction::Nothing).collect()
 }
 
 fn overlaps(plan: &Plan) -> bool {

@@ -8,6 +8,7 @@ mod audit;
 mod check;
 #[cfg(feature = "import")]
 mod compare;
+mod credentials;
 #[cfg(feature = "import")]
 mod import;
 mod install;
@@ -64,6 +65,14 @@ enum Command {
         /// The process to wrap, instead of the configuration's `process.command`
         #[arg(last = true, value_name = "COMMAND")]
         process: Vec<String>,
+    },
+    /// Give units of systemd their credentials (LoadCredential=), and tell them when one changes
+    #[command(after_help = CREDENTIALS_EXAMPLES)]
+    ServeCredentials {
+        #[command(flatten)]
+        file: ConfigFile,
+        #[command(flatten)]
+        asked: credentials::Asked,
     },
     /// Publish one release, then exit: for init containers and CI
     #[command(after_help = RENDER_EXAMPLES)]
@@ -181,6 +190,16 @@ Examples:
   squire run --env-file app.env -- ./app
   SQUIRE_LOG=debug squire run -c squire.toml -- env";
 
+const CREDENTIALS_EXAMPLES: &str = "\
+Examples:
+  squire serve-credentials -c /etc/squire/credentials.toml
+  squire serve-credentials -c credentials.toml --listen /run/squire/credentials.sock
+  squire serve-credentials -c credentials.toml --user --listen \"$XDG_RUNTIME_DIR/squire.sock\"
+
+A unit has then LoadCredential=db-password:/run/squire/credentials.sock, and its program reads the
+file $CREDENTIALS_DIRECTORY/db-password. Which unit may have which credential is in [[credential]].
+A unit that may not have it, or that waits for longer than a minute for the first values, fails.";
+
 const RENDER_EXAMPLES: &str = "\
 Examples:
   squire render -c /etc/squire/squire.toml
@@ -249,6 +268,9 @@ pub fn perform(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn command(command: Command) -> u8 {
     match command {
         Command::Run { file, env_file, process } => run::run(&file.origin(env_file), given(process)),
+        Command::ServeCredentials { file, asked } => {
+            run::serve_credentials(&file.origin(Vec::new()), asked.wanted())
+        }
         Command::Render { file, template } => run::render(&file.origin(Vec::new()), template.as_deref()),
         Command::Ask(asked) => ask::perform(asked),
         Command::Template(asked) => template::perform(&asked),

@@ -7,6 +7,7 @@
 mod agent;
 mod audit;
 mod auth;
+mod credential;
 pub mod env_file;
 mod file;
 mod foreign;
@@ -50,6 +51,7 @@ use crate::names::{SecretName, SourceName};
 use crate::secret::Secret;
 
 pub use auth::{COLLECTOR_VARIABLES, CREDENTIAL_VARIABLES};
+pub use credential::is_credential_name;
 pub use file::{parse, survey};
 pub use passed::{PASSED_KEY, PASSED_SECRET_ID, passed};
 pub use problem::{Place, Problem};
@@ -91,6 +93,8 @@ pub struct Config {
     pub webhook: Option<WebhookConfig>,
     /// `[proxy]`
     pub proxy: Option<ProxyConfig>,
+    /// `[[credential]]`, in the order written
+    pub credentials: Vec<CredentialConfig>,
     /// `startup_timeout`: how long to wait for the first release; `None` where it was not said.
     pub startup_timeout: Option<Duration>,
 }
@@ -635,6 +639,32 @@ pub enum TemplateSource {
     Each(SecretName),
 }
 
+/// `[[credential]]`: a value that units of systemd load from Squire's socket.
+#[derive(Clone, Debug)]
+pub struct CredentialConfig {
+    /// `name`: as `LoadCredential=` of the unit has it.
+    pub name: String,
+    /// `units`: who may have it; `*` and `?` stand for others.
+    pub units: Vec<String>,
+    /// `template`, `inline` or `base64`.
+    pub template: TemplateSource,
+    /// `on_change`. Default restart.
+    pub on_change: UnitReaction,
+    /// Where it stands in the configuration.
+    pub place: Place,
+}
+
+/// What a change of a credential asks of the units that hold it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum UnitReaction {
+    /// `"restart"`: so they load the new one.
+    Restart,
+    /// `"reload"`
+    Reload,
+    /// `"none"`
+    Nothing,
+}
+
 /// What a change asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reaction {
@@ -666,6 +696,8 @@ pub enum Act {
     Run(RunCommand),
     /// A request.
     Call(HttpCall),
+    /// Units of systemd that hold a credential of before are restarted or reloaded. No key of a file says it.
+    Units(UnitReaction),
 }
 
 /// `{ signal = "HUP", pid_file = "…" }` or `{ signal = "HUP", process = "…" }`

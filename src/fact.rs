@@ -7,6 +7,7 @@
 //! *Invariant:* a fact holds names, numbers and outcomes, never a value.
 
 pub mod audit;
+mod credential;
 mod hearing;
 pub mod metrics;
 mod process;
@@ -20,6 +21,7 @@ mod webhook;
 
 use std::time::Duration;
 
+pub use credential::CredentialFact;
 pub use hearing::{Told, hear};
 pub use process::ProcessFact;
 pub use question::{Outcome, QuestionFact, QuestionKind, Subject};
@@ -52,6 +54,8 @@ pub enum Fact {
     Audit(AuditFact),
     /// To a webhook.
     Webhook(WebhookFact),
+    /// To a credential of a unit.
+    Credential(CredentialFact),
 }
 
 impl Fact {
@@ -66,6 +70,7 @@ impl Fact {
             Self::Reload(fact) => fact.log(),
             Self::Audit(fact) => fact.log(),
             Self::Webhook(fact) => fact.log(),
+            Self::Credential(fact) => fact.log(),
         }
         hearing::pass_on(self);
     }
@@ -78,9 +83,12 @@ impl Fact {
             Self::Source(source, _) => (Some(source), None),
             Self::Question(source, fact) => (Some(source), fact.about.secret()),
             Self::Secret(secret, _) => (None, Some(secret)),
-            Self::Rollout(..) | Self::Process(_) | Self::Reload(_) | Self::Audit(_) | Self::Webhook(_) => {
-                (None, None)
-            }
+            Self::Rollout(..)
+            | Self::Process(_)
+            | Self::Reload(_)
+            | Self::Audit(_)
+            | Self::Webhook(_)
+            | Self::Credential(_) => (None, None),
         }
     }
 
@@ -88,6 +96,7 @@ impl Fact {
     pub fn generation(&self) -> Option<Generation> {
         match self {
             Self::Rollout(_, fact) => fact.generation(),
+            Self::Credential(fact) => fact.generation(),
             Self::Source(..)
             | Self::Question(..)
             | Self::Secret(..)
@@ -108,7 +117,8 @@ impl Fact {
             | Self::Process(_)
             | Self::Reload(_)
             | Self::Audit(_)
-            | Self::Webhook(_) => None,
+            | Self::Webhook(_)
+            | Self::Credential(_) => None,
         }
     }
 
@@ -123,6 +133,7 @@ impl Fact {
             Self::Reload(fact) => fact.word(),
             Self::Audit(fact) => fact.word(),
             Self::Webhook(fact) => fact.word(),
+            Self::Credential(fact) => fact.word(),
         }
     }
 }
@@ -148,6 +159,12 @@ impl From<ReloadFact> for Fact {
 /// Names of secrets as one field of a log line.
 fn listed(secrets: &[SecretName]) -> String {
     secrets.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+impl From<CredentialFact> for Fact {
+    fn from(fact: CredentialFact) -> Self {
+        Self::Credential(fact)
+    }
 }
 
 impl From<AuditFact> for Fact {

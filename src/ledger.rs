@@ -142,6 +142,11 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// Of what is no source's.
+    fn of_nobody() -> Self {
+        Self { addresses: BTreeSet::new(), namespace: None, method: String::new(), mount: None, role: None }
+    }
+
     /// As whom we log in, in words: the method, and its role. What the method `token` calls its role is a digest of the token.
     pub fn words(&self) -> String {
         let role = self.role.as_deref().filter(|_| self.method != "token");
@@ -205,11 +210,22 @@ impl Credential {
     }
 }
 
+/// Seals who holds which credential of a unit, as [`Page::seal`]. It is of no source.
+fn seal_holders(holders: &[u8], key: &Key, nonce: [u8; NONCE]) -> Result<Vec<u8>, LedgerError> {
+    seal(Kind::Holders, &Secret::new(holders), key, nonce, &Identity::of_nobody())
+}
+
+/// Opens what [`seal_holders`] made.
+fn open_holders(bytes: &[u8], key: &Key) -> Result<Secret<[u8]>, LedgerError> {
+    open(Kind::Holders, bytes, key, &Identity::of_nobody())
+}
+
 /// What is sealed, so that one is never taken for the other.
 #[derive(Clone, Copy)]
 enum Kind {
     Page,
     Credential,
+    Holders,
 }
 
 impl Kind {
@@ -217,6 +233,7 @@ impl Kind {
         match self {
             Self::Page => b"",
             Self::Credential => b"credential",
+            Self::Holders => b"holders",
         }
     }
 }

@@ -87,6 +87,8 @@ pub mod snapshot;
 
 pub mod webhook;
 
+pub mod credential;
+
 pub mod render;
 
 mod serving;

@@ -5,6 +5,7 @@
 //! *Invariant:* pure: files, users and groups are looked up through the [`Surroundings`] that the caller passes. A [`Plan`] refers only to
 //! secrets that it wants, and reacts on a process only if there is one.
 
+mod credential;
 pub mod diff;
 mod token;
 mod webhook;
@@ -27,6 +28,7 @@ use crate::template::{Template, TemplateError};
 
 use nix::sys::signal::Signal;
 
+pub use credential::{PlannedCredential, Terms};
 pub use token::{PlannedProcessToken, PlannedToken, TOKEN_VARIABLES};
 pub use webhook::PlannedWebhook;
 
@@ -49,6 +51,8 @@ pub struct Plan {
     pub process_token: Option<PlannedProcessToken>,
     /// The webhooks that are taken, if any are.
     pub webhook: Option<PlannedWebhook>,
+    /// The credentials of units, in the order of the configuration.
+    pub credentials: Vec<PlannedCredential>,
     /// Secrets in the configuration that no template refers to, with their places.
     pub unused: Vec<(SecretName, Place)>,
 }
@@ -56,14 +60,16 @@ pub struct Plan {
 impl Plan {
     /// The files that templates include.
     pub fn included(&self) -> BTreeSet<PathBuf> {
-        let templates = self.files.iter().filter_map(|file| file.content.template()).chain(self.env.values());
+        let contents = self.files.iter().map(|file| &file.content);
+        let contents = contents.chain(self.credentials.iter().map(|credential| &credential.content));
+        let templates = contents.filter_map(Content::template).chain(self.env.values());
         templates.flat_map(|template| template.included().iter().cloned()).collect()
     }
 
     /// Whether there is nothing to publish, nothing to pass on and no process.
     pub fn is_idle(&self) -> bool {
         let is_empty = self.files.is_empty() && self.env.is_empty() && self.env_from.is_empty();
-        is_empty && self.process.is_none() && self.tokens.is_empty()
+        is_empty && self.process.is_none() && self.tokens.is_empty() && self.credentials.is_empty()
     }
 
     /// The warnings about unused secrets, a line each.
@@ -307,6 +313,8 @@ pub fn compile(
         config.files.iter().filter_map(|file| compiler.file(file, process.is_some())).collect();
     let tokens = compiler.tokens(&files);
     let process_token = compiler.process_token();
+    let credentials =
+        config.credentials.iter().filter_map(|credential| compiler.credential(credential)).collect();
     let env = config.process.env.iter().filter_map(|(name, env)| compiler.variable(name, env)).collect();
     config.process.env_from.iter().for_each(|from| compiler.variables(from));
     if process.is_none() {
@@ -350,6 +358,7 @@ pub fn compile(
         tokens,
         process_token,
         webhook,
+        credentials,
         unused: unused.map(|(name, secret)| (name.clone(), secret.place.clone())).collect(),
     })
 }

@@ -297,6 +297,7 @@ mod tests {
             env: BTreeMap::new(),
             env_digest: key().digest(b""),
             webhook_key: None,
+            credentials: Vec::new(),
             revisions: BTreeMap::new(),
             former_ends: BTreeMap::new(),
         }

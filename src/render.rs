@@ -7,13 +7,15 @@ mod variables;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::Value;
 
 use crate::config::Place;
+use crate::credential::{LARGEST, RenderedCredential};
 use crate::names::{Generation, Revision, SecretName};
-use crate::plan::{Attributes, Content, Plan, PlannedFile};
+use crate::plan::{Attributes, Content, Plan, PlannedCredential, PlannedFile};
 use crate::secret::{Digest, DigestKey, Secret};
 use crate::snapshot::Snapshot;
 use crate::template::{Data, Engine, TemplateError};
@@ -32,6 +34,8 @@ pub struct Release {
     pub env_digest: Digest,
     /// The key of webhooks, if any are taken.
     pub webhook_key: Option<Key>,
+    /// The credentials of units, in the order of the configuration.
+    pub credentials: Vec<RenderedCredential>,
     /// Which value of each secret it was made from.
     pub revisions: BTreeMap<SecretName, Revision>,
     /// When the value that a secret's replaced stops being good, for those where it does.
@@ -92,6 +96,13 @@ pub fn render(
         });
         made.map_err(|error| errors.push(error)).ok()
     });
+    let mut credentials = Vec::new();
+    for credential in &plan.credentials {
+        match credential_of(credential, engine, &data, key) {
+            Ok(rendered) => credentials.extend(rendered),
+            Err(error) => errors.push(error),
+        }
+    }
     if !errors.is_empty() {
         return Err(errors);
     }
@@ -104,9 +115,35 @@ pub fn render(
         env_digest: digest_env(&env, key),
         env,
         webhook_key,
+        credentials,
         revisions,
         former_ends: former_ends.collect(),
     })
+}
+
+/// A credential with nothing in it is an error: the unit would start with that.
+fn credential_of(
+    planned: &PlannedCredential,
+    engine: &Engine,
+    data: &Data,
+    key: &DigestKey,
+) -> Result<Option<RenderedCredential>, TemplateError> {
+    let (template, contents) = match &planned.content {
+        Content::Text(template) => (template, engine.render(template, data)?.into_bytes()),
+        Content::Bytes(template) => (template, engine.render_base64(template, data)?),
+        // There is none of this kind.
+        Content::Each { .. } => return Ok(None),
+    };
+    match contents.expose().len() {
+        0 => {
+            Err(template.refuse("renders nothing, and units would start with an empty credential".to_owned()))
+        }
+        1..=LARGEST => {
+            let digest = key.digest(contents.expose());
+            Ok(Some(RenderedCredential { terms: Arc::clone(&planned.terms), contents, digest }))
+        }
+        _ => Err(template.refuse("renders more than 1 MiB, which systemd does not take".to_owned())),
+    }
 }
 
 /// The paths that a planned file stands for, with what is in them.

@@ -31,6 +31,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::config::{Action, RunCommand};
+use crate::credential;
 use crate::fact::RolloutFact;
 use crate::names::{Generation, Revision, SecretName};
 use crate::render::Release;
@@ -435,7 +436,10 @@ impl Rollout {
         let release = Arc::clone(release);
         let is_other = changes
             || self.relaunch == Relaunch::InAnyCase
-            || self.live.as_ref().is_none_or(|live| live.env_digest != release.env_digest);
+            || self.live.as_ref().is_none_or(|live| {
+                live.env_digest != release.env_digest
+                    || credential::differ(&live.credentials, &release.credentials)
+            });
         if !is_other {
             self.phase = Phase::Checking(release, directory, VecDeque::new());
             self.check(turn);

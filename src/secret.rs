@@ -12,6 +12,7 @@ mod packed;
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::names::Trace;
@@ -86,7 +87,8 @@ impl fmt::Debug for DigestKey {
 }
 
 /// A digest that tells whether two plaintexts differ, and nothing else about them.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Digest([u8; 32]);
 
 impl Digest {

@@ -44,8 +44,23 @@ pub struct Status {
     pub sources: Vec<SourceStatus>,
     /// Every secret, by name.
     pub secrets: Vec<SecretStatus>,
+    /// The credentials that units of systemd may have, in the order of the configuration.
+    pub credentials: Vec<UnitCredentialStatus>,
     /// The latest rollouts, newest first.
     pub rollouts: Vec<RolloutStatus>,
+}
+
+/// A credential that units of systemd may have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnitCredentialStatus {
+    /// As `LoadCredential=` of a unit has it.
+    pub name: String,
+    /// The patterns of the units that may have it.
+    pub units: Vec<String>,
+    /// The units that have its newest value.
+    pub held_by: Vec<String>,
+    /// The units that have one of before.
+    pub outdated: Vec<String>,
 }
 
 /// The generation that is wanted, and the one that is live.
@@ -441,6 +456,7 @@ pub struct AgentStatus {
     pub on_hold_since: Option<Moment>,
     pub configuration: ConfigurationStatus,
     pub process: Option<ProcessStatus>,
+    pub credentials: Vec<UnitCredentialStatus>,
     pub rollouts: Vec<RolloutStatus>,
     /// The secrets that no value came of yet.
     pub missing: BTreeSet<SecretName>,
@@ -500,6 +516,7 @@ impl Status {
             configuration,
             unrendered,
             process,
+            credentials,
             rollouts,
             ..
         } = agent;
@@ -517,6 +534,7 @@ impl Status {
             process,
             sources,
             secrets,
+            credentials,
             rollouts,
         }
     }

@@ -52,7 +52,8 @@ impl Herald {
             | Fact::Secret(..)
             | Fact::Process(_)
             | Fact::Question(..)
-            | Fact::Webhook(_) => Vec::new(),
+            | Fact::Webhook(_)
+            | Fact::Credential(_) => Vec::new(),
         }
     }
 

@@ -161,6 +161,7 @@ fn release(generation: Generation, key: &DigestKey) -> Release {
         env: BTreeMap::new(),
         env_digest: key.digest(b""),
         webhook_key: None,
+        credentials: Vec::new(),
         revisions: BTreeMap::new(),
         former_ends: BTreeMap::new(),
     }

@@ -5,9 +5,10 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::inbox::ConfigurationWatch;
@@ -17,7 +18,9 @@ use super::reloading::Keeping;
 use super::reloads::{Files, Load, Reloads, Seen};
 use super::{Agent, Ask, Effect, Event, Setup, Task, inbox};
 use crate::config::{HttpCall, Opening, ProbeKind, ReloadWhen, SignalTarget, SignalTo, Window};
-use crate::fact::{Fact, chain};
+use crate::credential::Shown;
+use crate::fact::{CredentialFact, Fact, chain};
+use crate::ledger::file::Ledger;
 use crate::render::Release;
 use crate::rollout::{probe, stranger};
 use crate::session::keeper::Notice;
@@ -34,6 +37,25 @@ pub struct Rereading {
     pub settled: Settled,
     /// What is over before the sessions give back what they hold.
     pub farewell: Farewell,
+    /// Where credentials are shown to units, if they are.
+    pub showing: Option<Showing>,
+}
+
+/// Where credentials are shown to units, and kept who holds which.
+pub struct Showing {
+    /// Whoever serves them.
+    pub shown: watch::Sender<Option<Arc<Shown>>>,
+    /// For a later run; without it only this one knows.
+    pub ledger: Option<Arc<Ledger>>,
+}
+
+impl Showing {
+    fn keep(&self, holders: &[u8]) {
+        let kept = self.ledger.as_ref().map_or(Ok(()), |ledger| ledger.keep_holders(holders));
+        if let Err(error) = kept {
+            Fact::from(CredentialFact::NotKept { error: chain(&error) }).tell();
+        }
+    }
 }
 
 /// What others give back at the end with a session's token.
@@ -53,7 +75,7 @@ pub async fn run(
     orders: Orders,
     (sender, events): (mpsc::UnboundedSender<Event>, mpsc::UnboundedReceiver<Event>),
     asks: mpsc::Receiver<Ask>,
-    Rereading { load, seen, settled, farewell }: Rereading,
+    Rereading { load, seen, settled, farewell, showing }: Rereading,
 ) -> io::Result<(u8, Option<Release>)> {
     let (read, files) = mpsc::unbounded_channel();
     let included = task.setup.plan.included();
@@ -80,6 +102,7 @@ pub async fn run(
         reloads,
         settled,
         farewell,
+        showing,
     };
     let ended = Box::pin(ended.run()).await;
     watching.iter().for_each(JoinHandle::abort);
@@ -98,6 +121,7 @@ struct Lifecycle {
     reloads: Reloads,
     settled: Settled,
     farewell: Farewell,
+    showing: Option<Showing>,
 }
 
 /// Reports when the window for rollouts opens or closes.
@@ -225,6 +249,12 @@ impl Lifecycle {
         match effect {
             Effect::Stage(release) => self.desk.hand(Job::Stage(release)),
             Effect::Sink(file) => self.desk.hand(Job::Sink(file)),
+            Effect::Show(shown) => {
+                self.showing
+                    .iter()
+                    .for_each(|showing| drop(showing.shown.send_replace(Some(Arc::clone(&shown)))));
+            }
+            Effect::KeepHolders(holders) => self.showing.iter().for_each(|showing| showing.keep(&holders)),
             Effect::Discard => self.desk.hand(Job::Discard),
             Effect::Publish => self.desk.hand(Job::Publish),
             Effect::Restore(release) => self.desk.hand(Job::Restore(release)),

@@ -100,6 +100,7 @@ impl Agent {
         });
         match purpose {
             Purpose::Reaction(action) => {
+                self.units_told(action, told.is_ok());
                 effects.push(Effect::Report(command_fact(&program, &told).into()));
                 let told = told.map_err(|error| format!("{program}: {error}"));
                 self.roll(rollout::Event::Acted(action, told), now, effects);
@@ -146,14 +147,19 @@ impl Agent {
             .iter()
             .filter_map(|file| Some((file.path.as_path(), file.content.template()?)))
             .collect();
-        let contents = release.files.iter().map(|file| file.contents.expose());
+        let of_units = release.credentials.iter().map(|credential| credential.contents.expose());
+        let contents = release.files.iter().map(|file| file.contents.expose()).chain(of_units);
         let bytes = contents.filter(|contents| str::from_utf8(contents).is_err());
         let files = release.files.iter().map(move |file| {
             let text = str::from_utf8(file.contents.expose()).unwrap_or_default();
             (text, templates.get(file.path.as_path()).copied())
         });
         let variables = release.env.iter().map(move |(name, text)| (text.expose(), plan.env.get(name)));
-        let lines = files.chain(variables).flat_map(|(text, template)| {
+        let credentials = release.credentials.iter().zip(&plan.credentials);
+        let of_credentials = credentials.map(|(rendered, planned)| {
+            (str::from_utf8(rendered.contents.expose()).unwrap_or_default(), planned.content.template())
+        });
+        let lines = files.chain(variables).chain(of_credentials).flat_map(|(text, template)| {
             let computed = template.map(|template| template.computed_lines(text));
             // Without a template, as the field of a secret, every line is one.
             let whole = template.is_none().then(|| text.lines());

@@ -76,6 +76,9 @@ impl Agent {
                 rollout::Effect::Act(action, Action { act: Act::SignalTo(to), .. }) => {
                     effects.push(Effect::SignalTo { action, to });
                 }
+                rollout::Effect::Act(action, Action { act: Act::Units(reaction), .. }) => {
+                    self.tell_units(action, reaction, now, effects);
+                }
                 rollout::Effect::Act(action, Action { act: Act::Call(call), .. }) => {
                     effects.push(Effect::Call { action, call });
                 }

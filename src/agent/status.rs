@@ -2,6 +2,7 @@
 //!
 //! *Invariant:* pure; reading it changes nothing.
 
+use super::credentials::Credentials;
 use super::reloading::differences;
 use super::{Agent, Mode, Standing};
 use crate::status::{AgentStatus, Clock, ConfigurationStatus, Generations};
@@ -30,6 +31,7 @@ impl Agent {
             on_hold_since: self.on_hold_since.map(|at| clock.at(at)),
             configuration: self.configuration(),
             process: has_process.then(|| self.runs.status(clock)),
+            credentials: self.counter.as_ref().map(Credentials::stand).unwrap_or_default(),
             rollouts: self.history.status(clock),
             missing: self.gatherer.missing().clone(),
             held: self.gatherer.held().clone(),

@@ -64,6 +64,12 @@ pub struct Entry {
     /// The rollout that it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<String>,
+    /// The unit of systemd that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    /// What that unit calls its credential.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<String>,
     /// Of a head: the link before it, so that it can be checked without what was before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
@@ -93,6 +99,8 @@ impl Entry {
             generation,
             request,
             trace,
+            unit,
+            credential,
         } = record;
         Self {
             at: time(at),
@@ -107,6 +115,8 @@ impl Entry {
             generation: generation.map(crate::names::Generation::number),
             request_id: request.map(|request| request.to_string()),
             trace: trace.map(|trace| trace.to_string()),
+            unit,
+            credential,
             ..Self::default()
         }
     }

@@ -257,6 +257,7 @@ fn publishes_nothing(config: &mut Config) {
     config.process.listen.clear();
     (config.files, config.mount, config.output.dir) = (Vec::new(), None, None);
     config.webhook = None;
+    config.credentials.clear();
     (config.rollout.checks, config.rollout.proof) = (Vec::new(), Proof::Nothing);
 }
 

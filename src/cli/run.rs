@@ -13,14 +13,16 @@ use tokio::sync::mpsc;
 use super::load::{Origin, Reader, STDOUT, complain, load, load_template};
 use super::output::say;
 use super::prepare::{Means, prepare, random};
-use super::{USAGE, admin, otlp, proxy};
+use super::{USAGE, admin, credentials, otlp, proxy};
 use crate::admin::place::Place;
 use crate::agent::keepers::Keepers;
-use crate::agent::lifecycle::{Farewell, Rereading, Settled};
+use crate::agent::lifecycle::{Farewell, Rereading, Settled, Showing};
 use crate::agent::publisher::{Premises, Publisher};
 use crate::agent::reloads::{Loaded, Seen};
 use crate::agent::{Event, Mode, Patience, Setup, Task, chain, gives_back, lifecycle};
-use crate::config::{COLLECTOR_VARIABLES, CREDENTIAL_VARIABLES, LedgerConfig, MountKind};
+use crate::config::{
+    COLLECTOR_VARIABLES, CREDENTIAL_VARIABLES, CredentialConfig, LedgerConfig, MountKind, Problem,
+};
 use crate::fact;
 use crate::harden;
 use crate::ledger::file::Ledger;
@@ -45,8 +47,43 @@ pub(super) fn run(origin: &Origin, command: Option<Vec<String>>) -> u8 {
     let ends_early = matches!(origin, Origin::Environment(_));
     let reader = Reader::at_start();
     let loaded = load(&reader, origin, command.clone());
-    let again = Again { seen: reader.seen(), reader: reader.of_reload(), origin: origin.clone(), command };
-    start(loaded, origin, Mode::Run, ends_early, Some(again))
+    let again = Again {
+        seen: reader.seen(),
+        reader: reader.of_reload(),
+        origin: origin.clone(),
+        command,
+        require: refuse_credentials,
+    };
+    let loaded = loaded.and_then(refuse_credentials);
+    start(loaded, origin, Terms { ends_early, again: Some(again), ..Terms::of(Mode::Run) })
+}
+
+/// Serves credentials to units of systemd until a signal ends Squire; answers with the exit code.
+pub(super) fn serve_credentials(origin: &Origin, wanted: credentials::Wanted) -> u8 {
+    let reader = Reader::at_start();
+    let loaded = load(&reader, origin, None).and_then(credentials::require);
+    let again = Again {
+        seen: reader.seen(),
+        reader: reader.of_reload(),
+        origin: origin.clone(),
+        command: None,
+        require: credentials::require,
+    };
+    start(loaded, origin, Terms { again: Some(again), counter: Some(wanted), ..Terms::of(Mode::Run) })
+}
+
+/// Nobody would serve them.
+fn refuse_credentials(setup: Setup) -> Result<Setup, Vec<String>> {
+    match setup.config.credentials.first() {
+        None => Ok(setup),
+        Some(CredentialConfig { place, .. }) => Err(vec![
+            Problem::new(
+                place.clone(),
+                "units get credentials from `squire serve-credentials`: start that with this configuration, or take [[credential]] away",
+            )
+            .to_string(),
+        ]),
+    }
 }
 
 /// What a reload needs to read the configuration as the start did.
@@ -55,14 +92,22 @@ struct Again {
     origin: Origin,
     command: Option<Vec<String>>,
     seen: Seen,
+    /// What it has to have, or must not have, for this command.
+    require: fn(Setup) -> Result<Setup, Vec<String>>,
 }
 
 impl Again {
     /// Reads the configuration, and makes the sources of its secrets: a file of certificates may be wrong, too.
-    fn rereading(self, means: Means, settled: Settled, farewell: Farewell) -> Rereading {
-        let Self { reader, origin, command, seen } = self;
+    fn rereading(
+        self,
+        means: Means,
+        settled: Settled,
+        farewell: Farewell,
+        showing: Option<Showing>,
+    ) -> Rereading {
+        let Self { reader, origin, command, seen, require } = self;
         let load = move || {
-            let loaded = load(&reader, &origin, command.clone()).and_then(|setup| {
+            let loaded = load(&reader, &origin, command.clone()).and_then(require).and_then(|setup| {
                 for warning in setup.plan.unused() {
                     tracing::warn!(warning, "a secret is not used");
                 }
@@ -71,7 +116,7 @@ impl Again {
             });
             (loaded, reader.seen())
         };
-        Rereading { load: Some(Box::new(load)), seen, settled, farewell }
+        Rereading { load: Some(Box::new(load)), seen, settled, farewell, showing }
     }
 }
 
@@ -79,19 +124,13 @@ impl Again {
 pub(super) fn render(origin: &Origin, template: Option<&Path>) -> u8 {
     let loaded = match template {
         Some(template) => load_template(origin, template),
-        None => load(&Reader::at_start(), origin, None),
+        None => load(&Reader::at_start(), origin, None).and_then(refuse_credentials),
     };
-    start(loaded, origin, Mode::Once, true, None)
+    start(loaded, origin, Terms { ends_early: true, ..Terms::of(Mode::Once) })
 }
 
-/// `ends_early` gives up a start that waiting does not help.
-fn start(
-    loaded: Result<Setup, Vec<String>>,
-    origin: &Origin,
-    mode: Mode,
-    ends_early: bool,
-    again: Option<Again>,
-) -> u8 {
+fn start(loaded: Result<Setup, Vec<String>>, origin: &Origin, terms: Terms) -> u8 {
+    let mode = terms.mode;
     let failed = if mode == Mode::Once { 1 } else { FAILED };
     let loaded = match loaded {
         Ok(loaded) => loaded,
@@ -105,8 +144,7 @@ fn start(
         return USAGE;
     }
     let place = Some(()).filter(|()| mode == Mode::Run).and_then(|()| admin::place(&loaded.config, origin));
-    let terms = Terms { place, mode, ends_early, again, collector: None, rendered: None };
-    host(loaded, terms).unwrap_or_else(|error| {
+    host(loaded, Terms { place, ..terms }).unwrap_or_else(|error| {
         tracing::error!(error, "squire cannot go on");
         failed
     })
@@ -116,9 +154,7 @@ fn start(
 #[cfg(feature = "import")]
 pub(super) fn rendered(loaded: Setup) -> Result<BTreeMap<String, Secret<str>>, u8> {
     let (sender, receiver) = std::sync::mpsc::channel();
-    let mode = Mode::Once;
-    let terms =
-        Terms { place: None, mode, ends_early: true, again: None, collector: None, rendered: Some(sender) };
+    let terms = Terms { ends_early: true, rendered: Some(sender), ..Terms::of(Mode::Once) };
     let code = host(loaded, terms).unwrap_or_else(|error| {
         tracing::error!(error, "squire cannot go on");
         1
@@ -149,7 +185,13 @@ fn host(loaded: Setup, mut terms: Terms) -> Result<u8, String> {
     let (sender, events) = mpsc::unbounded_channel();
     let reports = sender.clone();
     let report = Box::new(move |report| drop(reports.send(Event::Reported(report))));
-    let listeners = listeners(&loaded, mode).map_err(|error| chain(&error))?;
+    let listeners = match terms.counter.take() {
+        Some(wanted) => {
+            terms.doors = Some(wanted.open()?);
+            Listeners::default()
+        }
+        None => listeners(&loaded, mode).map_err(|error| chain(&error))?,
+    };
     let stop_timeout = loaded.config.process.stop_timeout;
     let endowment = Endowment { environment: std::env::vars_os().collect(), listeners, limits, stop_timeout };
     terms.collector = (mode == Mode::Run).then(otlp::collector).flatten();
@@ -207,6 +249,25 @@ struct Terms {
     collector: Option<otlp::Collector>,
     /// Where the variables go that were rendered once, if somebody asks for them.
     rendered: Option<std::sync::mpsc::Sender<BTreeMap<String, Secret<str>>>>,
+    /// Units are to get credentials.
+    counter: Option<credentials::Wanted>,
+    /// They get them here.
+    doors: Option<credentials::Doors>,
+}
+
+impl Terms {
+    fn of(mode: Mode) -> Self {
+        Self {
+            place: None,
+            mode,
+            ends_early: false,
+            again: None,
+            collector: None,
+            rendered: None,
+            counter: None,
+            doors: None,
+        }
+    }
 }
 
 fn agent_thread(
@@ -226,7 +287,7 @@ fn agent_thread(
 
 async fn agent(
     setup: Setup,
-    Terms { place, mode, again, collector, rendered, .. }: Terms,
+    Terms { place, mode, again, collector, rendered, doors, .. }: Terms,
     patience: Patience,
     orders: Orders,
     events: (mpsc::UnboundedSender<Event>, mpsc::UnboundedReceiver<Event>),
@@ -252,21 +313,37 @@ async fn agent(
     let bound =
         config.proxy.as_ref().filter(|_| mode == Mode::Run).map(|proxied| proxy::bind(proxied, config));
     let bound = bound.transpose()?;
-    let confined = confine(&setup, place.as_ref());
+    let sockets = place.iter().filter_map(Place::directory);
+    let sockets = sockets.chain(doors.as_ref().and_then(credentials::Doors::directory));
+    let confined = confine(&setup, sockets);
     let exports = collector.map(|collector| otlp::open(collector, server.as_ref()));
     let audience = Audience::gather(config.audit.clone(), followers, exports, heard, &events.0)
         .map_err(|error| chain(&error))?;
     let mut keepers = Keepers::new(audience.gate()).with_sinks(sink::sinks(plan));
     let proxied = bound.map(|bound| bound.open(config, audience.gate())).transpose()?;
+    let opened =
+        doors.map(|doors| doors.serve(audience.gate(), ledger.clone(), events.0.clone())).transpose()?;
+    let (counter, showing, serving, _bound) = match opened {
+        Some(credentials::Open { counter, showing, serving, bound }) => {
+            (Some(counter), Some(showing), Some(serving), bound)
+        }
+        None => (None, None, None, None),
+    };
     let means = Means { key: key.clone(), ledger, proxied: proxied.as_ref().map(proxy::Open::line) };
     for (name, wants) in &plan.wants {
         let Some(source) = config.sources.get(name) else { continue };
         prepare(&means, name, source)?(&mut keepers, wants.clone(), Edition::default());
     }
     let (settled, farewell) = (proxy::settled(proxied.as_ref()), proxy::farewell(proxied));
+    let farewell: Farewell = Box::pin(async move {
+        if let Some(serving) = serving {
+            serving.end().await;
+        }
+        farewell.await;
+    });
     let rereading = match again {
-        Some(again) => again.rereading(means, settled, farewell),
-        None => Rereading { load: None, seen: Seen::new(), settled, farewell },
+        Some(again) => again.rereading(means, settled, farewell, showing),
+        None => Rereading { load: None, seen: Seen::new(), settled, farewell, showing },
     };
     let task = Task {
         setup: Arc::new(setup),
@@ -276,6 +353,7 @@ async fn agent(
         patience,
         first: publisher.next_generation(),
         superseded: publisher.superseded().clone(),
+        counter,
     };
     let run = lifecycle::run(task, keepers, publisher, orders, events, asked, rereading);
     let ended = Box::pin(run).await;
@@ -293,13 +371,13 @@ async fn agent(
 }
 
 /// Where the agent can write from now on, if the kernel keeps it from writing elsewhere.
-fn confine(setup: &Setup, place: Option<&Place>) -> Option<BTreeSet<PathBuf>> {
+fn confine<'a>(setup: &Setup, sockets: impl Iterator<Item = &'a Path>) -> Option<BTreeSet<PathBuf>> {
     let Setup { config, plan, .. } = setup;
     if !config.agent.confine {
         return None;
     }
     let mut places = harden::places(config, plan);
-    places.extend(place.and_then(Place::directory).map(Path::to_owned));
+    places.extend(sockets.map(Path::to_owned));
     // The directories are there by now, and no other thread is yet.
     match harden::confine(&places, &harden::devices(config)) {
         Ok(()) => {

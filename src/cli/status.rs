@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::plain::plain;
 use crate::status::{
     CredentialPlace, CredentialStatus, Moment, Next, Outcome, ProcessStatus, RolloutStatus, SecretStatus,
-    SourceState, SourceStatus, Status,
+    SourceState, SourceStatus, Status, UnitCredentialStatus,
 };
 
 /// The width where nobody says it.
@@ -41,6 +41,10 @@ pub(super) fn table(status: &Status, width: usize) -> String {
     lines.extend(rows(SOURCES, status.sources.iter().map(|source| source_row(source, at)).collect()));
     lines.push(String::new());
     lines.extend(rows(SECRETS, status.secrets.iter().map(|secret| secret_row(secret, at)).collect()));
+    if !status.credentials.is_empty() {
+        lines.push(String::new());
+        lines.extend(rows(CREDENTIALS, status.credentials.iter().map(credential_row).collect()));
+    }
     let troubles = troubles(status);
     if !troubles.is_empty() {
         lines.push(String::new());
@@ -128,6 +132,14 @@ fn secret_row(secret: &SecretStatus, at: Moment) -> Vec<String> {
         planned(secret.next, at),
         format!("{}: {}", secret.source, secret.path),
     ]
+}
+
+const CREDENTIALS: [&str; 4] = ["CREDENTIAL", "HELD BY", "OUTDATED", "FOR"];
+
+fn credential_row(credential: &UnitCredentialStatus) -> Vec<String> {
+    let listed = |units: &[String]| if units.is_empty() { "–".to_owned() } else { units.join(", ") };
+    let UnitCredentialStatus { name, units, held_by, outdated } = credential;
+    vec![name.clone(), listed(held_by), listed(outdated), listed(units)]
 }
 
 /// What is wrong, a line each.

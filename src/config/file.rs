@@ -8,6 +8,7 @@ use toml::de::DeTable;
 
 use super::agent;
 use super::audit;
+use super::credential;
 use super::output::{self, Output};
 use super::process;
 use super::proxy;
@@ -66,6 +67,7 @@ fn document(mut root: Table<'_>) -> Config {
     );
     let webhook = webhook::webhook(root.table("webhook", "a table: [webhook]"), &agent);
     let proxy = proxy::proxy(root.table("proxy", "a table: [proxy]"), &sources.configs);
+    let credentials = credential::credentials(root.take("credential"));
     root.finish();
     Config {
         sources: sources.configs,
@@ -79,6 +81,7 @@ fn document(mut root: Table<'_>) -> Config {
         audit,
         webhook,
         proxy,
+        credentials,
         startup_timeout,
     }
 }

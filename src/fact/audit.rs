@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use super::{
-    Fact, Outcome, ProcessFact, QuestionFact, QuestionKind, ReloadFact, RolloutFact, SecretFact, SourceFact,
-    Subject, WebhookFact,
+    CredentialFact, Fact, Outcome, ProcessFact, QuestionFact, QuestionKind, ReloadFact, RolloutFact,
+    SecretFact, SourceFact, Subject, WebhookFact,
 };
 use crate::names::{Accessor, Generation, LeaseId, RequestId, SecretName, SourceName, Trace};
 
@@ -37,6 +37,10 @@ pub struct Record {
     pub request: Option<RequestId>,
     /// The rollout that it belongs to.
     pub trace: Option<Trace>,
+    /// The unit of systemd that it is about.
+    pub unit: Option<String>,
+    /// What that unit calls its credential.
+    pub credential: Option<String>,
 }
 
 impl Record {
@@ -83,6 +87,25 @@ pub fn record(fact: &Fact) -> Option<Record> {
         // The audit says of itself what it has to.
         Fact::Audit(_) => None,
         Fact::Webhook(fact) => of_webhook(fact),
+        Fact::Credential(fact) => of_credential(fact),
+    }
+}
+
+/// Who has got what. Only root is written down when it is refused: others must not be able to fill the audit.
+fn of_credential(fact: &CredentialFact) -> Option<Record> {
+    match fact {
+        CredentialFact::Given { unit, credential, secrets, generation } => Some(Record {
+            unit: Some(unit.clone()),
+            credential: Some(credential.clone()),
+            ..Record::done("give").of(*generation).about(secrets)
+        }),
+        CredentialFact::Refused { unit, credential, why: _ } => {
+            let (unit, credential) = (unit.clone(), credential.clone());
+            Some(Record { unit, credential, ..Record::new("give", "denied") })
+        }
+        CredentialFact::Stranger { .. }
+        | CredentialFact::Outdated { .. }
+        | CredentialFact::NotKept { .. } => None,
     }
 }
 

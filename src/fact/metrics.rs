@@ -19,8 +19,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::{
-    AuditFact, Fact, ProcessFact, QuestionFact, ReloadFact, RolloutFact, SecretFact, SourceFact, Told,
-    WebhookFact,
+    AuditFact, CredentialFact, Fact, ProcessFact, QuestionFact, ReloadFact, RolloutFact, SecretFact,
+    SourceFact, Told, WebhookFact,
 };
 use crate::status::{Outcome, Step, label};
 use buckets::{ages, questions, steps};
@@ -110,6 +110,7 @@ pub struct Counters {
     reactions: Counts<labels::Outcome>,
     reloads: Counts<labels::Outcome>,
     webhooks: Counts<labels::Outcome>,
+    unit_credentials: Counts<labels::Outcome>,
     audit_breaks: Counter,
     audit_failing: Gauge,
 }
@@ -150,6 +151,7 @@ impl Counters {
             reactions: Family::default(),
             reloads: Family::default(),
             webhooks: Family::default(),
+            unit_credentials: Family::default(),
             audit_breaks: Counter::default(),
             audit_failing: Gauge::default(),
         };
@@ -168,6 +170,7 @@ impl Counters {
             drop(self.commands.get_or_create(&labels::Outcome { outcome: outcome.clone() }));
             drop(self.reloads.get_or_create(&labels::Outcome { outcome: outcome.clone() }));
             drop(self.webhooks.get_or_create(&labels::Outcome { outcome: outcome.clone() }));
+            drop(self.unit_credentials.get_or_create(&labels::Outcome { outcome: outcome.clone() }));
             drop(self.reactions.get_or_create(&labels::Outcome { outcome }));
         }
         for reason in [ROTATION, ENDED] {
@@ -225,6 +228,8 @@ impl Counters {
         registry.register("reloads", reloads, self.reloads.clone());
         let webhooks = "Webhooks, by whether they were accepted";
         registry.register("webhooks", webhooks, self.webhooks.clone());
+        let credentials = "Questions of units for a credential, by whether it was given";
+        registry.register("unit_credentials", credentials, self.unit_credentials.clone());
         let breaks = "How often the audit was not as Squire left it: cut, changed or replaced";
         registry.register("audit_breaks", breaks, self.audit_breaks.clone());
         let failing = "Whether the audit cannot be written";
@@ -245,6 +250,7 @@ impl Counters {
             Fact::Reload(fact) => self.reload(fact),
             Fact::Audit(fact) => self.audit(fact),
             Fact::Webhook(fact) => self.webhook(fact),
+            Fact::Credential(fact) => self.credential(fact),
         }
     }
 
@@ -383,6 +389,16 @@ impl Counters {
             WebhookFact::Refused { .. } => FAILED,
         };
         self.webhooks.get_or_create(&labels::Outcome { outcome: outcome.into() }).inc();
+    }
+
+    fn credential(&self, fact: &CredentialFact) {
+        let (outcome, times) = match fact {
+            CredentialFact::Given { .. } => (DONE, 1),
+            CredentialFact::Refused { .. } => (FAILED, 1),
+            CredentialFact::Stranger { times, .. } => (FAILED, *times),
+            CredentialFact::NotKept { .. } | CredentialFact::Outdated { .. } => return,
+        };
+        self.unit_credentials.get_or_create(&labels::Outcome { outcome: outcome.into() }).inc_by(times);
     }
 
     fn reload(&self, fact: &ReloadFact) {

@@ -4,6 +4,7 @@
 //! vault.sealed              0600, replaced by one rename
 //! vault.sealed.new          the next one while it is written; one that was left half-written is never read
 //! vault.credential.sealed   the same for a credential that its login used up
+//! units.holders.sealed      which unit holds which credential
 //! key                       0400, 32 random bytes, made on first use
 //! ```
 //!
@@ -29,6 +30,10 @@ use crate::fact::{Fact, SourceFact, chain};
 use crate::locked;
 use crate::memory;
 use crate::names::SourceName;
+use crate::secret::Secret;
+
+/// No source has a dot in its name.
+const HOLDERS: &str = "units.holders.sealed";
 
 /// The ledger of this agent, and of no other while it lives.
 #[derive(Debug)]
@@ -102,6 +107,22 @@ impl Ledger {
     /// Forgets the credential of this source; its page stays.
     pub fn discard(&self, source: &SourceName) -> Result<(), LedgerError> {
         self.forget(&name_of_credential(source))
+    }
+
+    /// Who holds which credential, as an earlier run kept it with [`Self::keep_holders`].
+    ///
+    /// # Errors
+    /// What is there does not open, or cannot be read.
+    pub fn holders(&self) -> Result<Option<Secret<[u8]>>, LedgerError> {
+        self.get(HOLDERS, |bytes| super::open_holders(bytes, &self.key))
+    }
+
+    /// Replaces it. On failure what was there stays.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn keep_holders(&self, holders: &[u8]) -> Result<(), LedgerError> {
+        self.put(HOLDERS, |nonce| super::seal_holders(holders, &self.key, nonce))
     }
 
     fn page(&self, source: &SourceName, identity: &Identity) -> Result<Option<Page>, LedgerError> {

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use super::{Plan, PlannedFile, PlannedProcess, PlannedWebhook, Setting, Want, of_source};
+use super::{Plan, PlannedCredential, PlannedFile, PlannedProcess, PlannedWebhook, Setting, Want, of_source};
 use crate::config::{
     AgentConfig, Config, EnvFrom, OutputConfig, Place, Proof, ProxyConfig, RolloutConfig, SourceConfig,
 };
@@ -97,10 +97,11 @@ pub fn diff(old: Asked<'_>, new: Asked<'_>) -> Diff {
         files: _,
         process: _,
         webhook: _,
+        credentials: _,
         startup_timeout: _,
     } = old.config;
-    let Plan { wants: _, files: _, env: _, env_from, process, tokens, process_token, webhook, unused: _ } =
-        old.plan;
+    let Plan { wants: _, files: _, env: _, env_from, process, tokens, process_token, webhook, .. } = old.plan;
+    let Plan { credentials, unused: _, .. } = old.plan;
     let mut diff = Diff {
         sources: Changes::between(&used(old), &used(new), |old, new| is_same_source(old, new)),
         secrets: Changes::between(&wants(old.plan), &wants(new.plan), |old, new| old == new),
@@ -119,6 +120,7 @@ pub fn diff(old: Asked<'_>, new: Asked<'_>) -> Diff {
     diff.fix("process.vault_token", *process_token == new.plan.process_token);
     diff.fix("source.token_file", *tokens == new.plan.tokens);
     diff.note("proxy.paths", has_same_paths(old.config, new.config));
+    diff.note("credential", is_same_credentials(credentials, &new.plan.credentials));
     diff.note("webhook", is_same_webhook(webhook.as_ref(), new.plan.webhook.as_ref()));
     diff
 }
@@ -188,6 +190,10 @@ fn has_same_paths(old: &Config, new: &Config) -> bool {
             && old.params.is_some() == new.params.is_some()
     };
     old.len() == new.len() && old.iter().zip(&new).all(|(old, new)| is_same(old, new))
+}
+
+fn is_same_credentials(old: &[PlannedCredential], new: &[PlannedCredential]) -> bool {
+    old.len() == new.len() && old.iter().zip(new).all(|(old, new)| old.is_like(new))
 }
 
 fn is_same_webhook(old: Option<&PlannedWebhook>, new: Option<&PlannedWebhook>) -> bool {

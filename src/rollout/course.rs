@@ -11,6 +11,7 @@ use super::reactions::Reactions;
 use super::trial::{Step, Trial};
 use super::{Course, Effect, Phase, Relaunch, Rollout, SHORT_LIFE, Turn, Way};
 use crate::config::{Action, ProbeConfig, Proof};
+use crate::credential;
 use crate::fact::RolloutFact;
 use crate::names::Generation;
 use crate::render::Release;
@@ -27,11 +28,18 @@ impl Rollout {
         let release = Arc::clone(&course.release);
         self.chores.retire(superseded, turn.now);
         let before = self.shown.replace(Arc::clone(&release));
+        // Units may hold what an earlier run gave them, so the first release may be another one for them.
+        let units_may_differ = before.as_ref().map_or(!release.credentials.is_empty(), |before| {
+            credential::differ(&before.credentials, &release.credentials)
+        });
         let env_changed = before.is_some_and(|before| before.env_digest != release.env_digest);
         let generation = release.generation;
         turn.report(RolloutFact::Published { generation, changed: changed.clone(), env_changed });
         let env = env_changed.then_some(&self.rules.env);
         let mut asked = Reactions::gather(&self.rules.files, changed, env);
+        if units_may_differ {
+            asked.units(&self.rules.units);
+        }
         // A release that was never shown started nothing.
         asked.restart |= self.relaunch == Relaunch::InAnyCase && !matches!(course.way, Way::Undo(_));
         let process = self.process_reaction(&asked, &course);
@@ -46,7 +54,7 @@ impl Rollout {
         if is_tried && self.rules.has_process && !goes_back {
             self.put_on_trial(turn);
         }
-        let is_same = changed.is_empty() && !env_changed && process.is_none();
+        let is_same = changed.is_empty() && !env_changed && !units_may_differ && process.is_none();
         self.phase = Phase::Moving(course, asked.actions);
         let reacts = process.is_some();
         self.process.is_ready = !reacts;

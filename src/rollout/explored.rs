@@ -97,6 +97,7 @@ fn rules(proof: Proof) -> Rules {
     Rules {
         files: [("b".into(), Reaction::Signal(nix::sys::signal::Signal::SIGHUP)), ("too".into(), act)].into(),
         env: Reaction::Restart,
+        units: BTreeSet::new(),
         has_process: true,
         grace: GRACE,
         checks: vec![run],
@@ -195,6 +196,7 @@ impl Transaction {
             env_digest: DigestKey::new([0; 32]).digest(revisions[&named("a")].to_string().as_bytes()),
             former_ends: ends.collect(),
             webhook_key: None,
+            credentials: Vec::new(),
             revisions,
         };
         self.roll(Event::Rendered(release))

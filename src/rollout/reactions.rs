@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use nix::sys::signal::Signal;
 
-use crate::config::{Act, Action, Reaction};
+use crate::config::{Act, Action, Reaction, UnitReaction};
 
 /// The reaction of the process, and the actions that follow it.
 #[derive(Debug, Default)]
@@ -38,6 +38,12 @@ impl Reactions {
         }
         reactions.actions.sort_by_key(|action| !matches!(action.act, Act::SignalTo(_)));
         reactions
+    }
+
+    /// What is asked of the units that hold a credential that changed: which they are is known when it is done.
+    pub(super) fn units(&mut self, asked: &BTreeSet<UnitReaction>) {
+        let act = |reaction: &UnitReaction| Action { act: Act::Units(*reaction), is_required: false };
+        self.actions.extend(asked.iter().map(act));
     }
 
     /// Adds an action once; it is required if any of the files says so.

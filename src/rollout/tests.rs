@@ -1,8 +1,10 @@
 use nix::sys::signal::Signal;
 
 use super::*;
-use crate::config::{Act, Place, ProbeConfig, ProbeKind, Proof, Reaction};
-use crate::secret::DigestKey;
+use crate::config::{Act, Place, ProbeConfig, ProbeKind, Proof, Reaction, UnitReaction};
+use crate::credential::RenderedCredential;
+use crate::plan::Terms;
+use crate::secret::{DigestKey, Secret};
 
 const GRACE: Duration = Duration::from_secs(30);
 const PERIOD: Duration = Duration::from_secs(1);
@@ -30,6 +32,7 @@ fn rules(has_process: bool) -> Rules {
     Rules {
         files,
         env: Reaction::Restart,
+        units: BTreeSet::new(),
         has_process,
         grace: GRACE,
         checks: Vec::new(),
@@ -62,6 +65,7 @@ fn release(number: u64, env: &str) -> Release {
         env: BTreeMap::new(),
         env_digest: DigestKey::new([0; 32]).digest(env.as_bytes()),
         webhook_key: None,
+        credentials: Vec::new(),
         revisions: [(SecretName::new("db"), revision(number))].into(),
         former_ends: BTreeMap::new(),
     }
@@ -84,6 +88,7 @@ fn words(effects: &[Effect]) -> Vec<String> {
                 Act::Run(command) => format!("run {}", command.command[0]),
                 Act::SignalTo(to) => format!("{} to {:?}", to.signal, to.target),
                 Act::Call(call) => format!("{} {}", call.method, call.url),
+                Act::Units(reaction) => format!("units {reaction:?}"),
             },
             Effect::Try(attempt) => format!("try {attempt}"),
             Effect::OnTrial(on_trial) => format!("trial {on_trial}"),
@@ -254,6 +259,71 @@ fn signals_to_others_come_first_and_each_target_has_one() {
     assert_eq!(acts, ["SIGHUP to Process(\"nginx\")", "POST http://127.0.0.1/reload"]);
     assert!(bench.acted(true).is_empty());
     assert_eq!(bench.acted(true), ["committed 2"]);
+}
+
+fn with_credential(number: u64, value: &str) -> Release {
+    let terms = Terms {
+        name: "db".to_owned(),
+        units: vec!["shop.service".to_owned()],
+        on_change: UnitReaction::Restart,
+        secrets: Vec::new(),
+    };
+    let (contents, digest) =
+        (Secret::new(value.as_bytes()), DigestKey::new([0; 32]).digest(value.as_bytes()));
+    let credentials = vec![RenderedCredential { terms: Arc::new(terms), contents, digest }];
+    Release { credentials, ..release(number, "") }
+}
+
+/// Units may hold what an earlier run gave them, so they are asked about the first release, too; on the way back they are asked again.
+#[test]
+fn units_are_asked_when_a_credential_changes_and_for_nothing_else() {
+    let units = [UnitReaction::Restart, UnitReaction::Reload].into();
+    let mut bench = Bench::new(Rules { units, ..rules(false) });
+    let asked = ["units Restart", "units Reload"];
+    assert_eq!(bench.step(Event::Rendered(with_credential(1, "one"))), ["stage 1"]);
+    assert_eq!(bench.staged(false), ["publish"]);
+    assert_eq!(bench.published(&[]), asked);
+    assert!(bench.acted(true).is_empty());
+    assert_eq!(bench.acted(false), ["committed 1"], "a unit that cannot be told holds up nothing");
+
+    assert_eq!(bench.step(Event::Rendered(with_credential(2, "one"))), ["stage 2"]);
+    assert_eq!(bench.staged(false), ["publish"]);
+    assert_eq!(bench.published(&[]), ["committed 2"]);
+
+    assert_eq!(bench.step(Event::Rendered(with_credential(3, "two"))), ["stage 3"]);
+    assert_eq!(bench.staged(false), ["publish"]);
+    assert_eq!(bench.published(&[]), asked);
+}
+
+/// They were restarted with what is taken back.
+#[test]
+fn on_the_way_back_units_are_asked_again() {
+    let units = [UnitReaction::Restart].into();
+    let probed = with_probe(ProbeKind::Tcp("127.0.0.1:1".to_owned()));
+    let mut bench = Bench::new(Rules { units, has_process: false, ..probed });
+    for (number, value) in [(1, "one"), (2, "two")] {
+        drop(bench.step(Event::Rendered(with_credential(number, value))));
+        assert_eq!(bench.staged(false), ["publish"]);
+        assert_eq!(bench.published(&[]), ["units Restart"]);
+        if number == 1 {
+            assert_eq!(bench.acted(true), ["try 1"]);
+            assert_eq!(bench.tried(1, true), ["committed 1"]);
+        }
+    }
+    let mut said = bench.acted(true);
+    for _ in 0..100 {
+        said = match said.first().and_then(|word| word.strip_prefix("try ")) {
+            Some(attempt) => bench.tried(attempt.parse().unwrap(), false),
+            None if said.is_empty() => {
+                bench.sleep();
+                bench.step(Event::Due)
+            }
+            None => break,
+        };
+    }
+    assert_eq!(said, ["restore 1"]);
+    assert_eq!(bench.published(&[]), ["units Restart"]);
+    assert_eq!(bench.acted(true), ["taken back 2"]);
 }
 
 /// A hold is an operator's order: nothing begins in it, however soon a value ends, and nothing spins.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::config::{Action, Proof, Reaction, RunCommand};
+use crate::config::{Action, Proof, Reaction, RunCommand, UnitReaction};
 use crate::fact::Fact;
 use crate::names::{Generation, Revision, SecretName};
 use crate::render::Release;
@@ -19,6 +19,8 @@ pub struct Rules {
     pub files: BTreeMap<PathBuf, Reaction>,
     /// The reaction to the environment.
     pub env: Reaction,
+    /// What a change of a credential may ask of the units that hold one.
+    pub units: BTreeSet<UnitReaction>,
     /// Whether there is a process to start.
     pub has_process: bool,
     /// How long after a commit the leases that only former generations used are freed.

@@ -96,6 +96,11 @@ impl Listeners {
         self.sockets.is_empty()
     }
 
+    /// The sockets, for Squire itself. Those of the configuration keep their files.
+    pub fn into_sockets(mut self) -> Vec<OwnedFd> {
+        std::mem::take(&mut self.sockets)
+    }
+
     /// The names of all, where some came from the service manager: `LISTEN_FDNAMES`.
     pub(super) fn names(&self) -> Option<String> {
         let named = self.names.iter().map(String::as_str);

@@ -36,7 +36,7 @@ const TYPES: [(&str, &str); 25] = [
     ("text or list of text", "a list"),
     ("table or text", "or a table"),
     ("[reaction](#reactions)", "a signal such as \"SIGHUP\""),
-    ("list of tables", "[[file]]|[[source.NAME.token_file]]"),
+    ("list of tables", "[[file]]|[[source.NAME.token_file]]|[[credential]]"),
 ];
 
 fn the_page() -> Page {
@@ -150,6 +150,10 @@ path = "/run/a/b"
 inline = "x"
 make_dir = {}
 on_change = { run = ["a"] }
+[[credential]]
+name = "a"
+units = ["b.service"]
+inline = "x"
 [process]
 command = ["a"]
 env_from = [{ secret = "NAME" }]

@@ -64,6 +64,7 @@ mod revoked;
 mod rollouts;
 mod rotating;
 mod rotation;
+mod serve_credentials;
 mod sink;
 mod sizes;
 mod soak;

@@ -58,6 +58,9 @@ impl World {
                 }
             }
             agent::Effect::Retire(_) | agent::Effect::Report(_) | agent::Effect::Sink(_) => {}
+            agent::Effect::Show(_) | agent::Effect::KeepHolders(_) => {
+                unreachable!("nobody serves credentials")
+            }
             agent::Effect::Reload
             | agent::Effect::Examine { .. }
             | agent::Effect::Settle(_)

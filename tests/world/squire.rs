@@ -63,6 +63,7 @@ impl Squire {
             patience: Patience { timeout: None, ends_early: false },
             first,
             superseded: BTreeSet::new(),
+            counter: None,
         };
         Self { agent: Agent::new(task, now), lines, owners, is_closed: false, ends_by: None }
     }

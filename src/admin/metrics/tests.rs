@@ -71,6 +71,7 @@ fn status(sources: Vec<SourceStatus>, secrets: Vec<SecretStatus>) -> Status {
         process: None,
         sources,
         secrets,
+        credentials: Vec::new(),
         rollouts: Vec::new(),
     }
 }

@@ -87,7 +87,7 @@ fn lines<T>(kind: &str, changes: &Changes<T>, name: impl Fn(&T) -> String) -> Ve
 
 #[test]
 fn each_edit_is_what_it_is() {
-    let cases: [(&str, &str, &str); 31] = [
+    let cases: [(&str, &str, &str); 32] = [
         ("[secret.db]", "\n\n# a remark moves every line\n[secret.db]", ""),
         ("database/creds/app", "database/creds/next", "~secret db, fetch db"),
         ("path = \"secret/web\"", "path = \"secret/web\"\nrefresh = \"7s\"", "~secret web"),
@@ -128,6 +128,11 @@ fn each_edit_is_what_it_is() {
             "[rollout]",
             "[audit]\nfile = \"/var/log/audit.jsonl\"\nanchor = \"/run/anchor/audit\"\n[rollout]",
             "!audit",
+        ),
+        (
+            "[rollout]",
+            "[[credential]]\nname = \"a\"\nunits = [\"b.service\"]\ninline = \"{{db.password}}\"\n[rollout]",
+            "credential",
         ),
         ("[rollout]", "[proxy]\nlisten = \"127.0.0.1:1\"\nsource = \"other\"\n[rollout]", "!proxy"),
         (

@@ -70,6 +70,7 @@ impl Bench {
             patience: Patience { timeout: None, ends_early: false },
             first: Generation::FIRST,
             superseded: BTreeSet::new(),
+            counter: None,
         };
         let mut bench = Self {
             agent: Agent::new(task, now),
@@ -235,6 +236,8 @@ impl Bench {
             | Effect::Window(_) => {}
             Effect::SignalTo { .. }
             | Effect::Call { .. }
+            | Effect::Show(_)
+            | Effect::KeepHolders(_)
             | Effect::Try { .. }
             | Effect::Reload
             | Effect::Close { .. } => panic!("nobody asked for {effect:?}"),

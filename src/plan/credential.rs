@@ -1,0 +1,129 @@
+//! `[[credential]]` in a plan: what is rendered for which units, and what a change asks of them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use wildmatch::WildMatch;
+
+use super::{Compiler, Content, Finding};
+use crate::config::{CredentialConfig, Place, Problem, TemplateSource, UnitReaction};
+use crate::names::SecretName;
+
+/// What an entry of the configuration says of a credential, but for its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// As `LoadCredential=` of a unit has it.
+    pub name: String,
+    /// Who may have it; `*` and `?` stand for others.
+    pub units: Vec<String>,
+    /// What a change asks of the units that hold it.
+    pub on_change: UnitReaction,
+    /// The secrets that it is made of.
+    pub secrets: Vec<SecretName>,
+}
+
+impl Terms {
+    /// Whether this unit may have it.
+    pub fn allow(&self, unit: &str) -> bool {
+        self.units.iter().any(|pattern| WildMatch::new(pattern).matches(unit))
+    }
+}
+
+/// A credential to render.
+#[derive(Debug)]
+pub struct PlannedCredential {
+    /// Its name, who may have it, and what follows a change.
+    pub terms: Arc<Terms>,
+    /// What is in it.
+    pub content: Content,
+}
+
+impl PlannedCredential {
+    /// Whether it is the same, wherever it stands in the file.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        self.terms == other.terms && self.content.is_like(&other.content)
+    }
+}
+
+impl Compiler<'_> {
+    pub(super) fn credential(&mut self, config: &CredentialConfig) -> Option<PlannedCredential> {
+        let Place { file, line, key } = &config.place;
+        let origin = |kind| format!("{}:{line}: {key}.{kind}", file.display());
+        let content = match &config.template {
+            TemplateSource::Inline(text) => self.compiled(&origin("inline"), text).map(Content::Text),
+            TemplateSource::Base64(text) => self.compiled(&origin("base64"), text).map(Content::Bytes),
+            TemplateSource::File(path) => match (self.surroundings.read)(path) {
+                Ok(text) => self.compiled(&path.display().to_string(), &text).map(Content::Text),
+                Err(error) => {
+                    let message = format!("cannot read template {}: {error}", path.display());
+                    self.findings.push(Finding::Config(Problem::new(config.place.clone(), message)));
+                    None
+                }
+            },
+            // The configuration's reader lets none through.
+            TemplateSource::Each(_) => None,
+        }?;
+        let references = content.template().map(|template| template.references()).unwrap_or_default();
+        let secrets: BTreeSet<_> = references.iter().map(|found| SecretName::new(&found.secret)).collect();
+        let terms = Terms {
+            name: config.name.clone(),
+            units: config.units.clone(),
+            on_change: config.on_change,
+            secrets: secrets.into_iter().collect(),
+        };
+        Some(PlannedCredential { terms: Arc::new(terms), content })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::path::Path;
+
+    use crate::config;
+    use crate::plan::{Plan, Surroundings, compile};
+
+    fn plan(lines: &str) -> Result<Plan, String> {
+        let text = format!(
+            "[source.vault]\naddress = \"http://a\"\nauth.token.file = \"/t\"\n[secret.db]\npath = \"a/db\"\n[secret.idle]\npath = \"a/idle\"\n\
+             [[credential]]\nname = \"db-password\"\nunits = [\"shop@*.service\"]\n{lines}"
+        );
+        let joined = |problems: Vec<String>| problems.join("\n");
+        let config = config::parse(Path::new("s.toml"), &text, &|_| None)
+            .map_err(|problems| joined(problems.iter().map(ToString::to_string).collect()))?;
+        let surroundings = Surroundings {
+            read: &|_| Err(io::ErrorKind::NotFound.into()),
+            user: &|_| None,
+            group: &|_| None,
+            person: &|_| None,
+            own: (0, 0),
+        };
+        compile(&config, None, &surroundings)
+            .map_err(|findings| joined(findings.iter().map(ToString::to_string).collect()))
+    }
+
+    #[test]
+    fn its_secrets_are_wanted_and_it_is_something_to_do() {
+        let plan = plan("inline = \"{{db.user}}:{{db.password}}\"").unwrap();
+        let wanted: Vec<_> = plan.wants.values().flatten().map(|want| want.name.as_str()).collect();
+        assert_eq!(wanted, ["db"]);
+        assert!(!plan.is_idle());
+        let terms = &plan.credentials[0].terms;
+        assert_eq!(terms.secrets.iter().map(|secret| secret.as_str()).collect::<Vec<_>>(), ["db"]);
+        assert!(
+            terms.allow("shop@a.service") && !terms.allow("shop.service") && !terms.allow("xshop@a.service")
+        );
+    }
+
+    #[test]
+    fn each_mistake_is_said_with_its_place() {
+        for (lines, problem) in [
+            ("inline = \"{{bd.password}}\"", "unknown secret `bd`; did you mean `db`?"),
+            ("base64 = \"{{#each}}\"", "s.toml:8: credential[0].base64"),
+            ("template = \"t.hbs\"", "s.toml:8: credential[0]: cannot read template t.hbs"),
+        ] {
+            let said = plan(lines).unwrap_err();
+            assert!(said.contains(problem), "{lines}: {said}");
+        }
+    }
+}
