@@ -75,7 +75,9 @@ fn the_package_is_installed_runs_and_is_removed_without_a_trace() {
 
 /// Program, units, manual pages and completions are where Debian has them.
 fn is_whole(root: &Path) {
-    for unit in ["squire@.service", "squire@.socket"] {
+    for unit in
+        ["squire@.service", "squire@.socket", "squire-credentials.service", "squire-credentials.socket"]
+    {
         let installed = std::fs::read(root.join("lib/systemd/system").join(unit)).unwrap();
         assert_eq!(installed, std::fs::read(repository(&format!("deploy/systemd/{unit}"))).unwrap());
     }

@@ -31,11 +31,18 @@ fn systemd_knows_every_key_of_the_units() {
     // A directory of its own, where the program of `ExecStart=` is there.
     let directory = tempfile::tempdir().unwrap();
     let program = env!("CARGO_BIN_EXE_squire");
-    for name in ["squire@.service", "squire@.socket"] {
+    for name in
+        ["squire@.service", "squire@.socket", "squire-credentials.service", "squire-credentials.socket"]
+    {
         let text = fs::read_to_string(unit(name)).unwrap().replace("/usr/bin/squire", program);
         fs::write(directory.path().join(name), text).unwrap();
     }
-    for name in ["squire@shop.service", "squire@shop.socket"] {
+    for name in [
+        "squire@shop.service",
+        "squire@shop.socket",
+        "squire-credentials.service",
+        "squire-credentials.socket",
+    ] {
         let path = directory.path().join(name);
         let Some(output) = analyze(&["verify", "--man=no", path.to_str().unwrap()]) else { return };
         // An unknown key is no failure for it, so what it says counts.
@@ -46,17 +53,19 @@ fn systemd_knows_every_key_of_the_units() {
 }
 
 #[test]
-fn the_unit_is_hardly_exposed() {
-    let service = unit("squire@.service");
-    let offline = ["security", "--offline=true", "--no-pager", service.to_str().unwrap()];
-    let Some(output) = analyze(&offline) else { return };
-    let table = String::from_utf8(output.stdout).unwrap();
-    let overall = table
-        .lines()
-        .find(|line| line.contains("Overall exposure level"))
-        .unwrap_or_else(|| panic!("{table}"));
-    let level: f64 = overall.split(": ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
-    assert!(level < MOST_EXPOSED, "{level}:\n{table}");
+fn the_units_are_hardly_exposed() {
+    for name in ["squire@.service", "squire-credentials.service"] {
+        let service = unit(name);
+        let offline = ["security", "--offline=true", "--no-pager", service.to_str().unwrap()];
+        let Some(output) = analyze(&offline) else { return };
+        let table = String::from_utf8(output.stdout).unwrap();
+        let overall = table
+            .lines()
+            .find(|line| line.contains("Overall exposure level"))
+            .unwrap_or_else(|| panic!("{table}"));
+        let level: f64 = overall.split(": ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+        assert!(level < MOST_EXPOSED, "{level}:\n{table}");
+    }
 }
 
 /// It answers each connection to its socket with its password; before, it says what it was given and what it may still do.
@@ -258,4 +267,102 @@ fn a_real_systemd_restarts_a_squire_that_hangs_and_it_keeps_what_it_held() {
     machine.until("it is active again", || machine.property("shop", "ActiveState") == "active");
     assert_ne!(machine.property("shop", "MainPID"), process);
     assert_eq!(machine.connect().answer(), first);
+}
+
+/// Two entries: a change restarts the one unit, and reloads the other.
+const CREDENTIALS: &str = r#"
+[[credential]]
+name = "db-password"
+units = ["shop.service"]
+inline = "{{db.password}}"
+[[credential]]
+name = "cert"
+units = ["web@*.service"]
+inline = "{{db.password}}"
+on_change = "reload"
+"#;
+
+/// Asks for the credential of another unit, bound as systemd binds, and keeps what it gets.
+const FORGER: &str = r#"
+import socket
+s = socket.socket(socket.AF_UNIX)
+s.bind(b"\0" + b"5f0c/unit/shop.service/db-password")
+s.connect("/run/squire/credentials.sock")
+got = b""
+while more := s.recv(1 << 16): got += more
+open("/run/forged", "wb").write(got)
+"#;
+
+/// A unit that keeps what it was given in `/run/NAME.seen`, and notes each start and each reload.
+fn with_credential(name: &str, credential: &str) -> String {
+    format!(
+        "[Service]\nType=exec\nLoadCredential={credential}:/run/squire/credentials.sock\n\
+         ExecStart=/bin/sh -c 'echo start >> /run/{name}.notes; cp $CREDENTIALS_DIRECTORY/{credential} /run/{name}.seen; exec sleep 1000'\n\
+         ExecReload=/bin/sh -c 'echo reload >> /run/{name}.notes'\n"
+    )
+}
+
+#[test]
+fn a_real_systemd_loads_credentials_and_restarts_who_holds_one_that_changes() {
+    let Some(machine) = Machine::boot() else { return };
+    machine.store_of_credentials(CREDENTIALS);
+    let write_unit = |name: &str, text: &str| machine.write(&format!("/etc/systemd/system/{name}"), text);
+    write_unit("shop.service", &with_credential("shop", "db-password"));
+    write_unit("web@.service", &with_credential("web", "cert"));
+    write_unit("bill.service", &with_credential("bill", "db-password"));
+    machine.write("/root/forger.py", FORGER);
+    write_unit("forger.service", "[Service]\nType=oneshot\nExecStart=/usr/bin/python3 /root/forger.py\n");
+    let notes = |name: &str| machine.run(&["sh", "-c", &format!("cat /run/{name}.notes || true")]);
+    let seen = |name: &str| machine.run(&["sh", "-c", &format!("cat /run/{name}.seen || true")]);
+    let squire = || machine.journal_of("squire-credentials");
+
+    // The unit asks before there is a value, which starts Squire, and waits.
+    machine.run(&["systemctl", "start", "squire-credentials.socket"]);
+    machine.run(&["systemctl", "start", "--no-block", "shop"]);
+    machine.until("squire waits", || squire().contains("there is nothing at prod/app/db"));
+    assert_eq!(notes("shop"), "", "it was started with nothing");
+    let first = fresh("first");
+    machine.put_for_credentials(&first);
+    machine.until("the unit has it", || seen("shop") == first);
+    machine.run(&["systemctl", "start", "web@a"]);
+    machine.until("the other has it", || seen("web") == first);
+    machine
+        .until("squire is active", || machine.property_of("squire-credentials", "ActiveState") == "active");
+
+    // Who may not have it does not start, and a unit that asks in the name of another one gets nothing that it could use.
+    assert!(!machine.try_run(&["systemctl", "start", "bill"]), "it was started without its credential");
+    machine.until("it failed", || machine.property_of("bill", "ActiveState") == "failed");
+    assert_eq!(machine.property_of("bill", "ExecMainStatus"), "243", "systemd.exec(5): EXIT_CREDENTIALS");
+    assert_eq!(notes("bill"), "");
+    machine.run(&["systemctl", "start", "forger"]);
+    assert!(machine.read("/run/forged").starts_with("squire: refused"));
+    assert!(machine.run(&["stat", "-c", "%s", "/run/forged"]).trim().parse::<u64>().unwrap() > 1 << 20);
+    machine.until("it is said", || squire().contains("its control group is that of forger.service"));
+
+    // A new value: the one is restarted with it, once, and the other reloads with what it has.
+    let second = fresh("second");
+    machine.put_for_credentials(&second);
+    machine.until("the unit has the new one", || seen("shop") == second);
+    machine.until("the other was reloaded", || notes("web") == "start\nreload\n");
+    assert_eq!(notes("shop"), "start\nstart\n");
+    assert_eq!(seen("web"), first, "systemd reads a credential at a start only");
+
+    // What changes while Squire does not run is found by its next start, from the ledger; a unit that does not run is not started for it.
+    machine.run(&["systemctl", "stop", "squire-credentials.socket", "squire-credentials.service"]);
+    let third = fresh("third");
+    machine.put_for_credentials(&third);
+    machine.run(&["systemctl", "start", "squire-credentials.socket", "squire-credentials.service"]);
+    machine.until("the unit has the third", || seen("shop") == third);
+    machine.until("the other was reloaded again", || notes("web") == "start\nreload\nreload\n");
+    machine.run(&["systemctl", "stop", "shop"]);
+    machine.put_for_credentials(&fresh("fourth"));
+    machine.until("the other was reloaded once more", || notes("web").matches("reload").count() == 3);
+    assert_eq!(machine.property_of("shop", "ActiveState"), "inactive");
+    assert_eq!(notes("shop"), "start\nstart\nstart\n");
+
+    let journal = squire();
+    for forbidden in ["not confined", "command failed", "not in the ledger"] {
+        let first = journal.lines().find(|line| line.contains(forbidden));
+        assert!(first.is_none(), "{forbidden}: {first:?}");
+    }
 }

@@ -29,7 +29,7 @@ const START: &str = r#"
     : > "$AT/root/etc/machine-id"
     mkdir -p "$AT/root/etc/squire"
     printf '[Unit]\n' > "$AT/root/etc/systemd/system/bare.target"
-    cp "$UNITS"/squire@.* "$AT/root/etc/systemd/system/"
+    cp "$UNITS"/squire@.* "$UNITS"/squire-credentials.* "$AT/root/etc/systemd/system/"
     : > "$AT/root/usr/bin/squire"
     exec systemd-nspawn --quiet --boot --register=no --keep-unit --private-network --machine="$NAME" --directory="$AT/root" \
         --bind-ro="$SQUIRE:/usr/bin/squire" \
@@ -39,6 +39,9 @@ const START: &str = r#"
 /// The secret and its store, in the machine.
 const STORE: &str = "/var/lib/private/squire/shop/app.store";
 const KEY: &str = "/root/app.store.key";
+
+/// The store of `squire-credentials`, in the machine.
+const CREDENTIALS_STORE: &str = "/var/lib/squire/credentials/app.store";
 
 /// A booted machine.
 pub(crate) struct Machine {
@@ -145,6 +148,28 @@ impl Machine {
         );
     }
 
+    /// A store of `squire-credentials` without a secret, with a role, and the configuration of that unit with the rest.
+    pub(crate) fn store_of_credentials(&self, rest: &str) {
+        self.run(&["mkdir", "-p", "-m", "700", "/var/lib/squire/credentials"]);
+        self.squire_at(&["store", "init"], CREDENTIALS_STORE, "");
+        let add = ["store", "role", "add", "web", "--read", "prod/app/*", "--json", "--secret-id-to"];
+        let words = [&add[..], &["/etc/squire/credentials.secret-id"]].concat();
+        let made: serde_json::Value =
+            serde_json::from_str(&self.squire_at(&words, CREDENTIALS_STORE, "")).unwrap();
+        let role = made["role_id"].as_str().unwrap();
+        let beginning = format!("[source.store]\nfile = \"{CREDENTIALS_STORE}\"\nrole_id = \"{role}\"\n");
+        let agent = "[agent]\nledger = \"/run/squire/credentials/ledger\"\n";
+        let secret = "[secret.db]\npath = \"prod/app/db\"\n";
+        self.write("/etc/squire/credentials.toml", &format!("{beginning}{secret}{agent}{rest}"));
+    }
+
+    /// Stores a new value of that secret.
+    pub(crate) fn put_for_credentials(&self, password: &str) {
+        self.canaries.add(password);
+        let secret = serde_json::json!({ "password": password }).to_string();
+        self.squire_at(&["store", "put", "prod/app/db"], CREDENTIALS_STORE, &secret);
+    }
+
     /// Stores a new value of the secret, which must not be in any log.
     pub(crate) fn put(&self, password: &str) {
         self.canaries.add(password);
@@ -152,6 +177,13 @@ impl Machine {
             &["store", "put", "prod/app/db"],
             &serde_json::json!({ "password": password }).to_string(),
         );
+    }
+
+    /// As the owner of a store whose key is beside it.
+    fn squire_at(&self, arguments: &[&str], store: &str, stdin: &str) -> String {
+        let variables = [format!("SQUIRE_STORE={store}"), format!("SQUIRE_STORE_KEY_FILE={store}.key")];
+        let words = [&["env", &variables[0], &variables[1], "squire"], arguments].concat();
+        self.say(&words, stdin)
     }
 
     fn squire(&self, arguments: &[&str], stdin: &str) -> String {
@@ -186,7 +218,7 @@ impl Machine {
         let mut child = command.spawn().unwrap();
         std::io::Write::write_all(&mut child.stdin.take().unwrap(), stdin.as_bytes()).unwrap();
         let output: Output = child.wait_with_output().unwrap();
-        assert!(output.status.success(), "{words:?}: {output:?}\n{}", self.journal("*"));
+        assert!(output.status.success(), "{words:?}: {output:?}\n{}", self.journal_of("squire*"));
         String::from_utf8(output.stdout).unwrap()
     }
 
@@ -218,16 +250,23 @@ impl Machine {
 
     /// A property of `squire@NAME`.
     pub(crate) fn property(&self, name: &str, property: &str) -> String {
-        self.run(&["systemctl", "show", "--value", "--property", property, &format!("squire@{name}")])
-            .trim()
-            .to_owned()
+        self.property_of(&format!("squire@{name}"), property)
+    }
+
+    /// A property of a unit.
+    pub(crate) fn property_of(&self, unit: &str, property: &str) -> String {
+        self.run(&["systemctl", "show", "--value", "--property", property, unit]).trim().to_owned()
     }
 
     /// What `squire@NAME` logged, without any secret.
     pub(crate) fn journal(&self, name: &str) -> String {
-        let unit = format!("squire@{name}.service");
+        self.journal_of(&format!("squire@{name}.service"))
+    }
+
+    /// What a unit logged, without any secret.
+    pub(crate) fn journal_of(&self, unit: &str) -> String {
         let output =
-            inside(&self.leader, &["journalctl", "--no-pager", "-o", "cat", "-u", &unit]).output().unwrap();
+            inside(&self.leader, &["journalctl", "--no-pager", "-o", "cat", "-u", unit]).output().unwrap();
         let leak = self.canaries.hunt().find(&output.stdout);
         assert!(leak.is_none(), "a secret is in the journal: {}", leak.unwrap_or_default());
         String::from_utf8_lossy(&output.stdout).into_owned()
@@ -246,7 +285,11 @@ impl Machine {
     /// Waits for a state; shows the journal if it does not come.
     #[track_caller]
     pub(crate) fn until(&self, what: &str, condition: impl FnMut() -> bool) {
-        assert!(holds_within(2 * SOON, condition), "waited in vain for: {what}\n{}", self.journal("*"));
+        assert!(
+            holds_within(2 * SOON, condition),
+            "waited in vain for: {what}\n{}",
+            self.journal_of("squire*")
+        );
     }
 }
 
