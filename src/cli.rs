@@ -66,7 +66,7 @@ enum Command {
         #[arg(last = true, value_name = "COMMAND")]
         process: Vec<String>,
     },
-    /// Give units of systemd their credentials (LoadCredential=), and tell them when one changes
+    /// Give units of systemd the credentials that they load, and tell them when one changes
     #[command(after_help = CREDENTIALS_EXAMPLES)]
     ServeCredentials {
         #[command(flatten)]

@@ -138,7 +138,8 @@ impl Scope {
         let root = root.strip_suffix("/init.scope").unwrap_or(root).trim_end_matches('/');
         let below = group.strip_prefix(root).filter(|below| below.starts_with('/'));
         let below = below.ok_or_else(|| unknown("it is not below that of process 1"))?;
-        let mut parts = below.split('/').filter(|part| !part.is_empty() && !part.ends_with(".slice"));
+        let mut parts =
+            below.split('/').filter(|part| !part.is_empty() && part.strip_suffix(".slice").is_none());
         let mut found = parts.next().unwrap_or_default();
         if let Self::User(user) = self
             && found == format!("user@{user}.service")

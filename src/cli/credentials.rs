@@ -135,10 +135,10 @@ impl Doors {
         agent: mpsc::UnboundedSender<Event>,
     ) -> Result<Open, String> {
         let Self { scope, sockets, bound } = self;
-        let (shown, shows) = watch::channel(None);
+        let (shown, seen) = watch::channel(None);
         // An agent that is gone needs to know nothing.
         let tell = move |given| drop(agent.send(Event::Given(given)));
-        let counter = Counter::new(scope, gate, shows, Arc::new(tell));
+        let counter = Counter::new(scope, gate, seen, Arc::new(tell));
         for socket in sockets {
             counter.serve(socket).map_err(|error| format!("cannot serve credentials: {error}"))?;
         }

@@ -111,14 +111,13 @@ impl Held {
             holding.stamps.retain(|name, stamp| {
                 let newest = shown.find(unit, name).filter(|now| now.stamp != *stamp);
                 match (newest, reaction) {
-                    (None, _) => true,
-                    (Some(_), UnitReaction::Restart) => false,
+                    (Some(_), UnitReaction::Restart) => return false,
                     (Some(now), UnitReaction::Reload) if now.terms.on_change == UnitReaction::Reload => {
                         *stamp = now.stamp;
-                        true
                     }
-                    (Some(_), UnitReaction::Reload | UnitReaction::Nothing) => true,
+                    (Some(_) | None, _) => {}
                 }
+                true
             });
         }
         self.units.retain(|_, holding| !holding.stamps.is_empty());

@@ -8,6 +8,7 @@ use wildmatch::WildMatch;
 use super::{Compiler, Content, Finding};
 use crate::config::{CredentialConfig, Place, Problem, TemplateSource, UnitReaction};
 use crate::names::SecretName;
+use crate::template::Template;
 
 /// What an entry of the configuration says of a credential, but for its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +64,7 @@ impl Compiler<'_> {
             // The configuration's reader lets none through.
             TemplateSource::Each(_) => None,
         }?;
-        let references = content.template().map(|template| template.references()).unwrap_or_default();
+        let references = content.template().map(Template::references).unwrap_or_default();
         let secrets: BTreeSet<_> = references.iter().map(|found| SecretName::new(&found.secret)).collect();
         let terms = Terms {
             name: config.name.clone(),
@@ -81,6 +82,7 @@ mod tests {
     use std::path::Path;
 
     use crate::config;
+    use crate::names::SecretName;
     use crate::plan::{Plan, Surroundings, compile};
 
     fn plan(lines: &str) -> Result<Plan, String> {
@@ -109,7 +111,7 @@ mod tests {
         assert_eq!(wanted, ["db"]);
         assert!(!plan.is_idle());
         let terms = &plan.credentials[0].terms;
-        assert_eq!(terms.secrets.iter().map(|secret| secret.as_str()).collect::<Vec<_>>(), ["db"]);
+        assert_eq!(terms.secrets.iter().map(SecretName::as_str).collect::<Vec<_>>(), ["db"]);
         assert!(
             terms.allow("shop@a.service") && !terms.allow("shop.service") && !terms.allow("xshop@a.service")
         );

@@ -62,7 +62,7 @@ impl Groups {
     fn start(&self, unit: &str, socket: &Path, name: &[u8], user: u32, manner: &str) -> Child {
         let group = self.0.join(unit);
         fs::create_dir_all(&group).unwrap();
-        let hex: String = name.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = name.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
         let script = "echo $$ > \"$1/cgroup.procs\" && shift && exec python3 -c \"$@\"";
         let mut command = Command::new("sh");
         command.args(["-c", script, "sh", group.to_str().unwrap(), CLIENT, socket.to_str().unwrap(), &hex]);
