@@ -12,8 +12,8 @@ use std::process::{Child, Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::support::{
-    Rig, SOON, Squire, configure_store, free_port, fresh, holds_within, make_role, make_store, rig_of_store,
-    status, store, wait_until,
+    Rig, SOON, Squire, Tmpfs, configure_store, free_port, fresh, holds_within, make_role, make_store,
+    rig_of_store, status, store, wait_until,
 };
 
 /// systemd takes no more.
@@ -300,6 +300,26 @@ fn who_never_reads_or_closes_at_once_holds_up_nobody() {
         client.kill().unwrap();
         client.wait().unwrap();
     }
+}
+
+/// With `on_failure = "refuse"`, the default, nobody gets what cannot be written down.
+#[test]
+fn while_the_audit_cannot_be_written_no_unit_gets_anything() {
+    let Some(groups) = Groups::make() else { return };
+    let first = fresh("first");
+    let rig = rig_of_store(&secret(&first), &format!("{CREDENTIALS}\n[audit]\nfile = \"@dir@/log/audit\"\n"));
+    let disk = Tmpfs::mount(&rig.path("log"));
+    let mut squire = serve(&rig, &[]);
+    let load = || groups.load(&rig, "shop.service", "db-password");
+    squire.wait_until("its socket is there", || rig.path("credentials.sock").exists());
+    assert_eq!(begins(&load()), first);
+    disk.fill();
+    // What is given at that moment is the line that cannot be written.
+    squire.wait_until("it is refused", || load().len() > MIB);
+    assert!(rig.read("stderr.1").contains("the audit cannot be written"));
+    disk.make_room();
+    squire.wait_until("it is given again", || load() == first.as_bytes());
+    assert_eq!(squire.stop(), 0);
 }
 
 /// The user's own systemd asks as the user; root is a stranger there.
