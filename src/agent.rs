@@ -45,6 +45,7 @@ use crate::credential::held::{Given, Held};
 pub(crate) use crate::fact::chain;
 use crate::fact::{Fact, ProcessFact, RolloutFact};
 use crate::names::{Generation, Revision, SecretName};
+use crate::ordered::Order as _;
 use crate::plan::Plan;
 use crate::render::{self, Release, RenderedFile};
 use crate::rollout::{self, Rollout};
@@ -257,7 +258,7 @@ impl Agent {
     pub fn new(task: Task, now: Instant) -> Self {
         let Task { setup, confined, key, mode, patience, first, superseded, counter } = task;
         let Setup { config, plan, .. } = &*setup;
-        let wanted = plan.wants.values().flatten().map(|want| want.name.clone()).collect();
+        let wanted = plan.wants.values().flatten().map(|want| want.name.clone()).ordered();
         let relay = settings(plan, mode).map(|settings| Relay::new(settings, overlaps(plan)));
         Self {
             gives_back: gives_back(config.agent.on_stop, mode, plan),
@@ -515,7 +516,7 @@ fn rules(plan: &Plan, mode: Mode, config: &RolloutConfig) -> rollout::Rules {
     let process = plan.process.as_ref().filter(|_| mode == Mode::Run);
     let files = plan.files.iter().filter(|_| mode == Mode::Run);
     rollout::Rules {
-        files: files.map(|file| (file.path.clone(), file.on_change.clone())).collect(),
+        files: files.map(|file| (file.path.clone(), file.on_change.clone())).ordered(),
         units: told_units(plan, mode),
         env: process.map_or(Reaction::Nothing, |process| process.on_change.clone()),
         has_process: process.is_some(),
@@ -530,7 +531,7 @@ fn rules(plan: &Plan, mode: Mode, config: &RolloutConfig) -> rollout::Rules {
 fn told_units(plan: &Plan, mode: Mode) -> BTreeSet<UnitReaction> {
     let reactions = plan.credentials.iter().filter(|_| mode == Mode::Run);
     let reactions = reactions.map(|credential| credential.terms.on_change);
-    reactions.filter(|reaction| *reaction != UnitReaction::Nothing).collect()
+    reactions.filter(|reaction| *reaction != UnitReaction::Nothing).ordered()
 }
 
 fn overlaps(plan: &Plan) -> bool {

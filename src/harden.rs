@@ -15,6 +15,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::config::{AuthConfig, Config, ProxyListen, SourceConfig};
+use crate::ordered::Order as _;
 use crate::plan::Plan;
 use crate::source::wrapped::TPM_DEVICE;
 
@@ -43,7 +44,7 @@ pub fn places(config: &Config, plan: &Plan) -> BTreeSet<PathBuf> {
     });
     let places = places.chain(proxy);
     // A file name without a directory is in the current directory.
-    places.map(|place| if place.as_os_str().is_empty() { Path::new(".") } else { place }.to_owned()).collect()
+    places.map(|place| if place.as_os_str().is_empty() { Path::new(".") } else { place }.to_owned()).ordered()
 }
 
 /// The devices that the agent writes to: the TPM, since it may have sealed a store's credential.

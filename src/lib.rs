@@ -33,6 +33,7 @@ pub mod names;
 pub mod secret;
 pub mod size;
 
+mod ordered;
 mod yaml;
 
 pub mod plain;

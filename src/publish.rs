@@ -36,6 +36,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::OutputConfig;
 use crate::names::Generation;
+use crate::ordered::Order as _;
 use crate::plan::Attributes;
 use crate::render::{Release, RenderedFile};
 
@@ -90,7 +91,7 @@ pub fn plan(manifest: &Manifest, release: &Release, output: &OutputConfig) -> Pu
         release.files.iter().partition(|file| file.path.is_absolute());
     let wanted = Tree::of(number(manifest, release), output.dir_mode, &relative);
     let shift = Shift::between(manifest, &wanted);
-    let names: BTreeSet<PathBuf> = relative.iter().filter_map(|file| layout::top_level(&file.path)).collect();
+    let names: BTreeSet<PathBuf> = relative.iter().filter_map(|file| layout::top_level(&file.path)).ordered();
     let is_changed = |file: &&RenderedFile| {
         !manifest.entry(&file.path).is_some_and(|entry| entry.agrees(&Entry::of(file)))
     };
@@ -118,7 +119,7 @@ pub fn plan(manifest: &Manifest, release: &Release, output: &OutputConfig) -> Pu
     Publication {
         stage,
         publish,
-        changed: changed.map(|file| file.path.clone()).chain(gone(manifest, release)).collect(),
+        changed: changed.map(|file| file.path.clone()).chain(gone(manifest, release)).ordered(),
         superseded: shift.superseded(manifest),
         manifest: shift.after(manifest, wanted, names, &absolute),
     }
@@ -148,7 +149,7 @@ fn deleted(manifest: &Manifest, absolute: &[&RenderedFile]) -> Vec<Step> {
 fn gone<'a>(manifest: &'a Manifest, release: &'a Release) -> impl Iterator<Item = PathBuf> + 'a {
     let relative = manifest.live.iter().flat_map(|live| live.files.keys());
     let absolute = manifest.absolute.iter().filter(|(_, standing)| standing.ours).map(|(path, _)| path);
-    let wanted: BTreeSet<&PathBuf> = release.files.iter().map(|file| &file.path).collect();
+    let wanted: BTreeSet<&PathBuf> = release.files.iter().map(|file| &file.path).ordered();
     relative.chain(absolute).filter(move |path| !wanted.contains(*path)).cloned()
 }
 
@@ -179,7 +180,7 @@ impl<'a> Shift<'a> {
         let Self::Forward { from } = self else { return Vec::new() };
         let generation = wanted.generation;
         let directories: BTreeSet<&Path> =
-            files.iter().flat_map(|file| layout::directories(&file.path)).collect();
+            files.iter().flat_map(|file| layout::directories(&file.path)).ordered();
 
         let mut steps = vec![Step::MakeGeneration(generation)];
         steps.extend(
@@ -256,7 +257,7 @@ impl<'a> Shift<'a> {
             superseded,
             taken: manifest.taken.clone(),
             exposed,
-            absolute: absolute.iter().map(ours).collect(),
+            absolute: absolute.iter().map(ours).ordered(),
             leftovers: Vec::new(),
         }
     }

@@ -30,6 +30,7 @@ use serde_json::{Map, Value};
 use references::Needs;
 
 use crate::names::SecretName;
+use crate::ordered::Order as _;
 use crate::secret::{Meta, Packed, Secret};
 
 /// The most bytes that a template may have: 1 MiB.
@@ -117,7 +118,7 @@ impl Template {
         let Needs { references, included } = references::find(&tree)?;
         prepare::rewrite(&mut tree);
         let fixed_lines = text.lines().map(str::trim).filter(|line| !line.contains("{{"));
-        let fixed_lines = fixed_lines.map(str::to_owned).collect();
+        let fixed_lines = fixed_lines.map(str::to_owned).ordered();
         let digest = blake3::hash(text.as_bytes());
         Ok(Self { origin: origin.to_owned(), text: digest, tree, references, included, fixed_lines })
     }
@@ -187,13 +188,13 @@ impl Data {
     /// The fields of every secret, under its name.
     pub fn new<'a>(secrets: impl Iterator<Item = (&'a SecretName, &'a Packed)>) -> Self {
         let secrets = secrets.map(|(name, fields)| (name.as_str().to_owned(), fields.clone()));
-        Self { secrets: secrets.collect(), metas: BTreeMap::new() }
+        Self { secrets: secrets.ordered(), metas: BTreeMap::new() }
     }
 
     /// The same, with what is known of each beside its fields.
     #[must_use]
     pub fn with_meta<'a>(self, metas: impl Iterator<Item = (&'a SecretName, &'a Meta)>) -> Self {
-        let metas = metas.map(|(name, meta)| (name.as_str().to_owned(), meta.clone())).collect();
+        let metas = metas.map(|(name, meta)| (name.as_str().to_owned(), meta.clone())).ordered();
         Self { metas, ..self }
     }
 
@@ -218,7 +219,7 @@ impl Data {
         };
         let mut all: Map<String, Value> = self.secrets.iter().map(seen).collect();
         let asked = references.iter().filter(|reference| reference.meta).map(|reference| &reference.secret);
-        let asked: BTreeSet<&String> = asked.collect();
+        let asked: BTreeSet<&String> = asked.ordered();
         if !asked.is_empty() {
             let known = |name: &String| Some((name.clone(), Value::Object(self.metas.get(name)?.expose())));
             all.insert(META.to_owned(), Value::Object(asked.into_iter().filter_map(known).collect()));

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::serve::{Body, Server, json, plain, unanswered};
 use crate::agent::Instruction;
 use crate::names::SecretName;
+use crate::ordered::Order as _;
 use crate::status::{Outcome, RolloutStatus, SecretState, SecretStatus, Status};
 
 /// How often the outcome is looked for, while somebody waits for it.
@@ -77,7 +78,7 @@ fn is_answered(before: &Status, now: &Status, secrets: &[SecretName]) -> bool {
     if awaited(now, secrets).next().is_some() {
         return false;
     }
-    let former: BTreeMap<_, _> = before.secrets.iter().map(|secret| (&secret.name, secret.answers)).collect();
+    let former: BTreeMap<_, _> = before.secrets.iter().map(|secret| (&secret.name, secret.answers)).ordered();
     asked(now, secrets).all(|secret| {
         !secret.is_asked_for && former.get(&secret.name).is_none_or(|answers| secret.answers > *answers)
     })
@@ -85,7 +86,7 @@ fn is_answered(before: &Status, now: &Status, secrets: &[SecretName]) -> bool {
 
 fn outcome(before: &Status, now: &Status, secrets: &[SecretName], is_quiet: bool) -> Refreshed {
     let former: BTreeMap<_, _> =
-        before.secrets.iter().map(|secret| (&secret.name, secret.revision)).collect();
+        before.secrets.iter().map(|secret| (&secret.name, secret.revision)).ordered();
     let is_new = |secret: &&SecretStatus| former.get(&secret.name) != Some(&secret.revision);
     let changed: Vec<_> = asked(now, secrets).filter(is_new).map(|secret| secret.name.clone()).collect();
     let newest = before.rollouts.first().map(|rollout| rollout.generation);

@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use super::reloads::{Asker, Files, Seen};
 use crate::files;
 use crate::links;
+use crate::ordered::Order as _;
 use crate::secret::{Digest, DigestKey};
 use crate::session::keeper::Notice;
 
@@ -235,8 +236,8 @@ impl Inbox {
         *missing = false;
         let files =
             watched.iter().map(|watched| &watched.file).chain(configuration.keys()).chain(included.keys());
-        let parents: BTreeSet<_> = files.clone().filter_map(|file| directory_of(file)).collect();
-        let links: BTreeSet<PathBuf> = files.flat_map(|file| directories_of_links(file)).collect();
+        let parents: BTreeSet<_> = files.clone().filter_map(|file| directory_of(file)).ordered();
+        let links: BTreeSet<PathBuf> = files.flat_map(|file| directories_of_links(file)).ordered();
         directories.retain(|directory, _| {
             let is_wanted = parents.contains(directory.as_path()) || links.contains(directory);
             if let (false, Some(watcher)) = (is_wanted, watcher.as_mut()) {
@@ -244,7 +245,7 @@ impl Inbox {
             }
             is_wanted
         });
-        let all: BTreeSet<&Path> = parents.into_iter().chain(links.iter().map(PathBuf::as_path)).collect();
+        let all: BTreeSet<&Path> = parents.into_iter().chain(links.iter().map(PathBuf::as_path)).ordered();
         for directory in all {
             // The kernel resolves the path when a watch is added, and would block on a file system that hangs.
             let found = identity(directory);
@@ -287,7 +288,7 @@ fn hash(file: &Path) -> Option<blake3::Hash> {
 fn directories_of_links(file: &Path) -> BTreeSet<PathBuf> {
     let path = file.to_owned();
     let links = files::within(file, move || links::on_the_way(&path)).unwrap_or_default();
-    links.iter().filter_map(|link| link.parent()).map(Path::to_owned).collect()
+    links.iter().filter_map(|link| link.parent()).map(Path::to_owned).ordered()
 }
 
 /// Device and inode of this path, if it answers.

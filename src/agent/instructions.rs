@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use super::{Agent, Effect, Outcome};
 use crate::fact::RolloutFact;
 use crate::names::SecretName;
+use crate::ordered::Order as _;
 use crate::rollout;
 use crate::snapshot;
 use crate::status::Status;
@@ -118,7 +119,7 @@ impl Agent {
         }
         let secrets: Vec<_> = former.keys().cloned().collect();
         effects.push(Effect::Report(RolloutFact::RollingBack { secrets }.into()));
-        self.roll(rollout::Event::RollbackAsked(former.into_keys().collect()), now, effects);
+        self.roll(rollout::Event::RollbackAsked(former.into_keys().ordered()), now, effects);
         self.gather(snapshot::Event::RollbackAsked, now, effects);
         Ok(())
     }

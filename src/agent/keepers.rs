@@ -13,6 +13,7 @@ use super::reloading::KeeperId;
 use crate::audit::Gate;
 use crate::ledger::file::Ledger;
 use crate::names::{Edition, SourceName};
+use crate::ordered::Order as _;
 use crate::secret::DigestKey;
 use crate::session::keeper::book::Book;
 use crate::session::keeper::tap::Tap;
@@ -145,7 +146,7 @@ impl Keepers {
             self.tell(keeper, Notice::Status(clock, sender.clone()));
         }
         drop(sender);
-        let mut silent: BTreeSet<_> = keepers.iter().map(|(source, _)| source.clone()).collect();
+        let mut silent: BTreeSet<_> = keepers.iter().map(|(source, _)| source.clone()).ordered();
         async move {
             let by = tokio::time::Instant::now() + SAYS_WITHIN;
             let mut statuses = Vec::new();

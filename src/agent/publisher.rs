@@ -12,6 +12,7 @@ use super::{Event, Setup, chain};
 use crate::config::OutputConfig;
 use crate::fact::{Fact, RolloutFact};
 use crate::names::Generation;
+use crate::ordered::Order as _;
 use crate::plan::Plan;
 use crate::publish::tmpfs::{self, Cleared, RosterPlaces};
 use crate::publish::{self, AbsoluteFile, Exposure, Manifest, OutputLock, Publication, PublishError, Roster};
@@ -69,7 +70,7 @@ impl Premises {
         let attributes =
             files.chain(tokens).flat_map(|(directory, file)| directory.into_iter().chain([file]));
         let owners = attributes.map(|attributes| attributes.owner);
-        let trusted = owners.chain(process.map(|person| person.user)).chain([own]).collect();
+        let trusted = owners.chain(process.map(|person| person.user)).chain([own]).ordered();
         let tokens = plan.tokens.iter();
         let tokens =
             tokens.map(|token| AbsoluteFile { path: token.path.clone(), directory: token.directory });

@@ -28,6 +28,7 @@ use crate::config::Config;
 use crate::fact::ReloadFact;
 use crate::harden;
 use crate::names::{Edition, Generation, Revision, SecretName, SourceName};
+use crate::ordered::Order as _;
 use crate::plan::diff::{Asked, Diff, diff};
 use crate::plan::{Plan, Want};
 use crate::session::{Lack, Outlook, Update};
@@ -61,11 +62,11 @@ impl Setup {
     /// Every place where the agent writes under this configuration.
     pub fn places(&self) -> BTreeSet<PathBuf> {
         let devices = harden::devices(&self.config).into_iter().map(ToOwned::to_owned);
-        harden::places(&self.config, &self.plan).into_iter().chain(devices).collect()
+        harden::places(&self.config, &self.plan).into_iter().chain(devices).ordered()
     }
 
     fn wanted(&self) -> BTreeSet<SecretName> {
-        self.plan.wants.values().flatten().map(|want| want.name.clone()).collect()
+        self.plan.wants.values().flatten().map(|want| want.name.clone()).ordered()
     }
 }
 
@@ -186,7 +187,7 @@ impl Reloading {
         let edition = Edition::default();
         Self {
             edition,
-            keepers: plan.wants.keys().map(|source| (source.clone(), edition)).collect(),
+            keepers: plan.wants.keys().map(|source| (source.clone(), edition)).ordered(),
             confined,
             candidate: None,
             trial: None,
@@ -365,7 +366,7 @@ impl Agent {
             let stays = self.reloading.keepers.get(source).filter(|_| !diff.sources.changed.contains(source));
             (source.clone(), stays.copied().unwrap_or(edition))
         };
-        let keepers = setup.plan.wants.keys().map(keeper).collect();
+        let keepers = setup.plan.wants.keys().map(keeper).ordered();
         effects.push(Effect::Examine { number, setup: Arc::clone(&setup) });
         self.reloading.candidate = Some(Candidate {
             change: Change { numbers: vec![number], edition, diff },

@@ -12,6 +12,7 @@ use super::commands::{Ended, Purpose, Trouble};
 use super::{Agent, Effect, Mode, chain};
 use crate::fact::ProcessFact;
 use crate::mask;
+use crate::ordered::Order as _;
 use crate::render::Release;
 use crate::rollout;
 use crate::secret::Packed;
@@ -146,7 +147,7 @@ impl Agent {
             .files
             .iter()
             .filter_map(|file| Some((file.path.as_path(), file.content.template()?)))
-            .collect();
+            .ordered();
         let of_units = release.credentials.iter().map(|credential| credential.contents.expose());
         let contents = release.files.iter().map(|file| file.contents.expose()).chain(of_units);
         let bytes = contents.filter(|contents| str::from_utf8(contents).is_err());

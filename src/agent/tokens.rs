@@ -16,6 +16,7 @@ use super::reloading::Reloading;
 use super::{Agent, Effect};
 use crate::fact::{Fact, SourceFact};
 use crate::names::{Edition, SourceName};
+use crate::ordered::Order as _;
 use crate::plan::{Attributes, Plan, PlannedToken};
 use crate::render::{Release, RenderedFile};
 use crate::secret::Secret;
@@ -105,7 +106,7 @@ impl Tokens {
 
     fn of(planned: &[PlannedToken], process: Option<ProcessToken>) -> Self {
         let files = planned.iter().map(|token| (token.path.clone(), TokenFile::new(token)));
-        Self { files: files.collect(), process, waiting: None }
+        Self { files: files.ordered(), process, waiting: None }
     }
 
     /// A keeper has a token for somebody.

@@ -17,6 +17,7 @@ use super::{FAILED, USAGE};
 use crate::harden;
 use crate::import::{self, Agent, Imported, Input, Subject, Trial};
 use crate::mask::{finished_lines, masked};
+use crate::ordered::Order as _;
 use crate::secret::{Fields, Secret};
 use program::{End, Private, run};
 use report::{Compared, There, report, unknown};
@@ -157,7 +158,7 @@ fn theirs(
         .map_err(|error| Stop::Failed(format!("cannot run {:?}: {error}", name(words))))?;
     let numbers = 0..trial.subjects.len();
     let rendered =
-        numbers.filter_map(|number| Some((number, directory.read(&number.to_string())?))).collect();
+        numbers.filter_map(|number| Some((number, directory.read(&number.to_string())?))).ordered();
     let output = directory.read(program::OUTPUT).unwrap_or_default();
     // Before anything of ours begins.
     drop(directory);

@@ -22,6 +22,7 @@ use crate::config::{AuthConfig, SourceConfig, TemplateSource};
 use crate::files;
 #[cfg(feature = "import")]
 use crate::import::Subject;
+use crate::ordered::Order as _;
 use crate::plain::plain;
 use crate::plan::{self, Person, Surroundings};
 use crate::secret::Secret;
@@ -72,7 +73,7 @@ impl Reader {
     pub(super) fn at_start() -> Self {
         let value = |name: &&'static str| Some((*name, Secret::new(std::env::var(name).ok()?)));
         Self {
-            credentials: CREDENTIAL_VARIABLES.iter().filter_map(value).collect(),
+            credentials: CREDENTIAL_VARIABLES.iter().filter_map(value).ordered(),
             runs: false,
             seen: RefCell::default(),
         }

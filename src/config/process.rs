@@ -16,6 +16,7 @@ use super::{
     RestartConfig, RestartMode, RestartPolicy, RunCommand, SettingConfig, SignalTarget, SignalTo, setting,
 };
 use crate::names::{SecretName, SourceName};
+use crate::ordered::Order as _;
 
 /// From the stop signal to SIGKILL; other supervisors and Kubernetes use the same.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
@@ -287,5 +288,5 @@ fn variables(table: &Table<'_>) -> BTreeMap<String, EnvConfig> {
         let template = value.verbatim("a template in quotes")?;
         Some((name.to_owned(), EnvConfig { template, place: value.place().clone() }))
     };
-    table.named().into_iter().filter_map(variable).collect()
+    table.named().into_iter().filter_map(variable).ordered()
 }

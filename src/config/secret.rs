@@ -10,6 +10,7 @@ use super::source::aws::SECRET_ID;
 use super::value::{Form, POSITIVE_DURATION, SERVER_PATH, SIZE, WORD};
 use super::{EVERYWHERE, EngineKind, Place, SecretConfig, SourceConfig, listing, params, text, version};
 use crate::names::{SecretName, SourceName};
+use crate::ordered::Order as _;
 use crate::size;
 
 /// Words that mean something else in a template: Handlebars' own, and Squire's first helpers. Later ones are no such words, since a secret may
@@ -71,7 +72,7 @@ pub(super) fn secrets(table: Option<Table<'_>>, sources: &Sources) -> BTreeMap<S
         let config = value.table("a table: [secret.NAME]").map(|table| secret(table, sources));
         (SecretName::new(name), config.unwrap_or_else(nothing))
     });
-    secrets.collect()
+    secrets.ordered()
 }
 
 fn check_name(name: &str, value: &Value<'_>) {

@@ -2,6 +2,7 @@
 //!
 //! *Invariant:* pure: names are looked up by the plan.
 
+use crate::ordered::Order as _;
 use std::collections::BTreeMap;
 
 use nix::sys::resource::Resource;
@@ -67,7 +68,7 @@ fn limits(mut table: Table<'_>) -> BTreeMap<&'static str, Limit> {
         let (soft, hard) = bounds(&table.take(name)?)?;
         Some((name, Limit { resource, soft, hard }))
     };
-    let limits = RESOURCES.into_iter().filter_map(limit).collect();
+    let limits = RESOURCES.into_iter().filter_map(limit).ordered();
     table.finish_as("limit");
     limits
 }

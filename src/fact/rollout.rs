@@ -8,6 +8,7 @@ use tracing::{debug, error, info, warn};
 
 use super::{listed, seconds};
 use crate::names::{Generation, Revision, SecretName};
+use crate::ordered::Order as _;
 use crate::plain::short;
 use crate::publish::Exposure;
 use crate::status::{Outcome, Step};
@@ -261,7 +262,7 @@ impl RolloutFact {
                 "files are not safe from being exchanged; a directory that only squire writes to would be, all the way from the root"
             ),
             Self::FormerCleared { removed } => {
-                let removed: BTreeSet<PathBuf> = removed.iter().cloned().collect();
+                let removed: BTreeSet<PathBuf> = removed.iter().cloned().ordered();
                 info!(removed = names(&removed), "files of an earlier run removed, which was killed");
             }
             Self::NotEnrolled { error } => {

@@ -8,6 +8,7 @@ use wildmatch::WildMatch;
 use super::{Compiler, Content, Finding};
 use crate::config::{CredentialConfig, Place, Problem, TemplateSource, UnitReaction};
 use crate::names::SecretName;
+use crate::ordered::Order as _;
 use crate::template::Template;
 
 /// What an entry of the configuration says of a credential, but for its value.
@@ -65,7 +66,7 @@ impl Compiler<'_> {
             TemplateSource::Each(_) => None,
         }?;
         let references = content.template().map(Template::references).unwrap_or_default();
-        let secrets: BTreeSet<_> = references.iter().map(|found| SecretName::new(&found.secret)).collect();
+        let secrets: BTreeSet<_> = references.iter().map(|found| SecretName::new(&found.secret)).ordered();
         let terms = Terms {
             name: config.name.clone(),
             units: config.units.clone(),

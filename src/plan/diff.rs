@@ -11,6 +11,7 @@ use crate::config::{
     AgentConfig, Config, EnvFrom, OutputConfig, Place, Proof, ProxyConfig, RolloutConfig, SourceConfig,
 };
 use crate::names::{SecretName, SourceName};
+use crate::ordered::Order as _;
 
 /// What was asked for: a configuration, and its plan.
 #[derive(Clone, Copy, Debug)]
@@ -62,7 +63,7 @@ impl<T> Default for Changes<T> {
 impl<T: Ord + Clone> Changes<T> {
     fn between<V>(old: &BTreeMap<T, V>, new: &BTreeMap<T, V>, is_same: impl Fn(&V, &V) -> bool) -> Self {
         let only = |one: &BTreeMap<T, V>, other: &BTreeMap<T, V>| {
-            one.keys().filter(|name| !other.contains_key(*name)).cloned().collect()
+            one.keys().filter(|name| !other.contains_key(*name)).cloned().ordered()
         };
         let differs = |(name, value): (&T, &V)| {
             old.get(name).filter(|before| !is_same(before, value)).map(|_| name.clone())
@@ -70,7 +71,7 @@ impl<T: Ord + Clone> Changes<T> {
         Self {
             added: only(new, old),
             removed: only(old, new),
-            changed: new.iter().filter_map(differs).collect(),
+            changed: new.iter().filter_map(differs).ordered(),
         }
     }
 }
@@ -128,19 +129,19 @@ pub fn diff(old: Asked<'_>, new: Asked<'_>) -> Diff {
 /// The sources of the secrets that are used; nobody logs in to another.
 fn used(asked: Asked<'_>) -> BTreeMap<SourceName, &SourceConfig> {
     let of = |name: &SourceName| Some((name.clone(), asked.config.sources.get(name)?));
-    asked.plan.wants.keys().filter_map(of).collect()
+    asked.plan.wants.keys().filter_map(of).ordered()
 }
 
 fn wants(plan: &Plan) -> BTreeMap<SecretName, &Want> {
-    plan.wants.values().flatten().map(|want| (want.name.clone(), want)).collect()
+    plan.wants.values().flatten().map(|want| (want.name.clone(), want)).ordered()
 }
 
 fn files(plan: &Plan) -> BTreeMap<PathBuf, &PlannedFile> {
-    plan.files.iter().map(|file| (file.path.clone(), file)).collect()
+    plan.files.iter().map(|file| (file.path.clone(), file)).ordered()
 }
 
 fn variables(plan: &Plan) -> BTreeMap<String, &crate::template::Template> {
-    plan.env.iter().map(|(name, template)| (name.clone(), template)).collect()
+    plan.env.iter().map(|(name, template)| (name.clone(), template)).ordered()
 }
 
 /// How often the secrets of a server are re-read is a setting of each secret, and no reason for a new login.
@@ -209,7 +210,7 @@ fn fresh(diff: &Diff, old: &Plan, new: &Plan) -> BTreeSet<SecretName> {
         diff.sources.changed.contains(&want.source)
             || before.get(*name).is_none_or(|before| !before.asks_the_same(want))
     };
-    after.iter().filter(is_fresh).map(|(name, _)| name.clone()).collect()
+    after.iter().filter(is_fresh).map(|(name, _)| name.clone()).ordered()
 }
 
 impl Want {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::{Attributes, Compiler, Finding, PlannedFile};
 use crate::config::{Config, Problem, ProcessTokenConfig, SourceConfig, TokenFileConfig};
 use crate::names::SourceName;
+use crate::ordered::Order as _;
 
 /// A file that has the token of a source.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,7 +89,7 @@ impl Compiler<'_> {
         let variables = variables.filter_map(|(name, text)| Some((name, text?.clone())));
         Some(PlannedProcessToken {
             source: said.source.clone(),
-            variables: variables.collect(),
+            variables: variables.ordered(),
             restarts: said.restarts,
         })
     }

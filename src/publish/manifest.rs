@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::Mode;
 use crate::names::Generation;
+use crate::ordered::Order as _;
 use crate::plan::Attributes;
 use crate::render::RenderedFile;
 use crate::secret::Digest;
@@ -71,7 +72,7 @@ impl Tree {
         Self {
             generation,
             mode: mode.without_setgid(),
-            files: files.iter().map(|file| (file.path.clone(), Entry::of(file))).collect(),
+            files: files.iter().map(|file| (file.path.clone(), Entry::of(file))).ordered(),
         }
     }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::as_text;
+use crate::ordered::Order as _;
 use crate::plain::short;
 use crate::secret::{Packed, Secret};
 
@@ -66,7 +67,7 @@ fn file(directory: &Path, name: &str, value: &Value) -> Result<Contents, String>
 
 /// In a tree, a field may have the name of a folder beside its secret.
 fn refuse_collisions(files: &[Contents]) -> Result<(), String> {
-    let paths: BTreeSet<&Path> = files.iter().map(|(path, _)| path.as_path()).collect();
+    let paths: BTreeSet<&Path> = files.iter().map(|(path, _)| path.as_path()).ordered();
     let above =
         |path: &&Path| path.ancestors().skip(1).find(|above| paths.contains(above)).map(Path::to_owned);
     match paths.iter().find_map(above) {

@@ -14,6 +14,7 @@ use crate::config::{Action, ProbeConfig, Proof};
 use crate::credential;
 use crate::fact::RolloutFact;
 use crate::names::Generation;
+use crate::ordered::Order as _;
 use crate::render::Release;
 
 impl Rollout {
@@ -129,7 +130,7 @@ impl Rollout {
             Phase::Moving(course, actions) if actions.is_empty() => self.reacted(course, turn),
             Phase::Moving(course, actions) => {
                 let first = self.action + 1;
-                let actions: BTreeMap<u64, Action> = (first..).zip(actions).collect();
+                let actions: BTreeMap<u64, Action> = (first..).zip(actions).ordered();
                 self.action = actions.keys().next_back().copied().unwrap_or(self.action);
                 turn.effects
                     .extend(actions.iter().map(|(number, action)| Effect::Act(*number, action.clone())));

@@ -20,6 +20,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 
 use crate::config::{SignalTarget, SignalTo};
 use crate::files;
+use crate::ordered::Order as _;
 
 /// The kernel gives the time of its own start in whole seconds, and the start of a process in ticks since then.
 const TOLERANCE: Duration = Duration::from_secs(2);
@@ -137,7 +138,7 @@ fn by_name(name: &str) -> Result<Vec<(i32, OwnedFd)>, StrangerError> {
     let numbers = fs::read_dir("/proc").into_iter().flatten().flatten();
     let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let named = numbers.filter(|pid| *pid != own() && is_named(*pid, name));
-    let named: BTreeMap<i32, Option<i32>> = named.map(|pid| (pid, parent(pid))).collect();
+    let named: BTreeMap<i32, Option<i32>> = named.map(|pid| (pid, parent(pid))).ordered();
     let is_top = |parent: &Option<i32>| parent.is_none_or(|parent| !named.contains_key(&parent));
     let top = named.iter().filter(|(_, parent)| is_top(parent)).map(|(pid, _)| *pid);
     let opened = top.filter_map(|pid| Some((pid, open(pid)?))).filter(|(pid, _)| is_named(*pid, name));

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::{Fields, Packed};
 use crate::names::LeaseId;
+use crate::ordered::Order as _;
 
 /// The number of a version: of KV v2, and of the store.
 pub const VERSION: &str = "version";
@@ -74,7 +75,7 @@ impl Meta {
 
     /// One key whose value is a map, without a tree of it.
     pub fn of_map(key: &str, map: Packed) -> Self {
-        Self(Packed::of_all(&std::iter::once((key.to_owned(), map)).collect()))
+        Self(Packed::of_all(&std::iter::once((key.to_owned(), map)).ordered()))
     }
 
     /// When the value came. All these times have one form, so the greater text is the later time.

@@ -5,6 +5,7 @@
 //!
 //! *Invariant:* pure. What is packed is given back the same, numbers to the letter.
 
+use crate::ordered::Order as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -52,7 +53,7 @@ impl Packed {
     /// These fields, and those of another; of two of a name the other's.
     #[must_use]
     pub fn joined(&self, other: &Self) -> Self {
-        let fields: BTreeMap<&str, &str> = self.layout().fields().chain(other.layout().fields()).collect();
+        let fields: BTreeMap<&str, &str> = self.layout().fields().chain(other.layout().fields()).ordered();
         Self(Secret::new(Layout::of(fields.iter().map(|(name, json)| (*name, *json)))))
     }
 

@@ -25,6 +25,7 @@ use super::{Fault, Fetched, Grant, GrantLife, LONGEST_LIFE, Life, Source, heard}
 use crate::config::{AwsConfig, Version};
 use crate::fact::chain;
 use crate::ledger::Identity;
+use crate::ordered::Order as _;
 use crate::plan::Want;
 use crate::secret::Secret;
 use account::{ANSWER_WITHIN, Account, Refused};
@@ -165,7 +166,7 @@ impl Source for Aws {
         let place = config.endpoint.iter().chain(&config.region).cloned();
         let role = config.assume_role.as_ref().map(|role| role.arn.clone());
         Identity {
-            addresses: place.collect(),
+            addresses: place.ordered(),
             namespace: None,
             method: "aws".to_owned(),
             mount: None,

@@ -36,6 +36,7 @@ use crate::fact::chain;
 use crate::ledger::Identity;
 use crate::ledger::file::Ledger;
 use crate::names::{LeaseId, SourceName};
+use crate::ordered::Order as _;
 use crate::plan::Want;
 use crate::secret::Packed;
 use crate::status::CredentialStatus;
@@ -77,7 +78,7 @@ impl Vault {
         Ok(Self {
             api,
             login: Login::new(config),
-            addresses: config.addresses.iter().cloned().collect(),
+            addresses: config.addresses.iter().cloned().ordered(),
             namespace: config.namespace.clone(),
             mounts: Mounts::default(),
         })

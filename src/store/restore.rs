@@ -5,6 +5,7 @@
 //!
 //! *Invariant:* the store is either the former one or the restored one, whole, even while other processes have it open.
 
+use crate::ordered::Order as _;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -158,7 +159,7 @@ fn returned(replaced: &mut Store, restored: &mut Store) -> Result<Returned, Stor
     let ids = |store: &mut Store| {
         Ok::<_, StoreError>(store.roles()?.into_iter().map(|(id, role, _)| (id, role.name)))
     };
-    let now: BTreeMap<String, String> = ids(replaced)?.collect();
+    let now: BTreeMap<String, String> = ids(replaced)?.ordered();
     let roles = ids(restored)?.filter(|(id, _)| !now.contains_key(id)).map(|(_, name)| name).collect();
     let now: BTreeMap<String, Head> = by_path(replaced)?;
     let then = by_path(restored)?;
@@ -182,5 +183,5 @@ fn returned(replaced: &mut Store, restored: &mut Store) -> Result<Returned, Stor
 }
 
 fn by_path(store: &mut Store) -> Result<BTreeMap<String, Head>, StoreError> {
-    Ok(store.list("")?.into_iter().map(|head| (head.path.clone(), head)).collect())
+    Ok(store.list("")?.into_iter().map(|head| (head.path.clone(), head)).ordered())
 }

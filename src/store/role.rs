@@ -6,6 +6,7 @@
 //!
 //! *Invariant:* pure; the time is an argument.
 
+use crate::ordered::Order as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -88,7 +89,7 @@ impl Role {
 
     /// The environments whose keys it needs.
     pub fn environments(&self) -> BTreeSet<&str> {
-        self.grants.values().flatten().filter_map(|glob| Some(glob.split_once('/')?.0)).collect()
+        self.grants.values().flatten().filter_map(|glob| Some(glob.split_once('/')?.0)).ordered()
     }
 }
 

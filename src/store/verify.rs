@@ -23,6 +23,7 @@ use super::seal::Key;
 use super::walk::{base, walk};
 use crate::chain::Point;
 use crate::hex::hex;
+use crate::ordered::Order as _;
 
 /// The state of a verification.
 struct Looking<'a> {
@@ -114,7 +115,7 @@ impl Looking<'_> {
             Err(error) => return found(error, report),
         };
         let mut expected: BTreeMap<&Id, _> =
-            replay.roles().map(|(writer, member)| (&member.id, (writer, member))).collect();
+            replay.roles().map(|(writer, member)| (&member.id, (writer, member))).ordered();
         for (id, record) in &records {
             let place = || named(id, &record.role);
             let Some((writer, member)) = expected.remove(id) else {
@@ -176,7 +177,7 @@ impl Looking<'_> {
             .range(below.clone()..)
             .map(|(path, _)| path.as_str())
             .take_while(|path| path.starts_with(&below))
-            .collect();
+            .ordered();
         let mut in_folders: BTreeSet<[Row; 2]> = BTreeSet::new();
         let mut numbers = self.numbers(environment)?;
         each_head(self.reading, self.id, environment, |row, opened| {
@@ -204,7 +205,7 @@ impl Looking<'_> {
         let found = self
             .reading
             .all(sql, [environment.id], |row| Ok([row.get::<_, Row>(0)?, row.get::<_, Row>(1)?]))?;
-        if in_folders != found.into_iter().collect() {
+        if in_folders != found.into_iter().ordered() {
             report.find(format!("the folders of {}", environment.name), "they do not match its secrets");
         }
         Ok(())

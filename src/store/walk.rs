@@ -14,6 +14,7 @@ use super::roles::writers;
 use super::seal::{Key, place};
 use crate::chain::BEFORE_ALL;
 use crate::chain::Point;
+use crate::ordered::Order as _;
 
 /// The row with the summary of the entries that are in an archive.
 pub(super) const BASE: &str = "audit base";
@@ -53,7 +54,7 @@ pub(super) fn walk(
     from: Point,
     mut visit: impl FnMut(Visited<'_>) -> Result<(), StoreError>,
 ) -> Result<Walked, StoreError> {
-    let known: BTreeMap<Id, Writer> = writers(reading, id, root)?.into_iter().collect();
+    let known: BTreeMap<Id, Writer> = writers(reading, id, root)?.into_iter().ordered();
     let row = |row: &rusqlite::Row<'_>| {
         Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?, row.get::<_, Vec<u8>>(2)?))
     };

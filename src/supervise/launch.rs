@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use wildmatch::WildMatch;
 
 use super::FAILED;
+use crate::ordered::Order as _;
 use crate::plan::{EnvRules, Setting};
 use crate::secret::Secret;
 
@@ -65,7 +66,7 @@ pub fn environment<'a>(
     });
     let person = person.map(|(name, value)| (OsStr::new(name), value));
     let rendered = rendered.iter().map(|(name, value)| (OsStr::new(name), OsStr::new(value.expose())));
-    own.filter(|(name, _)| is_passed(name)).chain(person).chain(rendered).collect()
+    own.filter(|(name, _)| is_passed(name)).chain(person).chain(rendered).ordered()
 }
 
 /// Why a process could not be started.

@@ -6,6 +6,7 @@
 //!
 //! *Invariant:* a process that was there before Squire, or that Squire started and knows, is no stray.
 
+use crate::ordered::Order as _;
 use std::collections::BTreeSet;
 use std::fs;
 
@@ -66,5 +67,5 @@ fn children() -> BTreeSet<Pid> {
     let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
     let pids =
         |list: String| list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<i32>>();
-    lists.flat_map(pids).map(Pid::from_raw).collect()
+    lists.flat_map(pids).map(Pid::from_raw).ordered()
 }

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::place::Place;
 use super::{Failed, output, write_private};
+use crate::ordered::Order as _;
 use crate::store::{Moment, NewRole, Right, RoleKeyPair};
 
 #[derive(Debug, Subcommand)]
@@ -70,7 +71,7 @@ impl RoleCommand {
                 .into_iter()
                 .filter(|(_, globs)| !globs.is_empty())
                 .map(|(right, globs)| (right, globs.clone()))
-                .collect();
+                .ordered();
                 if grants.is_empty() {
                     return Err(Failed::Usage(
                         "the role may do nothing: write for example --read 'prod/app/*'".to_owned(),

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Line, Review, Verdict, absent, bounded};
+use crate::ordered::Order as _;
 use crate::policy::{Rule, Weight};
 use crate::source::vault::{Acl, Held, Rights};
 
@@ -111,7 +112,7 @@ fn line(rule: &Rule, rights: Option<&Rights>) -> Line {
     if let Some(path) = rule.paths.iter().find(allows) {
         return Line::new(path, rule, Verdict::Allowed);
     }
-    let found: BTreeSet<&String> = rule.paths.iter().filter_map(|path| rights.get(path)).flatten().collect();
+    let found: BTreeSet<&String> = rule.paths.iter().filter_map(|path| rights.get(path)).flatten().ordered();
     let found: Vec<&str> = found.into_iter().map(String::as_str).filter(|found| *found != "deny").collect();
     let known = match found.join(", ") {
         nothing if nothing.is_empty() => "nothing is allowed there".to_owned(),
@@ -181,7 +182,7 @@ fn reach(rules: &[Rule], rights: &Rights) -> Vec<String> {
 
 /// What is allowed elsewhere.
 fn beside(rules: &[Rule], acl: &Acl) -> Vec<String> {
-    let needed: BTreeSet<&String> = rules.iter().flat_map(|rule| &rule.paths).collect();
+    let needed: BTreeSet<&String> = rules.iter().flat_map(|rule| &rule.paths).ordered();
     let covers = |beginning: &str| needed.iter().any(|path| path.starts_with(beginning));
     // Templates of the policy `default` are filled in.
     let usual = |path: &str| USUAL.contains(&path) || path.starts_with("identity/entity/");

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::OutputConfig;
 use crate::links;
+use crate::ordered::Order as _;
 use crate::publish::destination::Destination;
 use crate::publish::directory::{Directory, Symlink};
 use crate::publish::record::Roster;
@@ -26,7 +27,7 @@ pub fn examine(
     trusted: &BTreeSet<u32>,
 ) -> Result<Vec<Exposure>, PublishError> {
     let parents = absolute.iter().filter_map(|path| path.parent());
-    let places: BTreeSet<&Path> = output.dir.as_deref().into_iter().chain(parents).collect();
+    let places: BTreeSet<&Path> = output.dir.as_deref().into_iter().chain(parents).ordered();
     let mut exposures = Vec::new();
     for place in places {
         let Some(real) = place.ancestors().find_map(|above| above.canonicalize().ok()) else { continue };

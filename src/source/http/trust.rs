@@ -6,6 +6,7 @@
 //!
 //! *Invariant:* names and times are always checked, and so is that the server has the key.
 
+use crate::ordered::Order as _;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -32,7 +33,7 @@ impl Trust {
         provider: Arc<CryptoProvider>,
     ) -> Result<Self, VerifierBuilderError> {
         let signed = WebPkiServerVerifier::builder_with_provider(Arc::new(authorities), provider).build()?;
-        let digests = certificates.iter().map(|certificate| digest(certificate)).collect();
+        let digests = certificates.iter().map(|certificate| digest(certificate)).ordered();
         Ok(Self { signed, digests })
     }
 

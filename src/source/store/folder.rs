@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::open::{Open, meta};
 use super::{Fault, Fetched};
 use crate::config::Listing;
+use crate::ordered::Order as _;
 use crate::plan::Want;
 use crate::source::folder::{Folder, Names, lock};
 use crate::store::{SecretPath, StoreError};
@@ -59,7 +60,7 @@ impl Open {
     ) -> Result<Result<Fetched, Fault>, StoreError> {
         if !known.listed.iter().eq(present.keys()) {
             self.store.list(folder)?;
-            known.listed = present.keys().cloned().collect();
+            known.listed = present.keys().cloned().ordered();
         }
         let whole = Folder::new(want);
         for (name, version) in present {

@@ -18,6 +18,7 @@ use tokio::sync::watch;
 
 use super::looks::ASK_EVERY;
 use crate::fact::chain;
+use crate::ordered::Order as _;
 
 /// File systems whose files another machine may replace, which causes no event on this machine: NFS, SMB (both versions), 9P, FUSE, Ceph.
 const REMOTE: [FsWord; 6] = [0x6969, 0xff53_4d42, 0xfe53_4d42, 0x0102_1997, 0x6573_5546, 0x00c3_6400];
@@ -101,12 +102,12 @@ impl Watch {
         let heard = self.heard.clone();
         // `SQLite` writes beside the target of a link.
         let links = [self.file.clone(), fs::canonicalize(&self.file).unwrap_or_else(|_| self.file.clone())];
-        let directories: BTreeSet<_> = links.iter().map(|file| directory_of(file)).collect();
+        let directories: BTreeSet<_> = links.iter().map(|file| directory_of(file)).ordered();
         let files: BTreeSet<_> = links
             .iter()
             .flat_map(|file| [file.clone(), log_of(file)])
             .filter_map(|file| file.file_name().map(OsStr::to_owned))
-            .collect();
+            .ordered();
         let told = directories.clone();
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
             if event.map_or(true, |event| concerns(&event, &files, &told)) {

@@ -2,6 +2,7 @@
 //!
 //! *Invariant:* no secret is read. Every question is about the token itself.
 
+use crate::ordered::Order as _;
 use std::collections::{BTreeMap, BTreeSet};
 
 use hyper::StatusCode;
@@ -140,5 +141,5 @@ pub fn suits(mounted: &Mounted, want: &Want) -> Result<(), Fault> {
 }
 
 fn rights(allowed: Option<BTreeMap<String, Allowed>>) -> Rights {
-    allowed.into_iter().flatten().map(|(path, allowed)| (path, allowed.capabilities)).collect()
+    allowed.into_iter().flatten().map(|(path, allowed)| (path, allowed.capabilities)).ordered()
 }
