@@ -133,17 +133,36 @@ impl Scope {
     /// [`Refusal::Group`], and [`Refusal::NoGroup`] where it is none that systemd made.
     pub fn is_of(self, unit: &str, process: &str, manager: &str) -> Result<(), Refusal> {
         let unknown = |why: &str| Refusal::NoGroup { why: why.to_owned() };
-        let group = group(process).ok_or_else(|| unknown("there is none"))?;
-        let root = self::group(manager).ok_or_else(|| unknown("process 1 has none"))?;
-        let root = root.strip_suffix("/init.scope").unwrap_or(root).trim_end_matches('/');
+        let kept = HIERARCHIES.iter().filter_map(|hierarchy| Some((hierarchy, group(manager, hierarchy)?)));
+        let kept: Vec<_> = kept.collect();
+        let is_systemds = |(_, root): &&(_, &str)| root.ends_with(MANAGER);
+        if kept.iter().any(|kept| is_systemds(&kept)) {
+            // Where there are two, systemd keeps both alike, and who may write to one of them alone leaves no unit.
+            return kept.iter().filter(is_systemds).try_for_each(|(hierarchy, root)| {
+                let group = group(process, hierarchy).ok_or_else(|| unknown("there is none"))?;
+                self.is_below(unit, group, root)
+            });
+        }
+        let (hierarchy, root) = kept.first().ok_or_else(|| unknown("process 1 has none"))?;
+        let group = group(process, hierarchy).ok_or_else(|| unknown("there is none"))?;
+        self.is_below(unit, group, root)
+    }
+
+    /// The same, in one hierarchy.
+    fn is_below(self, unit: &str, group: &str, root: &str) -> Result<(), Refusal> {
+        let unknown = |why: &str| Refusal::NoGroup { why: why.to_owned() };
+        let root = root.strip_suffix(MANAGER).unwrap_or(root).trim_end_matches('/');
         let below = group.strip_prefix(root).filter(|below| below.starts_with('/'));
         let below = below.ok_or_else(|| unknown("it is not below that of process 1"))?;
         let mut parts =
             below.split('/').filter(|part| !part.is_empty() && part.strip_suffix(".slice").is_none());
         let mut found = parts.next().unwrap_or_default();
-        if let Self::User(user) = self
-            && found == format!("user@{user}.service")
-        {
+        if let Self::User(user) = self {
+            // A unit of the machine may have the name of one of the user's.
+            let above = format!("user@{user}.service");
+            if found != above && !found.is_empty() {
+                return Err(Refusal::Group { other: format!("{found}, which is not below {above}") });
+            }
             found = parts.next().unwrap_or_default();
         }
         // systemd writes a `_` before a name that could be one of the kernel's own files, and before another `_`.
@@ -155,15 +174,18 @@ impl Scope {
     }
 }
 
-/// The path in the hierarchy that systemd keeps: its own, or the only one.
-fn group(text: &str) -> Option<&str> {
-    let path = |line: &'static str| {
-        text.lines().find_map(|found| {
-            let (_, rest) = found.split_once(':')?;
-            rest.strip_prefix(line)?.strip_prefix(':')
-        })
-    };
-    path("name=systemd").or_else(|| path(""))
+/// The hierarchies that systemd may keep: its own, and the one of version 2.
+const HIERARCHIES: [&str; 2] = ["name=systemd", ""];
+
+/// Where systemd is itself, in each hierarchy that it keeps.
+const MANAGER: &str = "/init.scope";
+
+/// The path in this hierarchy.
+fn group<'a>(text: &'a str, hierarchy: &str) -> Option<&'a str> {
+    text.lines().find_map(|found| {
+        let (_, rest) = found.split_once(':')?;
+        rest.strip_prefix(hierarchy)?.strip_prefix(':')
+    })
 }
 
 /// A credential as it is served.
@@ -304,6 +326,64 @@ mod tests {
         let own = "0::/user.slice/user-1000.slice/user@1000.service/app.slice/shop.service";
         assert_eq!(Scope::User(1000).is_of("shop.service", own, "0::/init.scope"), Ok(()));
         assert!(Scope::User(1001).is_of("shop.service", own, "0::/init.scope").is_err());
+    }
+
+    /// Somebody mounts a hierarchy of that name on a machine of version 2, for old containers; and one is not kept like the other.
+    #[test]
+    fn the_hierarchy_that_counts_is_one_in_which_systemd_is_itself() {
+        let two = |old: &str, new: &str| format!("1:name=systemd:{old}\n0::{new}\n");
+        let [shop, evil] = ["/system.slice/shop.service", "/system.slice/evil.service"];
+        let is_of = |process: &str, manager: &str| Scope::System.is_of("shop.service", process, manager);
+        let refused = Err(Refusal::Group { other: "evil.service".to_owned() });
+        let [stray, hybrid, legacy] =
+            [("/", "/init.scope"), ("/init.scope", "/init.scope"), ("/init.scope", "/")]
+                .map(|(old, new)| two(old, new));
+        assert_eq!(is_of(&two("/", shop), &stray), Ok(()));
+        assert_eq!(is_of(&two(shop, evil), &stray), refused, "the stray one is chosen by who asks");
+        assert_eq!(is_of(&two(shop, shop), &hybrid), Ok(()));
+        assert_eq!(is_of(&two(shop, evil), &hybrid), refused);
+        assert_eq!(is_of(&two(evil, shop), &hybrid), refused);
+        assert_eq!(is_of(&two(shop, "/"), &legacy), Ok(()));
+        assert_eq!(is_of(&two(evil, shop), &legacy), refused);
+        assert!(is_of(&format!("0::{shop}\n"), &hybrid).is_err(), "it is in one only");
+        // As a process in a namespace of control groups sees them: in its own slice, and in another.
+        assert_eq!(is_of("0::/../../a.slice/shop.service", "0::/../../init.scope"), Ok(()));
+        for tricky in ["/../shop.service", "/../../../shop.service", "/../../a.slice/../shop.service", "/"] {
+            assert!(is_of(&format!("0::{tricky}"), "0::/../../init.scope").is_err(), "{tricky}");
+        }
+    }
+
+    #[test]
+    fn what_is_named_like_a_unit_and_is_none_is_refused() {
+        let is_of = |path: &str| Scope::System.is_of("shop.service", &format!("0::{path}"), "0::/init.scope");
+        for path in [
+            "/shop.service.slice",
+            "/shop.service.slice/evil.service",
+            "/evil.slice/evil.service/shop.service",
+            "/system.slice/__shop.service",
+            "/system.slice/shop.service (deleted)",
+            "/system.slice/Shop.service",
+            r"/system.slice/shop\x2eservice",
+            "/init.scope/shop.service",
+            "/user.slice/user-0.slice/session-1.scope/shop.service",
+            "/user.slice/user-0.slice/user@0.service/app.slice/shop.service",
+        ] {
+            assert!(is_of(path).is_err(), "{path}");
+        }
+        // A unit of the machine that runs as the user, under the name of one of the user's.
+        let of_user =
+            |path: &str| Scope::User(7).is_of("shop.service", &format!("0::{path}"), "0::/init.scope");
+        for path in [
+            "/system.slice/shop.service",
+            "/user.slice/user-7.slice/session-1.scope/shop.service",
+            "/user.slice/user-7.slice/user@7.service/init.scope",
+            "/user.slice/user-7.slice/user@7.service",
+            "/user.slice/user-8.slice/user@8.service/shop.service",
+            "/user.slice",
+        ] {
+            assert!(of_user(path).is_err(), "{path}");
+        }
+        assert_eq!(of_user("/user.slice/user-7.slice/user@7.service/shop.service"), Ok(()));
     }
 
     fn rendered(name: &str, units: &[&str], value: &str) -> RenderedCredential {

@@ -82,7 +82,8 @@ mod tests {
     use std::io;
     use std::path::Path;
 
-    use crate::config;
+    use super::Terms;
+    use crate::config::{self, UnitReaction};
     use crate::names::SecretName;
     use crate::plan::{Plan, Surroundings, compile};
 
@@ -116,6 +117,31 @@ mod tests {
         assert!(
             terms.allow("shop@a.service") && !terms.allow("shop.service") && !terms.allow("xshop@a.service")
         );
+    }
+
+    #[test]
+    fn a_pattern_takes_a_backslash_as_it_is_and_the_case_counts() {
+        for (pattern, unit, is_allowed) in [
+            (r"shop\x2ddb.service", r"shop\x2ddb.service", true),
+            (r"shop\x2ddb.service", "shop-db.service", false),
+            ("shop-db.service", r"shop\x2ddb.service", false),
+            (r"shop\*.service", "shop*.service", false),
+            (r"shop@\*.service", r"shop@\x2d.service", true),
+            ("shop@*.service", "shop@.service", true),
+            ("shop@*.service", "shop@a@b.service", true),
+            ("shop@*.service", "Shop@a.service", false),
+            ("shop@*.service", "shop@a.service.socket", false),
+            ("shop@?.service", "shop@ab.service", false),
+            ("shop.service", "shop@a.service", false),
+        ] {
+            let terms = Terms {
+                name: "db".to_owned(),
+                units: vec![pattern.to_owned()],
+                on_change: UnitReaction::Restart,
+                secrets: Vec::new(),
+            };
+            assert_eq!(terms.allow(unit), is_allowed, "{pattern} {unit}");
+        }
     }
 
     #[test]
