@@ -47,6 +47,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// A refusal has so many bytes: more than systemd takes, of an encrypted credential too.
 const REFUSAL: usize = 2 * LARGEST;
 
+/// What the rest of a refusal is made of.
+static FILLING: [u8; 16 * 1024] = [b'\n'; 16 * 1024];
+
 /// What a person reads who asks by hand.
 const REFUSED: &[u8] = b"squire: refused, its log says why\n";
 
@@ -197,14 +200,17 @@ async fn write(mut stream: UnixStream, bytes: &[u8]) -> io::Result<()> {
     written.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
-/// Sends more than systemd takes.
-async fn refuse(stream: UnixStream, _seat: OwnedSemaphorePermit) {
-    let mut refusal = vec![b'\n'; REFUSAL];
-    for (byte, of) in refusal.iter_mut().zip(REFUSED) {
-        *byte = *of;
-    }
+/// Sends more than systemd takes, and keeps none of it: at the end of the first minute of an outage all units of a machine are refused at once.
+async fn refuse(mut stream: UnixStream, _seat: OwnedSemaphorePermit) {
+    let refusal = async {
+        stream.write_all(REFUSED).await?;
+        for _ in 0..REFUSAL / FILLING.len() {
+            stream.write_all(&FILLING).await?;
+        }
+        stream.shutdown().await
+    };
     // It stops reading when it has had enough.
-    drop(write(stream, &refusal).await);
+    drop(timeout(READ_WITHIN, refusal).await);
 }
 
 /// Says that others are refused, not each time.

@@ -36,6 +36,15 @@ if name: s.bind(b"\0" + bytes.fromhex(name).replace(b"RANDOM", os.urandom(8).hex
 s.connect(path)
 s.shutdown(socket.SHUT_WR)
 if manner == "closes": sys.exit()
+if manner == "crowds":
+    crowd = []
+    for _ in range(250):
+        s = socket.socket(socket.AF_UNIX)
+        s.bind(b"\0" + bytes.fromhex(name).replace(b"RANDOM", os.urandom(8).hex().encode()))
+        s.connect(path)
+        crowd.append(s)
+    for s in crowd: assert s.recv(7) == b"squire:"
+    print("crowds", flush=True); time.sleep(1000)
 if manner == "hangs": print("hangs", flush=True); time.sleep(1000)
 while got := s.recv(1 << 16): sys.stdout.buffer.write(got)
 "#;
@@ -302,6 +311,32 @@ fn who_never_reads_or_closes_at_once_holds_up_nobody() {
     }
 }
 
+/// As when the first minute of an outage ends, and all units of a machine are refused at once.
+#[test]
+fn a_crowd_that_is_refused_costs_no_memory() {
+    let Some(groups) = Groups::make() else { return };
+    let rig = rig_of_store(&secret(&fresh("first")), CREDENTIALS);
+    let mut squire = serve(&rig, &[]);
+    let socket = rig.path("credentials.sock");
+    squire.wait_until("its socket is there", || socket.exists());
+    let peak = || {
+        let status = fs::read_to_string(format!("/proc/{}/status", squire.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
+    };
+    is_refused(&groups.load(&rig, "bill.service", "db-password"), "one");
+    let before = peak();
+    let mut crowd =
+        groups.start("bill.service", &socket, b"RANDOM/unit/bill.service/db-password", 0, "crowds");
+    let mut said = [0; 6];
+    crowd.stdout.as_mut().unwrap().read_exact(&mut said).unwrap();
+    let after = peak();
+    crowd.kill().unwrap();
+    crowd.wait().unwrap();
+    assert!(after < before + 40_000, "squire held {} kB for 250 refusals", after - before);
+    assert_eq!(squire.stop(), 0);
+}
+
 /// With `on_failure = "refuse"`, the default, nobody gets what cannot be written down.
 #[test]
 fn while_the_audit_cannot_be_written_no_unit_gets_anything() {
@@ -338,6 +373,8 @@ fn with_user_the_units_are_those_of_the_user() {
     is_refused(&answer(groups.start(own, &socket, name, 0, "reads")), "root");
     let other = "user@1000.service/app.slice/shop.service";
     is_refused(&answer(groups.start(other, &socket, name, 65534, "reads")), "another user's unit");
+    let machines = answer(groups.start("shop.service", &socket, name, 65534, "reads"));
+    is_refused(&machines, "a unit of the machine that runs as the user, under the same name");
     assert_eq!(squire.stop(), 0);
 }
 
