@@ -24,7 +24,22 @@ pub(super) struct Credentials {
     held: Held,
     shown: Option<Arc<Shown>>,
     /// The units that are being told, by the number of the action.
-    telling: BTreeMap<u64, (UnitReaction, Vec<String>)>,
+    telling: BTreeMap<u64, Telling>,
+}
+
+/// Units that are told of a change: all of them by one command, and if that fails, each of those that it did not reach by one of its own. So
+/// one that fails, or is no longer on the machine, takes nothing from the others.
+#[derive(Debug)]
+struct Telling {
+    reaction: UnitReaction,
+    /// By the command that runs.
+    now: Vec<String>,
+    /// After it, one after the other.
+    rest: Vec<String>,
+    /// What the commands before said that failed.
+    troubles: Vec<String>,
+    /// All of it ends then.
+    until: Instant,
 }
 
 impl Credentials {
@@ -109,7 +124,9 @@ impl Agent {
             let units = counter.held.outdated(counter.shown.as_ref()?, reaction);
             let command = counter.command(reaction, &units, waits);
             (!units.is_empty()).then(|| {
-                counter.telling.insert(action, (reaction, units.clone()));
+                let (now, until) = (units.clone(), now + TOLD_WITHIN);
+                let telling = Telling { reaction, now, rest: Vec::new(), troubles: Vec::new(), until };
+                counter.telling.insert(action, telling);
                 (command, units)
             })
         });
@@ -121,13 +138,49 @@ impl Agent {
         self.run(Purpose::Reaction(action), launch, TOLD_WITHIN, now, effects);
     }
 
-    /// A reaction ended; it may have been one that told units.
-    pub(super) fn units_told(&mut self, action: u64, is_done: bool) {
-        let Some(counter) = &mut self.counter else { return };
-        let Some((reaction, units)) = counter.telling.remove(&action) else { return };
-        match &counter.shown {
-            Some(shown) if is_done => counter.held.told(&units, shown, reaction),
-            Some(_) | None => counter.held.not_told(&units),
+    /// A reaction ended; it may have been one that told units. `None` while there are others to tell.
+    pub(super) fn units_told(
+        &mut self,
+        action: u64,
+        told: Result<(), String>,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+    ) -> Option<Result<(), String>> {
+        let waits = self.rollout.live().is_some();
+        let Some(counter) = &mut self.counter else { return Some(told) };
+        let Some(mut telling) = counter.telling.remove(&action) else { return Some(told) };
+        let Some(shown) = &counter.shown else { return Some(told) };
+        let reaction = telling.reaction;
+        match (told, telling.now.as_slice()) {
+            (Ok(()), units) => counter.held.told(units, shown, reaction),
+            (Err(error), [unit]) => {
+                counter.held.not_told(unit);
+                telling.troubles.push(error);
+            }
+            // Those that were restarted have asked again.
+            (Err(error), units) => {
+                telling.rest = counter.held.outdated(shown, reaction);
+                telling.rest.retain(|unit| units.contains(unit));
+                telling.troubles.push(error);
+            }
+        }
+        let left = telling.until.saturating_duration_since(now);
+        match telling.rest.pop().filter(|_| !left.is_zero()) {
+            Some(unit) => {
+                telling.now = vec![unit];
+                let command = counter.command(reaction, &telling.now, waits);
+                counter.telling.insert(action, telling);
+                self.run(
+                    Purpose::Reaction(action),
+                    Launch::new(command, BTreeMap::new()),
+                    left,
+                    now,
+                    effects,
+                );
+                None
+            }
+            None if telling.troubles.is_empty() => Some(Ok(())),
+            None => Some(Err(telling.troubles.join("; "))),
         }
     }
 }

@@ -101,9 +101,9 @@ impl Agent {
         });
         match purpose {
             Purpose::Reaction(action) => {
-                self.units_told(action, told.is_ok());
                 effects.push(Effect::Report(command_fact(&program, &told).into()));
                 let told = told.map_err(|error| format!("{program}: {error}"));
+                let Some(told) = self.units_told(action, told, now, effects) else { return };
                 self.roll(rollout::Event::Acted(action, told), now, effects);
             }
             Purpose::Errand => effects.push(Effect::Report(command_fact(&program, &told).into())),

@@ -3,6 +3,7 @@
 //!
 //! *Invariant:* pure. A value is known here by a stamp only, which is made with a key that is kept beside the stamps.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -14,12 +15,17 @@ use crate::secret::{Digest, DigestKey};
 /// A unit that could not be told so often is forgotten: it may be gone from the machine.
 const TRIES: u32 = 3;
 
+/// So many units are known. Beyond them is a template with an instance for each connection (`Accept=yes`), of which few still run.
+const MOST: usize = 1024;
+
 /// Who holds what.
 #[derive(Clone, Debug)]
 pub struct Held {
     seed: [u8; 32],
     key: DigestKey,
     units: BTreeMap<String, Holding>,
+    /// How often somebody was given something.
+    times: u64,
     is_written: bool,
 }
 
@@ -30,6 +36,8 @@ struct Holding {
     stamps: BTreeMap<String, Digest>,
     /// How often it could not be told in a row.
     failures: u32,
+    /// When it asked last, by the times that somebody did.
+    asked: u64,
 }
 
 /// A unit got a credential.
@@ -51,13 +59,13 @@ struct Layout {
 impl Held {
     /// Nobody holds anything yet. The seed has to be random.
     pub fn new(seed: [u8; 32]) -> Self {
-        Self { seed, key: DigestKey::new(seed), units: BTreeMap::new(), is_written: true }
+        Self { seed, key: DigestKey::new(seed), units: BTreeMap::new(), times: 0, is_written: true }
     }
 
     /// What an earlier run wrote with [`Self::write`]; `None` if this is nothing of the kind.
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let Layout { seed, units } = serde_json::from_slice(bytes).ok()?;
-        let units = units.into_iter().map(|(unit, stamps)| (unit, Holding { stamps, failures: 0 }));
+        let units = units.into_iter().map(|(unit, stamps)| (unit, Holding { stamps, ..Holding::default() }));
         Some(Self { units: units.collect(), ..Self::new(seed) })
     }
 
@@ -80,11 +88,32 @@ impl Held {
     pub fn given(&mut self, given: Given, shown: &Shown) -> Option<UnitReaction> {
         let Given { wanted: Wanted { unit, name }, stamp } = given;
         let now = shown.find(&unit, &name).map(|shown| (shown.stamp, shown.terms.on_change));
+        if self.units.len() >= MOST && !self.units.contains_key(&unit) {
+            self.forget_one();
+        }
+        self.times += 1;
         let holding = self.units.entry(unit).or_default();
+        holding.asked = self.times;
         holding.failures = 0;
         self.is_written &= holding.stamps.insert(name, stamp) == Some(stamp);
         let (newest, reaction) = now?;
         (newest != stamp && reaction != UnitReaction::Nothing).then_some(reaction)
+    }
+
+    /// Forgets the unit that asked longest ago, of the template that has the most of them.
+    fn forget_one(&mut self) {
+        fn template(unit: &str) -> &str {
+            unit.split_once('@').map_or(unit, |(template, _)| template)
+        }
+        let mut instances: BTreeMap<&str, usize> = BTreeMap::new();
+        for unit in self.units.keys() {
+            *instances.entry(template(unit)).or_default() += 1;
+        }
+        let many = |unit: &str| instances.get(template(unit)).copied().unwrap_or_default();
+        let eldest = self.units.iter().max_by_key(|(unit, holding)| (many(unit), Reverse(holding.asked)));
+        if let Some(eldest) = eldest.map(|(unit, _)| unit.clone()) {
+            self.units.remove(&eldest);
+        }
     }
 
     /// The units that hold another value than is shown, and are asked for this because of it. A unit that is restarted is not reloaded, too.
@@ -124,15 +153,13 @@ impl Held {
         self.is_written = false;
     }
 
-    /// These units could not be told.
-    pub fn not_told(&mut self, units: &[String]) {
-        for unit in units {
-            let Some(holding) = self.units.get_mut(unit) else { continue };
-            holding.failures += 1;
-            if holding.failures >= TRIES {
-                self.units.remove(unit);
-                self.is_written = false;
-            }
+    /// This unit could not be told, by a command for it alone.
+    pub fn not_told(&mut self, unit: &str) {
+        let Some(holding) = self.units.get_mut(unit) else { return };
+        holding.failures += 1;
+        if holding.failures >= TRIES {
+            self.units.remove(unit);
+            self.is_written = false;
         }
     }
 
@@ -223,11 +250,32 @@ mod tests {
         let first = shown(&held, "one", "one");
         give(&mut held, "a.service", "db", &first, &first);
         for _ in 1..TRIES {
-            held.not_told(&names(&["a.service"]));
+            held.not_told("a.service");
         }
         assert_eq!(held.units.len(), 1);
-        held.not_told(&names(&["a.service"]));
+        held.not_told("a.service");
         assert!(held.units.is_empty());
+    }
+
+    #[test]
+    fn an_instance_for_each_connection_drives_out_no_other_unit_and_has_an_end() {
+        let mut held = Held::new([7; 32]);
+        let first = shown(&held, "one", "one");
+        give(&mut held, "a.service", "db", &first, &first);
+        give(&mut held, "b@1.service", "db", &first, &first);
+        for number in 0..2 * MOST {
+            give(&mut held, &format!("shop@{number}.service"), "db", &first, &first);
+        }
+        assert_eq!(held.units.len(), MOST);
+        let newest = format!("shop@{}.service", 2 * MOST - 1);
+        for (unit, is_known) in
+            [("a.service", true), ("b@1.service", true), (newest.as_str(), true), ("shop@0.service", false)]
+        {
+            assert_eq!(held.units.contains_key(unit), is_known, "{unit}");
+        }
+        // Who is known already drives out nobody.
+        give(&mut held, "a.service", "cert", &first, &first);
+        assert_eq!(held.units.len(), MOST);
     }
 
     #[test]
