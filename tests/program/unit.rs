@@ -277,7 +277,7 @@ units = ["shop.service"]
 inline = "{{db.password}}"
 [[credential]]
 name = "cert"
-units = ["web@*.service"]
+units = ["web@*.service", "gone.service"]
 inline = "{{db.password}}"
 on_change = "reload"
 "#;
@@ -291,6 +291,16 @@ s.connect("/run/squire/credentials.sock")
 got = b""
 while more := s.recv(1 << 16): got += more
 open("/run/forged", "wb").write(got)
+"#;
+
+/// Root without any capability that wants to see Squire's memory; what it may do with its own says that it could.
+const THIEF: &str = r#"
+import subprocess
+pid = subprocess.check_output(["systemctl", "show", "--value", "-p", "MainPID", "squire-credentials"], text=True).strip()
+said = open("/run/thief", "w")
+for process in ["self", pid]:
+    try: open(f"/proc/{process}/mem", "rb"); said.write("open ")
+    except PermissionError: said.write("denied ")
 "#;
 
 /// A unit that keeps what it was given in `/run/NAME.seen`, and notes each start and each reload.
@@ -312,6 +322,12 @@ fn a_real_systemd_loads_credentials_and_restarts_who_holds_one_that_changes() {
     write_unit("bill.service", &with_credential("bill", "db-password"));
     machine.write("/root/forger.py", FORGER);
     write_unit("forger.service", "[Service]\nType=oneshot\nExecStart=/usr/bin/python3 /root/forger.py\n");
+    write_unit("gone.service", &with_credential("gone", "cert"));
+    machine.write("/root/thief.py", THIEF);
+    write_unit(
+        "thief.service",
+        "[Service]\nType=oneshot\nCapabilityBoundingSet=\nExecStart=/usr/bin/python3 /root/thief.py\n",
+    );
     let notes = |name: &str| machine.run(&["sh", "-c", &format!("cat /run/{name}.notes || true")]);
     let seen = |name: &str| machine.run(&["sh", "-c", &format!("cat /run/{name}.seen || true")]);
     let squire = || machine.journal_of("squire-credentials");
@@ -338,6 +354,8 @@ fn a_real_systemd_loads_credentials_and_restarts_who_holds_one_that_changes() {
     assert!(machine.read("/run/forged").starts_with("squire: refused"));
     assert!(machine.run(&["stat", "-c", "%s", "/run/forged"]).trim().parse::<u64>().unwrap() > 1 << 20);
     machine.until("it is said", || squire().contains("its control group is that of forger.service"));
+    machine.run(&["systemctl", "start", "thief"]);
+    assert_eq!(machine.read("/run/thief"), "open denied ", "another unit of root reads Squire's memory");
 
     // A new value: the one is restarted with it, once, and the other reloads with what it has.
     let second = fresh("second");
@@ -365,4 +383,18 @@ fn a_real_systemd_loads_credentials_and_restarts_who_holds_one_that_changes() {
         let first = journal.lines().find(|line| line.contains(forbidden));
         assert!(first.is_none(), "{forbidden}: {first:?}");
     }
+
+    // A unit that is no longer on the machine takes the news from no other one, however often it fails, and is forgotten.
+    machine.run(&["systemctl", "start", "gone"]);
+    machine.until("it has its own", || notes("gone") == "start\n");
+    machine.run(&["systemctl", "stop", "gone"]);
+    machine.run(&["rm", "/etc/systemd/system/gone.service"]);
+    machine.run(&["systemctl", "daemon-reload"]);
+    for _ in 0..5 {
+        let before = notes("web").matches("reload").count();
+        machine.put_for_credentials(&fresh("next"));
+        machine.until("the other is reloaded", || notes("web").matches("reload").count() > before);
+    }
+    let failed = || squire().matches("command failed").count();
+    machine.until("it was tried", || failed() >= 3);
 }
