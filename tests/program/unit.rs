@@ -176,6 +176,8 @@ fn units_beside_each_other_are_strangers() {
         assert!(said.lines().any(|line| line == uid) && said.lines().any(|line| line == "none"), "{said}");
         assert!(!said.contains("FORBIDDEN"), "{said}");
     }
+    let stolen = stolen(&machine, "squire@one");
+    assert_eq!(stolen, "open denied denied ", "a unit of root reads the memory of Squire or of its process");
 }
 
 /// The drop-in of a page, with its title as a comment.
@@ -293,15 +295,29 @@ while more := s.recv(1 << 16): got += more
 open("/run/forged", "wb").write(got)
 "#;
 
-/// Root without any capability that wants to see Squire's memory; what it may do with its own says that it could.
+/// Root without any capability that wants to see the memory of a unit's main process and of its children; what it may do with its own says that
+/// it could.
 const THIEF: &str = r#"
-import subprocess
-pid = subprocess.check_output(["systemctl", "show", "--value", "-p", "MainPID", "squire-credentials"], text=True).strip()
+import pathlib, subprocess, sys
+pid = subprocess.check_output(["systemctl", "show", "--value", "-p", "MainPID", sys.argv[1]], text=True).strip()
+children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 said = open("/run/thief", "w")
-for process in ["self", pid]:
+for process in ["self", pid, *children]:
     try: open(f"/proc/{process}/mem", "rb"); said.write("open ")
     except PermissionError: said.write("denied ")
 "#;
+
+/// What such a thief in a unit of its own sees of this unit.
+fn stolen(machine: &Machine, unit: &str) -> String {
+    machine.write("/root/thief.py", THIEF);
+    let text = format!(
+        "[Service]\nType=oneshot\nCapabilityBoundingSet=\nExecStart=/usr/bin/python3 /root/thief.py {unit}\n"
+    );
+    machine.write("/etc/systemd/system/thief.service", &text);
+    machine.run(&["systemctl", "daemon-reload"]);
+    machine.run(&["systemctl", "start", "thief"]);
+    machine.read("/run/thief")
+}
 
 /// A unit that keeps what it was given in `/run/NAME.seen`, and notes each start and each reload.
 fn with_credential(name: &str, credential: &str) -> String {
@@ -323,11 +339,6 @@ fn a_real_systemd_loads_credentials_and_restarts_who_holds_one_that_changes() {
     machine.write("/root/forger.py", FORGER);
     write_unit("forger.service", "[Service]\nType=oneshot\nExecStart=/usr/bin/python3 /root/forger.py\n");
     write_unit("gone.service", &with_credential("gone", "cert"));
-    machine.write("/root/thief.py", THIEF);
-    write_unit(
-        "thief.service",
-        "[Service]\nType=oneshot\nCapabilityBoundingSet=\nExecStart=/usr/bin/python3 /root/thief.py\n",
-    );
     let notes = |name: &str| machine.run(&["sh", "-c", &format!("cat /run/{name}.notes || true")]);
     let seen = |name: &str| machine.run(&["sh", "-c", &format!("cat /run/{name}.seen || true")]);
     let squire = || machine.journal_of("squire-credentials");
@@ -354,8 +365,8 @@ fn a_real_systemd_loads_credentials_and_restarts_who_holds_one_that_changes() {
     assert!(machine.read("/run/forged").starts_with("squire: refused"));
     assert!(machine.run(&["stat", "-c", "%s", "/run/forged"]).trim().parse::<u64>().unwrap() > 1 << 20);
     machine.until("it is said", || squire().contains("its control group is that of forger.service"));
-    machine.run(&["systemctl", "start", "thief"]);
-    assert_eq!(machine.read("/run/thief"), "open denied ", "another unit of root reads Squire's memory");
+    let stolen = stolen(&machine, "squire-credentials");
+    assert_eq!(stolen, "open denied ", "another unit of root reads Squire's memory");
 
     // A new value: the one is restarted with it, once, and the other reloads with what it has.
     let second = fresh("second");
