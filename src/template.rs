@@ -224,8 +224,9 @@ impl Data {
             let known = |name: &String| Some((name.clone(), Value::Object(self.metas.get(name)?.expose())));
             all.insert(META.to_owned(), Value::Object(asked.into_iter().filter_map(known).collect()));
         }
-        let arrived = |name: &&str| self.metas.get(*name)?.arrived();
-        if let Some(newest) = wanted.keys().filter_map(arrived).max() {
+        // What is known of a secret comes with its value.
+        let arrived = |reference: &Reference| self.metas.get(&reference.secret)?.arrived();
+        if let Some(newest) = references.iter().filter_map(arrived).max() {
             all.insert(NEWEST.to_owned(), Value::from(newest));
         }
         Context::from(Value::Object(all))

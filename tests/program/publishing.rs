@@ -1,7 +1,7 @@
 //! Published files: contents, modes, owners, places, and what is left of them afterwards.
 
 use std::os::unix::fs::MetadataExt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 
@@ -178,6 +178,51 @@ fn an_included_file_that_changes_is_rendered_anew() {
     squire.wait_until("it is rendered", || rig.read("out/bundle") == format!("third\n{password} more"));
     assert_eq!(squire.log().matches("secret fetched").count(), 1);
     assert!(!squire.log().contains("reload"), "{}", squire.log());
+    assert_eq!(squire.stop(), 143);
+}
+
+/// `{{timestamp}}` is when the value came: rendering again is no rotation, and nobody is told of one.
+#[test]
+fn a_timestamp_changes_with_the_value_only() {
+    let rig = rig_of_store(
+        &json!({ "password": fresh("first") }),
+        r#"
+        [process]
+        command = ["sh", "-c", "trap 'echo heard >>@dir@/seen/heard' HUP; echo up >@dir@/seen/up; while :; do sleep 0.02; done"]
+        [output]
+        dir = "@dir@/out"
+        [[file]]
+        path      = "bundle"
+        inline    = "{{file \"@dir@/ca.pem\"}} {{timestamp}} {{meta db \"arrived\"}}"
+        on_change = "none"
+        [[file]]
+        path      = "stamp"
+        inline    = "{{timestamp}} {{db.password}}"
+        on_change = "SIGHUP"
+        "#,
+    );
+    rig.write("ca.pem", "one");
+    let mut squire = rig.run();
+    squire.wait_until("the process runs", || rig.path("seen/up").exists());
+    let stamp = || rig.read("out/stamp").split(' ').next().unwrap().to_owned();
+    let first = stamp();
+    let came = humantime::parse_rfc3339(&first).unwrap();
+    assert_eq!(rig.read("out/bundle"), format!("one {first} {first}"));
+    let stamped = rig.read("out/stamp");
+    // A time of day would be another one from here on.
+    let is_later = || SystemTime::now().duration_since(came).is_ok_and(|age| age > Duration::from_secs(1));
+    squire.wait_until("it is a second later", is_later);
+    for word in ["two", "three"] {
+        rig.write("ca.pem", word);
+        squire.wait_until("it is rendered", || rig.read("out/bundle") == format!("{word} {first} {first}"));
+    }
+    assert_eq!(rig.read("out/stamp"), stamped);
+    assert!(!rig.path("seen/heard").exists(), "the process was told of a time");
+    store(&rig, &["put", "prod/app/db"], &json!({ "password": fresh("second") }).to_string());
+    squire.wait_until("the process was told", || rig.path("seen/heard").exists());
+    let second = stamp();
+    assert!(humantime::parse_rfc3339(&second).unwrap() > came, "{first} {second}");
+    assert_eq!(rig.read("out/bundle"), format!("three {second} {second}"));
     assert_eq!(squire.stop(), 143);
 }
 

@@ -60,6 +60,7 @@ fn what_is_known_of_a_secret_is_beside_its_fields() {
     assert_renders(&[
         ("{{meta db \"version\"}} {{meta db \"arrived\"}}", "3 2026-11-30T12:00:00Z"),
         ("{{db.port}} {{timestamp}} {{upper (timestamp)}}", "5432 2026-11-30T12:00:00Z 2026-11-30T12:00:00Z"),
+        ("{{meta db \"version\"}} {{timestamp}}", "3 2026-11-30T12:00:00Z"),
         ("{{#each db.hosts}}{{timestamp}} {{/each}}", "2026-11-30T12:00:00Z 2026-11-30T12:00:00Z "),
         ("{{lookup (meta db \"custom_metadata\") \"owner\"}}", "ann"),
         ("{{#each (meta db \"custom_metadata\")}}{{@key}} {{/each}}", "canary owner "),
