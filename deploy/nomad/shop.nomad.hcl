@@ -1,7 +1,7 @@
 # Squire as the launcher of a task: it logs in with the token that Nomad keeps for the task, renders into the task's secrets directory, which is
 # in memory, and starts the program. `squire import job.nomad.hcl` makes the configuration from the `template` blocks of a job.
 #
-# Checked as far as it goes without a Nomad: the configuration is read by the tests, the job is not run.
+# Checked as far as it goes without a Nomad: the tests run the configuration, with the variables and the token file of a task; the job is not run.
 job "shop" {
   group "shop" {
     network {

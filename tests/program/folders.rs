@@ -1,4 +1,8 @@
-//! A folder as one secret, with all three sources: what is added, changed and removed is in the next release.
+//! A folder as one secret, with all three sources and both versions of KV: what is added, changed and removed is in the next release.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -15,6 +19,8 @@ struct Shelf {
 
 enum Kind {
     Vault(Tenant<'static>),
+    /// The first version of KV.
+    First(Tenant<'static>),
     Store,
     Aws(&'static Aws),
 }
@@ -28,11 +34,14 @@ impl Shelf {
             "path \"secret/metadata/{below}/team/*\" {{ capabilities = [\"list\"] }}\npath \"secret/data/{below}/team/*\" {{ capabilities = \
              [\"read\"] }}\n"
         ));
-        let rig = Rig::new(&tenant);
-        rig.set("VAULT_ADDR", tenant.bao().address());
-        rig.set("VAULT_ROLE_ID", tenant.role_id());
-        rig.set("VAULT_SECRET_ID_FILE", rig.path("secret-id").to_str().unwrap());
-        Self { rig, kind: Kind::Vault(tenant), path }
+        Self { rig: rig_of(&tenant), kind: Kind::Vault(tenant), path }
+    }
+
+    fn first() -> Self {
+        let tenant = Bao::shared().tenant();
+        let path = format!("kv1/{}/team", tenant.name());
+        tenant.set_policy(&format!("path \"{path}/*\" {{ capabilities = [\"list\", \"read\"] }}\n"));
+        Self { rig: rig_of(&tenant), kind: Kind::First(tenant), path }
     }
 
     fn store() -> Self {
@@ -54,6 +63,7 @@ impl Shelf {
         let (path, fields) = (format!("{}/{name}", self.path), json!({ "password": password }));
         match &self.kind {
             Kind::Vault(tenant) => tenant.write(&format!("team/{name}"), &fields),
+            Kind::First(tenant) => tenant.write_kv1(&format!("team/{name}"), &fields),
             Kind::Store => drop(store(&self.rig, &["put", &path], &fields.to_string())),
             Kind::Aws(aws) => {
                 let page = aws.ask(
@@ -73,20 +83,27 @@ impl Shelf {
         let path = format!("{}/{name}", self.path);
         match &self.kind {
             Kind::Vault(tenant) => tenant.delete(&format!("team/{name}")),
+            Kind::First(tenant) => drop(tenant.bao().api().delete(&path)),
             Kind::Store => drop(store(&self.rig, &["rm", &path], "")),
             Kind::Aws(aws) => drop(aws.ask("secretsmanager", "delete_secret", &json!({ "SecretId": path }))),
         }
     }
 
     fn configure(&self, list: &str) {
+        self.configure_with(
+            list,
+            "[[file]]\npath = \"all\"\non_change = \"none\"\ninline = \"{{#each team}}{{@key}}={{password}};{{/each}}\"\n",
+        );
+    }
+
+    fn configure_with(&self, list: &str, rest: &str) {
         let source = match &self.kind {
-            Kind::Vault(_) => "[source.vault]\nrefresh = \"300ms\"\n".to_owned(),
+            Kind::Vault(_) | Kind::First(_) => "[source.vault]\nrefresh = \"300ms\"\n".to_owned(),
             Kind::Aws(_) => "[source.aws]\nrefresh = \"300ms\"\n".to_owned(),
             Kind::Store => STORE_SOURCE.to_owned(),
         };
         self.rig.whole_config(&format!(
-            "{source}\n[secret.team]\npath = \"{}\"\nlist = {list}\n[output]\ndir = \"@dir@/out\"\n[[file]]\npath = \"all\"\non_change = \
-             \"none\"\ninline = \"{{{{#each team}}}}{{{{@key}}}}={{{{password}}}};{{{{/each}}}}\"\n",
+            "{source}\n[secret.team]\npath = \"{}\"\nlist = {list}\n[output]\ndir = \"@dir@/out\"\n{rest}",
             self.path
         ));
     }
@@ -101,9 +118,19 @@ impl Shelf {
     }
 }
 
+/// A rig whose environment has the address of the server and the login of the tenant.
+fn rig_of(tenant: &Tenant<'_>) -> Rig {
+    let rig = Rig::new(tenant);
+    rig.set("VAULT_ADDR", tenant.bao().address());
+    rig.set("VAULT_ROLE_ID", tenant.role_id());
+    rig.set("VAULT_SECRET_ID_FILE", rig.path("secret-id").to_str().unwrap());
+    rig
+}
+
 macro_rules! over_all_sources {
     ($($test:ident),* $(,)?) => {
         mod vault { $(#[test] fn $test() { super::$test(&super::Shelf::vault()); })* }
+        mod first { $(#[test] fn $test() { super::$test(&super::Shelf::first()); })* }
         mod store { $(#[test] fn $test() { super::$test(&super::Shelf::store()); })* }
         mod aws { $(#[test] fn $test() { super::$test(&super::Shelf::aws()); })* }
     };
@@ -113,6 +140,7 @@ over_all_sources!(
     what_is_added_changed_and_removed_is_in_the_next_release,
     a_tree_has_what_is_below_it_and_an_empty_folder_is_empty,
     a_check_says_that_all_is_allowed,
+    each_entry_is_a_directory_that_comes_and_goes,
 );
 
 fn what_is_added_changed_and_removed_is_in_the_next_release(shelf: &Shelf) {
@@ -160,9 +188,58 @@ fn a_check_says_that_all_is_allowed(shelf: &Shelf) {
     }
 }
 
+/// The directories of the entries are of one release with a list of them, and the process is told of each change.
+fn each_entry_is_a_directory_that_comes_and_goes(shelf: &Shelf) {
+    shelf.put("bob", "b-first");
+    shelf.put("alice", "a-first");
+    shelf.configure_with(
+        "true",
+        "[[file]]\npath = \"people\"\neach = \"team\"\nmode = \"0440\"\non_change = \"SIGHUP\"\n[[file]]\npath = \"all\"\non_change = \
+         \"none\"\ninline = \"{{#each team}}{{@key}}={{password}};{{/each}}\"\n[process]\ncommand = [\"sh\", \"-c\", \"trap 'echo heard \
+         >>@dir@/seen/heard' HUP; echo up >@dir@/seen/up; while :; do sleep 0.02; done\"]\n",
+    );
+    // What the directories hold, in the form of `all`: there is nothing else in them.
+    let found = |name: &str| {
+        let names = |directory: &Path| {
+            let entries = fs::read_dir(directory).unwrap();
+            let mut names: Vec<String> =
+                entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+            names.sort();
+            names
+        };
+        // One release to its end, whatever is published meanwhile.
+        let release = fs::canonicalize(shelf.rig.path("out").join(name)).unwrap();
+        let entries = names(&release).into_iter().map(|entry| {
+            assert_eq!(names(&release.join(&entry)), ["password"], "{entry}");
+            let file = release.join(&entry).join("password");
+            assert_eq!(fs::metadata(&file).unwrap().mode() & 0o7777, 0o440);
+            format!("{entry}={};", fs::read_to_string(file).unwrap())
+        });
+        entries.collect::<String>()
+    };
+    let mut squire = shelf.rig.run();
+    squire.wait_until("the process runs", || shelf.rig.path("seen/up").exists());
+    assert_eq!(found("people"), "alice=a-first;bob=b-first;");
+    let heard = || fs::read_to_string(shelf.rig.path("seen/heard")).unwrap_or_default().lines().count();
+    for (number, (act, expected)) in [
+        (&(|| shelf.put("dan", "d-first")) as &dyn Fn(), "alice=a-first;bob=b-first;dan=d-first;"),
+        (&|| shelf.put("bob", "b-second"), "alice=a-first;bob=b-second;dan=d-first;"),
+        (&|| shelf.remove("alice"), "bob=b-second;dan=d-first;"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        act();
+        squire.wait_until(expected, || shelf.all() == expected);
+        assert_eq!(found("people"), expected);
+        squire.wait_until("the process was told", || heard() == number + 1);
+    }
+    assert_eq!(squire.stop(), 143);
+}
+
 #[test]
 fn the_least_policy_of_a_server_and_of_aws_is_enough() {
-    for shelf in [Shelf::vault(), Shelf::aws()] {
+    for shelf in [Shelf::vault(), Shelf::first(), Shelf::aws()] {
         shelf.put("bob", "b-first");
         shelf.put("deeper/carol", "c-first");
         for (list, expected) in [("true", "bob=b-first;"), ("\"tree\"", "bob=b-first;deeper/carol=c-first;")]
@@ -172,7 +249,7 @@ fn the_least_policy_of_a_server_and_of_aws_is_enough() {
             let printed = shelf.rig.start(&["policy", "-c", file.to_str().unwrap()]).outcome(SOON);
             assert_eq!(printed.code, 0, "{printed:?}");
             match &shelf.kind {
-                Kind::Vault(tenant) => tenant.set_policy(&printed.stdout),
+                Kind::Vault(tenant) | Kind::First(tenant) => tenant.set_policy(&printed.stdout),
                 Kind::Aws(aws) => {
                     let policy: Value = serde_json::from_str(&printed.stdout).unwrap();
                     let (id, key) = aws.user(&policy["Statement"]);

@@ -41,6 +41,7 @@ mod manual;
 mod meta;
 mod metrics;
 mod neighbours;
+mod nomad;
 mod one_time;
 mod online;
 #[cfg(feature = "otlp")]

@@ -125,6 +125,69 @@ fn a_store_tells_the_version_and_when_it_was_written_and_a_folder_that_of_each_e
 }
 
 #[test]
+fn a_folder_of_kv_tells_the_version_of_each_entry_as_it_changes() {
+    let tenant = Bao::shared().tenant();
+    let name = tenant.name();
+    tenant.set_policy(&format!(
+        "path \"secret/metadata/{name}/team/*\" {{ capabilities = [\"list\"] }}\npath \"secret/data/{name}/team/*\" {{ capabilities = \
+         [\"read\"] }}\n"
+    ));
+    for (entry, word) in [("ann", "first"), ("ann", "second"), ("bob", "first")] {
+        tenant.write(&format!("team/{entry}"), &json!({ "password": fresh(word) }));
+    }
+    let api = tenant.bao().api();
+    api.post(&format!("secret/metadata/{name}/team/bob"), &json!({"custom_metadata": {"owner": "eve"}}));
+    let rig = Rig::new(&tenant);
+    let team = "[secret.team]\npath = \"secret/@tenant@/team\"\nlist = true\nrefresh = \"300ms\"\n";
+    rig.config(&format!("{team}{}", file(&[("entries", "meta team \"entries\"")])));
+    let mut squire = rig.run();
+    squire.wait_until("it is published", || rig.path("out/known").exists());
+    let created = |entry: &str| {
+        api.get(&format!("secret/data/{name}/team/{entry}"))["data"]["metadata"]["created_time"].clone()
+    };
+    let ann = |version: u32| json!({ "version": version, "created_time": created("ann"), "custom_metadata": {} });
+    let bob = json!({"version": 1, "created_time": created("bob"), "custom_metadata": {"owner": "eve"}});
+    assert_eq!(known(&rig)["entries"], json!({ "ann": ann(2), "bob": bob }));
+    tenant.write("team/ann", &json!({ "password": fresh("third") }));
+    squire.wait_until("the next version of one", || known(&rig)["entries"]["ann"]["version"] == 3);
+    assert_eq!(known(&rig)["entries"], json!({ "ann": ann(3), "bob": bob }));
+    tenant.delete("team/bob");
+    squire.wait_until("one is gone", || known(&rig)["entries"] == json!({ "ann": ann(3) }));
+    assert_eq!(squire.stop(), 0);
+}
+
+#[test]
+fn a_folder_of_aws_tells_the_version_of_each_entry() {
+    let aws = Aws::shared();
+    let rig = aws.rig();
+    let path = format!("team/{:016x}", fastrand::u64(..));
+    for entry in ["ann", "bob"] {
+        aws.again(&format!("{path}/{entry}"), &json!({ "password": fresh(entry) }).to_string());
+    }
+    aws.rotate(&format!("{path}/ann"), &json!({ "password": fresh("second") }).to_string());
+    rig.whole_config(&format!(
+        "[source.aws]\n[secret.team]\npath = \"{path}\"\nlist = true\n[output]\ndir = \"@dir@/out\"\n{}",
+        file(&[("entries", "meta team \"entries\"")])
+    ));
+    let outcome = rig.render();
+    assert_eq!(outcome.code, 0, "{outcome:?}");
+    let entries = known(&rig)["entries"].clone();
+    let names: Vec<&String> = entries.as_object().unwrap().keys().collect();
+    assert_eq!(names, ["ann", "bob"]);
+    for (name, entry) in entries.as_object().unwrap() {
+        let asked = json!({ "SecretId": format!("{path}/{name}") });
+        let described = aws.ask("secretsmanager", "get_secret_value", &asked);
+        assert_eq!(
+            [&entry["version_id"], &entry["version_stages"]],
+            [&described["VersionId"], &json!(["AWSCURRENT"])],
+            "{name} {entries}"
+        );
+        time(&entry["created_time"]);
+    }
+    assert_ne!(entries["ann"]["version_id"], entries["bob"]["version_id"]);
+}
+
+#[test]
 fn aws_tells_the_id_of_the_version_its_stages_and_its_time() {
     let aws = Aws::shared();
     let rig = aws.rig();

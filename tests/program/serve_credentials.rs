@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     Rig, SOON, Squire, Tmpfs, configure_store, free_port, fresh, holds_within, make_role, make_store,
-    rig_of_store, status, store, wait_until,
+    rig_of_store, skipped, status, store, wait_until,
 };
 
 /// systemd takes no more.
@@ -60,9 +60,7 @@ impl Groups {
         let groups = base.map(|base| base.join(format!("squire-test-{:08x}.slice", fastrand::u32(..))));
         let made = groups.filter(|groups| fs::create_dir(groups).is_ok());
         if made.is_none() {
-            eprintln!(
-                "skipped: no control group can be made here (it takes root and a writable /sys/fs/cgroup)"
-            );
+            skipped("no control group can be made here (it takes root and a writable /sys/fs/cgroup)");
         }
         made.map(Self)
     }

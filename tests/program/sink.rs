@@ -47,14 +47,15 @@ fn names(rig: &Rig) -> Vec<String> {
 #[test]
 fn a_token_is_there_before_the_process_and_gone_with_squire() {
     let tenant = Bao::shared().tenant();
-    let rig = rig(&tenant, "mode = \"0440\"\ngroup = 65534\nmake_dir = { mode = \"0750\" }", READER);
+    let rig =
+        rig(&tenant, "mode = \"0440\"\nowner = 65533\ngroup = 65534\nmake_dir = { mode = \"0750\" }", READER);
     let mut squire = rig.run();
     squire.wait_until("the process starts", || rig.read("seen/starts") == "start\n");
     let token = token(&rig);
     assert_eq!(rig.read("seen/first"), token);
     assert!(works(&tenant, &token), "it is no token");
     let found = fs::metadata(rig.path("shared/token")).unwrap();
-    assert_eq!((found.mode() & 0o7777, found.gid()), (0o440, 65534));
+    assert_eq!((found.mode() & 0o7777, found.uid(), found.gid()), (0o440, 65533, 65534));
     assert_eq!(fs::metadata(rig.path("shared")).unwrap().mode() & 0o7777, 0o750);
     assert_eq!(squire.events("token written").len(), 1);
     assert_eq!(squire.stop(), 143);

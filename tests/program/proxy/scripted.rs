@@ -16,6 +16,7 @@ type Says = dyn Fn(&str, &str) -> Option<String> + Send + Sync;
 pub(super) struct Scripted {
     port: u16,
     asked: Arc<Mutex<BTreeMap<String, usize>>>,
+    accepted: Arc<AtomicUsize>,
     connected: Arc<AtomicUsize>,
     most: Arc<AtomicUsize>,
 }
@@ -35,7 +36,13 @@ impl Scripted {
     pub(super) fn start(says: impl Fn(&str, &str) -> Option<String> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let server = Self { port, asked: Arc::default(), connected: Arc::default(), most: Arc::default() };
+        let server = Self {
+            port,
+            asked: Arc::default(),
+            accepted: Arc::default(),
+            connected: Arc::default(),
+            most: Arc::default(),
+        };
         let (says, it): (Arc<Says>, _) = (Arc::new(says), server.clone());
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
@@ -55,6 +62,11 @@ impl Scripted {
         self.asked.lock().unwrap().get(what).copied().unwrap_or_default()
     }
 
+    /// How many connections there have been.
+    pub(super) fn accepted(&self) -> usize {
+        self.accepted.load(Ordering::Relaxed)
+    }
+
     /// The most connections that there were at once.
     pub(super) fn most_connected(&self) -> usize {
         self.most.load(Ordering::Relaxed)
@@ -62,6 +74,7 @@ impl Scripted {
 
     fn converse(&self, mut stream: TcpStream, says: &Says) {
         stream.set_nodelay(true).unwrap();
+        self.accepted.fetch_add(1, Ordering::Relaxed);
         let now = self.connected.fetch_add(1, Ordering::Relaxed) + 1;
         self.most.fetch_max(now, Ordering::Relaxed);
         let mut reader = BufReader::new(stream.try_clone().unwrap());

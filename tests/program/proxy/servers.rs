@@ -108,6 +108,30 @@ fn what_is_wrong_with_one_path_is_no_outage_for_another_client() {
     squire.stop();
 }
 
+/// Each client has a connection of its own and closes it, and each asks something else: reads, lists and writes.
+#[test]
+fn requests_in_turn_go_over_one_connection_that_is_kept() {
+    let server = Scripted::start(|_, _| Some(json("{\"data\":{\"good\":true}}")));
+    let rig = before(&server, "paths = [\"kv/*\"]\nrate = 1000");
+    let mut squire = running(&rig);
+    let before = server.accepted();
+    for number in 0..100 {
+        let verb = ["GET", "GET", "LIST", "POST"][number % 4];
+        let answer = asked(socket(&rig), &format!("{verb} /v1/kv/{number}"), &[SDK], "{}");
+        assert_eq!(answer.status, 200, "{verb} {number} {}", answer.head);
+    }
+    let asked = (0..100).map(|number| {
+        ["GET kv", "LIST kv", "POST kv"]
+            .map(|what| server.asked(&format!("{what}/{number}")))
+            .iter()
+            .sum::<usize>()
+    });
+    assert_eq!(asked.sum::<usize>(), 100, "something was answered by Squire itself");
+    let made = server.accepted() - before;
+    assert!(made <= 2, "{made} connections for 100 requests");
+    squire.stop();
+}
+
 /// A write that one address may have got is not sent to the next one, but the next write is.
 #[test]
 fn a_write_that_failed_at_one_address_is_not_tried_there_for_ever() {
