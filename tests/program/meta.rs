@@ -145,7 +145,8 @@ fn a_folder_of_kv_tells_the_version_of_each_entry_as_it_changes() {
     let created = |entry: &str| {
         api.get(&format!("secret/data/{name}/team/{entry}"))["data"]["metadata"]["created_time"].clone()
     };
-    let ann = |version: u32| json!({ "version": version, "created_time": created("ann"), "custom_metadata": {} });
+    let ann =
+        |version: u32| json!({ "version": version, "created_time": created("ann"), "custom_metadata": {} });
     let bob = json!({"version": 1, "created_time": created("bob"), "custom_metadata": {"owner": "eve"}});
     assert_eq!(known(&rig)["entries"], json!({ "ann": ann(2), "bob": bob }));
     tenant.write("team/ann", &json!({ "password": fresh("third") }));
