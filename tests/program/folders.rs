@@ -83,7 +83,7 @@ impl Shelf {
         let path = format!("{}/{name}", self.path);
         match &self.kind {
             Kind::Vault(tenant) => tenant.delete(&format!("team/{name}")),
-            Kind::First(tenant) => drop(tenant.bao().api().delete(&path)),
+            Kind::First(tenant) => tenant.bao().api().delete(&path),
             Kind::Store => drop(store(&self.rig, &["rm", &path], "")),
             Kind::Aws(aws) => drop(aws.ask("secretsmanager", "delete_secret", &json!({ "SecretId": path }))),
         }
