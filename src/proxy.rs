@@ -108,7 +108,9 @@ pub(crate) enum Refusal {
         "the path has a form that servers may read in different ways: write it below /v1/ without empty parts, dots, backslashes, encoded slashes or encoded percent signs"
     )]
     Form,
-    #[error("this query is not passed on: the keys list, version, help, after and limit are")]
+    #[error(
+        "this query is not passed on: the keys list, version, help, after, limit, depth and detailed are"
+    )]
     Query,
     #[error(
         "this path is not among those that the proxy passes on: add it to proxy.paths, or ask for a secret of the configuration"

@@ -72,4 +72,13 @@ mod tests {
             assert_eq!(Query::read(text), Err(Refusal::Query), "{text}");
         }
     }
+
+    #[test]
+    fn the_refusal_names_each_key_that_is_passed_on() {
+        let message = Refusal::Query.to_string();
+        let words: Vec<&str> = message.split([' ', ',']).collect();
+        for key in KEYS {
+            assert!(words.contains(&key), "{message}: {key} is passed on");
+        }
+    }
 }
