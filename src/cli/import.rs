@@ -117,12 +117,7 @@ pub(super) fn perform(asked: &Asked) -> u8 {
     let open = |name: &str| {
         let (text, place) = open(&asked.files, name)?;
         readers.set(readers.get() & self::readers(&place));
-        if Path::new(name).is_absolute() && place != Path::new(name) {
-            let place = place.display();
-            elsewhere
-                .borrow_mut()
-                .insert(format!("note: {name} is not on this machine; {place} has its name and is taken"));
-        }
+        elsewhere.borrow_mut().extend(taken_elsewhere(name, &place));
         Some(text)
     };
     let places = if asked.to.is_some() { Files::Beside } else { Files::Inside };
@@ -186,14 +181,28 @@ pub(super) fn in_memory(
     if !matches!(kind, Kind::Agent | Kind::ConsulTemplate | Kind::Envconsul) {
         return None;
     }
+    let elsewhere = RefCell::new(BTreeSet::new());
     let beside = |name: &str| {
-        let there = file.parent().map(|directory| directory.join(name));
-        open(Path::new(name)).or_else(|| open(&there?))
+        places(std::slice::from_ref(&file), name).find_map(|place| {
+            let text = open(&place)?;
+            elsewhere.borrow_mut().extend(taken_elsewhere(name, &place));
+            Some(text)
+        })
     };
     let inputs = [Input { name, text: text.to_owned() }];
     let imported =
         import::import(&inputs, Some(kind), Files::Inside, &beside).map_err(|fault| fault.to_string());
-    Some(imported.map(|imported| (imported.toml, imported.notes.all().iter().map(line).collect())))
+    Some(imported.map(|imported| {
+        let notes = elsewhere.take().into_iter().chain(imported.notes.all().iter().map(line)).collect();
+        (imported.toml, notes)
+    }))
+}
+
+/// What is said where a file of a container was found beside the configuration.
+fn taken_elsewhere(name: &str, place: &Path) -> Option<String> {
+    let is_elsewhere = Path::new(name).is_absolute() && place != Path::new(name);
+    let place = place.display();
+    is_elsewhere.then(|| format!("note: {name} is not on this machine; {place} has its name and is taken"))
 }
 
 /// A note on one line.
@@ -235,19 +244,23 @@ fn readers(file: &Path) -> u32 {
     fs::metadata(file).map_or(0o600, |about| about.permissions().mode() & EVERYBODY | 0o600)
 }
 
-/// A file that is named in one of the inputs: as it is written, or beside one of them, where one of a container lies beside the
-/// configuration that names it. Its text, and where it was.
-fn open(files: &[PathBuf], name: &str) -> Option<(String, PathBuf)> {
-    let beside = files.iter().filter_map(|file| Some(file.parent()?.join(name)));
+/// Where a file that is named in one of the inputs may be: as it is written, or beside one of them, where one of a container lies beside
+/// the configuration that names it.
+fn places<'a, P: AsRef<Path>>(files: &'a [P], name: &'a str) -> impl Iterator<Item = PathBuf> + 'a {
+    let beside = files.iter().filter_map(move |file| Some(file.as_ref().parent()?.join(name)));
     let base = Path::new(name).file_name().filter(|_| Path::new(name).is_absolute());
-    let by_base = files.iter().filter_map(|file| Some(file.parent()?.join(base?)));
-    let places = std::iter::once(PathBuf::from(name)).chain(beside).chain(by_base);
+    let by_base = files.iter().filter_map(move |file| Some(file.as_ref().parent()?.join(base?)));
+    std::iter::once(PathBuf::from(name)).chain(beside).chain(by_base)
+}
+
+/// The text of a file that is named in one of the inputs, and where it was.
+fn open(files: &[PathBuf], name: &str) -> Option<(String, PathBuf)> {
     // A configuration names it, which may be somebody else's: nothing that has no end, and nobody to wait for.
     let read = |place: PathBuf| {
         let text = files::read(&place, LONGEST)?.text().map(str::to_owned);
         text.map(|text| (text, place))
     };
-    places.into_iter().find_map(|place| read(place).ok())
+    places(files, name).find_map(|place| read(place).ok())
 }
 
 /// Writes everything into the directory with this mode, or says what cannot be written.
@@ -345,6 +358,23 @@ mod tests {
         assert_eq!(open(&agent, "/vault/config/app.env.tpl"), Some(("text".to_owned(), there)));
         assert_eq!(open(&agent, "/vault/config/other.tpl"), None);
         assert_eq!(open(&agent, "below/app.env.tpl"), None, "a relative name says where it is");
+    }
+
+    #[test]
+    fn a_run_looks_for_a_template_of_a_container_there_too() {
+        let text = "template {\n source = \"/vault/config/app.ctmpl\"\n destination = \"/run/x\"\n}\n\
+                    template {\n source = \"below/b.ctmpl\"\n destination = \"/run/y\"\n}\n\
+                    auto_auth {\n method \"approle\" {}\n}\n";
+        let open = |path: &Path| {
+            let there = ["/etc/agent/app.ctmpl", "/etc/agent/below/b.ctmpl"];
+            there.iter().find(|place| Path::new(place) == path).map(|place| format!("text of {place}"))
+        };
+        let (toml, notes) = in_memory(Path::new("/etc/agent/agent.hcl"), text, &open).unwrap().unwrap();
+        assert!(toml.contains("text of /etc/agent/app.ctmpl"), "{toml}");
+        assert!(toml.contains("text of /etc/agent/below/b.ctmpl"), "{toml}");
+        let said = "note: /vault/config/app.ctmpl is not on this machine; /etc/agent/app.ctmpl has its name and is taken";
+        let elsewhere: Vec<&String> = notes.iter().filter(|note| note.contains("on this machine")).collect();
+        assert_eq!(elsewhere, [said]);
     }
 
     #[test]
