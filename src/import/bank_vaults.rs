@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::block::Reading;
 use super::document::literal;
-use super::foreign::Variable;
+use super::foreign::{FieldsAsVariables, Variable};
 use super::hcl::Spot;
 use super::yaml::Node;
 use super::{Place, Request, escaped, value};
@@ -60,8 +60,22 @@ pub(super) fn read_pod(pod: &Node, reading: &mut Reading<'_>) -> Option<String> 
             found.extend(name.zip(value).map(|(name, value)| (owner, name, value)));
         }
     }
-    let (owner, _, _) = found.first().copied()?;
+    let all_of = annotation(pod, FROM_PATH);
+    let first = || pod.get(&["spec", "containers"])?.items().first()?.get(&["name"])?.as_text();
+    let owner = match found.first() {
+        Some((owner, _, _)) => *owner,
+        None => all_of.and_then(|_| first())?,
+    };
     annotations(pod, reading);
+    if let Some(node) = all_of {
+        from_paths(node, reading);
+        if pod.get(&["spec", "containers"]).is_some_and(|containers| containers.items().len() > 1) {
+            let advice = format!(
+                "each container has these variables there, and here only {owner}; another needs a configuration of its own"
+            );
+            reading.notes.left(spot(node.at, reading), FROM_PATH, advice);
+        }
+    }
     for (container, name, value) in found {
         let place = spot(value.at, reading);
         if container == owner {
@@ -74,6 +88,45 @@ pub(super) fn read_pod(pod: &Node, reading: &mut Reading<'_>) -> Option<String> 
         }
     }
     Some(owner.to_owned())
+}
+
+/// The annotation that brings every field of its paths in as a variable.
+const FROM_PATH: &str = "vault-env-from-path";
+
+/// The value of an annotation that is not empty.
+fn annotation<'n>(pod: &'n Node, name: &str) -> Option<&'n Node> {
+    let annotations = pod.get(&["metadata", "annotations"])?;
+    let is_it = |key: &str| PREFIXES.iter().any(|prefix| key.strip_prefix(prefix) == Some(name));
+    let (_, node) = annotations.pairs().find(|(key, _)| is_it(key))?;
+    Some(node).filter(|node| node.as_text().is_some_and(|text| !text.trim().is_empty()))
+}
+
+/// `secret/data/db,secret/data/app#2`
+fn from_paths(node: &Node, reading: &mut Reading<'_>) {
+    let start = reading.notes.count();
+    for written in
+        node.as_text().unwrap_or_default().split(',').map(str::trim).filter(|path| !path.is_empty())
+    {
+        let (path, version) = written.split_once('#').unwrap_or((written, ""));
+        let path = escaped(path.trim_matches('/'));
+        let number = version.parse::<u64>().ok();
+        if path.is_empty() || (number.is_none() && !version.is_empty()) {
+            let advice = "is neither PATH nor PATH#VERSION; write the secret into process.env_from";
+            reading.notes.left(spot(node.at, reading), format!("{FROM_PATH} {written:?}"), advice);
+            continue;
+        }
+        let secret = reading.wants.name(Request { path, version: number, ..Request::default() });
+        reading.foreign.process.env_from.push(FieldsAsVariables {
+            secret,
+            before: String::new(),
+            behind: String::new(),
+            is_upper: false,
+            only: None,
+        });
+    }
+    let advice = "each field is a variable with the field's name; a character that no variable can have becomes `_` here";
+    reading.notes.told(spot(node.at, reading), FROM_PATH, advice);
+    reading.foreign.process.remarks.push(start..reading.notes.count());
 }
 
 fn spot(at: Spot, reading: &Reading<'_>) -> Place {
@@ -94,6 +147,9 @@ fn annotations(pod: &Node, reading: &mut Reading<'_>) {
             "vault-namespace" => vault.namespace = Some(text),
             "vault-role" => role = Some(text),
             "vault-path" => mount = value::mount(&text, "kubernetes"),
+            FROM_PATH => {}
+            "vault-skip-verify" if text == "false" => {}
+            "vault-auth-method" if matches!(text.as_str(), "jwt" | "kubernetes") => {}
             "vault-skip-verify" if text == "true" => {
                 vault.insecure_tls = Some(true);
                 let advice = "the server's certificate is not verified, so anybody can be the server; name the authority with ca_file instead";
@@ -109,13 +165,31 @@ fn annotations(pod: &Node, reading: &mut Reading<'_>) {
                 name,
                 "Squire always keeps leases and restarts the process for new values",
             ),
-            _ => reading.notes.told(place, name, "says nothing for Squire; left out"),
+            _ => match KNOWN.iter().find(|(known, _)| *known == name) {
+                Some((_, advice)) => reading.notes.told(place, name, *advice),
+                None => reading.notes.left(place, name, UNKNOWN),
+            },
         }
     }
     if let Some(role) = role {
         reading.foreign.vault.auth = Some(super::foreign::Auth::Kubernetes { mount, role, token_file: None });
     }
 }
+
+const UNKNOWN: &str =
+    "the import does not take this annotation over; write what it does into the configuration or the pod";
+
+/// What is about the webhook or its program, and says nothing for Squire.
+const KNOWN: &[(&str, &str)] = &[
+    ("vault-image", "the image of another program; left out"),
+    ("vault-image-pull-policy", "the image of another program; left out"),
+    ("vault-env-image", "write your image of Squire where the manifest has registry.example/squire"),
+    ("vault-env-image-pull-policy", "write it beside your image of Squire; left out"),
+    ("enable-json-log", "the format of Squire's log is in the variable SQUIRE_LOG_FORMAT"),
+    ("vault-log-level", "the level of Squire's log is in the variable SQUIRE_LOG"),
+    ("vault-client-timeout", "Squire has times of its own; left out"),
+    ("registry-skip-verify", "Squire asks no registry: the command stands in the manifest"),
+];
 
 /// One variable, if its value refers to a secret.
 fn variable(name: &str, value: &str, at: Spot, reading: &mut Reading<'_>) {

@@ -184,13 +184,18 @@ pub(super) fn translated(text: &Text<'_>, reading: &mut Reading<'_>) -> String {
 
 /// A user or a group by name or number; a bare number with a zero before it is octal, and a negative one says nothing.
 pub(super) fn account(fields: &mut Fields<'_>, keys: [&str; 2], notes: &mut Notes) -> Option<String> {
-    let value = keys.iter().find_map(|key| fields.take(key, notes))?;
+    let (key, value) = keys.into_iter().find_map(|key| Some((key, fields.take(key, notes)?)))?;
+    let number = |written: &str| value::number(written);
     match &value.is {
-        Is::Number(written) => {
-            value::number(written).filter(|number| *number >= 0).map(|number| number.to_string())
+        Is::Number(written) if number(written).is_some() => {
+            number(written).filter(|number| *number >= 0).map(|number| number.to_string())
         }
         Is::Text(text, _) => Some(text.clone()).filter(|text| !text.is_empty() && !text.starts_with('-')),
-        Is::Bool(_) | Is::List(_) | Is::Object(_) | Is::Other(_) => None,
+        Is::Number(_) | Is::Bool(_) | Is::List(_) | Is::Object(_) | Is::Other(_) => {
+            let advice = "is neither a name nor a number; write one of them";
+            notes.left(fields.place(value.at), key, advice);
+            None
+        }
     }
 }
 
@@ -336,6 +341,9 @@ pub(super) fn settle(least: u64, foreign: &mut Foreign) {
     foreign.settle = Some(value::written(least.max(so_far)));
 }
 
+pub(super) const NO_LONGEST: &str = "Squire waits once from the first change, for `rollout.settle`, and not anew with each further one; \
+                                     so there is no longest time";
+
 /// `wait { min, max }`, or the old `"2s:4s"`: the shorter time in milliseconds.
 pub(super) fn wait(fields: &mut Fields<'_>, notes: &mut Notes) -> Option<(u64, super::Place)> {
     let place = fields.place_of("wait");
@@ -345,9 +353,7 @@ pub(super) fn wait(fields: &mut Fields<'_>, notes: &mut Notes) -> Option<(u64, s
             let is_enabled = inner.boolean("enabled", notes).unwrap_or(true);
             let least = inner.text("min", notes);
             if is_enabled && inner.take("max", notes).is_some() {
-                let advice = "Squire waits once from the first change, for `rollout.settle`, and not anew with each further one; \
-                              so there is no longest time";
-                notes.told(inner.place_of("max"), "wait.max", advice);
+                notes.told(inner.place_of("max"), "wait.max", NO_LONGEST);
             }
             inner.take("max", notes);
             least.filter(|_| is_enabled)?

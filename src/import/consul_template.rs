@@ -228,8 +228,7 @@ pub(super) fn exec(block: &Block<'_>, stop: Option<&str>, reading: &mut Reading<
         }
     }
     if duration(&mut fields, "splay", notes).is_some_and(|splay| splay != "0s") {
-        let advice = "Squire spreads what it asks of a server, not the restarts of a fleet; keep machines apart by `rollout.window`";
-        notes.left(fields.place_of("splay"), "splay", advice);
+        notes.left(fields.place_of("splay"), "splay", NO_SPLAY);
     }
     if duration(&mut fields, "timeout", notes).is_some_and(|timeout| timeout != "0s") {
         let advice = "it bounds only programs that end by themselves; left out";
@@ -283,8 +282,12 @@ fn environment(block: &Block<'_>, process: &mut super::foreign::Process, file: &
     unknown(&fields, "env", notes);
 }
 
+/// What is said of a pause before restarts.
+pub(super) const NO_SPLAY: &str =
+    "Squire makes no random pause before a restart; give the machines different `rollout.window`s";
+
 /// A duration; one that cannot be read is a note.
-fn duration(fields: &mut Fields<'_>, key: &str, notes: &mut Notes) -> Option<String> {
+pub(super) fn duration(fields: &mut Fields<'_>, key: &str, notes: &mut Notes) -> Option<String> {
     let written = fields.text(key, notes)?;
     let duration = value::duration(&written);
     if duration.is_none() {

@@ -149,12 +149,12 @@ fn lesser(fields: &mut Fields<'_>, prefixes: usize, reading: &mut Reading<'_>) {
     if fields.boolean("pristine", notes) == Some(true) {
         reading.foreign.process.env_clear = true;
     }
-    if fields.has("splay") || fields.has("timeout") {
-        for key in ["splay", "timeout"] {
-            fields.take(key, notes);
-        }
-        let advice = "Squire spreads what it asks of a server, not the restarts of a fleet; keep machines apart by `rollout.window`";
-        notes.told(fields.place_of("splay"), "splay", advice);
+    if consul_template::duration(fields, "splay", notes).is_some_and(|splay| splay != "0s") {
+        notes.left(fields.place_of("splay"), "splay", consul_template::NO_SPLAY);
+    }
+    if consul_template::duration(fields, "timeout", notes).is_some_and(|timeout| timeout != "0s") {
+        let advice = "Squire has no such time; it waits for the process, and `startup_timeout` bounds the first release";
+        notes.told(fields.place_of("timeout"), "timeout", advice);
     }
     if let Some((least, place)) = super::block::wait(fields, notes) {
         super::block::settle(least, reading.foreign);

@@ -10,7 +10,7 @@ mod fields;
 mod lexer;
 
 pub(super) use crate::yaml::Spot;
-pub(super) use fields::{Block, Fields, text_of, words_of};
+pub(super) use fields::{Block, Fields, text_of};
 use lexer::{Lexer, Word};
 
 /// How deep blocks and lists may be nested; no configuration comes near.

@@ -56,8 +56,8 @@ pub(super) fn read(text: &str, reading: &mut Reading<'_>) -> Result<Manifest, Fl
     }
     if manifest.pod.is_none() && !manifest.refers(reading) {
         let place = Place { file: reading.file.to_owned(), line: 1, column: 1 };
-        let advice = "no pod here has an annotation of the injector (vault.hashicorp.com/agent-inject) or a variable with a reference of \
-                      bank-vaults (vault:PATH#FIELD), so there is nothing to import";
+        let advice = "no pod here has an annotation of the injector (vault.hashicorp.com/agent-inject) or of bank-vaults \
+                      (vault-env-from-path), or a variable with a reference of bank-vaults (vault:PATH#FIELD), so there is nothing to import";
         reading.notes.left(place, "manifest", advice);
     }
     Ok(manifest)

@@ -2,6 +2,7 @@
 //!
 //! *Invariant:* one task a configuration. What stays the job's own (drivers, networks, `vault`) is not touched, and is no note.
 
+mod change;
 mod variables;
 
 use super::block::{self, Reading};
@@ -129,22 +130,27 @@ fn task(fields: &mut Fields<'_>, spelling: &Spelling, has_vault: bool, reading: 
 fn program(config: &Block<'_>, reading: &mut Reading<'_>) {
     let mut fields = Fields::new(reading.file, config.body);
     let command = fields.word("command", reading.notes);
-    let place = fields.place_of("args");
-    let args = match fields.take("args", reading.notes) {
-        None => Some(Vec::new()),
-        Some(args) => super::hcl::words_of(args),
+    let args = fields.words("args", reading.notes).unwrap_or_default();
+    let Some(command) = command else {
+        if !args.is_empty() {
+            let advice = "the command before them is in the image; write both into process.command";
+            reading.notes.left(fields.place_of("args"), "args", advice);
+        }
+        return;
     };
-    let Some(command) = command else { return };
-    let words: Option<Vec<String>> = std::iter::once(Some(command))
-        .chain(args.into_iter().flatten().map(Some))
-        .map(|word| word.map(|word| expanded(&word)))
-        .collect();
-    if words.as_ref().is_some_and(|words| words.iter().any(|word| word.replace(VARIABLE, "").contains("${")))
-    {
-        let advice = "a word is not Nomad's environment (NOMAD_…), which is all that Squire can put in; write it into process.command";
-        reading.notes.told(place, "args", advice);
+    let words: Vec<String> = std::iter::once(command).chain(args).map(|word| expanded(&word)).collect();
+    if has_other_variable(&words) {
+        let key = if fields.has("args") { "args" } else { "command" };
+        reading.notes.left(fields.place_of(key), key, OTHER_VARIABLE);
     }
-    reading.foreign.process.command = words;
+    reading.foreign.process.command = Some(words);
+}
+
+const OTHER_VARIABLE: &str = "a word is not Nomad's environment (NOMAD_…), which is all that Squire can put in; write it into the command itself";
+
+/// Whether a word has a variable that Squire does not find in its environment.
+fn has_other_variable(words: &[String]) -> bool {
+    words.iter().any(|word| word.replace(VARIABLE, "").contains("${"))
 }
 
 /// `${NOMAD_X}` stays a variable, which Squire finds in its environment.
@@ -157,9 +163,7 @@ fn template(block: &Block<'_>, spelling: &Spelling, reading: &mut Reading<'_>) {
     let mut fields = Fields::new(reading.file, block.body);
     let mut first = |keys: &[&str], notes: &mut Notes| keys.iter().find_map(|key| fields.word(key, notes));
     let destination = first(spelling.destination, reading.notes);
-    let perms = first(&["perms", "Perms"], reading.notes);
-    let mode = first(&["change_mode", "ChangeMode"], reading.notes);
-    let signal = first(&["change_signal", "ChangeSignal"], reading.notes);
+    let mode = permissions(&mut fields, reading.notes);
     let owner = block::account(&mut fields, ["uid", "Uid"], reading.notes);
     let group = block::account(&mut fields, ["gid", "Gid"], reading.notes);
     let is_environment = boolean(&mut fields, &["env", "Envvars"], reading.notes);
@@ -174,13 +178,15 @@ fn template(block: &Block<'_>, spelling: &Spelling, reading: &mut Reading<'_>) {
         place: place.clone(),
         path: destination.as_deref().map(path).unwrap_or_default(),
         template,
-        mode: perms.and_then(|perms| value::mode(value::quoted_mode(&perms)?.bits)),
+        mode,
         owner,
         group,
-        on_change: reaction(mode.as_deref(), signal.as_deref(), &mut fields, reading.notes),
+        on_change: change::reaction(&mut fields, reading.notes),
         ..File::default()
     };
-    lesser(&mut fields, reading);
+    if change::lesser(&mut fields, reading) {
+        file.on_change = Some(Reaction::Nothing);
+    }
     file.makes_dir = true;
     file.remarks = start..reading.notes.count();
     if is_environment {
@@ -190,6 +196,18 @@ fn template(block: &Block<'_>, spelling: &Spelling, reading: &mut Reading<'_>) {
     } else {
         reading.notes.left(place, "template", "it has no destination, so it renders to nowhere; give it one");
     }
+}
+
+/// `perms`, which is octal with and without quotes.
+fn permissions(fields: &mut Fields<'_>, notes: &mut Notes) -> Option<String> {
+    let (key, perms) =
+        ["perms", "Perms"].into_iter().find_map(|key| Some((key, fields.word(key, notes)?)))?;
+    let mode = value::quoted_mode(&perms).and_then(|mode| value::mode(mode.bits));
+    if mode.is_none() {
+        let advice = "is no mode that Squire sets; write one such as \"0640\"";
+        notes.left(fields.place_of(key), format!("{key} = {perms:?}"), advice);
+    }
+    mode
 }
 
 /// Nomad's folders by its variables: a relative path is in the task's directory, of which `secrets/` is in memory.
@@ -273,69 +291,6 @@ fn evaluated(text: &str, place: Place, notes: &mut Notes) -> String {
 
 fn boolean(fields: &mut Fields<'_>, keys: &[&str], notes: &mut Notes) -> bool {
     keys.iter().find_map(|key| fields.boolean(key, notes)).unwrap_or(false)
-}
-
-/// `change_mode`: restart where nothing is said, on both sides.
-fn reaction(
-    mode: Option<&str>,
-    signal: Option<&str>,
-    fields: &mut Fields<'_>,
-    notes: &mut Notes,
-) -> Option<Reaction> {
-    let script = [fields.blocks("change_script"), fields.blocks("ChangeScript")].concat();
-    match mode {
-        None | Some("restart") => None,
-        Some("noop") => Some(Reaction::Nothing),
-        Some("signal") => {
-            let known = signal.and_then(value::signal);
-            if known.is_none() {
-                let advice = "is no signal that a process can handle; Squire restarts it";
-                notes.left(fields.place_of("change_signal"), "change_signal", advice);
-            }
-            known.map(Reaction::Signal)
-        }
-        Some("script") => {
-            let mut inner = Fields::new("", script.first()?.body);
-            let mut take =
-                |keys: [&str; 2]| keys.iter().find_map(|key| inner.words(key, &mut Notes::default()));
-            let command =
-                [take(["command", "Command"])?, take(["args", "Args"]).unwrap_or_default()].concat();
-            Some(Reaction::Run {
-                command: command.iter().map(|word| expanded(word)).collect(),
-                timeout: None,
-            })
-        }
-        Some(other) => {
-            let advice = "is none of restart, signal, noop and script; Squire restarts";
-            notes.left(fields.place_of("change_mode"), format!("change_mode = {other:?}"), advice);
-            None
-        }
-    }
-}
-
-/// What says nothing for Squire.
-fn lesser(fields: &mut Fields<'_>, reading: &mut Reading<'_>) {
-    if let Some((least, place)) = block::wait(fields, reading.notes) {
-        block::settle(least, reading.foreign);
-        let advice = "Squire waits for all files together, so that they change at once: `rollout.settle`";
-        reading.notes.told(place, "wait", advice);
-    }
-    if fields.take("splay", reading.notes).is_some() {
-        let advice =
-            "Squire spreads what it asks of a server, not the restarts; keep them apart by `rollout.window`";
-        reading.notes.told(fields.place_of("splay"), "splay", advice);
-    }
-    for key in ["once", "vault_grace", "Splay", "VaultGrace", "Wait", "Once"] {
-        fields.take(key, reading.notes);
-        fields.blocks(key);
-    }
-    for (key, place) in fields.rest() {
-        reading.notes.left(
-            place,
-            key,
-            "is no key of a template of Nomad that the import knows; it is left out",
-        );
-    }
 }
 
 #[cfg(test)]

@@ -154,7 +154,11 @@ impl Flags {
                 self.root.push(item(&name.replace('-', "_"), text()));
             }
             _ if name.starts_with("consul") || name.starts_with("vault-retry") => {}
-            _ => notes.told(place.clone(), format!("-{name}"), "is no flag that the import knows; left out"),
+            _ => notes.left(
+                place.clone(),
+                format!("-{name}"),
+                "is no flag that the import knows; it is left out",
+            ),
         }
     }
 }

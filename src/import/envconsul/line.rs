@@ -103,6 +103,7 @@ struct Line {
     on: BTreeSet<String>,
     exec: Option<String>,
     address: Option<String>,
+    namespace: Option<String>,
     token_file: Option<String>,
     kill_signal: Option<String>,
     kill_timeout: Option<String>,
@@ -151,6 +152,10 @@ impl Line {
                     "name the authority with ca_file, or write insecure_tls = true",
                 );
             }
+            "once" if is_on => {
+                let advice = "envconsul does not watch with it; Squire does, and its on_change is \"none\"";
+                notes.told(place.clone(), "-once", advice);
+            }
             _ => {}
         }
     }
@@ -170,10 +175,28 @@ impl Line {
                 );
             }
             "vault-addr" => self.address = Some(value),
+            "vault-namespace" => self.namespace = Some(value),
             "vault-agent-token-file" => self.token_file = Some(value),
             "exec" => self.exec = Some(value),
-            "exec-kill-signal" => self.kill_signal = Some(value),
-            "exec-kill-timeout" => self.kill_timeout = Some(value),
+            "exec-kill-signal" => {
+                if value::signal(&value).is_none() {
+                    let advice = "is no signal that a process can handle; Squire sends SIGTERM";
+                    notes.left(place.clone(), "-exec-kill-signal", advice);
+                }
+                self.kill_signal = Some(value);
+            }
+            "exec-kill-timeout" => {
+                if value::duration(&value).is_none() {
+                    let advice = "is no duration; write one into process.stop_timeout";
+                    notes.left(place.clone(), "-exec-kill-timeout", advice);
+                }
+                self.kill_timeout = Some(value);
+            }
+            "exec-splay" => {
+                if value::duration(&value).is_none_or(|splay| splay != "0s") {
+                    notes.left(place.clone(), "-exec-splay", consul_template::NO_SPLAY);
+                }
+            }
             "vault-token" => {
                 let advice = "a token is on the command line; put it into a file that only Squire reads and name that in auth.token.file, or set VAULT_TOKEN";
                 notes.left(place.clone(), "-vault-token", advice);
@@ -184,13 +207,16 @@ impl Line {
                 "the level of Squire's log is in the variable SQUIRE_LOG",
             ),
             _ if name.starts_with("consul") || name.starts_with("vault-retry") || name == "max-stale" => {}
-            _ => notes.told(place.clone(), format!("-{name}"), "is no flag that the import knows; left out"),
+            _ => notes.left(place.clone(), format!("-{name}"), UNKNOWN),
         }
     }
 
     fn apply(&self, foreign: &mut Foreign) {
         if let Some(address) = &self.address {
             foreign.vault.address = Some(address.clone());
+        }
+        if let Some(namespace) = &self.namespace {
+            foreign.vault.namespace = Some(namespace.clone());
         }
         if let Some(file) = &self.token_file {
             foreign.vault.auth = Some(Auth::Token { file: file.clone() });
@@ -208,6 +234,9 @@ impl Line {
         }
     }
 }
+
+/// What is said of a flag that is not read.
+const UNKNOWN: &str = "is no flag that the import knows; it is left out";
 
 /// Flags that stand alone or with `=true`.
 const SWITCHES: &[&str] = &[

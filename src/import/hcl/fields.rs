@@ -193,7 +193,7 @@ fn boolean_of(value: &Value) -> Option<bool> {
 }
 
 /// A value as a list of texts.
-pub(in super::super) fn words_of(value: &Value) -> Option<Vec<String>> {
+fn words_of(value: &Value) -> Option<Vec<String>> {
     match &value.is {
         Is::Text(text, _) => Some(vec![text.clone()]),
         Is::List(values) => values.iter().map(text_of).collect(),

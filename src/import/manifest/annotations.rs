@@ -80,7 +80,7 @@ impl Annotations {
     /// Takes everything over.
     pub(super) fn read(&mut self, template: &Node, reading: &mut Reading<'_>) -> Plan {
         self.take("agent-inject");
-        let mut plan = self.plan(template);
+        let mut plan = self.plan(template, reading);
         self.server(&plan, reading);
         self.login(&plan, reading);
         self.settings(&plan, reading);
@@ -91,10 +91,43 @@ impl Annotations {
         plan
     }
 
-    fn plan(&mut self, template: &Node) -> Plan {
-        let user = self.text("agent-run-as-user").filter(|user| user.parse::<u32>().is_ok());
-        let group = self.text("agent-run-as-group").filter(|group| group.parse::<u32>().is_ok());
-        let volume = self.text("agent-service-account-token-volume-name");
+    /// A user's or a group's number; a name is left.
+    fn account(&mut self, name: &str, reading: &mut Reading<'_>) -> Option<String> {
+        let (account, place) = self.take(name)?;
+        if account.parse::<u32>().is_ok() {
+            return Some(account);
+        }
+        let advice = "is no number, which Kubernetes needs; write it into the securityContext of the sidecar";
+        reading.notes.left(place, format!("{name} {account:?}"), advice);
+        None
+    }
+
+    /// `agent-run-as-same-user`: the user and group of the first container, as the injector takes them.
+    fn same_user(&mut self, template: &Node, reading: &mut Reading<'_>) -> [Option<String>; 2] {
+        const KEY: &str = "agent-run-as-same-user";
+        let Some((_, place)) = self.take(KEY).filter(|(value, _)| is_true(value)) else {
+            return [None, None];
+        };
+        let first = template.get(&["spec", "containers"]).and_then(|containers| containers.items().first());
+        let said = |key: &str| {
+            let own = first.and_then(|container| container.get(&["securityContext", key]));
+            let number = own.or_else(|| template.get(&["spec", "securityContext", key]))?.as_text()?;
+            number.parse::<u32>().ok().map(|number| number.to_string())
+        };
+        let user = said("runAsUser");
+        if user.is_none() {
+            let advice = "the manifest does not say the app's user, which is in its image then; write its runAsUser into the securityContext of the sidecar";
+            reading.notes.left(place, KEY, advice);
+            return [None, None];
+        }
+        [user, said("runAsGroup")]
+    }
+
+    fn plan(&mut self, template: &Node, reading: &mut Reading<'_>) -> Plan {
+        let [same_user, same_group] = self.same_user(template, reading);
+        let user = same_user.or(self.account("agent-run-as-user", reading));
+        let group = self.account("agent-run-as-group", reading).or(same_group);
+        let (volume, volume_place) = self.take("agent-service-account-token-volume-name").unzip();
         let containers = template.get(&["spec", "containers"]).map(Node::items).unwrap_or_default();
         let mounts = containers
             .iter()
@@ -104,6 +137,10 @@ impl Annotations {
             .filter(|_| volume.is_some())
             .find(named)
             .and_then(|mount| mount.get(&["mountPath"])?.as_text());
+        if let Some(place) = volume_place.filter(|_| path.is_none()) {
+            let advice = "no container mounts this volume; mount it for Squire, and name the token in auth.kubernetes.token_file";
+            reading.notes.left(place, "agent-service-account-token-volume-name", advice);
+        }
         let only = self.text("agent-inject-containers");
         Plan {
             is_once: self.is_on("agent-pre-populate-only"),
@@ -141,8 +178,13 @@ impl Annotations {
             let advice = "the injector has an address of its own where the pod names none; write that of your server into [source.vault]";
             reading.notes.left(self.place(), "service", advice);
         }
-        if let Some(interval) = self.text("template-static-secret-render-interval") {
-            vault.refresh = value::duration(&interval).filter(|interval| interval != "0s");
+        if let Some((interval, place)) = self.take("template-static-secret-render-interval") {
+            let refresh = value::duration(&interval);
+            if refresh.is_none() {
+                let advice = "is no duration; write one into `refresh` of [source.vault]";
+                reading.notes.left(place, "template-static-secret-render-interval", advice);
+            }
+            vault.refresh = refresh.filter(|interval| interval != "0s");
         }
         let remarks = start..reading.notes.count();
         reading.foreign.vault.remarks.push(remarks);
@@ -243,9 +285,7 @@ impl Annotations {
                 plan.directories.push(directory.trim_end_matches('/').to_owned());
             }
             file.template = self.template(&name, &path, &by_default, &place, reading);
-            file.mode = self
-                .text(&format!("agent-inject-perms-{name}"))
-                .and_then(|perms| value::mode(value::quoted_mode(&perms)?.bits));
+            file.mode = self.mode(&format!("agent-inject-perms-{name}"), reading);
             if let Some((command, place)) = self.take(&format!("agent-inject-command-{name}")) {
                 command_of(&command, place, &mut file, plan, reading);
             }
@@ -254,6 +294,16 @@ impl Annotations {
         }
         reading.foreign.in_memory.clone_from(&plan.directories);
         reading.foreign.dir = Some(volume.trim_end_matches('/').to_owned());
+    }
+
+    fn mode(&mut self, key: &str, reading: &mut Reading<'_>) -> Option<String> {
+        let (perms, place) = self.take(key)?;
+        let mode = value::quoted_mode(&perms).and_then(|mode| value::mode(mode.bits));
+        if mode.is_none() {
+            let advice = "is no mode that Squire sets; write one such as \"0640\"";
+            reading.notes.left(place, format!("{key} {perms:?}"), advice);
+        }
+        mode
     }
 
     /// The template of an annotation, of a file, or the injector's own.
@@ -323,8 +373,16 @@ impl Annotations {
         let lends = self
             .text("agent-cache-use-auto-auth-token")
             .map_or("false".to_owned(), |said| if is_true(&said) { "true".to_owned() } else { said });
-        let port = self.text("agent-cache-listener-port").and_then(|port| port.parse::<u16>().ok());
+        let port = self.take("agent-cache-listener-port");
         let Some((_, place)) = on else { return };
+        let port = port.and_then(|(port, place)| {
+            let number = port.parse::<u16>().ok();
+            if number.is_none() {
+                let advice = "is no port; 8200 stands in proxy.listen";
+                reading.notes.left(place, "agent-cache-listener-port", advice);
+            }
+            number
+        });
         match agent::Lends::of(&lends) {
             Some(lends @ (agent::Lends::Always | agent::Lends::IfMissing)) => {
                 reading.notes.left(place, KEY, agent::PATHS);
@@ -354,6 +412,8 @@ impl Annotations {
                     "there is no agent-inject-secret-{of}, letter by letter, so the injector passes over it; correct the name, or remove it"
                 );
                 reading.notes.left(place, name, advice);
+            } else if let Some((_, advice)) = TO_DO.iter().find(|(known, _)| name.starts_with(known)) {
+                reading.notes.left(place, name, *advice);
             } else if let Some((_, advice)) = KNOWN.iter().find(|(known, _)| name.starts_with(known)) {
                 reading.notes.told(place, name, *advice);
             } else {
@@ -374,6 +434,15 @@ const OF_A_SECRET: &[&str] = &[
     "error-on-missing-key-",
 ];
 
+/// The beginnings of names whose meaning the user has to write by hand.
+const TO_DO: &[(&str, &str)] = &[
+    ("agent-telemetry", "Squire has metrics for Prometheus: write [agent] listen = \"0.0.0.0:9790\""),
+    ("agent-copy-volume-mounts", "add the mounts that Squire needs to its container"),
+    ("agent-json-patch", "change Squire's container in the manifest by hand"),
+    ("agent-init-json-patch", "change Squire's container in the manifest by hand"),
+    ("proxy-address", "write `proxy` into [source.vault]"),
+];
+
 /// The beginnings of names that say nothing for Squire.
 const KNOWN: &[(&str, &str)] = &[
     ("agent-inject-status", "the injector's own note; left out"),
@@ -387,23 +456,14 @@ const KNOWN: &[(&str, &str)] = &[
     ("agent-limits-ephemeral", "Squire writes to memory only; left out"),
     ("agent-requests-ephemeral", "Squire writes to memory only; left out"),
     ("agent-set-security-context", "the sidecar of the manifest has a strict one; left out"),
-    (
-        "agent-run-as-same-user",
-        "set runAsUser of the sidecar to that of the app, if a mode below 0644 needs it",
-    ),
-    ("agent-telemetry", "Squire has metrics for Prometheus: [agent] listen = \"0.0.0.0:9790\""),
     ("agent-enable-quit", "an order comes through Squire's socket; left out"),
-    ("agent-copy-volume-mounts", "add the mounts that Squire needs to its container"),
     ("agent-cache", "Squire asks for each secret once; left out"),
     ("cache-", "Squire asks for each secret once; left out"),
     ("agent-disable", "Squire keeps its connections itself; left out"),
     ("disable-", "Squire keeps its connections itself; left out"),
-    ("agent-json-patch", "change the sidecar in the manifest instead; left out"),
-    ("agent-init-json-patch", "change the sidecar in the manifest instead; left out"),
     ("client-", "Squire has times of its own; left out"),
     ("go-max-procs", "Squire is no program of Go; left out"),
     ("ca-key", "the key of an authority is not needed by a client; left out"),
-    ("proxy-address", "write `proxy` into [source.vault]"),
 ];
 
 /// A line, or `{"command": ["sh", "-c"], "args": ["…"]}`.

@@ -95,8 +95,8 @@ make_dir = true
 on_change = { signal = "SIGHUP", process = "nginx" }
 
 [process]
-# LEFT OUT: ct-child.hcl:39: splay: Squire spreads what it asks of a server, not the restarts of a fleet; keep machines
-#   apart by `rollout.window`
+# LEFT OUT: ct-child.hcl:39: splay: Squire makes no random pause before a restart; give the machines different
+#   `rollout.window`s
 command = ["env", "PORT=80", "X={{y}}", "/usr/bin/app", "-c", "/run/app.conf"]
 on_change = "SIGHUP"
 stop_timeout = "10s"

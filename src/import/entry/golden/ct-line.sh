@@ -4,7 +4,7 @@ VAULT_ADDR=http://v:8200 consul-template -config missing.hcl -vault-addr http://
 ================================================================
 # Made by `squire import` from ct-line.sh.
 # Look at it with `squire check -c squire.toml`, start it with `squire render -c squire.toml`.
-# ct-line.sh:1: -unknown: is no flag that the import knows; left out
+# LEFT OUT: ct-line.sh:1: -unknown: is no flag that the import knows; it is left out
 # LEFT OUT: ct-line.sh:1: -config "missing.hcl": this file cannot be read; import it beside the line
 # ct-line.sh:1: wait: Squire waits this long for further changes before a rollout, and not for a longest time:
 #   `rollout.settle`
@@ -52,7 +52,7 @@ command = ["app", "--port", "80"]
 
 [rollout]
 settle = "2s"
----- told 1:1 -unknown
+---- left 1:1 -unknown
 ---- left 1:1 -config "missing.hcl"
 ---- told 1:1 verify = false
 ---- left 1:1 token

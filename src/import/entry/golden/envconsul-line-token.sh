@@ -11,6 +11,7 @@ path = "app/x"
 [process]
 # LEFT OUT: envconsul-line-token.sh:1: -vault-token: a token is on the command line; put it into a file that only Squire
 #   reads and name that in auth.token.file, or set VAULT_TOKEN
+# envconsul-line-token.sh:1: -once: envconsul does not watch with it; Squire does, and its on_change is "none"
 command = ["app", "a b"]
 on_change = "none"
 stop_signal = "SIGQUIT"
@@ -18,3 +19,4 @@ stop_timeout = "5s"
 env_clear = true
 env_from = [{ secret = "x", prefix = "app_x_", sanitize = true }]
 ---- left 1:1 -vault-token
+---- told 1:1 -once

@@ -35,8 +35,8 @@ path = "database/creds/app"
 path = "secret/one"
 
 [process]
-# LEFT OUT: envconsul.hcl:13: splay: Squire spreads what it asks of a server, not the restarts of a fleet; keep machines
-#   apart by `rollout.window`
+# LEFT OUT: envconsul.hcl:13: splay: Squire makes no random pause before a restart; give the machines different
+#   `rollout.window`s
 command = ["app", "--port", "80"]
 stop_timeout = "2s"
 env_clear = true

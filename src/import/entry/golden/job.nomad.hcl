@@ -85,8 +85,8 @@ allow_disk = true
 # job.nomad.hcl:35: wait.max: Squire waits once from the first change, for `rollout.settle`, and not anew with each
 #   further one; so there is no longest time
 # job.nomad.hcl:35: wait: Squire waits for all files together, so that they change at once: `rollout.settle`
-# job.nomad.hcl:34: splay: Squire spreads what it asks of a server, not the restarts; keep them apart by
-#   `rollout.window`
+# LEFT OUT: job.nomad.hcl:34: splay: Squire makes no random pause before it moves the process; give the machines
+#   different `rollout.window`s
 path = "cert.pem"
 inline = '''
 {{web.certificate}}
@@ -105,7 +105,7 @@ inline = '''
 {{app.value}}
 '''
 make_dir = true
-on_change = { run = ["/bin/reload", "x"] }
+on_change = { run = ["/bin/reload", "x"], timeout = "5s" }
 
 [process]
 command = ["/usr/bin/app", "--port", "${NOMAD_PORT_http}"]
@@ -121,7 +121,7 @@ settle = "5s"
 ---- told 19:1 error_on_missing_key
 ---- told 35:27 wait.max
 ---- told 35:9 wait
----- told 34:9 splay
+---- left 34:25 splay
 ---- left 38:23 data
 ---- left 49:5 task
 ---- told 37:7 perms

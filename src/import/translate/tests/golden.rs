@@ -162,6 +162,38 @@ fn functions() {
 }
 
 #[test]
+fn formats_and_the_environment() {
+    becomes(&[
+        ("{{.Data.data | toYAML}}{{.Data.data.a | toTOML}}", "{{yaml db}}{{toml db.a}}"),
+        ("{{(parseYAML .Data.data.a).b}}", "{{lookup (parse_yaml db.a) \"b\"}}"),
+        ("{{timestamp}}", "{{timestamp}}"),
+        ("{{mustEnv \"A\"}}{{envOrDefault \"A\" \"x\"}}", "{{env \"A\"}}{{default (env \"A\") \"x\"}}"),
+    ]);
+}
+
+#[test]
+fn functions_of_sprig() {
+    becomes(&[
+        ("{{.Data.data.a | sprig_upper}}{{.Data.data.a | sprig_lower}}", "{{upper db.a}}{{lower db.a}}"),
+        ("{{.Data.data.a | sprig_b64dec | sprig_trim}}", "{{trim (base64_decode db.a)}}"),
+        ("{{.Data.data.a | sprig_replace \"x\" \"y\"}}", "{{replace db.a \"x\" \"y\"}}"),
+        ("{{.Data.data.a | sprig_sha256sum}}", "{{sha256 db.a}}"),
+        ("{{.Data.data.a | sprig_splitList \",\" | sprig_join \";\"}}", "{{join (split db.a \",\") \";\"}}"),
+        ("{{.Data.data.a | sprig_default \"x\"}}", "{{default db.a \"x\"}}"),
+        ("{{sprig_coalesce .Data.data.a .Data.data.b \"x\"}}", "{{default db.a (default db.b \"x\")}}"),
+        ("{{.Data.data.a | sprig_squote}}", "'{{db.a}}'"),
+        ("{{.Data.data | sprig_toJson}}", "{{json db}}"),
+        ("{{(sprig_fromJson .Data.data.a).b}}", "{{lookup (parse_json db.a) \"b\"}}"),
+        (
+            "{{if .Data.data.a | sprig_hasSuffix \".b\"}}x{{end}}",
+            "{{#if (regex_match db.a \"\\\\.b\\\\z\")}}x{{/if}}",
+        ),
+        ("{{if sprig_contains \"x\" .Data.data.a}}y{{end}}", "{{#if (contains db.a \"x\")}}y{{/if}}"),
+        ("{{sprig_add1 1}}{{sprig_sub 5 2}}", "23"),
+    ]);
+}
+
+#[test]
 fn paths() {
     let table = [
         ("{{with secret \"/secret/data/a/\"}}{{.Data.data.x}}{{end}}", "{{a.x}}", "a=secret/data/a"),
@@ -219,6 +251,19 @@ fn what_is_left_is_noted_and_kept() {
         ("{{with secret (printf \"%s\" .x)}}{{end}}", "1:8: secret (printf \"%s\" .x)", "{{!--"),
         ("{{if}}", "1:5: }}", "{{!-- squire import: line 1: an `if` has no value"),
         ("{{$x := key \"a\"}}{{$x}}", "1:3: $x := key \"a\"", "`$x` was not taken over, see line 1"),
+        (
+            "{{with nomadVar \"app\"}}{{.user}}{{end}}",
+            "1:8: nomadVar \"app\"",
+            "{{!-- squire import: line 1: Squire asks no Nomad",
+        ),
+        (
+            "a{{pkiSign \"pki/sign/web\" \"common_name=a\"}}",
+            "1:4: pkiSign \"pki/sign/web\" \"common_name=a\"",
+            "Squire makes no key by itself",
+        ),
+        ("{{with secret \"a/b\"}}{{.Data | toTOML}}{{end}}", "1:24: .Data | toTOML", "{{!--"),
+        ("{{timestamp \"2006\"}}", "1:3: timestamp \"2006\"", "{{!--"),
+        ("{{sprig_uuidv4}}", "1:3: sprig_uuidv4", "sprig's `uuidv4`"),
         ("{{range secrets \"a/b\"}}{{break}}{{end}}", "1:9: secrets \"a/b\"", "{{!--"),
     ];
     for (text, construct, expected) in table {
