@@ -2,7 +2,7 @@
 //!
 //! Who attacks: a program that may use the proxy and wants more than it may (a path in disguise, another namespace, a header that the server
 //! obeys, a lease of somebody else, Squire's token); a page in a browser that reaches the loopback address; a client that asks too much. So a
-//! path is decoded once, judged, and encoded anew, of the headers only those go on that are named here, and [`guard`] has what no list opens.
+//! path is decoded once, judged, and encoded anew, of the headers only those go on that are named here, and `guard` has what no list opens.
 //!
 //! *Invariant:* pure. `proxy/` serves. What is forwarded has a path that the rules allow, in the one form that it has.
 

@@ -37,7 +37,7 @@ pub struct Written {
 
 /// The requests, and what each is called.
 ///
-/// It cannot be copied: a part that is taken back is taken back by its [`Mark`], so that an import costs what it adds.
+/// It cannot be copied: a part that is taken back is taken back by its `Mark`, so that an import costs what it adds.
 #[derive(Debug, Default)]
 pub struct Wants {
     names: Vec<(String, Request)>,
