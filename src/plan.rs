@@ -7,6 +7,8 @@
 
 mod credential;
 pub mod diff;
+#[cfg(test)]
+mod of_text;
 mod token;
 mod webhook;
 

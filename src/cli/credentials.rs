@@ -1,6 +1,6 @@
 //! Opens the sockets that systemd asks for credentials.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,7 +9,6 @@ use clap::Args;
 use nix::sys::socket::sockopt::{AcceptConn, SockType as OfType};
 use nix::sys::socket::{SockType, UnixAddr, getsockname, getsockopt};
 use nix::unistd::geteuid;
-use std::os::fd::AsRawFd;
 use tokio::sync::{mpsc, watch};
 
 use super::prepare::random;

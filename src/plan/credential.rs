@@ -79,31 +79,18 @@ impl Compiler<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-    use std::path::Path;
-
     use super::Terms;
-    use crate::config::{self, UnitReaction};
+    use crate::config::UnitReaction;
     use crate::names::SecretName;
-    use crate::plan::{Plan, Surroundings, compile};
+    use crate::plan::Plan;
+    use crate::plan::of_text::of_text;
 
     fn plan(lines: &str) -> Result<Plan, String> {
         let text = format!(
             "[source.vault]\naddress = \"http://a\"\nauth.token.file = \"/t\"\n[secret.db]\npath = \"a/db\"\n[secret.idle]\npath = \"a/idle\"\n\
              [[credential]]\nname = \"db-password\"\nunits = [\"shop@*.service\"]\n{lines}"
         );
-        let joined = |problems: Vec<String>| problems.join("\n");
-        let config = config::parse(Path::new("s.toml"), &text, &|_| None)
-            .map_err(|problems| joined(problems.iter().map(ToString::to_string).collect()))?;
-        let surroundings = Surroundings {
-            read: &|_| Err(io::ErrorKind::NotFound.into()),
-            user: &|_| None,
-            group: &|_| None,
-            person: &|_| None,
-            own: (0, 0),
-        };
-        compile(&config, None, &surroundings)
-            .map_err(|findings| joined(findings.iter().map(ToString::to_string).collect()))
+        of_text(&text)
     }
 
     #[test]

@@ -45,8 +45,8 @@ impl Compiler<'_> {
 
 #[cfg(test)]
 mod tests {
-    use crate::config;
-    use crate::plan::{Plan, Surroundings, compile};
+    use crate::plan::Plan;
+    use crate::plan::of_text::of_text;
 
     /// With these lines after `[webhook]`: the plan, or its problems, a line each.
     fn plan(webhook: &str) -> Result<Plan, String> {
@@ -60,19 +60,7 @@ mod tests {
              [process]\ncommand = [\"app\"]\nenv = {{ P = \"{{{{db.password}}}}\" }}\n[agent]\n{agent}\n[webhook]\n{webhook}"
         );
         let text = text.replace("secret.", "[secret.").replace(".path", "]\npath");
-        let file = std::path::Path::new("s.toml");
-        let joined = |problems: Vec<String>| problems.join("\n");
-        let config = config::parse(file, &text, &|_| None)
-            .map_err(|problems| joined(problems.iter().map(ToString::to_string).collect()))?;
-        let surroundings = Surroundings {
-            read: &|_| Ok(String::new()),
-            user: &|_| None,
-            group: &|_| None,
-            person: &|_| None,
-            own: (0, 0),
-        };
-        compile(&config, None, &surroundings)
-            .map_err(|findings| joined(findings.iter().map(ToString::to_string).collect()))
+        of_text(&text)
     }
 
     #[test]
