@@ -75,7 +75,7 @@ private_directory() {
 # The web server that Squire wraps: it serves on a socket that it gets from Squire, and shows its credentials, or its database user.
 write_shop() {
     cat >shop.py <<'PYTHON'
-import os, socket, subprocess
+import os, signal, socket, subprocess, threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 def describe():
@@ -83,9 +83,9 @@ def describe():
     return f"user {os.environ['DB_USER']}, password {password[:2]}… ({len(password)} characters)"
 
 def ask_database():
-    # libpq takes the password from the environment.
+    # libpq takes the password from the environment. In a session of its own, it does not get the signal that asks this process to end.
     command = ["psql", "-Atqc", "SELECT current_user", os.environ["DB_URL"]]
-    done = subprocess.run(command, env=dict(os.environ, PGPASSWORD=os.environ["DB_PASSWORD"]), capture_output=True, text=True)
+    done = subprocess.run(command, env=dict(os.environ, PGPASSWORD=os.environ["DB_PASSWORD"]), capture_output=True, text=True, start_new_session=True)
     return "the database says that I am " + done.stdout.strip() if done.returncode == 0 else "refused: " + done.stderr.strip()
 
 class Shop(BaseHTTPRequestHandler):
@@ -99,7 +99,11 @@ class Shop(BaseHTTPRequestHandler):
 
 server = HTTPServer(("127.0.0.1", 0), Shop, bind_and_activate=False)
 server.socket = socket.socket(fileno=3)
-server.serve_forever()
+# Asked to end, it answers the request that it has begun with, so that nobody is cut off; the next ones wait in the socket for the next process.
+signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
+server.serve_forever(poll_interval=0.05)
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
+os.kill(os.getpid(), signal.SIGTERM)
 PYTHON
 }
 
